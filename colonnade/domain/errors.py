@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What may go wrong, by what can be done about it.
+
+Refused: the caller must change something. Unavailable: waiting may help. Broken: a person
+or a replacement must help. Anything else that is raised is a bug, and loud. Errors are raised
+where they are known and caught at two places: `api/app.py` and `controller/loop.py`.
+"""
+
+
+class ColonnadeError(Exception):
+    """An expected failure. `public` may be shown to users; `detail` is for the operator."""
+
+    def __init__(self, public: str, *, detail: str = "") -> None:
+        super().__init__(f"{public} ({detail})" if detail else public)
+        self.public = public
+        self.detail = detail
+
+
+class Refused(ColonnadeError):
+    """The caller must change something. Never retried."""
+
+
+class Invalid(Refused):
+    """A value breaks a rule. `field` is the name the user API uses."""
+
+    def __init__(self, public: str, *, field: str = "", detail: str = "") -> None:
+        super().__init__(public, detail=detail)
+        self.field = field
+
+
+class Forbidden(Refused):
+    """The caller may not do this."""
+
+
+class NotFound(Refused):
+    """No such object (for this caller)."""
+
+
+class Conflict(Refused):
+    """A duplicate, something in use, or a precondition that does not hold."""
+
+
+class OverQuota(Refused):
+    """The project's quota is met."""
+
+
+class Incompatible(Refused):
+    """The provider or flavor can never serve this."""
+
+
+class Unavailable(ColonnadeError):
+    """Waiting may help. Retried with backoff and jitter."""
+
+
+class OutOfCapacity(Unavailable):
+    """No spare, no address, no host."""
+
+
+class Unreachable(Unavailable):
+    """A time-out or a refused connection."""
+
+
+class Contended(Unavailable):
+    """Someone else wrote first; look again."""
+
+
+class Broken(ColonnadeError):
+    """Waiting cannot help. Recorded on the object and shown."""
+
+
+class Rejected(Broken):
+    """haproxy said no; `public` says why in words a user may see, `detail` in haproxy's own."""
+
+
+def require(field: str, holds: bool, rule: str) -> None:
+    """Raise `Invalid` for `field` unless the rule holds."""
+    if not holds:
+        raise Invalid(f"{field} {rule}", field=field)

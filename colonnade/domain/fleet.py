@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What serves the trees: clusters and the amphorae in them.
+
+A cluster owns the one generation counter of the load balancers it serves; each amphora
+reports the generation it serves. This module knows no driver and no database.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from colonnade.domain.ids import AmphoraId, ClusterId, PortId
+from colonnade.domain.lifecycle import State
+from colonnade.domain.tree import LoadBalancer
+
+
+class Topology(StrEnum):
+    SINGLE = "SINGLE"
+    ACTIVE_STANDBY = "ACTIVE_STANDBY"
+
+    @property
+    def size(self) -> int:
+        return 1 if self is Topology.SINGLE else 2
+
+
+class Amphora(msgspec.Struct, frozen=True, kw_only=True):
+    """One back-end appliance. `lb_network_ip` is its address on the LB network."""
+
+    id: AmphoraId
+    state: State
+    flavor: str = "default"
+    cluster_id: ClusterId | None = None
+    lb_network_ip: str | None = None
+    lb_port_id: PortId | None = None
+    applied: int = 0  # the generation it last answered for; 0: none
+    created_at: datetime | None = None
+    cert_expiration: datetime | None = None
+
+
+class Cluster(msgspec.Struct, frozen=True, kw_only=True):
+    """The wish for one cluster: its trees as of `generation`. `deleted`: nothing should serve."""
+
+    id: ClusterId
+    generation: int
+    topology: Topology = Topology.SINGLE
+    flavor: str = "default"
+    deleted: bool = False
+    load_balancers: tuple[LoadBalancer, ...] = ()

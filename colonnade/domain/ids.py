@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names of things. Every id is a UUID in lower case with dashes, kept as text.
+
+A `NewType` each, so that a pool's id cannot be passed where a listener's is meant.
+This module knows only how an id is written.
+"""
+
+import uuid
+from typing import NewType
+
+ProjectId = NewType("ProjectId", str)  # any text of at most 36 characters, not always a UUID
+LoadBalancerId = NewType("LoadBalancerId", str)
+ListenerId = NewType("ListenerId", str)
+PoolId = NewType("PoolId", str)
+MemberId = NewType("MemberId", str)
+HealthMonitorId = NewType("HealthMonitorId", str)
+ClusterId = NewType("ClusterId", str)
+AmphoraId = NewType("AmphoraId", str)  # also the instance's id at the compute driver
+NetworkId = NewType("NetworkId", str)
+SubnetId = NewType("SubnetId", str)
+PortId = NewType("PortId", str)
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def derived_id(*parts: str) -> str:
+    """The same id for the same parts, always: what makes a repeated create idempotent."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, "colonnade:" + "/".join(parts)))
+
+
+def read_id(text: str) -> str:
+    """Normalise a UUID with or without dashes. Raises ValueError when it is none."""
+    return str(uuid.UUID(text))

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The life of an amphora, as one table of (state, event) -> state.
+
+`advance` is the table's only reader; the store writes a state only where the one read is
+still there. A state that has no row for an event cannot have that event.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+
+class State(StrEnum):
+    BOOTING = "BOOTING"
+    SPARE = "SPARE"
+    SERVING = "SERVING"
+    FAILED = "FAILED"
+    RETIRING = "RETIRING"
+    GONE = "GONE"
+
+
+class Event(StrEnum):
+    FIRST_HEARTBEAT = "seen for the first time"
+    WENT_SILENT = "silent"
+    LENT = "lent"
+    RELEASED = "released"
+    FENCED = "fenced"
+    DESTROYED = "destroyed"
+
+
+TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
+    (State.BOOTING, Event.FIRST_HEARTBEAT): State.SPARE,
+    (State.BOOTING, Event.WENT_SILENT): State.FAILED,
+    (State.BOOTING, Event.RELEASED): State.RETIRING,
+    (State.SPARE, Event.LENT): State.SERVING,
+    (State.SPARE, Event.WENT_SILENT): State.FAILED,
+    (State.SPARE, Event.RELEASED): State.RETIRING,
+    (State.SERVING, Event.WENT_SILENT): State.FAILED,
+    (State.SERVING, Event.RELEASED): State.RETIRING,
+    (State.FAILED, Event.FENCED): State.RETIRING,
+    (State.RETIRING, Event.DESTROYED): State.GONE,
+}
+
+
+def advance(state: State, event: Event) -> State:
+    """The state after `event`. An event with no row is a bug in the caller."""
+    assert (state, event) in TRANSITIONS, f"{state.value} amphora cannot be {event.value}"
+    return TRANSITIONS[state, event]

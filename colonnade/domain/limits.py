@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every bound that a user can meet, in one place.
+
+Bounds of the Octavia v2 wire contract are marked so; the others are ours.
+"""
+
+TEXT_MAX = 255  # contract: names, descriptions, tags
+PROJECT_ID_MAX = 36  # contract
+PORT_MAX = 65535
+WEIGHT_MAX = 256  # contract, and haproxy's own limit
+RETRIES_MAX = 10  # contract
+TIMEOUT_MS_MAX = 2_073_600_000  # contract: 24 days
+HAPROXY_TIMEOUT_MS_MAX = 2_147_483_647  # haproxy's own: a signed 32-bit number of ms
+TAGS_MAX = 50
+LISTENERS_PER_LOAD_BALANCER_MAX = 100
+POOLS_PER_LOAD_BALANCER_MAX = 500
+MEMBERS_PER_POOL_MAX = 1000
+BODY_BYTES_MAX = 2 * 1024 * 1024
+PAGE_MAX = 1000  # contract: the operator's maximum, 1000 by default

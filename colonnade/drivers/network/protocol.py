@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Colonnade asks of a network service, and nothing more.
+
+Every call may be repeated, at once and after any failure, with the same result: ids are chosen
+by the caller. A driver raises `Unavailable` when waiting may help (`OutOfCapacity` when a subnet
+is full), `NotFound` for a network, subnet or port that is not there, `Conflict` for an address
+that is taken, `Invalid` for an address outside its subnet. It has never heard of listeners.
+`tests/contract/test_network_driver.py` is the other half of this file.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from colonnade.domain.ids import AmphoraId, NetworkId, PortId, SubnetId
+
+
+class Network(msgspec.Struct, frozen=True, kw_only=True):
+    id: NetworkId
+    name: str
+    subnet_ids: tuple[SubnetId, ...]
+
+
+class Subnet(msgspec.Struct, frozen=True, kw_only=True):
+    id: SubnetId
+    name: str
+    network_id: NetworkId
+    cidr: str
+    gateway_ip: str | None
+
+    @property
+    def ip_version(self) -> int:
+        return 6 if ":" in self.cidr else 4
+
+
+class Port(msgspec.Struct, frozen=True, kw_only=True):
+    """An address on a subnet, with a MAC of its own. `owner` is whatever the maker wrote."""
+
+    id: PortId
+    network_id: NetworkId
+    subnet_id: SubnetId
+    address: str
+    mac: str
+    owner: str = ""  # "lb:<id>" for a VIP, "amphora:<id>" for an amphora's own port
+    plugged_into: AmphoraId | None = None
+
+
+class PortWish(msgspec.Struct, frozen=True, kw_only=True):
+    """A port to make. Name a subnet, or a network to have its first fitting subnet chosen
+    (IPv4 preferred). No address: the driver chooses a free one."""
+
+    id: PortId
+    owner: str
+    network_id: NetworkId | None = None
+    subnet_id: SubnetId | None = None
+    address: str | None = None
+
+
+class NetworkDriver(Protocol):
+    name: str
+
+    async def networks(self) -> Sequence[Network]:
+        """All networks that users may see; the LB network is not among them."""
+
+    async def subnets(self) -> Sequence[Subnet]:
+        """All subnets of those networks."""
+
+    async def lb_subnet(self) -> Subnet:
+        """The subnet of the LB network, where amphorae and controllers meet."""
+
+    async def ports(self) -> Sequence[Port]:
+        """All ports there are, for look-ups and for finding leaks."""
+
+    async def port(self, port_id: PortId) -> Port:
+        """One port. Raises NotFound."""
+
+    async def create_port(self, wish: PortWish) -> Port:
+        """The port as wished. If the id exists already, that port unchanged."""
+
+    async def delete_port(self, port_id: PortId) -> None:
+        """Gone afterwards, unplugged first. No such port: nothing to do."""
+
+    async def plug(self, port_id: PortId, amphora_id: AmphoraId) -> Port:
+        """Put an interface with the port's MAC into the amphora's traffic namespace.
+
+        If the port is plugged elsewhere it is moved: afterwards exactly one amphora has it.
+        Addresses and routes on it are the agent's work. Raises NotFound when there is no
+        such amphora."""
+
+    async def unplug(self, port_id: PortId) -> None:
+        """Take the interface away. Not plugged, or no such port: nothing to do."""

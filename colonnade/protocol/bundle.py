@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All that an amphora needs to serve one generation, and what a change of it takes.
+
+A bundle is whole: an amphora serves the old one or the new one, never a mix. The agent knows
+no listener or pool; it sees a text, named servers, files and interfaces. `plan_change` is the
+one place that decides whether a change needs nothing, the runtime socket or a reload; the agent
+acts on it and a dry run shows it. No sockets here.
+"""
+
+from hashlib import sha256
+
+import msgspec
+
+BUNDLE_BYTES_MAX = 8 * 1024 * 1024
+
+
+class Interface(msgspec.Struct, frozen=True, kw_only=True):
+    """A network interface in the traffic namespace, found by its MAC address."""
+
+    mac: str
+    addresses: tuple[str, ...]  # "203.0.113.7/24"
+    gateways: tuple[str, ...] = ()  # at most one of each IP version
+    is_default: bool = False  # the main routing table's default route goes through it
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True):
+    """One server line of a haproxy backend, in the words that `add server` takes too."""
+
+    name: str
+    address: str  # "10.0.0.5:80" or "[2001:db8::5]:80"
+    weight: int = 1
+    enabled: bool = True
+    options: str = ""  # everything after the address but weight and state: "check inter 5000 ..."
+
+
+class Backend(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    servers: tuple[Server, ...] = ()
+
+
+class Bundle(msgspec.Struct, frozen=True, kw_only=True):
+    """`config` is the whole haproxy file, with the servers of `backends` in it.
+    `frame` is a digest of the same file without those server lines: two bundles with the same
+    frame differ in servers only. `files` maps file names below `paths.FILES` to their text."""
+
+    generation: int
+    config: str
+    frame: str
+    backends: tuple[Backend, ...] = ()
+    files: dict[str, str] = {}
+    interfaces: tuple[Interface, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Same content, same digest, whatever the generation."""
+        content = (self.config, self.backends, sorted(self.files.items()), self.interfaces)
+        return sha256(msgspec.json.encode(content)).hexdigest()
+
+    @property
+    def serves(self) -> bool:
+        """Whether there is anything for haproxy to do."""
+        return self.config != ""
+
+    def __repr__(self) -> str:
+        return f"Bundle(generation={self.generation}, digest={self.digest[:12]})"
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """What it takes to go from one bundle to another. No reload and no commands: nothing."""
+
+    interfaces: bool = False
+    files: bool = False
+    reload: bool = False
+    removed: tuple[tuple[str, Server], ...] = ()  # (backend, server)
+    added: tuple[tuple[str, Server], ...] = ()
+    reweighted: tuple[tuple[str, Server], ...] = ()  # same place and options; weight or state
+
+    @property
+    def touches_servers(self) -> bool:
+        return bool(self.removed or self.added or self.reweighted)
+
+
+def plan_change(present: Bundle | None, wanted: Bundle) -> Change:
+    """What takes an amphora that serves `present` to `wanted`. Pure."""
+    if present is None:
+        return Change(interfaces=True, files=True, reload=True)
+    interfaces = present.interfaces != wanted.interfaces
+    files = present.files != wanted.files
+    if files or present.frame != wanted.frame:
+        return Change(interfaces=interfaces, files=files, reload=True)
+    return _server_changes(present, wanted, interfaces)
+
+
+def _server_changes(present: Bundle, wanted: Bundle, interfaces: bool) -> Change:
+    before = {(b.name, s.name): s for b in present.backends for s in b.servers}
+    after = {(b.name, s.name): s for b in wanted.backends for s in b.servers}
+    removed, added, reweighted = [], [], []
+    for (backend, name), old in before.items():
+        new = after.get((backend, name))
+        if new is None or (new.address, new.options) != (old.address, old.options):
+            removed.append((backend, old))
+    for (backend, name), new in after.items():
+        known = before.get((backend, name))
+        if known is None or (new.address, new.options) != (known.address, known.options):
+            added.append((backend, new))
+        elif known != new:
+            reweighted.append((backend, new))
+    return Change(
+        interfaces=interfaces,
+        removed=tuple(removed),
+        added=tuple(added),
+        reweighted=tuple(reweighted),
+    )

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The JSON bodies that go over mutual TLS between controllers and amphorae.
+
+The amphora API (agent serves): GET /info, GET /status, GET /statistics, PUT /bundle.
+The controller's amphora-facing API (controller serves): GET /bundle?generation=N, POST /report,
+GET /peers. Counters are absolute since the agent's counting began, so a lost message loses
+nothing. `docs/protocol/amphora-api.md` is the page for people. No sockets here.
+"""
+
+import msgspec
+
+PORT_AGENT = 9443  # TCP, on the amphora's LB network address
+PORT_CONTROLLER = 9442  # TCP, on the controller's LB network address
+PORT_HEALTH = 5555  # UDP, on the health receiver's LB network address
+PORT_TASKS = 5556  # UDP, on the amphora's LB network address: "tasks pending"
+
+
+class Info(msgspec.Struct, frozen=True, kw_only=True):
+    amphora_id: str
+    agent_version: str
+    haproxy_version: str
+    generation: int
+    started_at: float  # seconds since 1970
+
+
+class ServerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """`state` is one of UP, DOWN, DRAIN, MAINT, NO_CHECK."""
+
+    backend: str
+    name: str
+    state: str
+
+
+class ListenerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """`state` is OPEN or FULL; a listener that is not served is not listed."""
+
+    name: str
+    state: str
+
+
+class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What haproxy says of itself, under the names that the bundle gave."""
+
+    generation: int
+    haproxy_running: bool
+    listeners: tuple[ListenerStatus, ...] = ()
+    servers: tuple[ServerStatus, ...] = ()
+
+
+class ListenerStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    active_connections: int
+    bytes_in: int
+    bytes_out: int
+    request_errors: int
+    total_connections: int
+
+
+class StatisticsReport(msgspec.Struct, frozen=True, kw_only=True):
+    listeners: tuple[ListenerStatistics, ...] = ()
+
+
+class Applied(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to PUT /bundle: the generation served now and how it was reached."""
+
+    generation: int
+    means: str  # "nothing", "runtime" or "reload"
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """Any 4xx or 5xx body. `reason` is haproxy's own words where haproxy refused."""
+
+    reason: str
+
+
+class Peers(msgspec.Struct, frozen=True, kw_only=True):
+    """Where to send things: "address:port" each, in no order."""
+
+    controllers: tuple[str, ...]
+    receivers: tuple[str, ...]
+
+
+class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`agent.json` on the config drive. Beside it lie agent.pem (certificate and key), ca.pem
+    and heartbeat.key (hex)."""
+
+    amphora_id: str
+    lb_interface: str = "lb0"
+    lb_network_ip: str
+    lb_prefix_length: int
+    controllers: tuple[str, ...]
+    receivers: tuple[str, ...]
+    heartbeat_s: float = 1.0  # while it serves
+    heartbeat_spare_s: float = 30.0  # while it does not
+    haproxy: str = "haproxy"  # path of the binary

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One configuration for every process: a TOML file, checked as it is read.
+
+Defaults suit one machine. `colonnade up` writes the file for its own processes; an operator of
+many machines writes it by hand. Paths are absolute after reading.
+"""
+
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+
+class Api(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    host: str = "127.0.0.1"
+    port: int = 9876
+    workers: int = 1
+    auth: str = "none"  # "none" is refused on any address that is not loopback
+    default_provider: str = "amphora"
+    enabled_providers: tuple[str, ...] = ("amphora", "octavia", "noop")
+
+
+class LbNetwork(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """This machine's own address on the LB network, where amphorae find it."""
+
+    address: str = "198.18.0.1"
+
+
+class Heartbeats(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Seconds. Silence longer than `stale_s` means FAILED."""
+
+    interval_s: float = 1.0
+    stale_s: float = 3.5
+    spare_interval_s: float = 30.0
+    spare_stale_s: float = 75.0
+    boot_s: float = 60.0  # longest wait for an amphora's first heartbeat
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    state_dir: Path  # durable: database, certificates, the network's address book
+    run_dir: Path  # sockets and pid files; short, because of the 107 bytes of a socket's path
+    database_url: str  # a libpq connection string
+    network_url: str = ""  # "unix:/path" or "https://host:port" of the network daemon
+    spares: int = 2
+    amphora_certificate_days: float = 30.0
+    templates_dir: Path | None = None  # the operator's own haproxy templates, looked in first
+    haproxy: str = ""  # path of the binary; "": the one in the wheel, else the one on PATH
+    log_level: str = "INFO"
+    api: Api = Api()
+    lb_network: LbNetwork = LbNetwork()
+    heartbeats: Heartbeats = Heartbeats()
+
+    @property
+    def pki_dir(self) -> Path:
+        return self.state_dir / "pki"
+
+
+def read_config(path: Path) -> Config:
+    """Raises msgspec.ValidationError or tomllib.TOMLDecodeError with the place and the reason."""
+    with path.open("rb") as file:
+        return msgspec.convert(tomllib.load(file), Config)

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The internal certificate authority and the contexts of mutual TLS 1.3.
+
+A certificate names its holder in one DNS name of the subject alternative names: an id, or an
+office such as `controller`. Both ends of every connection check the other's chain and name.
+Private keys leave this module only as the PEM text that is returned to the caller.
+"""
+
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+CA_DAYS = 3650
+BACKDATE = timedelta(minutes=5)  # clocks of amphorae may be a little behind
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """A certificate and its private key, as PEM text."""
+
+    certificate: str
+    private_key: str
+
+    @property
+    def pem(self) -> str:
+        return self.certificate + self.private_key
+
+    def __repr__(self) -> str:
+        return "Identity(***)"
+
+
+class Authority:
+    """An internal CA, loaded once: signs certificates with a name and a life in days."""
+
+    def __init__(self, identity: Identity) -> None:
+        self.certificate_pem = identity.certificate
+        self._certificate = x509.load_pem_x509_certificate(identity.certificate.encode())
+        key = serialization.load_pem_private_key(identity.private_key.encode(), None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        self._key = key
+
+    @classmethod
+    def new(cls) -> Identity:
+        """The certificate and key of a fresh CA."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Colonnade internal CA")])
+        certificate = (
+            _builder(name, name, key.public_key(), CA_DAYS)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage(sign=True), critical=True)
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+            )
+            .sign(key, hashes.SHA256())
+        )
+        return _identity(certificate, key)
+
+    def issue(self, name: str, *, days: float) -> Identity:
+        """A fresh key and a certificate for `name`, good as server and as client."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        certificate = (
+            _builder(subject, self._certificate.subject, key.public_key(), days)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(sign=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
+                critical=False,
+            )
+            .sign(self._key, hashes.SHA256())
+        )
+        return _identity(certificate, key)
+
+
+def server_context(identity_file: Path, ca_file: Path) -> ssl.SSLContext:
+    """Serve with this identity, only to clients whose certificate our CA signed."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.verify_mode = ssl.CERT_REQUIRED
+    return _load(context, identity_file, ca_file)
+
+
+def client_context(identity_file: Path, ca_file: Path) -> ssl.SSLContext:
+    """Connect with this identity. Pass the expected name as `server_hostname`: it is checked."""
+    return _load(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), identity_file, ca_file)
+
+
+def peer_name(ssl_object: ssl.SSLObject | ssl.SSLSocket | None) -> str:
+    """The name in the certificate of the other end, "" when it has none."""
+    certificate = ssl_object.getpeercert() if ssl_object is not None else None
+    names = certificate.get("subjectAltName", ()) if certificate else ()
+    for pair in names:
+        if pair[0] == "DNS":
+            return str(pair[1])
+    return ""
+
+
+def expires_at(certificate_pem: str) -> datetime:
+    return x509.load_pem_x509_certificate(certificate_pem.encode()).not_valid_after_utc
+
+
+def _load(context: ssl.SSLContext, identity_file: Path, ca_file: Path) -> ssl.SSLContext:
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_verify_locations(ca_file)
+    context.load_cert_chain(identity_file)
+    return context
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: float
+) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - BACKDATE)
+        .not_valid_after(now + timedelta(days=days))
+    )
+
+
+def _usage(*, sign: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not sign,
+        key_cert_sign=sign,
+        crl_sign=sign,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _identity(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Identity:
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    public = certificate.public_bytes(serialization.Encoding.PEM)
+    return Identity(certificate=public.decode(), private_key=private.decode())
