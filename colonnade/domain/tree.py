@@ -367,7 +367,9 @@ _T = TypeVar("_T")
 
 def _put(nodes: tuple[_Child, ...], node: _Child) -> tuple[_Child, ...]:
     kept = [node if other.id == node.id else other for other in nodes]
-    return tuple(kept) if node in kept else (*nodes, node)
+    if node not in kept:
+        kept.append(node)
+    return tuple(kept)
 
 
 def _only(noun: str, wanted: str, found: Iterator[_T]) -> _T:
