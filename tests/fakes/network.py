@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A network in memory, for tests of what stands above it.
+
+It keeps the promises of `NetworkDriver` (tests/contract proves it) with the networks of the
+lab: `public`, `private` and the LB network. `before` is called with the name of each call and
+may raise, which is how a test fails any call it likes.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from colonnade.domain.errors import NotFound
+from colonnade.domain.ids import AmphoraId, NetworkId, PortId, SubnetId
+from colonnade.drivers.network.namespaces.addresses import (
+    FIRST_NETWORKS,
+    LB_NETWORK,
+    PRIVATE,
+    PUBLIC,
+    AddressBook,
+    network_id,
+    subnet_id,
+)
+from colonnade.drivers.network.protocol import Network, Port, PortWish, Subnet
+
+PUBLIC_NETWORK: Final[NetworkId] = network_id(PUBLIC.name)
+PUBLIC_SUBNET: Final[SubnetId] = subnet_id(PUBLIC.name, PUBLIC.cidrs[0])
+PUBLIC_SUBNET_V6: Final[SubnetId] = subnet_id(PUBLIC.name, PUBLIC.cidrs[1])
+PRIVATE_NETWORK: Final[NetworkId] = network_id(PRIVATE.name)
+PRIVATE_SUBNET: Final[SubnetId] = subnet_id(PRIVATE.name, PRIVATE.cidrs[0])
+LB_SUBNET: Final[SubnetId] = subnet_id(LB_NETWORK.name, LB_NETWORK.cidrs[0])
+
+
+def _nothing(call: str) -> None:
+    """The default of `before`."""
+
+
+class FakeNetwork:
+    """`amphorae` are those that exist: a `FakeCompute` given this network keeps the set."""
+
+    name = "fake"
+
+    def __init__(self, before: Callable[[str], None] = _nothing) -> None:
+        self.before = before
+        self.amphorae: set[AmphoraId] = set()
+        self._book = AddressBook()
+        for record in FIRST_NETWORKS:
+            self._book.add_network(record)
+
+    async def networks(self) -> Sequence[Network]:
+        self.before("network.networks")
+        return self._book.networks()
+
+    async def subnets(self) -> Sequence[Subnet]:
+        self.before("network.subnets")
+        return self._book.subnets()
+
+    async def lb_subnet(self) -> Subnet:
+        self.before("network.lb_subnet")
+        return self._book.subnet(LB_SUBNET)
+
+    async def ports(self) -> Sequence[Port]:
+        self.before("network.ports")
+        return self._book.ports()
+
+    async def port(self, port_id: PortId) -> Port:
+        self.before("network.port")
+        return self._book.port(port_id)
+
+    async def create_port(self, wish: PortWish) -> Port:
+        self.before("network.create_port")
+        return self._book.create_port(wish)
+
+    async def delete_port(self, port_id: PortId) -> None:
+        self.before("network.delete_port")
+        self._book.delete_port(port_id)
+
+    async def plug(self, port_id: PortId, amphora_id: AmphoraId) -> Port:
+        self.before("network.plug")
+        self._book.port(port_id)
+        if amphora_id not in self.amphorae:
+            raise NotFound(f"there is no amphora {amphora_id}")
+        return self._book.note_plug(port_id, amphora_id)
+
+    async def unplug(self, port_id: PortId) -> None:
+        self.before("network.unplug")
+        if self.has_port(port_id):
+            self._book.note_plug(port_id, None)
+
+    def has_port(self, port_id: PortId) -> bool:
+        return any(port.id == port_id for port in self._book.ports())
+
+    def lost(self, amphora_id: AmphoraId) -> None:
+        """The amphora is gone, and every interface it had with it."""
+        self.amphorae.discard(amphora_id)
+        for port in self._book.ports():
+            if port.plugged_into == amphora_id:
+                self._book.note_plug(port.id, None)
