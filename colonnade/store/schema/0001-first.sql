@@ -23,6 +23,7 @@ CREATE TABLE load_balancers (
     cluster_id uuid NOT NULL REFERENCES clusters,
     project_id text NOT NULL,
     body jsonb NOT NULL,
+    issues jsonb NOT NULL DEFAULT '[]', -- [{path, reason}]: what the tree lacks to be served
     created bigint NOT NULL,
     changed bigint NOT NULL,
     deleted boolean NOT NULL DEFAULT false,
