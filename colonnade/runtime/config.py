@@ -6,6 +6,7 @@ many machines writes it by hand. Paths are absolute after reading.
 """
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -58,4 +59,24 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 def read_config(path: Path) -> Config:
     """Raises msgspec.ValidationError or tomllib.TOMLDecodeError with the place and the reason."""
     with path.open("rb") as file:
-        return msgspec.convert(tomllib.load(file), Config)
+        return msgspec.convert(tomllib.load(file), Config, dec_hook=lambda kind, text: kind(text))
+
+
+def write_config(path: Path, config: Config) -> None:
+    """Write the file that `read_config` reads; only its owner may read it."""
+    plain = msgspec.to_builtins(config, enc_hook=str)
+    draft = path.with_suffix(".new")
+    draft.touch(mode=0o600)
+    draft.write_text("\n".join(_toml(plain)) + "\n")
+    draft.replace(path)
+
+
+def _toml(table: dict[str, object], prefix: str = "") -> Iterator[str]:
+    """TOML of nested tables of text, numbers, flags and lists. JSON writes those values alike."""
+    tables = {name: value for name, value in table.items() if isinstance(value, dict)}
+    for name, value in table.items():
+        if name not in tables and value is not None:
+            yield f"{name} = {msgspec.json.encode(value).decode()}"
+    for name, inner in tables.items():
+        yield f"\n[{prefix}{name}]"
+        yield from _toml(inner, f"{prefix}{name}.")

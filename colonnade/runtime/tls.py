@@ -30,6 +30,12 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     def pem(self) -> str:
         return self.certificate + self.private_key
 
+    @classmethod
+    def from_pem(cls, pem: str) -> "Identity":
+        """Both parts from one text, the certificate first, as `pem` writes it."""
+        cut = pem.index("-----BEGIN PRIVATE KEY")
+        return cls(certificate=pem[:cut], private_key=pem[cut:])
+
     def __repr__(self) -> str:
         return "Identity(***)"
 

@@ -1,0 +1,42 @@
+# One word for each thing a developer does. `make` lists them.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup format check test e2e demo bench docs clean
+
+help: ## list these words
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: .venv/ready ## a virtual environment with locked versions, in .venv
+
+.venv/ready: pyproject.toml requirements.lock
+	@PYTHON="$(PYTHON)" sh tools/setup.sh
+
+format: setup ## lay the code out
+	@$(BIN)/ruff format -q .
+	@$(BIN)/ruff check -q --fix .
+
+check: setup ## format, lint, types, arrows, sizes, unit, contract; under a minute
+	@$(BIN)/ruff format -q --check .
+	@$(BIN)/ruff check -q .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q tests/unit tests/contract
+
+test: check e2e ## check, then integration and the whole thing, for real
+
+e2e: setup
+	@$(BIN)/python -m pytest -q tests/integration tests/e2e
+
+demo: setup ## a load balancer on this machine in a minute, with things breaking
+	@$(BIN)/colonnade demo
+
+bench: setup ## numbers: latency, gaps, memory (JSON in bench/results)
+	@$(BIN)/python -m bench
+
+docs: setup ## tables made from the code
+	@$(BIN)/python tools/tables.py
+
+clean: ## remove what `make` made
+	@rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Child processes that are kept running: started, watched, started again, ended.
+
+A child that ends by itself is started again after a pause that doubles up to `PAUSE_MAX_S`; one
+that ran long enough starts from a short pause again. Every child dies with the supervisor, even
+when that is killed outright (`setpriv --pdeathsig`). This module does not know what it runs.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+import msgspec
+import structlog
+
+PAUSE_MIN_S = 0.2
+PAUSE_MAX_S = 10.0
+STEADY_S = 30.0
+STOP_S = 8.0
+
+log = structlog.get_logger()
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """What to run. `argv` is complete: entering namespaces and dropping rights included."""
+
+    name: str
+    argv: tuple[str, ...]
+
+
+def colonnade(*words: str) -> tuple[str, ...]:
+    """The command line of one of our own processes, with this interpreter."""
+    return (sys.executable, "-m", "colonnade", *words)
+
+
+def tied(argv: Sequence[str], *, drop_rights: bool = False) -> tuple[str, ...]:
+    """The same command, killed when its starter dies; without any capability if so asked."""
+    dropped = ()
+    if drop_rights and os.geteuid() == 0:
+        dropped = ("--no-new-privs", "--bounding-set=-all", "--inh-caps=-all")
+    return ("setpriv", "--pdeathsig", "KILL", *dropped, "--", *argv)
+
+
+class Children:
+    """The children of one supervisor, in the order they were started."""
+
+    def __init__(self) -> None:
+        self._keepers: dict[str, asyncio.Task[None]] = {}
+        self._running: dict[str, asyncio.subprocess.Process] = {}
+        self._stopping = False
+
+    def start(self, command: Command) -> None:
+        self._keepers[command.name] = asyncio.create_task(self._keep(command))
+
+    def pids(self) -> dict[str, int]:
+        return {name: process.pid for name, process in self._running.items()}
+
+    async def stop(self) -> None:
+        """End all, the last started first. Whoever does not go in time is killed."""
+        self._stopping = True
+        for name in reversed(list(self._keepers)):
+            await self._end(name)
+        for keeper in self._keepers.values():
+            keeper.cancel()
+        await asyncio.gather(*self._keepers.values(), return_exceptions=True)
+
+    async def _keep(self, command: Command) -> None:
+        pause = PAUSE_MIN_S
+        loop = asyncio.get_running_loop()
+        while not self._stopping:
+            started = loop.time()
+            process = await asyncio.create_subprocess_exec(
+                *command.argv, stdin=asyncio.subprocess.DEVNULL, start_new_session=True
+            )
+            self._running[command.name] = process
+            code = await process.wait()
+            if self._stopping:
+                return
+            pause = PAUSE_MIN_S if loop.time() - started > STEADY_S else min(pause * 2, PAUSE_MAX_S)
+            log.warning("process ended", name=command.name, code=code, again_in_s=pause)
+            await asyncio.sleep(pause)
+
+    async def _end(self, name: str) -> None:
+        process = self._running.get(name)
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), STOP_S)
+        except TimeoutError:
+            log.warning("process would not stop", name=name)
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()

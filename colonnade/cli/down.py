@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`colonnade down`: stop a running system, or clear away what a killed one left.
+
+The state folder stays; removing it is the user's decision.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from colonnade.cli import places
+from colonnade.domain.errors import ColonnadeError, Unavailable
+from colonnade.drivers.network.namespaces.lab import end_leftovers
+from colonnade.runtime import logging
+from colonnade.store.embedded import EmbeddedPostgres
+
+STOP_S_MAX = 40.0
+
+
+def run_down(wanted_state: Path | None) -> int:
+    logging.configure("down", level="WARNING")
+    state = places.state_dir(wanted_state)
+    if not state.exists():
+        print(f"nothing to do: there is no state in {state}")
+        return 0
+    try:
+        was_running = _stop_supervisor(state / "lock")
+        asyncio.run(_clear(state))
+    except ColonnadeError as error:
+        print(f"colonnade down: {error}", file=sys.stderr)
+        return 1
+    print("stopped" if was_running else "cleared", f"(the state stays in {state})")
+    return 0
+
+
+async def _clear(state: Path) -> None:
+    run_dir = places.run_dir(state)
+    await end_leftovers(run_dir)
+    await EmbeddedPostgres(state, run_dir).end_leftovers()
+    places.remove_run_dir(state)
+
+
+def _stop_supervisor(lock: Path) -> bool:
+    """End the supervisor that holds the lock, if one does."""
+    if not lock.exists():
+        return False
+    with lock.open("r+") as file:
+        if _locked(file.fileno()):
+            return False
+        with contextlib.suppress(ValueError, ProcessLookupError):
+            os.kill(int(file.read()), signal.SIGTERM)
+        deadline = time.monotonic() + STOP_S_MAX
+        while not _locked(file.fileno()):
+            if time.monotonic() > deadline:
+                raise Unavailable("the running system does not stop")
+            time.sleep(0.1)
+    return True
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The keys of an installation: made on the first start, found on every later one.
+
+Everything lies in `<state>/pki`, readable by its owner alone. An identity near its end is issued
+anew at start, under the same authority, so amphorae go on trusting it.
+"""
+
+import os
+import secrets
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from colonnade.runtime import tls
+
+OFFICES = ("controller", "api", "supervisor", "health", "network")
+OFFICE_DAYS = 90.0
+RENEW_BEFORE = timedelta(days=30)
+
+
+def ensure_identities(pki: Path) -> None:
+    """Make what is missing: the authority, the master key, and a certificate for each office."""
+    pki.mkdir(mode=0o700, parents=True, exist_ok=True)
+    authority_file = pki / "ca-key.pem"
+    if not authority_file.exists():
+        fresh = tls.Authority.new()
+        _write(pki / "ca.pem", fresh.certificate)
+        _write(authority_file, fresh.pem)  # last: its presence says that both are there
+    if not (pki / "master.key").exists():
+        _write(pki / "master.key", secrets.token_hex(32) + "\n")
+    authority = load_authority(pki)
+    for office in OFFICES:
+        file = pki / f"{office}.pem"
+        if not file.exists() or _ends_soon(file):
+            _write(file, authority.issue(office, days=OFFICE_DAYS).pem)
+
+
+def load_authority(pki: Path) -> tls.Authority:
+    pem = (pki / "ca-key.pem").read_text()
+    return tls.Authority(tls.Identity.from_pem(pem))
+
+
+def _ends_soon(file: Path) -> bool:
+    return tls.expires_at(file.read_text()) - datetime.now(UTC) < RENEW_BEFORE
+
+
+def _write(file: Path, text: str) -> None:
+    """All or nothing, and never readable by others, not even for a moment."""
+    draft = file.with_suffix(".new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.replace(file)

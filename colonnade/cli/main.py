@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `colonnade` command: one word for each thing a person or a unit file starts.
+
+Each command imports what it needs when it runs, so that `colonnade --help` and the small daemons
+stay small. No logic lives here.
+"""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from colonnade.cli.lab import lab
+
+app = typer.Typer(
+    name="colonnade",
+    help="Load balancing as a service: the Octavia v2 API over real HAProxy.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(lab, name="lab")
+
+State = Annotated[
+    Path | None, typer.Option("--state", help="Where the system keeps what must last.")
+]
+ConfigFile = Annotated[Path, typer.Option("--config", help="The configuration file (TOML).")]
+
+
+@app.command()
+def up(
+    state: State = None,
+    api: Annotated[str, typer.Option("--api", help="HOST:PORT of the user API.")] = "",
+    spares: Annotated[int, typer.Option(help="Amphorae kept ready.", min=0, max=50)] = 2,
+    database: Annotated[
+        str, typer.Option(help="A PostgreSQL to use instead of the embedded one (libpq string).")
+    ] = "",
+    host_route: Annotated[
+        bool, typer.Option("--host-route", help="Route this host to the public network (root).")
+    ] = False,
+) -> None:
+    """Start the whole system on this machine, in the foreground."""
+    from colonnade.cli.up import Wish, run_up
+
+    wish = Wish(state=state, api=api, spares=spares, database_url=database, host_route=host_route)
+    raise typer.Exit(run_up(wish))
+
+
+@app.command()
+def down(state: State = None) -> None:
+    """Stop a running system, or clean up after one that was killed."""
+    from colonnade.cli.down import run_down
+
+    raise typer.Exit(run_down(state))
+
+
+@app.command()
+def demo(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object, nothing else.")
+    ] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the state folder for a look at it.")
+    ] = False,
+) -> None:
+    """Build a load balancer, break things, and show what happened. Leaves nothing behind."""
+    from colonnade.cli.demo import run_demo
+
+    raise typer.Exit(run_demo(as_json=as_json, keep=keep))
+
+
+@app.command()
+def doctor(state: State = None) -> None:
+    """Say what this machine lacks, and how to get it."""
+    from colonnade.cli.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(state))
+
+
+@app.command("exec", context_settings={"ignore_unknown_options": True})
+def execute(
+    command: Annotated[list[str], typer.Argument(help="The command and its arguments, after --.")],
+    state: State = None,
+) -> None:
+    """Run a command inside, on the public network, where virtual IPs answer."""
+    from colonnade.cli.lab import run_inside
+
+    raise typer.Exit(run_inside(command, state))
+
+
+@app.command()
+def migrate(config: ConfigFile) -> None:
+    """Bring the database's schema up to date."""
+    from colonnade.runtime.config import read_config
+    from colonnade.store.migrations import migrate as migrate_database
+
+    migrate_database(read_config(config).database_url)
+
+
+@app.command()
+def api(config: ConfigFile) -> None:
+    """The user and operator API (started by `up`, or by a unit file)."""
+    from colonnade.api.process import run
+    from colonnade.runtime.config import read_config
+
+    asyncio.run(run(read_config(config)))
+
+
+@app.command()
+def controller(config: ConfigFile) -> None:
+    """The reconcilers and the API that amphorae call."""
+    from colonnade.controller.process import run
+    from colonnade.runtime.config import read_config
+
+    asyncio.run(run(read_config(config)))
+
+
+@app.command()
+def health(config: ConfigFile) -> None:
+    """The receiver of heartbeats, and the judge of silence."""
+    from colonnade.health.process import run
+    from colonnade.runtime.config import read_config
+
+    asyncio.run(run(read_config(config)))
+
+
+@app.command()
+def network(config: ConfigFile) -> None:
+    """The network daemon: the only process that needs rights over the network."""
+    from colonnade.drivers.network.namespaces.daemon import run
+    from colonnade.runtime.config import read_config
+
+    asyncio.run(run(read_config(config)))
+
+
+def main() -> None:
+    from colonnade.domain.errors import ColonnadeError
+
+    try:
+        app()
+    except ColonnadeError as error:
+        print(f"colonnade: {error}", file=sys.stderr)
+        raise SystemExit(1) from None

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`colonnade up`: the whole system on one machine, in the foreground.
+
+One supervisor starts the database, the lab (a namespace that holds all networks and amphorae) and
+the processes, says when a request can be served, keeps everything running, and takes all of it
+away when it is told to stop. What must last is in the state folder alone; whatever an earlier,
+killed run left is cleared away first.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from colonnade.cli import places
+from colonnade.cli.children import Children, Command, colonnade, tied
+from colonnade.cli.identities import ensure_identities
+from colonnade.domain.errors import ColonnadeError, Conflict, Invalid, Unavailable
+from colonnade.drivers.network.namespaces.lab import Lab, end_leftovers
+from colonnade.runtime import logging
+from colonnade.runtime.config import Api, Config, write_config
+from colonnade.store.embedded import EmbeddedPostgres
+
+READY_S_MAX = 60.0
+
+log = structlog.get_logger()
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line asked for. `api` is "HOST:PORT" or empty for the default."""
+
+    state: Path | None = None
+    api: str = ""
+    spares: int = 2
+    database_url: str = ""
+    host_route: bool = False
+
+
+def run_up(wish: Wish) -> int:
+    """Run until told to stop. The exit code: 0 after a clean stop, 1 with a reason on stderr."""
+    logging.configure("up", level=os.environ.get("COLONNADE_LOG", "WARNING"))
+    try:
+        asyncio.run(_up(wish))
+    except ColonnadeError as error:
+        print(f"colonnade up: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _up(wish: Wish) -> None:
+    if wish.host_route and os.geteuid() != 0:
+        raise Invalid("--host-route changes this host's routes, so it needs root")
+    state = places.state_dir(wish.state)
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _only_one(state):
+        run_dir = places.run_dir(state)
+        await end_leftovers(run_dir)
+        ensure_identities(state / "pki")
+        stop = _stop_signal()
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(places.remove_run_dir, state)
+            config = await _prepare(wish, state, run_dir, stack, stop)
+            if config is None:
+                return
+            print(f"ready: http://{config.api.host}:{config.api.port}", flush=True)
+            await stop.wait()
+            print("stopping", flush=True)
+
+
+async def _prepare(
+    wish: Wish, state: Path, run_dir: Path, stack: contextlib.AsyncExitStack, stop: asyncio.Event
+) -> Config | None:
+    """Start everything; what was started is on the stack. None when told to stop meanwhile."""
+    postgres = None if wish.database_url else EmbeddedPostgres(state, run_dir)
+    config = Config(
+        state_dir=state,
+        run_dir=run_dir,
+        database_url=wish.database_url or (postgres.url if postgres else ""),
+        network_url=f"unix:{run_dir}/network.sock",
+        spares=wish.spares,
+        api=_api(wish.api),
+    )
+    write_config(places.config_file(state), config)
+    lab = Lab(config)
+    starting = [asyncio.create_task(stack.enter_async_context(_started(lab)))]
+    if postgres is not None:
+        starting.append(asyncio.create_task(stack.enter_async_context(_started(postgres))))
+    for task in starting:
+        await task
+    children = Children()
+    stack.push_async_callback(children.stop)
+    await _start_processes(children, lab, config, wish)
+    ready = asyncio.create_task(_answers(config))
+    told = asyncio.create_task(stop.wait())
+    await asyncio.wait({ready, told}, return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    if stop.is_set():
+        ready.cancel()
+        return None
+    await ready
+    return config
+
+
+async def _start_processes(children: Children, lab: Lab, config: Config, wish: Wish) -> None:
+    file = str(places.config_file(config.state_dir))
+    network = lab.enter(colonnade("network", "--config", file))
+    children.start(Command(name="network", argv=tied(network)))
+    children.start(
+        Command(name="api", argv=tied(colonnade("api", "--config", file), drop_rights=True))
+    )
+    await _migrate(file)
+    await lab.until_network_answers()
+    if wish.host_route:
+        await lab.route_host(os.getpid())
+    for name in ("controller", "health"):
+        inside = lab.enter(colonnade(name, "--config", file), netns="control", drop_rights=True)
+        children.start(Command(name=name, argv=tied(inside)))
+
+
+async def _migrate(file: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *tied(colonnade("migrate", "--config", file)), stderr=asyncio.subprocess.PIPE
+    )
+    _, errors = await process.communicate()
+    if process.returncode:
+        raise Unavailable("the database's schema could not be made", detail=errors.decode()[-2000:])
+
+
+async def _answers(config: Config) -> None:
+    """Return when the API answers a real question, which takes the database too."""
+    deadline = asyncio.get_running_loop().time() + READY_S_MAX
+    while asyncio.get_running_loop().time() < deadline:
+        if await _asks(config.api):
+            return
+        await asyncio.sleep(0.05)
+    raise Unavailable(f"the API did not answer within {READY_S_MAX:.0f} s")
+
+
+async def _asks(api: Api) -> bool:
+    question = "GET /v2/lbaas/loadbalancers?limit=1 HTTP/1.1\r\nHost: colonnade\r\n\r\n"
+    try:
+        reader, writer = await asyncio.open_connection(api.host, api.port)
+    except OSError:
+        return False
+    try:
+        writer.write(question.encode())
+        line = await asyncio.wait_for(reader.readline(), 5)
+    except (OSError, TimeoutError):
+        return False
+    finally:
+        writer.close()
+    return line.split(b" ")[1:2] == [b"200"]
+
+
+def _api(place: str) -> Api:
+    if not place:
+        return Api()
+    host, colon, port = place.rpartition(":")
+    if not colon or not host or not port.isdigit():
+        raise Invalid(f"--api takes HOST:PORT, not {place!r}")
+    return Api(host=host.strip("[]"), port=int(port))
+
+
+@contextlib.contextmanager
+def _only_one(state: Path) -> Iterator[None]:
+    """Hold the state folder's lock. Raises Conflict while another supervisor does."""
+    with (state / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise Conflict(
+                f"a system with the state in {state} is running already (process {file.read()})"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _started(part: Lab | EmbeddedPostgres) -> AsyncIterator[None]:
+    try:
+        await part.start()
+        yield
+    finally:
+        await part.stop()
+
+
+def _stop_signal() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
