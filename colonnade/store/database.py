@@ -27,6 +27,8 @@ from colonnade.domain.errors import Contended, Unavailable
 Connection: TypeAlias = psycopg.AsyncConnection[Any]
 
 WAIT_S: Final = 2.0  # for a connection, when the database was well a moment ago
+WAIT_WHEN_ILL_S: Final = 0.3  # when it was not: enough to connect to one that is back
+GIVE_UP_S: Final = 0.1  # for the pool's own attempts: the next caller causes the next one
 KNOWN_GONE_S: Final = 0.5  # after a failed attempt nobody waits for the next one
 WAITING_MAX: Final = 1000
 LISTEN_BACKOFF_MAX_S: Final = 5.0
@@ -45,6 +47,7 @@ class Database:
 
     def __init__(self, url: str, *, pool_min: int = 1, pool_max: int = 8) -> None:
         self._url = url
+        self._is_well = True
         self._failed_at = -KNOWN_GONE_S
         self._checking: asyncio.Task[None] | None = None
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
@@ -54,7 +57,7 @@ class Database:
             open=False,
             timeout=WAIT_S,
             max_waiting=WAITING_MAX,
-            reconnect_timeout=KNOWN_GONE_S,
+            reconnect_timeout=GIVE_UP_S,
             reconnect_failed=self._record_failure,
             configure=_prepare,
             check=_check_if_spoken_to,
@@ -114,7 +117,9 @@ class Database:
         if self._is_known_gone():
             raise Unavailable("the database is not available")
         try:
-            async with self._pool.connection() as connection:
+            wait_s = WAIT_S if self._is_well else WAIT_WHEN_ILL_S
+            async with self._pool.connection(timeout=wait_s) as connection:
+                self._is_well = True
                 try:
                     yield connection
                 except psycopg.InterfaceError as error:
@@ -127,6 +132,7 @@ class Database:
         except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure) as error:
             raise Contended("another change was in the way", detail=str(error)) from error
         except (psycopg.OperationalError, PoolTimeout, PoolClosed, TooManyRequests) as error:
+            self._is_well = self._is_well and isinstance(error, TooManyRequests)
             raise Unavailable("the database is not available", detail=str(error)) from error
 
     def _is_known_gone(self) -> bool:

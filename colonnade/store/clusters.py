@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far each cluster is: which generation is served, and why one is not.
+
+Statuses are computed from these few numbers. `highest_settled` only rises; a row of a tree that
+was deleted is kept until a settled generation no longer contains it. Knows no tree and no driver.
+"""
+
+from datetime import datetime
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from colonnade.domain.ids import ClusterId
+from colonnade.store.database import Connection
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """As kept in `last_error`; safe to show to users."""
+
+    code: str
+    message: str
+    at: datetime
+    retry_at: datetime | None = None
+
+
+# Children before parents; a purged listener takes its statistics with it.
+PURGED = ("members", "health_monitors", "listeners", "pools")
+
+
+async def settle(connection: Connection, cluster_id: ClusterId, generation: int) -> None:
+    """All that serve the cluster serve this generation, or nothing needs to serve it. Purges what
+    was deleted by then; a cluster that was itself deleted is gone afterwards."""
+    cursor = await connection.execute(
+        """UPDATE clusters SET highest_settled = greatest(highest_settled, %(generation)s),
+            failed_at = CASE WHEN failed_at > %(generation)s THEN failed_at END,
+            last_error = CASE WHEN failed_at > %(generation)s THEN last_error END
+        WHERE id = %(id)s RETURNING deleted AND generation <= %(generation)s""",
+        {"id": cluster_id, "generation": generation},
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        return
+    if row[0]:
+        await connection.execute("DELETE FROM load_balancers WHERE cluster_id = %s", [cluster_id])
+        await connection.execute("DELETE FROM clusters WHERE id = %s", [cluster_id])
+        return
+    await record_lowest(connection, cluster_id, otherwise=generation)
+    for table in PURGED:
+        await connection.execute(
+            f"""DELETE FROM {table} USING load_balancers b
+            WHERE {table}.load_balancer_id = b.id AND b.cluster_id = %s
+              AND {table}.deleted AND {table}.changed <= %s""",  # noqa: S608 - our own names
+            [cluster_id, generation],
+        )
+
+
+async def record_lowest(
+    connection: Connection, cluster_id: ClusterId, *, otherwise: int | None = None
+) -> None:
+    """Compute anew the lowest generation served. `otherwise`: for a cluster without any amphora,
+    which is one of a provider that needs none."""
+    await connection.execute(
+        """UPDATE clusters SET applied_lowest = coalesce(
+            (SELECT coalesce(min(applied) FILTER (WHERE state = 'SERVING'), 0)
+             FROM amphorae WHERE cluster_id = %(id)s HAVING count(*) > 0), %(otherwise)s, 0)
+        WHERE id = %(id)s""",
+        {"id": cluster_id, "otherwise": otherwise},
+    )
+
+
+async def record_failure(
+    connection: Connection, cluster_id: ClusterId, generation: int, failure: Failure
+) -> None:
+    """This generation cannot be served, and why: shown to the owner until it can."""
+    await connection.execute(
+        """UPDATE clusters SET failed_at = greatest(failed_at, %(generation)s),
+            last_error = %(error)s
+        WHERE id = %(id)s AND coalesce(failed_at, 0) <= %(generation)s""",
+        {"id": cluster_id, "generation": generation, "error": Jsonb(failure)},
+    )
