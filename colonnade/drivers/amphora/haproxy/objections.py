@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What this driver has to say about a tree before it is stored.
+
+Pure: every check reads the tree alone. INCOMPATIBLE means that no later change of anything else
+could make haproxy serve it; INCOMPLETE means that it is stored and waits for something. Reasons
+are in the user's own words: the attributes and values of the user API.
+"""
+
+from collections.abc import Iterator
+
+from colonnade.domain.errors import Invalid
+from colonnade.domain.tree import (
+    HTTP_MONITORS,
+    Algorithm,
+    HealthMonitor,
+    Listener,
+    ListenerProtocol,
+    LoadBalancer,
+    MonitorType,
+    PersistenceType,
+    Pool,
+    PoolProtocol,
+)
+from colonnade.drivers.amphora.haproxy import view
+from colonnade.drivers.amphora.protocol import Objection, Severity
+
+UNSERVED_LISTENERS = {
+    ListenerProtocol.UDP: (
+        "This provider balances TCP connections only (HAProxy does not forward UDP). "
+        "Use protocol TCP, HTTP or HTTPS, or a provider that serves UDP."
+    ),
+    ListenerProtocol.SCTP: (
+        "This provider balances TCP connections only (HAProxy does not forward SCTP). "
+        "Use protocol TCP, HTTP or HTTPS, or a provider that serves SCTP."
+    ),
+    ListenerProtocol.TERMINATED_HTTPS: (
+        "This provider does not yet serve TERMINATED_HTTPS. "
+        "Use HTTPS, which passes the encrypted connection on to the members."
+    ),
+    ListenerProtocol.PROMETHEUS: "This provider does not yet serve PROMETHEUS listeners.",
+}
+UNSERVED_POOLS = {
+    PoolProtocol.UDP: "This provider balances TCP connections only; it has no UDP pools.",
+    PoolProtocol.SCTP: "This provider balances TCP connections only; it has no SCTP pools.",
+}
+UNSERVED_MONITORS = {
+    MonitorType.PING: (
+        "This provider cannot check members with PING: HAProxy sends no ICMP, and an answer to "
+        "PING would not show that the member's port answers. Use type TCP, which opens a "
+        "connection to the member's port, or HTTP, HTTPS or TLS-HELLO."
+    ),
+    MonitorType.UDP_CONNECT: (
+        "This provider balances TCP connections only; use type TCP, HTTP, HTTPS or TLS-HELLO."
+    ),
+    MonitorType.SCTP: (
+        "This provider balances TCP connections only; use type TCP, HTTP, HTTPS or TLS-HELLO."
+    ),
+}
+COOKIES = frozenset({PersistenceType.HTTP_COOKIE, PersistenceType.APP_COOKIE})
+
+
+def objections(tree: LoadBalancer) -> tuple[Objection, ...]:
+    """Everything wrong with the tree for this driver. Pure and instant."""
+    found: list[Objection] = []
+    if not tree.listeners:
+        found.append(_incomplete("listeners", "The load balancer has no listener."))
+    for listener in tree.listeners:
+        found.extend(_of_listener(listener))
+    used = {listener.default_pool_id for listener in tree.listeners}
+    for pool in tree.pools:
+        found.extend(_of_pool(pool))
+        if pool.id not in used:
+            found.append(_incomplete(f"pools/{pool.id}", "No listener uses this pool."))
+    found.extend(_cookies_over_tcp(tree))
+    return tuple(found)
+
+
+def _of_listener(listener: Listener) -> Iterator[Objection]:
+    place = f"listeners/{listener.id}"
+    reason = UNSERVED_LISTENERS.get(listener.protocol)
+    if reason is not None:
+        yield _incompatible(f"{place}/protocol", reason)
+    elif listener.default_pool_id is None:
+        answer = (
+            "answered with 503"
+            if listener.protocol is ListenerProtocol.HTTP
+            else "closed as they are opened"
+        )
+        yield _incomplete(
+            f"{place}/default_pool_id",
+            f"The listener has no default pool: connections are {answer}.",
+        )
+    if listener.insert_headers and listener.protocol is not ListenerProtocol.HTTP:
+        yield _incompatible(
+            f"{place}/insert_headers",
+            f"Headers cannot be inserted into a {listener.protocol.value} listener's traffic.",
+        )
+    if listener.protocol is ListenerProtocol.HTTP:
+        yield from _checked(f"{place}/insert_headers", view.inserted_headers, listener)
+
+
+def _of_pool(pool: Pool) -> Iterator[Objection]:
+    place = f"pools/{pool.id}"
+    reason = UNSERVED_POOLS.get(pool.protocol)
+    if reason is not None:
+        yield _incompatible(f"{place}/protocol", reason)
+    if pool.lb_algorithm is Algorithm.SOURCE_IP_PORT:
+        yield _incompatible(
+            f"{place}/lb_algorithm",
+            "This provider does not serve SOURCE_IP_PORT. "
+            "Use SOURCE_IP, ROUND_ROBIN or LEAST_CONNECTIONS.",
+        )
+    if pool.session_persistence is not None:
+        yield from _checked(
+            f"{place}/session_persistence", view.persistence, pool.session_persistence
+        )
+    if not pool.members:
+        yield _incomplete(f"{place}/members", "The pool has no members.")
+    elif not any(member.admin_state_up for member in pool.members):
+        yield _incomplete(f"{place}/members", "All members of the pool are administratively down.")
+    if pool.health_monitor is not None:
+        yield from _of_monitor(pool.health_monitor, f"{place}/healthmonitor")
+
+
+def _of_monitor(monitor: HealthMonitor, place: str) -> Iterator[Objection]:
+    reason = UNSERVED_MONITORS.get(monitor.type)
+    if reason is not None:
+        yield _incompatible(f"{place}/type", reason)
+    elif monitor.type in HTTP_MONITORS:
+        yield from _checked(place, view.http_check, monitor)
+        if monitor.domain_name is not None and monitor.http_version != 1.1:
+            yield _incompatible(
+                f"{place}/domain_name",
+                "A domain_name needs http_version 1.1, whose requests name it.",
+            )
+
+
+def _cookies_over_tcp(tree: LoadBalancer) -> Iterator[Objection]:
+    pools = {pool.id: pool for pool in tree.pools}
+    for listener in tree.listeners:
+        pool = pools.get(listener.default_pool_id) if listener.default_pool_id else None
+        wish = pool.session_persistence if pool is not None else None
+        if pool is None or wish is None or wish.type not in COOKIES:
+            continue
+        if listener.protocol not in (ListenerProtocol.HTTP, ListenerProtocol.TERMINATED_HTTPS):
+            yield _incomplete(
+                f"pools/{pool.id}/session_persistence",
+                f"{wish.type.value} has no effect under the {listener.protocol.value} listener "
+                f"{listener.id}: its traffic is not read as HTTP.",
+            )
+
+
+def _checked(place: str, read: view.Reader, value: object) -> Iterator[Objection]:
+    """An objection where a text does not fit the grammar of its field."""
+    try:
+        read(value)
+    except Invalid as wrong:
+        yield _incompatible(f"{place}/{wrong.field}" if wrong.field else place, wrong.public)
+
+
+def _incomplete(path: str, reason: str) -> Objection:
+    return Objection(Severity.INCOMPLETE, path, reason)
+
+
+def _incompatible(path: str, reason: str) -> Objection:
+    return Objection(Severity.INCOMPATIBLE, path, reason)

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cluster that has every feature once: what templates are tried out with as they are loaded.
+
+It is never sent anywhere. A new branch in a template needs a new value here. Addresses are those
+that RFC 5737 and RFC 3849 set aside for examples.
+"""
+
+from typing import Final
+
+from colonnade.domain.fleet import Cluster
+from colonnade.domain.ids import (
+    ClusterId,
+    HealthMonitorId,
+    ListenerId,
+    LoadBalancerId,
+    MemberId,
+    NetworkId,
+    PoolId,
+    PortId,
+    ProjectId,
+    SubnetId,
+)
+from colonnade.domain.tree import (
+    Algorithm,
+    HealthMonitor,
+    Listener,
+    ListenerProtocol,
+    LoadBalancer,
+    Member,
+    MonitorType,
+    Persistence,
+    PersistenceType,
+    Pool,
+    PoolProtocol,
+    Vip,
+)
+
+HEADERS: Final = ("X-Forwarded-For", "X-Forwarded-Port", "X-Forwarded-Proto")
+
+
+def _id(number: int) -> str:
+    return f"00000000-0000-4000-8000-{number:012d}"
+
+
+def _member(number: int, address: str, **more: object) -> Member:
+    return Member(id=MemberId(_id(number)), address=address, protocol_port=80, **more)  # type: ignore[arg-type]
+
+
+def _monitor(number: int, kind: MonitorType, **more: object) -> HealthMonitor:
+    return HealthMonitor(
+        id=HealthMonitorId(_id(number)),
+        type=kind,
+        delay=5,
+        timeout=3,
+        max_retries=2,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+_POOLS: Final = (
+    Pool(
+        id=PoolId(_id(20)),
+        protocol=PoolProtocol.HTTP,
+        lb_algorithm=Algorithm.ROUND_ROBIN,
+        session_persistence=Persistence(type=PersistenceType.HTTP_COOKIE),
+        members=(
+            _member(30, "192.0.2.10", weight=2),
+            _member(31, "2001:db8::10", backup=True, admin_state_up=False),
+        ),
+        health_monitor=_monitor(
+            40, MonitorType.HTTP, http_version=1.1, domain_name="example.org", url_path="/healthy"
+        ),
+    ),
+    Pool(
+        id=PoolId(_id(21)),
+        protocol=PoolProtocol.PROXY,
+        lb_algorithm=Algorithm.LEAST_CONNECTIONS,
+        session_persistence=Persistence(type=PersistenceType.APP_COOKIE, cookie_name="session"),
+        members=(_member(32, "192.0.2.11", monitor_address="192.0.2.12", monitor_port=8080),),
+        health_monitor=_monitor(41, MonitorType.HTTPS, expected_codes="200-204"),
+    ),
+    Pool(
+        id=PoolId(_id(22)),
+        protocol=PoolProtocol.PROXYV2,
+        lb_algorithm=Algorithm.SOURCE_IP,
+        session_persistence=Persistence(type=PersistenceType.SOURCE_IP),
+        members=(_member(33, "192.0.2.13"),),
+        health_monitor=_monitor(42, MonitorType.TLS_HELLO),
+    ),
+)
+
+
+def _listener(
+    number: int, protocol: ListenerProtocol, pool: int | None, **more: object
+) -> Listener:
+    return Listener(
+        id=ListenerId(_id(number)),
+        protocol=protocol,
+        protocol_port=8000 + number,
+        default_pool_id=PoolId(_id(pool)) if pool is not None else None,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+SAMPLE: Final = Cluster(
+    id=ClusterId(_id(1)),
+    generation=1,
+    load_balancers=(
+        LoadBalancer(
+            id=LoadBalancerId(_id(2)),
+            project_id=ProjectId("sample"),
+            cluster_id=ClusterId(_id(1)),
+            provider="amphora",
+            vip=Vip(
+                address="192.0.2.1",
+                port_id=PortId(_id(3)),
+                subnet_id=SubnetId(_id(4)),
+                network_id=NetworkId(_id(5)),
+            ),
+            listeners=(
+                _listener(
+                    10,
+                    ListenerProtocol.HTTP,
+                    20,
+                    connection_limit=1000,
+                    insert_headers=dict.fromkeys(HEADERS, "true"),
+                ),
+                _listener(11, ListenerProtocol.HTTP, 21),
+                _listener(12, ListenerProtocol.TCP, 22, timeout_tcp_inspect=100),
+                _listener(13, ListenerProtocol.HTTPS, None),
+                _listener(14, ListenerProtocol.HTTP, None),
+            ),
+            pools=_POOLS,
+        ),
+    ),
+)

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Texts that may stand in haproxy's file. A template can print nothing else.
+
+Every `Word` was made by one of the functions here, and each either proves that its text fits a
+grammar or quotes it so that haproxy reads one argument. So no text of a user can end a line or
+begin a directive, whatever a template does with it. Knows no listener and no pool.
+"""
+
+import re
+from collections.abc import Iterable
+from ipaddress import IPv4Address, ip_address
+from typing import Final
+from urllib.parse import quote
+
+from colonnade.domain.errors import Invalid, require
+from colonnade.domain.limits import HAPROXY_TIMEOUT_MS_MAX
+
+NAME: Final = re.compile(r"[A-Za-z0-9_.:-]{1,255}", re.ASCII)
+HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,253}[A-Za-z0-9])?", re.ASCII)
+# RFC 6265: a token; without the apostrophe, a quote to both of haproxy's parsers on the way.
+COOKIE: Final = re.compile(r"[!#$%&*+.^_`|~A-Za-z0-9-]{1,255}", re.ASCII)
+CODES: Final = re.compile(r"[1-5]\d\d(,[1-5]\d\d)*|[1-5]\d\d-[1-5]\d\d", re.ASCII)
+METHODS: Final = frozenset(
+    ("GET", "HEAD", "POST", "PUT", "DELETE", "TRACE", "OPTIONS", "CONNECT", "PATCH")
+)
+PATH_SAFE: Final = "/%?&=:;@,+!$'()*~._-[]#"
+
+
+class Word(str):
+    """Text that cannot break out of the place where a template prints it."""
+
+    __slots__ = ()
+
+    def __html__(self) -> str:
+        """Printed as it is: Jinja's way of saying that a text is safe."""
+        return self
+
+
+def name(text: str) -> Word:
+    """An id, or ids joined by colons. Not for a user's own text: an odd one is our bug."""
+    assert NAME.fullmatch(text), "not a name"
+    return Word(text)
+
+
+def address(text: str) -> Word:
+    return Word(str(ip_address(text)))
+
+
+def endpoint(host: str, port: int) -> Word:
+    """`10.0.0.5:80`, or `[2001:db8::5]:80`."""
+    return Word(f"{authority(host)}:{int(port)}")
+
+
+def authority(host: str) -> Word:
+    """An address as it stands in a URL."""
+    found = ip_address(host)
+    return Word(str(found) if isinstance(found, IPv4Address) else f"[{found}]")
+
+
+def milliseconds(amount: int) -> Word:
+    return Word(f"{min(max(int(amount), 0), HAPROXY_TIMEOUT_MS_MAX)}ms")
+
+
+def quoted(text: str) -> Word:
+    """One argument to haproxy, whatever is in the text. Control characters are refused."""
+    require("text", text.isprintable(), "has characters that cannot be printed")
+    return Word("'" + text.replace("'", "'\\''") + "'")
+
+
+def joined(words: Iterable[Word], separator: str = " ") -> Word:
+    return Word(separator.join(words))
+
+
+def url_path(text: str) -> Word:
+    """The target of a request: what RFC 3986 does not allow is percent-encoded."""
+    require("url_path", text.startswith("/"), "must begin with /")
+    require("url_path", text.isprintable() and " " not in text, "has spaces or control characters")
+    return quoted(quote(text, safe=PATH_SAFE))
+
+
+def method(text: str) -> Word:
+    return _fitting("http_method", text, "is not an HTTP method", text in METHODS)
+
+
+def host(text: str) -> Word:
+    return _fitting("domain_name", text, "is not a host name", HOST.fullmatch(text) is not None)
+
+
+def cookie(text: str) -> Word:
+    fits = COOKIE.fullmatch(text) is not None
+    _fitting("cookie_name", text, "has characters that a cookie's name cannot have", fits)
+    return quoted(text)
+
+
+def status_codes(text: str) -> Word:
+    """`200`, `200,202` or `200-204`, as haproxy's `expect status` reads them too."""
+    rule = "must be a code, a list (200,202) or a range (200-204)"
+    text = "".join(text.split(" "))
+    word = _fitting("expected_codes", text, rule, CODES.fullmatch(text) is not None)
+    first, _, last = text.partition("-")
+    if last and int(first) > int(last):
+        raise Invalid(f"expected_codes {rule}, lowest first", field="expected_codes")
+    return word
+
+
+def _fitting(field: str, text: str, rule: str, fits: bool) -> Word:
+    require(field, fits, rule)
+    return Word(text)
