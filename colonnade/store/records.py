@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trees as they are shown: each object with the facts that its status is computed from.
+
+A list of any length is one query, with the ids of children in it. What a filter or a sort key
+may name is the table of expressions below, so that no text of a caller becomes SQL. This module
+writes nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+
+from colonnade.domain.errors import Forbidden, Invalid, NotFound
+from colonnade.domain.ids import ProjectId
+from colonnade.domain.status import Applied, Operating, Provisioning, provisioning
+from colonnade.store.database import Connection
+from colonnade.store.rows import (
+    CHILDREN,
+    DECODERS,
+    HEALTH_MONITORS,
+    LISTENERS,
+    LOAD_BALANCERS,
+    MEMBERS,
+    POOLS,
+    Node,
+    Table,
+)
+from colonnade.store.trees import POLICY, Issue
+
+T = TypeVar("T", bound=Node)
+
+
+class Record(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """One object and its facts. `value` has no children; their ids are beside it."""
+
+    value: T
+    project_id: ProjectId
+    load_balancer_id: str
+    created: int
+    changed: int
+    deleted: bool
+    created_at: datetime
+    updated_at: datetime | None
+    operating: Operating
+    applied: Applied
+    pool_id: str | None = None
+    listener_ids: Sequence[str] = ()
+    pool_ids: Sequence[str] = ()
+    member_ids: Sequence[str] = ()
+    health_monitor_id: str | None = None
+    issues: Sequence[Issue] = ()
+    last_error: str | None = None
+
+    @property
+    def provisioning(self) -> Provisioning:
+        return provisioning(
+            created=self.created, changed=self.changed, deleted=self.deleted, applied=self.applied
+        )
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which objects, in which order, and which page of them."""
+
+    project: ProjectId | None = None
+    filters: Mapping[str, Sequence[str]] = {}
+    sort: Sequence[tuple[str, bool]] = ()  # (key, descending)
+    marker: str | None = None
+    limit: int | None = None
+    reverse: bool = False  # the page before the marker
+
+
+_SETTLED = "t.changed <= c.applied_lowest"
+# The same rule as `domain.status.provisioning`, for filters; a test holds the two together.
+_PROVISIONING: Final = (
+    f"CASE WHEN NOT {_SETTLED} AND c.failed_at >= t.changed THEN 'ERROR'"
+    " WHEN t.deleted THEN 'PENDING_DELETE'"
+    f" WHEN {_SETTLED} THEN 'ACTIVE'"
+    " WHEN t.created > c.highest_settled THEN 'PENDING_CREATE' ELSE 'PENDING_UPDATE' END"
+)
+
+_IDS = "ARRAY(SELECT x.id FROM {} x WHERE {} AND NOT x.deleted ORDER BY x.created_at, x.id)"
+_EXTRAS: Final[Mapping[str, str]] = {
+    LOAD_BALANCERS.name: ", ".join(
+        [
+            _IDS.format("listeners", "x.load_balancer_id = t.id"),
+            _IDS.format("pools", "x.load_balancer_id = t.id"),
+            "lb.issues",
+            "c.last_error ->> 'message'",
+        ]
+    ),
+    LISTENERS.name: "lb.issues",
+    POOLS.name: ", ".join(
+        [
+            _IDS.format("members", "x.pool_id = t.id"),
+            _IDS.format(
+                "listeners",
+                "x.load_balancer_id = t.load_balancer_id"
+                " AND x.body ->> 'default_pool_id' = t.id::text",
+            ),
+            "(SELECT x.id FROM health_monitors x WHERE x.pool_id = t.id AND NOT x.deleted)",
+            "lb.issues",
+        ]
+    ),
+    MEMBERS.name: "t.pool_id",
+    HEALTH_MONITORS.name: "t.pool_id",
+}
+_FROM: Final[Mapping[str, str]] = {
+    name: (
+        " FROM load_balancers t JOIN load_balancers lb ON lb.id = t.id"
+        if name == LOAD_BALANCERS.name
+        else f" FROM {name} t JOIN load_balancers lb ON lb.id = t.load_balancer_id"
+    )
+    + " JOIN clusters c ON c.id = lb.cluster_id"
+    for name in _EXTRAS
+}
+_FACTS: Final = (
+    "t.id, t.body::text, t.project_id, lb.id, t.created, t.changed, t.deleted, t.created_at,"
+    " t.updated_at, t.operating_status, c.applied_lowest, c.highest_settled, c.failed_at"
+)
+_SELECT: Final[Mapping[str, str]] = {
+    name: f"SELECT {_FACTS}, {extras}{_FROM[name]}"
+    for name, extras in _EXTRAS.items()
+}
+
+
+def _attributes(table: Table) -> dict[str, str]:
+    """Each name that a filter or sort key may have, as an expression that is never NULL."""
+    own = [f for f in table.type.__struct_fields__ if f not in CHILDREN and f != "vip"]
+    found = {f: f"coalesce(t.body -> '{f}', 'null')" for f in own}
+    found |= {
+        "id": "t.id",
+        "project_id": "t.project_id",
+        "tenant_id": "t.project_id",
+        "created_at": "t.created_at",
+        "updated_at": "coalesce(t.updated_at, 'epoch')",
+        "operating_status": "t.operating_status",
+        "provisioning_status": f"({_PROVISIONING})",
+        "loadbalancer_id": "lb.id",
+    }
+    if table is LOAD_BALANCERS:
+        for name, key in (
+            ("vip_address", "address"),
+            ("vip_port_id", "port_id"),
+            ("vip_subnet_id", "subnet_id"),
+            ("vip_network_id", "network_id"),
+            ("vip_qos_policy_id", "qos_policy_id"),
+        ):
+            found[name] = f"coalesce(t.body -> 'vip' -> '{key}', 'null')"
+    if table.below_pool:
+        found["pool_id"] = "t.pool_id"
+    return found
+
+
+ATTRIBUTES: Final[Mapping[str, Mapping[str, str]]] = {
+    table.name: _attributes(table)
+    for table in (LOAD_BALANCERS, LISTENERS, POOLS, MEMBERS, HEALTH_MONITORS)
+}
+
+
+async def find(connection: Connection, table: Table, wanted: Wanted) -> list[Record[Any]]:
+    """Objects in order, one page of them. Raises Invalid for names that there are not."""
+    where, parameters = _where(table, wanted)
+    order = _order(table, wanted)
+    if wanted.marker is not None:
+        condition, marks = _after_marker(table, order, wanted.marker)
+        where.append(condition)
+        parameters |= marks
+    by = ", ".join(f"{expression} {'DESC' if down else 'ASC'}" for expression, down in order)
+    query = _SELECT[table.name] + f" WHERE {' AND '.join(where) or 'true'} ORDER BY {by}"
+    if wanted.limit is not None:
+        query += " LIMIT %(limit)s"
+        parameters["limit"] = wanted.limit
+    cursor = await connection.execute(query.encode(), parameters)
+    found = [_record(table, row) for row in await cursor.fetchall()]
+    return found[::-1] if wanted.reverse else found
+
+
+async def get(
+    connection: Connection, table: Table, object_id: str, *, project: ProjectId | None
+) -> Record[Any]:
+    """One object. Raises NotFound, Forbidden."""
+    cursor = await connection.execute(
+        _SELECT[table.name].encode() + b" WHERE t.id = %s", [object_id]
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        raise NotFound(f"{table.noun} {object_id} not found.")
+    record = _record(table, row)
+    if project is not None and record.project_id != project:
+        raise Forbidden(POLICY)
+    return record
+
+
+async def below(connection: Connection, load_balancer_id: str) -> dict[str, list[Record[Any]]]:
+    """All objects under a load balancer, by the name of their table."""
+    wanted = Wanted(filters={"loadbalancer_id": [load_balancer_id]})
+    return {
+        table.name: await find(connection, table, wanted)
+        for table in (LISTENERS, POOLS, MEMBERS, HEALTH_MONITORS)
+    }
+
+
+class Statistics(msgspec.Struct, frozen=True, kw_only=True):
+    """The five counters of the wire contract."""
+
+    active_connections: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    request_errors: int = 0
+    total_connections: int = 0
+
+
+async def statistics(connection: Connection, table: Table, object_id: str) -> Statistics:
+    """Sums over all amphorae that ever served the listener, or the load balancer's listeners."""
+    column = "l.id" if table is LISTENERS else "l.load_balancer_id"
+    sums = ", ".join(f"coalesce(sum(s.{name}), 0)::bigint" for name in Statistics.__struct_fields__)
+    cursor = await connection.execute(
+        f"SELECT {sums} FROM statistics s JOIN listeners l ON l.id = s.listener_id"  # noqa: S608
+        f" WHERE {column} = %s AND NOT l.deleted",
+        [object_id],
+    )
+    row = await cursor.fetchone()
+    assert row is not None, "a sum always has a row"
+    return Statistics(**dict(zip(Statistics.__struct_fields__, row, strict=True)))
+
+
+def _record(table: Table, row: Sequence[Any]) -> Record[Any]:
+    facts = {
+        "value": DECODERS[table.name].decode(row[1]),
+        "project_id": row[2],
+        "load_balancer_id": row[3],
+        "created": row[4],
+        "changed": row[5],
+        "deleted": row[6],
+        "created_at": row[7],
+        "updated_at": row[8],
+        "operating": Operating(row[9]),
+        "applied": Applied(lowest=row[10], highest_settled=row[11], failed_at=row[12]),
+    }
+    extras = row[13:]
+    if table is LOAD_BALANCERS:
+        listeners, pools, issues, error = extras
+        return Record(
+            **facts,
+            listener_ids=listeners,
+            pool_ids=pools,
+            issues=_issues(issues, ""),
+            last_error=error,
+        )
+    if table is LISTENERS:
+        return Record(**facts, issues=_issues(extras[0], f"listeners/{row[0]}"))
+    if table is POOLS:
+        members, listeners, monitor, issues = extras
+        return Record(
+            **facts,
+            member_ids=members,
+            listener_ids=listeners,
+            health_monitor_id=monitor,
+            issues=_issues(issues, f"pools/{row[0]}"),
+        )
+    return Record(**facts, pool_id=extras[0])
+
+
+def _issues(found: Sequence[Mapping[str, str]], path: str) -> tuple[Issue, ...]:
+    return tuple(Issue(**issue) for issue in found if issue["path"].startswith(path))
+
+
+def _where(table: Table, wanted: Wanted) -> tuple[list[str], dict[str, Any]]:
+    where: list[str] = []
+    parameters: dict[str, Any] = {}
+    if wanted.project is not None:
+        where.append("t.project_id = %(project)s")
+        parameters["project"] = wanted.project
+    for number, (name, values) in enumerate(wanted.filters.items()):
+        expression = ATTRIBUTES[table.name].get(name)
+        if expression is None:
+            raise Invalid("One or more arguments are either duplicate or invalid", field=name)
+        # One text to compare with: a JSON text loses its quotes, null is the empty text.
+        text = (
+            f"coalesce({expression} #>> '{{}}', '')"
+            if "body" in expression
+            else (f"{expression}::text")
+        )
+        if name in ("id", "loadbalancer_id", "pool_id"):
+            # By id there is an index.
+            where.append(f"{expression} = ANY(%(f{number})s::uuid[])")
+        else:
+            where.append(f"{text} = ANY(%(f{number})s::text[])")
+        parameters[f"f{number}"] = list(values)
+    return where, parameters
+
+
+def _order(table: Table, wanted: Wanted) -> list[tuple[str, bool]]:
+    attributes = ATTRIBUTES[table.name]
+    order: dict[str, bool] = {}
+    for key, descending in [*wanted.sort, ("created_at", False), ("id", False)]:
+        expression = attributes.get(key)
+        if expression is None:
+            raise Invalid(f"Supplied sort key '{key}' is not valid.", field="sort")
+        order.setdefault(expression, descending)
+    return [(expression, down != wanted.reverse) for expression, down in order.items()]
+
+
+def _after_marker(
+    table: Table, order: Sequence[tuple[str, bool]], marker: str
+) -> tuple[str, dict[str, Any]]:
+    """The condition to be after the marked object in this order, direction by direction."""
+    # The marker's own row under the same names, one scope further in.
+    marks = [
+        f"(SELECT {expression}{_FROM[table.name]} WHERE t.id = %(marker)s)"
+        for expression, _ in order
+    ]
+    cases = []
+    for place, (expression, down) in enumerate(order):
+        equal = [f"{e} = {m}" for (e, _), m in zip(order[:place], marks[:place], strict=True)]
+        cases.append(" AND ".join([*equal, f"{expression} {'<' if down else '>'} {marks[place]}"]))
+    return "(" + " OR ".join(f"({case})" for case in cases) + ")", {"marker": marker}

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of trees and the values they hold: the one place where the two meet.
+
+A row's `body` is its value's own attributes as JSON; children have rows of their own. What is
+decoded here was checked when it was written, and is checked again as the value is made. This
+module knows nothing of transactions, generations or statuses.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+import msgspec
+from msgspec.structs import replace
+
+from colonnade.domain.tree import HealthMonitor, Listener, LoadBalancer, Member, Pool
+from colonnade.store.database import Connection
+
+Node: TypeAlias = LoadBalancer | Listener | Pool | Member | HealthMonitor
+
+
+CHILDREN: Final = frozenset({"listeners", "pools", "members", "health_monitor"})
+
+
+class Table(msgspec.Struct, frozen=True):
+    """One kind of object: its table, its name in sentences, its value."""
+
+    name: str
+    noun: str
+    type: type[Node]
+    kind: str  # the word of the wire and of events
+    below_pool: bool = False
+
+
+LOAD_BALANCERS: Final = Table("load_balancers", "Load Balancer", LoadBalancer, "loadbalancer")
+LISTENERS: Final = Table("listeners", "Listener", Listener, "listener")
+POOLS: Final = Table("pools", "Pool", Pool, "pool")
+MEMBERS: Final = Table("members", "Member", Member, "member", below_pool=True)
+HEALTH_MONITORS: Final = Table(
+    "health_monitors", "Health Monitor", HealthMonitor, "healthmonitor", below_pool=True
+)
+TABLES: Final[Mapping[type[Node], Table]] = {
+    table.type: table for table in (LOAD_BALANCERS, LISTENERS, POOLS, MEMBERS, HEALTH_MONITORS)
+}
+
+_listener = msgspec.json.Decoder(Listener)
+_pool = msgspec.json.Decoder(Pool)
+_member = msgspec.json.Decoder(Member)
+_health_monitor = msgspec.json.Decoder(HealthMonitor)
+_load_balancer = msgspec.json.Decoder(LoadBalancer)
+DECODERS: Final[Mapping[str, msgspec.json.Decoder[Any]]] = {
+    LOAD_BALANCERS.name: _load_balancer,
+    LISTENERS.name: _listener,
+    POOLS.name: _pool,
+    MEMBERS.name: _member,
+    HEALTH_MONITORS.name: _health_monitor,
+}
+
+
+def body_of(node: Node) -> str:
+    """The node's own attributes, as its row keeps them."""
+    own = {f: getattr(node, f) for f in node.__struct_fields__ if f not in CHILDREN}
+    return msgspec.json.encode(own).decode()
+
+
+_CHILDREN_SQL: Final = """
+SELECT 'listener', load_balancer_id, NULL, body::text, created_at, id
+  FROM listeners WHERE load_balancer_id = ANY(%(ids)s::uuid[]) AND NOT deleted
+UNION ALL
+SELECT 'pool', load_balancer_id, id, body::text, created_at, id
+  FROM pools WHERE load_balancer_id = ANY(%(ids)s::uuid[]) AND NOT deleted
+UNION ALL
+SELECT 'member', load_balancer_id, pool_id, body::text, created_at, id
+  FROM members WHERE load_balancer_id = ANY(%(ids)s::uuid[]) AND NOT deleted
+UNION ALL
+SELECT 'health_monitor', load_balancer_id, pool_id, body::text, created_at, id
+  FROM health_monitors WHERE load_balancer_id = ANY(%(ids)s::uuid[]) AND NOT deleted
+ORDER BY 5, 6
+"""
+
+
+async def load_trees(
+    connection: Connection, roots: Sequence[LoadBalancer]
+) -> tuple[LoadBalancer, ...]:
+    """The whole trees under these roots, one query for all of them."""
+    if not roots:
+        return ()
+    cursor = await connection.execute(_CHILDREN_SQL, {"ids": [root.id for root in roots]})
+    rows = await cursor.fetchall()
+    listeners: dict[str, list[Listener]] = defaultdict(list)
+    pools: dict[str, list[Pool]] = defaultdict(list)
+    members: dict[str, list[Member]] = defaultdict(list)
+    monitors: dict[str, HealthMonitor] = {}
+    for kind, root, pool, body, _, _ in rows:
+        match kind:
+            case "listener":
+                listeners[root].append(_listener.decode(body))
+            case "pool":
+                pools[root].append(_pool.decode(body))
+            case "member":
+                members[pool].append(_member.decode(body))
+            case _:
+                monitors[pool] = _health_monitor.decode(body)
+    return tuple(
+        replace(
+            root,
+            listeners=tuple(listeners[root.id]),
+            pools=tuple(
+                replace(
+                    pool,
+                    members=tuple(members[pool.id]),
+                    health_monitor=monitors.get(pool.id),
+                )
+                for pool in pools[root.id]
+            ),
+        )
+        for root in roots
+    )
+
+
+def read_root(body: str) -> LoadBalancer:
+    """A load balancer without its children."""
+    return _load_balancer.decode(body)
