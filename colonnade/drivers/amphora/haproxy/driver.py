@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The haproxy driver: objections, a rendered bundle, and the way to the amphora put together.
+
+It keeps no state but the templates, read once as it is made, so a broken one is known before
+anything is served with it. What a bundle takes to become live is the agent's business.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from colonnade.domain.errors import Broken, Invalid, Unreachable
+from colonnade.domain.fleet import Amphora, Cluster
+from colonnade.domain.tree import LoadBalancer
+from colonnade.drivers.amphora.haproxy.objections import objections
+from colonnade.drivers.amphora.haproxy.render import Templates, render
+from colonnade.drivers.amphora.protocol import Objection
+from colonnade.protocol.bundle import Bundle, Interface
+from colonnade.protocol.messages import Applied, StatusReport
+from colonnade.runtime.config import Config
+
+
+class Agents(Protocol):
+    """The agents of all amphorae, each reached by its address and known by its certificate."""
+
+    async def put_bundle(self, address: str, amphora_id: str, bundle: Bundle) -> Applied: ...
+
+    async def status(self, address: str, amphora_id: str) -> StatusReport: ...
+
+    async def notify(self, address: str, amphora_id: str) -> None: ...
+
+
+class HaproxyDriver:
+    """An `AmphoraDriver`. Raises Broken as it is made when a template does not do."""
+
+    name = "haproxy"
+
+    def __init__(self, config: Config, agents: Agents) -> None:
+        self._agents = agents
+        self._templates = Templates.load(config.templates_dir)
+
+    def objections(self, tree: LoadBalancer) -> Sequence[Objection]:
+        return objections(tree)
+
+    def bundle(self, wanted: Cluster, interfaces: Sequence[Interface]) -> Bundle:
+        """What an amphora that asks for it by itself is given. Pure. Raises Broken."""
+        try:
+            return render(wanted, interfaces, self._templates)
+        except Invalid as wrong:
+            # An older version of us may have stored what this one knows better about.
+            raise Broken(f"the load balancer cannot be served: {wrong.public}") from wrong
+
+    async def apply(
+        self, amphora: Amphora, wanted: Cluster, interfaces: Sequence[Interface]
+    ) -> int:
+        bundle = self.bundle(wanted, interfaces)
+        applied = await self._agents.put_bundle(_address(amphora), amphora.id, bundle)
+        return applied.generation
+
+    async def observe(self, amphora: Amphora) -> StatusReport:
+        return await self._agents.status(_address(amphora), amphora.id)
+
+    async def notify(self, amphora: Amphora) -> None:
+        await self._agents.notify(_address(amphora), amphora.id)
+
+
+def _address(amphora: Amphora) -> str:
+    if amphora.lb_network_ip is None:
+        raise Unreachable(f"amphora {amphora.id} has no address yet")
+    return amphora.lb_network_ip
