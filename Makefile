@@ -36,7 +36,7 @@ bench: setup ## numbers: latency, gaps, memory (JSON in bench/results)
 	@$(BIN)/python -m bench
 
 docs: setup ## tables made from the code
-	@$(BIN)/python tools/tables.py
+	@$(BIN)/python -m tools.tables
 
 clean: ## remove what `make` made
 	@rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
