@@ -228,6 +228,26 @@ async def mark_silent(
     return failed
 
 
+async def record_answer(connection: Connection, amphora: Amphora, generation: int) -> None:
+    """It told of itself that it serves this generation: its cluster has something to settle."""
+    await record_applied(connection, amphora, generation)
+    await work.mark(connection, f"cluster:{amphora.cluster_id}")
+
+
+async def forget_applied(connection: Connection, amphora: Amphora) -> None:
+    """What it answered for no longer holds, so it will be asked again."""
+    await connection.execute(
+        "UPDATE amphorae SET applied = 0 WHERE id = %s AND state = 'SERVING'", [amphora.id]
+    )
+    if amphora.cluster_id is not None:
+        await clusters.record_lowest(connection, amphora.cluster_id)
+
+
+async def lock_flavor(connection: Connection, flavor: str) -> None:
+    """Until the transaction ends, nobody else counts and adds spares of this flavor."""
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"spares:{flavor}"])
+
+
 async def unmet_demand(connection: Connection, flavor: str) -> int:
     """How many amphorae the clusters that wait for one still miss."""
     sizes = {topology.value: topology.size for topology in Topology}

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What amphorae may ask of a controller, over mutual TLS: my bundle, my report, my peers.
+
+An amphora is the one that its certificate names, and learns of nothing but itself. It asks at
+boot, when told of pending tasks, and every minute; mostly there is nothing new.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from colonnade.controller.clusters import Clusters
+from colonnade.domain.errors import Broken, Refused, Unavailable
+from colonnade.domain.fleet import Amphora, Cluster
+from colonnade.domain.ids import AmphoraId, read_id
+from colonnade.domain.lifecycle import State
+from colonnade.protocol.bundle import Bundle, Interface
+from colonnade.protocol.messages import Peers, Refusal, StatusReport
+from colonnade.runtime.tls import peer_name
+from colonnade.store import daemons, fleet
+from colonnade.store.database import Database
+
+BODY_BYTES_MAX: Final = 1024 * 1024
+
+log = structlog.get_logger()
+
+Render = Callable[[Cluster, Sequence[Interface]], Bundle]
+AMPHORA: Final = web.RequestKey("amphora", Amphora)
+
+
+def application(database: Database, clusters: Clusters, render: Render) -> web.Application:
+    """The routes; who serves it brings the TLS context."""
+    api = _AmphoraApi(database, clusters, render)
+    app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[api.guard])
+    app.add_routes(
+        [
+            web.get("/bundle", api.bundle),
+            web.post("/report", api.report),
+            web.get("/peers", api.peers),
+        ]
+    )
+    return app
+
+
+class _AmphoraApi:
+    def __init__(self, database: Database, clusters: Clusters, render: Render) -> None:
+        self._database = database
+        self._clusters = clusters
+        self._render = render
+
+    @web.middleware
+    async def guard(
+        self,
+        request: web.Request,
+        handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    ) -> web.StreamResponse:
+        """Who asks, and what went wrong, for every route."""
+        try:
+            request[AMPHORA] = await self._sender(request)
+            return await handler(request)
+        except Refused as error:
+            return _answer(Refusal(reason=error.public), status=403)
+        except (Unavailable, Broken) as error:
+            return _answer(Refusal(reason=error.public), status=503)
+        except (msgspec.DecodeError, ValueError) as error:
+            return _answer(Refusal(reason=str(error)), status=400)
+
+    async def bundle(self, request: web.Request) -> web.Response:
+        present = int(request.query.get("generation", "0"))
+        found = await self._clusters.bundle_facts(request[AMPHORA])
+        if found is None or found[0].generation <= present:
+            return web.Response(status=204)
+        return _answer(self._render(*found))
+
+    async def report(self, request: web.Request) -> web.Response:
+        told = msgspec.json.decode(await request.read(), type=StatusReport)
+        amphora = request[AMPHORA]
+        if amphora.state is State.SERVING and told.generation > amphora.applied:
+            async with self._database.transaction() as connection:
+                await fleet.record_answer(connection, amphora, told.generation)
+        return web.Response(status=204)
+
+    async def peers(self, _request: web.Request) -> web.Response:
+        async with self._database.read() as connection:
+            controllers = await daemons.live(connection, daemons.Kind.CONTROLLER)
+            receivers = await daemons.live(connection, daemons.Kind.HEALTH)
+        return _answer(Peers(controllers=tuple(controllers), receivers=tuple(receivers)))
+
+    async def _sender(self, request: web.Request) -> Amphora:
+        transport = request.transport
+        name = peer_name(transport.get_extra_info("ssl_object") if transport else None)
+        try:
+            amphora_id = AmphoraId(read_id(name))
+        except ValueError:
+            raise Refused("this API is for amphorae") from None
+        async with self._database.read() as connection:
+            amphora = await fleet.amphora(connection, amphora_id)
+        if amphora is None or amphora.state is State.RETIRING:
+            raise Refused("this amphora is not known, or no longer")
+        return amphora
+
+
+def _answer(body: msgspec.Struct, *, status: int = 200) -> web.Response:
+    return web.Response(
+        body=msgspec.json.encode(body), status=status, content_type="application/json"
+    )

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Give birth to amphorae and bury them; what happens in between is their cluster's.
+
+A birth is a port on the LB network, a certificate, a key for heartbeats, and an instance. Each
+step may be repeated. An amphora's row outlives all that was made for it, so nothing is forgotten.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+import structlog
+
+from colonnade.domain.errors import ColonnadeError
+from colonnade.domain.fleet import Amphora
+from colonnade.domain.ids import AmphoraId, PortId, derived_id
+from colonnade.domain.lifecycle import Event, State
+from colonnade.drivers.compute.protocol import Boot, ComputeDriver, InstanceState
+from colonnade.drivers.network.protocol import NetworkDriver, PortWish
+from colonnade.drivers.secrets.database import Seal
+from colonnade.protocol.messages import PORT_CONTROLLER, PORT_HEALTH, AgentConfig
+from colonnade.runtime.config import Config
+from colonnade.runtime.tls import Authority, expires_at
+from colonnade.store import daemons, events, fleet
+from colonnade.store.database import Database
+
+log = structlog.get_logger()
+
+
+class Births(msgspec.Struct, frozen=True):
+    """What an amphora is born with comes from here."""
+
+    config: Config
+    authority: Authority
+    seal: Seal
+    haproxy: str
+
+    def __repr__(self) -> str:
+        return "Births(***)"
+
+
+class Amphorae:
+    """The reconciler of `amphora:<id>`."""
+
+    def __init__(
+        self, database: Database, network: NetworkDriver, compute: ComputeDriver, births: Births
+    ) -> None:
+        self._database = database
+        self._network = network
+        self._compute = compute
+        self._births = births
+
+    async def reconcile(self, name: str) -> float | None:
+        async with self._database.read() as connection:
+            amphora = await fleet.amphora(connection, AmphoraId(name))
+        if amphora is None:
+            return None
+        if amphora.state is State.BOOTING:
+            await self._give_birth(amphora)
+        if amphora.state is State.FAILED and amphora.cluster_id is None:
+            await self._compute.destroy(amphora.id)
+            amphora = await self._advance(amphora, Event.FENCED)
+        if amphora.state is State.RETIRING:
+            await self._bury(amphora)
+        return None
+
+    async def record(self, name: str, error: ColonnadeError, retry_in_s: float) -> None:
+        message = f"{error.public}; tried again in {retry_in_s:.0f} s"
+        async with self._database.transaction() as connection:
+            await events.record(
+                connection,
+                events.Event(object_kind="amphora", object_id=name, kind="broken", message=message),
+            )
+
+    async def _give_birth(self, amphora: Amphora) -> None:
+        instance = await self._compute.instance(amphora.id)
+        if instance is not None:
+            if instance.state is InstanceState.STOPPED:
+                await self._advance(amphora, Event.WENT_SILENT)
+            return  # its first heartbeat, or the lack of one, goes on with it
+        subnet = await self._network.lb_subnet()
+        wish = PortWish(
+            id=PortId(derived_id(amphora.id, "lb")),
+            owner=f"amphora:{amphora.id}",
+            subnet_id=subnet.id,
+        )
+        port = await self._network.create_port(wish)
+        identity = self._births.authority.issue(
+            amphora.id, days=self._births.config.amphora_certificate_days
+        )
+        async with self._database.transaction() as connection:
+            expires = expires_at(identity.certificate)
+            await fleet.record_birth(connection, amphora, (port.id, port.address), expires)
+            sealed = await fleet.sealed_key(connection, amphora.id)
+            controllers = await daemons.live(connection, daemons.Kind.CONTROLLER)
+            receivers = await daemons.live(connection, daemons.Kind.HEALTH)
+        if sealed is None:
+            return  # gone meanwhile
+        own = self._births.config.lb_network.address
+        heartbeats = self._births.config.heartbeats
+        agent = AgentConfig(
+            amphora_id=amphora.id,
+            lb_network_ip=port.address,
+            lb_prefix_length=int(subnet.cidr.rpartition("/")[2]),
+            controllers=_or_own(controllers, own, PORT_CONTROLLER),
+            receivers=_or_own(receivers, own, PORT_HEALTH),
+            heartbeat_s=heartbeats.interval_s,
+            heartbeat_spare_s=heartbeats.spare_interval_s,
+            haproxy=self._births.haproxy,
+        )
+        drive = {
+            "agent.json": msgspec.json.encode(agent).decode(),
+            "agent.pem": identity.pem,
+            "ca.pem": self._births.authority.certificate_pem,
+            "heartbeat.key": self._births.seal.unseal(sealed, amphora.id).hex(),
+        }
+        await self._compute.create(
+            Boot(amphora_id=amphora.id, lb_port_id=port.id, config_drive=drive)
+        )
+        log.info("amphora started", amphora_id=amphora.id, address=port.address)
+
+    async def _bury(self, amphora: Amphora) -> None:
+        await self._compute.destroy(amphora.id)
+        for port in await self._network.ports():
+            if port.owner == f"amphora:{amphora.id}":
+                await self._network.delete_port(port.id)
+        await self._advance(amphora, Event.DESTROYED)
+
+    async def _advance(self, amphora: Amphora, event: Event) -> Amphora:
+        async with self._database.transaction() as connection:
+            return await fleet.advance(connection, amphora, event)
+
+
+def _or_own(addresses: Sequence[str], own: str, port: int) -> tuple[str, ...]:
+    """Those that registered. When none did yet, the one on this machine soon will."""
+    return tuple(addresses) or (f"{own}:{port}",)

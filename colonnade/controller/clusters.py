@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Make the amphorae of one cluster serve the trees that its owner wants.
+
+`reconcile` is told where to look, never what happened. It looks, plans, takes the steps, and
+looks again, until all is as wanted or something must be waited for. Two controllers may run it
+at once: an amphora refuses a generation older than it has, and the store lends no more than a
+topology needs. Creating, changing, failing over and ending are this one path.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import structlog
+
+from colonnade.controller.loop import together
+from colonnade.controller.planning import (
+    Borrow,
+    Deploy,
+    Facts,
+    Fence,
+    GiveBack,
+    Join,
+    Plug,
+    Release,
+    Restore,
+    Settle,
+    Step,
+    interfaces,
+    member_subnets,
+    own_port_id,
+    plan,
+)
+from colonnade.domain.errors import Broken, ColonnadeError, Contended, NotFound, Unreachable
+from colonnade.domain.fleet import Amphora, Cluster
+from colonnade.domain.ids import AmphoraId, ClusterId, PortId
+from colonnade.domain.lifecycle import Event, State
+from colonnade.drivers.amphora.protocol import AmphoraDriver
+from colonnade.drivers.compute.protocol import ComputeDriver, InstanceState
+from colonnade.drivers.network.protocol import NetworkDriver, Port, PortWish, Subnet
+from colonnade.protocol.bundle import Interface
+from colonnade.store import clusters, events, fleet, trees
+from colonnade.store.database import Connection, Database
+
+ROUNDS_MAX: Final = 12  # looks in one pass; a failover that meets dead spares takes some
+SPARE_FRESH_S: Final = 75.0
+PATIENCE: Final = 3  # failed pushes to a lent spare that never answered
+SUBNETS_FRESH_S: Final = 30.0
+
+log = structlog.get_logger()
+
+
+class Clusters:
+    """The reconciler of `cluster:<id>`."""
+
+    def __init__(
+        self,
+        database: Database,
+        network: NetworkDriver,
+        compute: ComputeDriver,
+        amphorae: AmphoraDriver,
+    ) -> None:
+        self._database = database
+        self._network = network
+        self._compute = compute
+        self._amphorae = amphorae
+        self._tried: dict[str, int] = {}  # cluster -> generation of the pass under way
+        self._unanswered: dict[AmphoraId, int] = {}  # lent, never yet answered: failed pushes
+        self._subnets: Mapping[str, Subnet] = {}
+        self._subnets_at = 0.0
+
+    async def reconcile(self, name: str) -> float | None:
+        for _ in range(ROUNDS_MAX):
+            look = await self._look(ClusterId(name))
+            if look is None:
+                return None
+            wanted, facts = look
+            self._tried[name] = wanted.generation
+            steps = plan(wanted, facts)
+            await together(*(self._take(step, wanted, facts) for step in steps))
+            if not steps or any(isinstance(step, Settle) for step in steps):
+                self._tried.pop(name, None)
+                return None  # an amphora that is gone marks its cluster
+        return 0.0
+
+    async def record(self, name: str, error: ColonnadeError, retry_in_s: float) -> None:
+        now = datetime.now(UTC)
+        failure = clusters.Failure(
+            code=type(error).__name__,
+            message=error.public,
+            at=now,
+            retry_at=now + timedelta(seconds=retry_in_s),
+        )
+        cluster_id, generation = ClusterId(name), self._tried.pop(name, 0)
+        async with self._database.transaction() as connection:
+            await clusters.record_failure(connection, cluster_id, generation, failure)
+            wanted = await trees.wanted(connection, cluster_id)
+            if wanted is not None:
+                await _tell(connection, wanted, "failed", error.public)
+
+    async def bundle_facts(self, amphora: Amphora) -> tuple[Cluster, Sequence[Interface]] | None:
+        """What an amphora that asks for it should serve, None while that is not settled."""
+        if amphora.state is not State.SERVING or amphora.cluster_id is None:
+            return None
+        look = await self._look(amphora.cluster_id)
+        if look is None:
+            return None
+        wanted, facts = look
+        ready = all(isinstance(step, Deploy | Settle) for step in plan(wanted, facts))
+        if wanted.deleted or not ready:
+            return None
+        return wanted, await self._interfaces(wanted, amphora, facts)
+
+    async def _look(self, cluster_id: ClusterId) -> tuple[Cluster, Facts] | None:
+        async with self._database.read() as connection:
+            wanted = await trees.wanted(connection, cluster_id)
+            if wanted is None:
+                return None
+            present = await fleet.of_cluster(connection, cluster_id)
+        names = [b.vip.port_id for b in wanted.load_balancers]
+        for amphora in present:
+            if amphora.state is State.SERVING:
+                names += [own_port_id(amphora.id, s) for s in member_subnets(wanted)]
+        ports = {name: port for name in names if (port := await self._port(name)) is not None}
+        return wanted, Facts(amphorae=present, ports=ports)
+
+    async def _port(self, port_id: PortId) -> Port | None:
+        try:
+            return await self._network.port(port_id)
+        except NotFound:
+            return None
+
+    async def _take(self, step: Step, wanted: Cluster, facts: Facts) -> None:  # noqa: C901 - a table
+        match step:
+            case Fence(amphora):
+                await self._compute.destroy(amphora.id)
+                await self._advance(amphora, Event.FENCED)
+            case Release(amphora):
+                await self._advance(amphora, Event.RELEASED)
+            case Borrow():
+                await self._borrow(wanted)
+            case Restore(load_balancer):
+                vip = load_balancer.vip
+                if not vip.owned:
+                    raise Broken(f"the VIP's port {vip.port_id} no longer exists")
+                owner = f"lb:{load_balancer.id}"
+                await self._network.create_port(
+                    PortWish(
+                        id=vip.port_id, owner=owner, subnet_id=vip.subnet_id, address=vip.address
+                    )
+                )
+            case Plug(amphora, port_id):
+                await self._plug(amphora, port_id, wanted)
+            case Join(amphora, subnet_id):
+                port_id = own_port_id(amphora.id, subnet_id)
+                owner = f"amphora:{amphora.id}"
+                await self._network.create_port(
+                    PortWish(id=port_id, owner=owner, subnet_id=subnet_id)
+                )
+                await self._plug(amphora, port_id, wanted)
+            case Deploy(amphora):
+                await self._deploy(amphora, wanted, facts)
+            case GiveBack(port_id):
+                await self._network.delete_port(port_id)
+            case Settle():
+                await self._settle(wanted)
+
+    async def _borrow(self, wanted: Cluster) -> None:
+        async with self._database.transaction() as connection:
+            await fleet.lend_spare(connection, wanted.id, wanted.topology, SPARE_FRESH_S)
+
+    async def _plug(self, amphora: Amphora, port_id: PortId, wanted: Cluster) -> None:
+        if amphora.applied >= wanted.generation:
+            # A new interface needs its addresses from the agent, so what it answered is void.
+            async with self._database.transaction() as connection:
+                await fleet.forget_applied(connection, amphora)
+        try:
+            await self._network.plug(port_id, amphora.id)
+        except NotFound:
+            if not await self._is_dead(amphora):
+                raise
+            await self._advance(amphora, Event.WENT_SILENT)
+
+    async def _deploy(self, amphora: Amphora, wanted: Cluster, facts: Facts) -> None:
+        wires = await self._interfaces(wanted, amphora, facts)
+        try:
+            generation = await self._amphorae.apply(amphora, wanted, wires)
+        except Unreachable:
+            if not await self._is_lost(amphora):
+                raise
+            await self._advance(amphora, Event.WENT_SILENT)
+            return
+        self._unanswered.pop(amphora.id, None)
+        async with self._database.transaction() as connection:
+            await fleet.record_applied(connection, amphora, generation)
+
+    async def _is_lost(self, amphora: Amphora) -> bool:
+        """Whether to give it up. Of one that has served, liveness decides by its heartbeats."""
+        if await self._is_dead(amphora):
+            return True
+        if amphora.applied > 0:
+            return False
+        count = self._unanswered.pop(amphora.id, 0) + 1
+        if count < PATIENCE:
+            self._unanswered[amphora.id] = count
+        return count >= PATIENCE
+
+    async def _is_dead(self, amphora: Amphora) -> bool:
+        instance = await self._compute.instance(amphora.id)
+        return instance is None or instance.state is InstanceState.STOPPED
+
+    async def _settle(self, wanted: Cluster) -> None:
+        async with self._database.transaction() as connection:
+            # Before the rows that the event tells of are gone.
+            owner = wanted if wanted.load_balancers else None
+            if await clusters.settle(connection, wanted.id, wanted.generation) and owner:
+                word = "deleted" if wanted.deleted else "applied"
+                await _tell(connection, owner, word, f"generation {wanted.generation} is {word}")
+
+    async def _advance(self, amphora: Amphora, event: Event) -> None:
+        async with self._database.transaction() as connection:
+            await fleet.advance(connection, amphora, event)
+        log.info("amphora", amphora_id=amphora.id, event_kind=event.value)
+
+    async def _interfaces(
+        self, wanted: Cluster, amphora: Amphora, facts: Facts
+    ) -> Sequence[Interface]:
+        needed = {port.subnet_id for port in facts.ports.values()}
+        is_old = time.monotonic() - self._subnets_at > SUBNETS_FRESH_S
+        if is_old or not needed <= self._subnets.keys():
+            self._subnets = {subnet.id: subnet for subnet in await self._network.subnets()}
+            self._subnets_at = time.monotonic()
+        try:
+            return interfaces(wanted, amphora, facts.ports, self._subnets)
+        except KeyError as missing:
+            raise Contended(f"a port or subnet is gone: {missing}") from missing
+
+
+async def _tell(connection: Connection, wanted: Cluster, kind: str, message: str) -> None:
+    for load_balancer in wanted.load_balancers:
+        await events.record(
+            connection,
+            events.Event(
+                object_kind="cluster",
+                object_id=wanted.id,
+                kind=kind,
+                message=message,
+                load_balancer_id=load_balancer.id,
+                project_id=load_balancer.project_id,
+                generation=wanted.generation,
+            ),
+        )

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compare what drivers have with what rows know, in both directions.
+
+What no row knows for a whole minute is nobody's and is removed: patience, because a thing is made
+before or after its row. What a row counts on and is not running is lost, and is said so at once.
+Only things that carry our own marks are touched.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import structlog
+
+from colonnade.controller.planning import own_port_id
+from colonnade.domain.errors import ColonnadeError, Contended
+from colonnade.domain.fleet import Amphora
+from colonnade.domain.ids import AmphoraId, ClusterId, SubnetId
+from colonnade.domain.lifecycle import Event, State
+from colonnade.drivers.compute.protocol import ComputeDriver, InstanceState
+from colonnade.drivers.network.protocol import NetworkDriver, Port
+from colonnade.store import clusters, events, fleet, work
+from colonnade.store.database import Database
+
+LOOK_S: Final = 20.0
+PATIENCE_S: Final = 60.0
+
+log = structlog.get_logger()
+
+
+class Leaks:
+    """The reconciler of `leaks:all`. `patience_s`: how long a thing may be unknown."""
+
+    def __init__(
+        self,
+        database: Database,
+        network: NetworkDriver,
+        compute: ComputeDriver,
+        *,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._database = database
+        self._network = network
+        self._compute = compute
+        self._patience_s = patience_s
+        self._unknown_since: dict[str, float] = {}
+
+    async def reconcile(self, _name: str) -> float | None:
+        # Things first: what is made after this look is not missed in the rows.
+        instances = {i.amphora_id: i.state for i in await self._compute.instances()}
+        ports = await self._network.ports()
+        async with self._database.read() as connection:
+            rows = {a.id: a for a in await fleet.everyone(connection)}
+            owners = {p.owner.partition(":")[2] for p in ports if p.owner.startswith("lb:")}
+            balancers = await clusters.load_balancers_among(connection, sorted(owners))
+            subnets = await clusters.member_subnets(connection)
+            await events.forget_old(connection)
+        strangers = [i for i in instances if i not in rows]
+        stray = [p for p in ports if _is_stray(p, rows, balancers, subnets)]
+        due = self._long_unknown([*strangers, *(port.id for port in stray)])
+        for amphora_id in strangers:
+            if amphora_id in due:
+                log.warning("a leaked instance is removed", amphora_id=amphora_id)
+                await self._compute.destroy(amphora_id)
+        for port in stray:
+            if port.id in due:
+                log.warning("a leaked port is removed", port_id=port.id, owner=port.owner)
+                await self._network.delete_port(port.id)
+        await self._report_losses(rows.values(), instances)
+        return LOOK_S
+
+    async def record(self, name: str, error: ColonnadeError, retry_in_s: float) -> None:
+        """Nothing to tell an owner: the loop has logged it."""
+
+    async def _report_losses(
+        self, rows: Iterable[Amphora], instances: dict[AmphoraId, InstanceState]
+    ) -> None:
+        for amphora in rows:
+            if instances.get(amphora.id) is InstanceState.RUNNING:
+                continue
+            now = await self._compute.instance(amphora.id)  # it may be younger than the list
+            if now is not None and now.state is InstanceState.RUNNING:
+                continue
+            async with self._database.transaction() as connection:
+                if amphora.state is State.BOOTING:
+                    await work.mark(connection, f"amphora:{amphora.id}")
+                elif amphora.state in (State.SPARE, State.SERVING):
+                    try:
+                        await fleet.advance(connection, amphora, Event.WENT_SILENT)
+                    except Contended:
+                        continue  # it has just been lent or released: looked at again soon
+
+    def _long_unknown(self, ids: Sequence[str]) -> set[str]:
+        now = time.monotonic()
+        self._unknown_since = {name: self._unknown_since.get(name, now) for name in ids}
+        return {n for n, since in self._unknown_since.items() if now - since >= self._patience_s}
+
+
+def _is_stray(
+    port: Port,
+    rows: dict[AmphoraId, Amphora],
+    balancers: set[str],
+    subnets: set[tuple[ClusterId, SubnetId]],
+) -> bool:
+    kind, _, owner = port.owner.partition(":")
+    if kind == "lb":
+        return owner not in balancers
+    if kind != "amphora":
+        return False
+    amphora = rows.get(AmphoraId(owner))
+    if amphora is None:
+        return True
+    # A port for members of a subnet where its cluster has no members any more.
+    is_for_members = port.id == own_port_id(amphora.id, port.subnet_id)
+    return is_for_members and (amphora.cluster_id, port.subnet_id) not in subnets

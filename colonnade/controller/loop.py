@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lease keys, reconcile them, and sort what comes back. NOTIFY wakes it; a sweep is the truth.
+
+Each key is worked on by one task at a time, under a lease that is extended while the work lasts;
+whoever lost it stops. `Unavailable` is tried again soon, `Broken` and `Refused` are recorded and
+tried again slowly, anything else is a bug: told loudly, and tried again slowly. This is one of
+the two places where errors are caught. What a key means only its reconciler knows.
+"""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, Protocol
+
+import structlog
+
+from colonnade.domain.errors import Broken, ColonnadeError, Refused, Unavailable
+from colonnade.store import work
+from colonnade.store.database import Connection, Database
+
+LEASE_S: Final = 15.0
+SWEEP_S: Final = 5.0
+AT_ONCE: Final = 8
+SOON_S: Final = 0.2
+SOON_MAX_S: Final = 10.0
+SLOWLY_S: Final = 15.0
+SLOWLY_MAX_S: Final = 300.0
+PARTING_S: Final = 3.0  # for work under way, when the process ends
+
+log = structlog.get_logger()
+
+
+class Reconciler(Protocol):
+    async def reconcile(self, name: str) -> float | None:
+        """Take one pass. Seconds until the next look, None when nothing is left to do."""
+
+    async def record(self, name: str, error: ColonnadeError, retry_in_s: float) -> None:
+        """Waiting does not help: tell the owner."""
+
+
+class Loop:
+    """`reconcilers`: by the word before the colon of their keys."""
+
+    def __init__(
+        self,
+        database: Database,
+        reconcilers: Mapping[str, Reconciler],
+        *,
+        at_once: int = AT_ONCE,
+        lease_s: float = LEASE_S,
+    ) -> None:
+        self._database = database
+        self._reconcilers = reconcilers
+        self._at_once = at_once
+        self._lease_s = lease_s
+        self._wake = asyncio.Event()
+        self._working: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Until cancelled; leases under way are given back then."""
+        listening = asyncio.create_task(self._listen())
+        try:
+            attempts = 0
+            while True:
+                try:
+                    await self._wait(await self._lease_some())
+                    attempts = 0
+                except Unavailable as error:
+                    log.warning("the database does not answer", error=str(error))
+                    await asyncio.sleep(soon_s(attempts))
+                    attempts += 1
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+            await self._part()
+
+    async def _lease_some(self) -> float:
+        """Start what is due and fits. Seconds until there may be more."""
+        self._wake.clear()
+        free = self._at_once - len(self._working)
+        if free <= 0:
+            return SWEEP_S
+        async with self._database.read() as connection:
+            leases = await work.lease(connection, free, self._lease_s)
+            due_s = await work.next_due_s(connection) if len(leases) < free else 0.0
+        for lease in leases:
+            task = asyncio.create_task(self._work(lease), name=lease.key)
+            self._working.add(task)
+            task.add_done_callback(self._done)
+        if len(leases) == free:
+            return SWEEP_S  # the first to end makes room, and wakes
+        return SWEEP_S if due_s is None else min(SWEEP_S, due_s)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._working.discard(task)
+        self._wake.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a task of the loop ended", work_key=task.get_name(), exc_info=error)
+
+    async def _wait(self, longest_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(longest_s, 0.005)):
+                await self._wake.wait()
+
+    async def _listen(self) -> None:
+        async with contextlib.aclosing(self._database.listen(work.CHANNEL)) as payloads:
+            async for _ in payloads:
+                self._wake.set()
+
+    async def _part(self) -> None:
+        if self._working:
+            await asyncio.wait(self._working, timeout=PARTING_S)
+        for task in self._working:
+            task.cancel()
+        await asyncio.gather(*self._working, return_exceptions=True)
+
+    async def _work(self, lease: work.Lease) -> None:
+        kind, _, name = lease.key.partition(":")
+        reconciler = self._reconcilers[kind]
+        keeping = asyncio.create_task(self._keep(lease, asyncio.current_task()))
+        try:
+            give_back = await self._sorted(reconciler, name, lease)
+        except asyncio.CancelledError:
+            with contextlib.suppress(Unavailable):  # it then ends by itself
+                async with self._database.read() as connection:
+                    await work.finish(connection, lease, again_in_s=0)
+            raise
+        finally:
+            keeping.cancel()
+        await self._until_told(give_back)
+
+    async def _sorted(
+        self, reconciler: Reconciler, name: str, lease: work.Lease
+    ) -> Callable[[Connection], Awaitable[bool]]:
+        """One pass, and what its end means for the key."""
+        slow_s = slowly_s(lease.attempts)
+        try:
+            again_in_s = await reconciler.reconcile(name)
+            return lambda connection: work.finish(connection, lease, again_in_s)
+        except Unavailable as error:
+            pause_s = soon_s(lease.attempts)
+            log.info("not now", work_key=lease.key, error=str(error), again_in_s=round(pause_s, 2))
+            return lambda connection: work.fail(connection, lease, pause_s)
+        except (Broken, Refused) as error:
+            log.warning("broken", work_key=lease.key, error=str(error), again_in_s=slow_s)
+            with contextlib.suppress(Unavailable):  # the next attempt records it
+                await reconciler.record(name, error, slow_s)
+        except Exception:
+            log.exception("a bug", work_key=lease.key)
+        return lambda connection: work.fail(connection, lease, slow_s)
+
+    async def _keep(self, lease: work.Lease, worker: "asyncio.Task[None] | None") -> None:
+        """Extend the lease while the work lasts; stop the work when it is lost."""
+        assert worker is not None
+        held_until = time.monotonic() + self._lease_s
+        while True:
+            await asyncio.sleep(self._lease_s / 3)
+            try:
+                async with self._database.read() as connection:
+                    held = await work.extend(connection, lease, self._lease_s)
+                held_until = time.monotonic() + self._lease_s
+            except Unavailable:
+                held = time.monotonic() < held_until
+            if not held:
+                log.warning("the lease is lost", work_key=lease.key)
+                worker.cancel()
+                return
+
+    async def _until_told(self, give_back: Callable[[Connection], Awaitable[bool]]) -> None:
+        """Give the lease back, for as long as it lasts."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._lease_s):
+                for attempts in range(100):
+                    try:
+                        async with self._database.read() as connection:
+                            await give_back(connection)
+                        return
+                    except Unavailable:
+                        await asyncio.sleep(soon_s(attempts))
+
+
+def soon_s(attempts: int) -> float:
+    """With jitter, so that those who failed together do not come back together."""
+    return _backoff_s(attempts, SOON_S, SOON_MAX_S)
+
+
+def slowly_s(attempts: int) -> float:
+    return _backoff_s(attempts, SLOWLY_S, SLOWLY_MAX_S)
+
+
+def _backoff_s(attempts: int, first_s: float, longest_s: float) -> float:
+    longest: float = min(longest_s, first_s * 2 ** min(attempts, 20))
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+
+
+async def together(*tasks: Awaitable[None]) -> None:
+    """Do all of them, whatever becomes of the others; then raise the worst that happened."""
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    errors = [result for result in results if isinstance(result, BaseException)]
+    if errors:
+        raise max(errors, key=_badness)
+
+
+def _badness(error: BaseException) -> int:
+    if isinstance(error, Unavailable):
+        return 0
+    return 1 if isinstance(error, ColonnadeError) else 2

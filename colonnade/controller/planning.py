@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What to do next for one cluster: pure, total, and only what is safe now.
+
+The steps of one plan are independent of each other; a later plan, made from a new look, goes on.
+A silent amphora may still answer for its VIP, so nothing takes its place until it is fenced: two
+owners are worse than none. Decides all, does nothing, reads no clock, database or socket.
+"""
+
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_network
+from typing import TypeAlias
+
+import msgspec
+
+from colonnade.domain.fleet import Amphora, Cluster
+from colonnade.domain.ids import AmphoraId, PortId, SubnetId, derived_id
+from colonnade.domain.lifecycle import State
+from colonnade.domain.tree import LoadBalancer
+from colonnade.drivers.network.protocol import Port, Subnet
+from colonnade.protocol.bundle import Interface
+
+
+class Fence(msgspec.Struct, frozen=True):
+    """Make sure that a failed amphora can no longer send a packet."""
+
+    amphora: Amphora
+
+
+class Release(msgspec.Struct, frozen=True):
+    """It is no longer needed: it will be destroyed."""
+
+    amphora: Amphora
+
+
+class Borrow(msgspec.Struct, frozen=True):
+    """Take one ready amphora from the spares."""
+
+
+class Restore(msgspec.Struct, frozen=True):
+    """Make the VIP's port again, with its address."""
+
+    load_balancer: LoadBalancer
+
+
+class Plug(msgspec.Struct, frozen=True):
+    """Give the amphora the port, whoever has it now."""
+
+    amphora: Amphora
+    port_id: PortId
+
+
+class Join(msgspec.Struct, frozen=True):
+    """Give the amphora a port of its own on a subnet where members are."""
+
+    amphora: Amphora
+    subnet_id: SubnetId
+
+
+class Deploy(msgspec.Struct, frozen=True):
+    """Have the amphora serve the wanted generation."""
+
+    amphora: Amphora
+
+
+class GiveBack(msgspec.Struct, frozen=True):
+    """Nobody serves the VIP any more: delete its port."""
+
+    port_id: PortId
+
+
+class Settle(msgspec.Struct, frozen=True):
+    """All is as wanted: say so."""
+
+
+Step: TypeAlias = Fence | Release | Borrow | Restore | Plug | Join | Deploy | GiveBack | Settle
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What there is. `ports`: the VIPs' ports and the amphorae's own, those that exist."""
+
+    amphorae: Sequence[Amphora]
+    ports: Mapping[PortId, Port]
+
+
+def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
+    """Steps to take now. None: nothing can be done but wait."""
+    failed = [a for a in facts.amphorae if a.state is State.FAILED]
+    serving = [a for a in facts.amphorae if a.state is State.SERVING]
+    if wanted.deleted:
+        return _end(wanted, facts, failed, serving)
+    if failed:
+        return [Fence(amphora) for amphora in failed]
+    size = wanted.topology.size
+    if len(serving) < size:
+        return [Borrow() for _ in range(size - len(serving))]
+    if len(serving) > size:
+        return [Release(amphora) for amphora in serving[size:]]
+    wiring = _wire(wanted, facts, serving)
+    if wiring:
+        return wiring
+    behind = [a for a in serving if a.applied < wanted.generation]
+    return [Deploy(amphora) for amphora in behind] or [Settle()]
+
+
+def _end(
+    wanted: Cluster, facts: Facts, failed: Sequence[Amphora], serving: Sequence[Amphora]
+) -> Sequence[Step]:
+    steps: list[Step] = [*map(Fence, failed), *map(Release, serving)]
+    if steps or facts.amphorae:
+        return steps  # those that retire tell when they are gone
+    owned = [b.vip.port_id for b in wanted.load_balancers if b.vip.owned]
+    return [GiveBack(port_id) for port_id in owned if port_id in facts.ports] or [Settle()]
+
+
+def _wire(wanted: Cluster, facts: Facts, serving: Sequence[Amphora]) -> Sequence[Step]:
+    steps: list[Step] = []
+    first = serving[0]  # in a single topology, the one that answers for the VIP
+    for load_balancer in wanted.load_balancers:
+        port = facts.ports.get(load_balancer.vip.port_id)
+        if port is None:
+            steps.append(Restore(load_balancer))
+        elif port.plugged_into != first.id:
+            steps.append(Plug(first, port.id))
+    for amphora in serving:
+        for subnet_id in member_subnets(wanted):
+            port = facts.ports.get(own_port_id(amphora.id, subnet_id))
+            if port is None or port.plugged_into != amphora.id:
+                steps.append(Join(amphora, subnet_id))
+    return steps
+
+
+def member_subnets(wanted: Cluster) -> Sequence[SubnetId]:
+    """Subnets on which each amphora needs a port of its own; a VIP's has one already."""
+    named = {
+        member.subnet_id
+        for load_balancer in wanted.load_balancers
+        for pool in load_balancer.pools
+        for member in pool.members
+        if member.subnet_id is not None
+    }
+    return sorted(named - {b.vip.subnet_id for b in wanted.load_balancers})
+
+
+def own_port_id(amphora_id: AmphoraId, subnet_id: SubnetId) -> PortId:
+    return PortId(derived_id(amphora_id, subnet_id))
+
+
+def interfaces(
+    wanted: Cluster, amphora: Amphora, ports: Mapping[PortId, Port], subnets: Mapping[str, Subnet]
+) -> Sequence[Interface]:
+    """The amphora's interfaces as its agent must set them up. The first VIP's is the default."""
+    vips = [ports[b.vip.port_id] for b in wanted.load_balancers]
+    own = [ports[own_port_id(amphora.id, subnet_id)] for subnet_id in member_subnets(wanted)]
+    return [
+        _interface(port, subnets[port.subnet_id], is_default=place == 0)
+        for place, port in enumerate([*vips, *own])
+    ]
+
+
+def _interface(port: Port, subnet: Subnet, *, is_default: bool) -> Interface:
+    return Interface(
+        mac=port.mac,
+        addresses=(f"{port.address}/{ip_network(subnet.cidr).prefixlen}",),
+        gateways=(subnet.gateway_ip,) if subnet.gateway_ip is not None else (),
+        is_default=is_default,
+    )

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One controller: the loop with its reconcilers, and the API that amphorae call.
+
+Any number of them may run. It holds nothing that is not in the database, so it may be killed at
+any moment. This is where the real drivers are chosen; nothing else knows which they are.
+"""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from colonnade.controller.amphora_api import application
+from colonnade.controller.amphorae import Amphorae, Births
+from colonnade.controller.clusters import Clusters
+from colonnade.controller.leaks import Leaks
+from colonnade.controller.loop import Loop
+from colonnade.controller.spares import Spares
+from colonnade.domain.errors import Unavailable
+from colonnade.domain.ids import new_id
+from colonnade.drivers.amphora.haproxy.client import AgentClient
+from colonnade.drivers.amphora.haproxy.driver import HaproxyDriver
+from colonnade.drivers.compute.namespaces.client import ComputeClient
+from colonnade.drivers.network.namespaces.client import NetworkClient
+from colonnade.drivers.secrets.database import Seal
+from colonnade.protocol.messages import PORT_CONTROLLER
+from colonnade.runtime.config import Config
+from colonnade.runtime.haproxy_binary import find_haproxy
+from colonnade.runtime.logging import configure
+from colonnade.runtime.tls import Authority, Identity, server_context
+from colonnade.store import daemons, work
+from colonnade.store.database import Database
+
+FLAVOR: Final = "default"
+RETRY_S: Final = 0.5
+SHUTDOWN_S: Final = 1.0
+
+log = structlog.get_logger()
+
+
+async def run(config: Config) -> None:
+    """Until SIGTERM or SIGINT."""
+    configure("controller", level=config.log_level)
+    working = asyncio.create_task(_work(config))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, working.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await working
+
+
+async def _work(config: Config) -> None:
+    identity, ca = config.pki_dir / "controller.pem", config.pki_dir / "ca.pem"
+    seal = Seal.from_file(config.pki_dir / "master.key")
+    births = Births(config, _authority(config), seal, str(find_haproxy(config.haproxy)))
+    async with contextlib.AsyncExitStack() as stack:
+        database = await _connected(config.database_url)
+        stack.push_async_callback(database.close)
+        network = NetworkClient(config.network_url, identity, ca)
+        stack.push_async_callback(network.close)
+        compute = ComputeClient(config.network_url, identity, ca)
+        stack.push_async_callback(compute.close)
+        agents = AgentClient(identity, ca)
+        stack.push_async_callback(agents.close)
+        driver = HaproxyDriver(config, agents)
+        clusters = Clusters(database, network, compute, driver)
+        loop = Loop(
+            database,
+            {
+                "cluster": clusters,
+                "amphora": Amphorae(database, network, compute, births),
+                "spares": Spares(database, seal, config.spares),
+                "leaks": Leaks(database, network, compute),
+            },
+        )
+        runner = web.AppRunner(application(database, clusters, driver.bundle), access_log=None)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        tls = server_context(identity, ca)
+        await web.TCPSite(
+            runner,
+            config.lb_network.address,
+            PORT_CONTROLLER,
+            ssl_context=tls,
+            shutdown_timeout=SHUTDOWN_S,
+        ).start()
+        await _mark_standing_work(database)
+        await stack.enter_async_context(_registered(database, config))
+        log.info("ready", address=config.lb_network.address)
+        await loop.run()
+
+
+async def _connected(url: str) -> Database:
+    while True:
+        try:
+            return await Database.connect(url)
+        except Unavailable as error:
+            log.warning("waiting for the database", error=str(error))
+            await asyncio.sleep(RETRY_S)
+
+
+async def _mark_standing_work(database: Database) -> None:
+    """Work that goes on for ever and must once have begun."""
+    async with database.transaction() as connection:
+        await work.mark(connection, "leaks:all")
+        await work.mark(connection, f"spares:{FLAVOR}")
+
+
+@contextlib.asynccontextmanager
+async def _registered(database: Database, config: Config) -> AsyncIterator[None]:
+    """Listed, from now until the end, as a controller that amphorae may call."""
+    address = f"{config.lb_network.address}:{PORT_CONTROLLER}"
+    daemon = daemons.Daemon(new_id(), daemons.Kind.CONTROLLER, address)
+    refreshing = asyncio.create_task(_refresh(database, daemon))
+    try:
+        yield
+    finally:
+        refreshing.cancel()
+        with contextlib.suppress(Unavailable):
+            async with database.transaction() as connection:
+                await daemons.forget(connection, daemon)
+
+
+async def _refresh(database: Database, daemon: daemons.Daemon) -> None:
+    while True:
+        with contextlib.suppress(Unavailable):
+            async with database.transaction() as connection:
+                await daemons.register(connection, daemon)
+        await asyncio.sleep(daemons.REFRESH_S)
+
+
+def _authority(config: Config) -> Authority:
+    return Authority(Identity.from_pem((config.pki_dir / "ca-key.pem").read_text()))

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keep as many amphorae ready as are configured, and as many more as clusters wait for.
+
+Whoever boots counts as ready soon, so that a second look does not make more of them. Knows rows
+only; births and burials follow from the rows.
+"""
+
+import secrets
+from typing import Final
+
+from colonnade.domain.errors import ColonnadeError
+from colonnade.domain.fleet import Amphora
+from colonnade.domain.ids import AmphoraId, new_id
+from colonnade.domain.lifecycle import Event, State
+from colonnade.drivers.secrets.database import Seal
+from colonnade.store import fleet
+from colonnade.store.database import Connection, Database
+
+AT_ONCE_MAX: Final = 8  # births begun in one pass
+LOOK_S: Final = 30.0
+KEY_BYTES: Final = 32
+
+
+class Spares:
+    """The reconciler of `spares:<flavor>`."""
+
+    def __init__(self, database: Database, seal: Seal, count: int) -> None:
+        self._database = database
+        self._seal = seal
+        self._count = count
+
+    async def reconcile(self, name: str) -> float | None:
+        async with self._database.transaction() as connection:
+            await fleet.lock_flavor(connection, name)  # or two controllers would both add
+            target = self._count + await fleet.unmet_demand(connection, name)
+            unlent = await fleet.of_flavor(connection, name)
+            ready = [a for a in unlent if a.state in (State.SPARE, State.BOOTING)]
+            missing = target - len(ready)
+            for _ in range(min(missing, AT_ONCE_MAX)):
+                await self._add(connection, name)
+            surplus = len(ready) - target
+            # Those that still boot first, then the youngest.
+            ready.sort(key=lambda a: a.state is State.BOOTING)
+            for amphora in ready[len(ready) - surplus :] if surplus > 0 else ():
+                await fleet.advance(connection, amphora, Event.RELEASED)
+        return 0.0 if missing > AT_ONCE_MAX else LOOK_S
+
+    async def record(self, name: str, error: ColonnadeError, retry_in_s: float) -> None:
+        """Nothing to tell an owner: the loop has logged it."""
+
+    async def _add(self, connection: Connection, flavor: str) -> None:
+        amphora = Amphora(id=AmphoraId(new_id()), state=State.BOOTING, flavor=flavor)
+        sealed = self._seal.seal(secrets.token_bytes(KEY_BYTES), amphora.id)
+        await fleet.insert(connection, amphora, sealed)
