@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Agents in memory, for tests of what stands above them.
+
+Each remembers the newest wish that it was given and refuses an older one, as a real agent does.
+One that does not run, or was cut off, is unreachable. `before` is called with the name of each
+call and may raise.
+"""
+
+from collections.abc import Callable, Sequence
+
+from colonnade.domain.errors import Rejected, Unreachable
+from colonnade.domain.fleet import Amphora, Cluster
+from colonnade.domain.ids import AmphoraId
+from colonnade.domain.tree import LoadBalancer
+from colonnade.drivers.amphora.protocol import Objection
+from colonnade.protocol.bundle import Interface
+from colonnade.protocol.messages import StatusReport
+from tests.fakes.network import FakeNetwork
+
+
+def _nothing(call: str) -> None:
+    """The default of `before`."""
+
+
+class FakeAmphorae:
+    """`network` knows which amphorae run. `cut_off` run, and serve, but do not answer us.
+    A wish with a listener on a port of `hated_ports` is rejected, as by a haproxy."""
+
+    name = "fake"
+
+    def __init__(self, network: FakeNetwork, before: Callable[[str], None] = _nothing) -> None:
+        self.before = before
+        self.cut_off: set[AmphoraId] = set()
+        self.hated_ports: set[int] = set()
+        self.serving: dict[AmphoraId, Cluster] = {}
+        self.interfaces: dict[AmphoraId, Sequence[Interface]] = {}
+        self._network = network
+
+    def objections(self, tree: LoadBalancer) -> Sequence[Objection]:
+        return []
+
+    async def apply(
+        self, amphora: Amphora, wanted: Cluster, interfaces: Sequence[Interface]
+    ) -> int:
+        self.before("amphora.apply")
+        self._reach(amphora.id)
+        for load_balancer in wanted.load_balancers:
+            for listener in load_balancer.listeners:
+                if listener.protocol_port in self.hated_ports:
+                    raise Rejected(f"cannot bind port {listener.protocol_port}")
+        present = self.serving.get(amphora.id)
+        if present is None or present.generation <= wanted.generation:
+            self.serving[amphora.id] = wanted
+            self.interfaces[amphora.id] = interfaces
+        return self.serving[amphora.id].generation
+
+    async def observe(self, amphora: Amphora) -> StatusReport:
+        self.before("amphora.observe")
+        self._reach(amphora.id)
+        present = self.serving.get(amphora.id)
+        generation = 0 if present is None else present.generation
+        return StatusReport(generation=generation, haproxy_running=present is not None)
+
+    async def notify(self, amphora: Amphora) -> None:
+        self.before("amphora.notify")
+
+    def _reach(self, amphora_id: AmphoraId) -> None:
+        if amphora_id not in self._network.amphorae or amphora_id in self.cut_off:
+            raise Unreachable(f"amphora {amphora_id} does not answer")

@@ -1,0 +1,416 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole control plane in one process: the real store and reconcilers over drivers in memory.
+
+Every call that a controller makes, to a driver or to the store, has a number; one of them may be
+made to fail before it happens, to lose its answer after it happened, or to be where the controller
+is killed. Time does not pass by itself: what is due later is due in the next round. Amphorae beat
+and receivers listen as long as the test does not cut them off.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from enum import Enum
+from typing import Any, Final, cast
+
+from colonnade.controller.amphorae import Amphorae, Births
+from colonnade.controller.clusters import Clusters
+from colonnade.controller.leaks import Leaks
+from colonnade.controller.loop import Loop, Reconciler
+from colonnade.controller.spares import Spares
+from colonnade.domain.errors import Unavailable, Unreachable
+from colonnade.domain.fleet import Amphora
+from colonnade.domain.ids import (
+    AmphoraId,
+    ClusterId,
+    ListenerId,
+    LoadBalancerId,
+    MemberId,
+    PoolId,
+    PortId,
+    ProjectId,
+    derived_id,
+    new_id,
+)
+from colonnade.domain.lifecycle import State
+from colonnade.domain.tree import (
+    Algorithm,
+    Listener,
+    ListenerProtocol,
+    LoadBalancer,
+    Member,
+    Pool,
+    PoolProtocol,
+    Vip,
+)
+from colonnade.drivers.amphora.protocol import AmphoraDriver
+from colonnade.drivers.compute.protocol import ComputeDriver
+from colonnade.drivers.network.protocol import NetworkDriver, Port, PortWish
+from colonnade.drivers.secrets.database import Seal
+from colonnade.runtime.config import Config
+from colonnade.runtime.tls import Authority
+from colonnade.store import clusters, fleet, trees, work
+from colonnade.store.database import Connection, Database
+from colonnade.store.rows import LOAD_BALANCERS
+from tests.fakes.amphora import FakeAmphorae
+from tests.fakes.compute import FakeCompute
+from tests.fakes.network import PRIVATE_SUBNET, PUBLIC_SUBNET, FakeNetwork
+
+ROUNDS_MAX: Final = 40
+STANDING: Final = ("leaks:all", "spares:default")
+TABLES: Final = "heartbeats, amphorae, load_balancers, clusters, work, events, daemons"
+AUTHORITY: Final = Authority(Authority.new())
+SEAL: Final = Seal(bytes(32))
+
+
+class Fault(Enum):
+    REFUSED = "the call fails and did nothing"
+    LOST = "the call did its work and its answer is lost"
+    KILLED = "the controller is killed at the call"
+
+
+class NoObjections:
+    """A provider that has nothing against any tree."""
+
+    def lacks(self, tree: LoadBalancer) -> list[tuple[str, str]]:
+        return []
+
+    def settles_at_once(self, provider: str) -> bool:
+        return False
+
+
+class Faults:
+    """Numbers the calls of one controller and fails the one that was chosen."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.names: list[str] = []
+        self.struck = 0
+        self.dead = asyncio.Event()
+        self._at: int | None = None
+        self._fault = Fault.REFUSED
+
+    def plan(self, at: int, fault: Fault) -> None:
+        self._at, self._fault = self.calls + at, fault
+
+    async def enter(self, name: str) -> bool:
+        """True when the answer of this call must be lost."""
+        if self.dead.is_set():
+            raise Unavailable("a dead controller does nothing")
+        self.calls += 1
+        self.names.append(name)
+        if self.calls != self._at:
+            return False
+        self.struck += 1
+        if self._fault is Fault.KILLED:
+            self.dead.set()
+            await asyncio.Event().wait()
+        if self._fault is Fault.REFUSED:
+            raise Unreachable(f"{name} was made to fail")
+        return True
+
+
+class Watched:
+    """Any driver, with each of its calls numbered."""
+
+    def __init__(self, driver: object, faults: Faults) -> None:
+        self._driver = driver
+        self._faults = faults
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        method = getattr(self._driver, name)
+
+        async def call(*arguments: Any) -> Any:
+            lose = await self._faults.enter(name)
+            result = await method(*arguments)
+            if lose:
+                raise Unreachable(f"the answer of {name} was lost")
+            return result
+
+        return call
+
+
+class WatchedDatabase:
+    """The part of `Database` that reconcilers use, with each use numbered."""
+
+    def __init__(self, database: Database, faults: Faults) -> None:
+        self._database = database
+        self._faults = faults
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        lose = await self._faults.enter("transaction")
+        async with self._database.transaction() as connection:
+            yield connection
+        if lose:
+            raise Unavailable("the answer of a commit was lost")
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Connection]:
+        lose = await self._faults.enter("read")
+        async with self._database.read() as connection:
+            yield connection
+        if lose:
+            raise Unavailable("the answer of a statement was lost")
+
+
+class OneOwner(FakeNetwork):
+    """A network that watches over VIPs: one moves only when the last owner has ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.doubled: list[str] = []
+
+    async def plug(self, port_id: PortId, amphora_id: AmphoraId) -> Port:
+        port = await self.port(port_id)
+        last = port.plugged_into
+        if port.owner.startswith("lb:") and last != amphora_id and last in self.amphorae:
+            self.doubled.append(f"{port_id} was moved from {last} while that one ran")
+        return await super().plug(port_id, amphora_id)
+
+
+class World:
+    """Make one with `World.begin`: the database is emptied first."""
+
+    def __init__(self, database: Database, config: Config) -> None:
+        self.database = database
+        self.config = config
+        self.network = OneOwner()
+        self.compute = FakeCompute(self.network)
+        self.amphorae = FakeAmphorae(self.network)
+        self.load_balancer_id = LoadBalancerId(new_id())
+        self.cluster_id = ClusterId(new_id())
+        self.faults = Faults()
+        self.loop = self._controller()
+        self._sequence = 0
+
+    @classmethod
+    async def begin(cls, database: Database, config: Config) -> "World":
+        async with database.read() as connection:
+            await connection.execute(f"TRUNCATE {TABLES} CASCADE")
+        world = cls(database, config)
+        async with database.transaction() as connection:
+            for key in STANDING:
+                await work.mark(connection, key)
+        return world
+
+    def _controller(self) -> Loop:
+        """A controller as `process.py` makes one, with its calls numbered."""
+        faults = self.faults
+        database = cast(Database, WatchedDatabase(self.database, faults))
+        network = cast(NetworkDriver, Watched(self.network, faults))
+        compute = cast(ComputeDriver, Watched(self.compute, faults))
+        amphorae = cast(AmphoraDriver, Watched(self.amphorae, faults))
+        births = Births(self.config, AUTHORITY, SEAL, "haproxy")
+        reconcilers: dict[str, Reconciler] = {
+            "cluster": Clusters(database, network, compute, amphorae),
+            "amphora": Amphorae(database, network, compute, births),
+            "spares": Spares(database, SEAL, self.config.spares),
+            "leaks": Leaks(database, network, compute, patience_s=0),
+        }
+        return Loop(database, reconcilers, lease_s=60)
+
+    # What users, receivers and bad luck do.
+
+    async def create(self) -> None:
+        """A load balancer with one member, as the API would store it."""
+        owner = f"lb:{self.load_balancer_id}"
+        port = await self.network.create_port(
+            PortWish(id=PortId(new_id()), owner=owner, subnet_id=PUBLIC_SUBNET)
+        )
+        pool = Pool(
+            id=PoolId(new_id()),
+            protocol=PoolProtocol.HTTP,
+            lb_algorithm=Algorithm.ROUND_ROBIN,
+            members=(member(1),),
+        )
+        listener = Listener(
+            id=ListenerId(new_id()),
+            protocol=ListenerProtocol.HTTP,
+            protocol_port=80,
+            default_pool_id=pool.id,
+        )
+        tree = LoadBalancer(
+            id=self.load_balancer_id,
+            project_id=ProjectId("p"),
+            cluster_id=self.cluster_id,
+            provider="amphora",
+            vip=Vip(
+                address=port.address,
+                port_id=port.id,
+                subnet_id=port.subnet_id,
+                network_id=port.network_id,
+            ),
+            listeners=(listener,),
+            pools=(pool,),
+        )
+        await trees.create(self.database, tree, NoObjections())
+
+    @asynccontextmanager
+    async def editing(self) -> AsyncIterator[trees.Edit]:
+        async with trees.editing(
+            self.database,
+            LOAD_BALANCERS,
+            self.load_balancer_id,
+            project=None,
+            review=NoObjections(),
+        ) as edit:
+            yield edit
+
+    async def add_member(self, number: int) -> None:
+        async with self.editing() as edit:
+            (pool,) = edit.tree.pools
+            edit.tree = edit.tree.with_pool(pool.with_member(member(number)))
+
+    async def delete(self) -> None:
+        async with self.editing() as edit:
+            edit.delete()
+
+    def cut_off(self) -> AmphoraId:
+        """The serving amphora falls silent but goes on answering for its VIP."""
+        (amphora_id,) = self.answering()
+        self.amphorae.cut_off.add(amphora_id)
+        return amphora_id
+
+    def kill(self) -> AmphoraId:
+        """A power cut for the serving amphora."""
+        (amphora_id,) = self.answering()
+        self.compute.kill(amphora_id)
+        self.network.amphorae.discard(amphora_id)
+        return amphora_id
+
+    async def beat(self) -> None:
+        """One heartbeat of each amphora that runs, and the receiver's judgement of the others."""
+        self._sequence += 1
+        heard = sorted(self.network.amphorae - self.amphorae.cut_off)
+        async with self.database.transaction() as connection:
+            beats = []
+            for amphora_id in heard:
+                wish = self.amphorae.serving.get(amphora_id)
+                generation = 0 if wish is None else wish.generation
+                beats.append(
+                    fleet.Heartbeat(
+                        amphora_id=amphora_id, sequence=self._sequence, generation=generation
+                    )
+                )
+            await fleet.record_heartbeats(connection, beats)
+            await fleet.first_heartbeat(connection, heard)
+            await connection.execute(
+                "UPDATE heartbeats SET seen_at = now() - interval '1 h' WHERE sequence < %s",
+                [self._sequence],
+            )
+            await connection.execute(
+                """UPDATE amphorae SET state_since = now() - interval '10 s'
+                WHERE id IN (SELECT amphora_id FROM heartbeats WHERE sequence < %s)""",
+                [self._sequence],
+            )
+            await fleet.mark_silent(connection, 3.5, 75, 60)
+
+    # What controllers do.
+
+    async def settle(self) -> None:
+        """Rounds of work until one changes nothing; a killed controller is followed by another."""
+        before = None
+        for _ in range(ROUNDS_MAX):
+            await self.beat()
+            await self._round()
+            state = await self._state()
+            if state == before:
+                return
+            before = state
+        raise AssertionError(f"not settled after {ROUNDS_MAX} rounds: {before}")
+
+    async def _round(self) -> None:
+        async with self.database.read() as connection:
+            await connection.execute("UPDATE work SET due_at = now(), leased_until = now()")
+            leases = await work.lease(connection, 100, 60)
+        tasks = [asyncio.create_task(self.loop._work(lease)) for lease in leases]
+        dying = asyncio.create_task(self.faults.dead.wait())
+        ending = asyncio.gather(*tasks, return_exceptions=True)
+        ending.add_done_callback(lambda _: dying.cancel())
+        await asyncio.wait([dying])
+        if self.faults.dead.is_set():
+            for task in tasks:
+                task.cancel()
+            struck = self.faults.struck
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self.faults = Faults()
+            self.faults.struck = struck
+            self.loop = self._controller()
+        elif wrong := [r for r in await ending if isinstance(r, BaseException)]:
+            raise wrong[0]
+
+    async def _state(self) -> object:
+        async with self.database.read() as connection:
+            rows = await fleet.everyone(connection)
+            cursor = await connection.execute(
+                "SELECT id, generation, applied_lowest, highest_settled FROM clusters"
+            )
+            facts = await cursor.fetchall()
+            keys = await (await connection.execute("SELECT key FROM work ORDER BY key")).fetchall()
+        return rows, facts, keys, self.network._book.ports(), sorted(self.compute.boots)
+
+    # What is asked afterwards.
+
+    def answering(self) -> set[AmphoraId]:
+        """Those that would answer a packet for the VIP."""
+        owner = f"lb:{self.load_balancer_id}"
+        plugged = {p.plugged_into for p in self.network._book.ports() if p.owner == owner}
+        return {
+            amphora_id
+            for amphora_id in plugged
+            if amphora_id in self.network.amphorae and amphora_id in self.amphorae.serving
+        }
+
+    async def rows(self) -> list[Amphora]:
+        async with self.database.read() as connection:
+            return await fleet.everyone(connection)
+
+    async def assert_served(self) -> None:
+        """The newest wish is served by exactly the one that should, and known to be."""
+        async with self.database.read() as connection:
+            wanted = await trees.wanted(connection, self.cluster_id)
+            cursor = await connection.execute(
+                "SELECT applied_lowest, highest_settled, failed_at FROM clusters"
+            )
+            facts = await cursor.fetchone()
+        assert wanted is not None
+        serving = {a.id for a in await self.rows() if a.state is State.SERVING}
+        assert len(serving) == 1
+        assert self.answering() == serving
+        (amphora_id,) = serving
+        assert self.amphorae.serving[amphora_id] == wanted
+        assert facts == (wanted.generation, wanted.generation, None)
+        assert len(self.amphorae.interfaces[amphora_id]) == 2  # the VIP's, the members'
+
+    async def assert_nothing_leaked(self) -> None:
+        """Every thing has a row, every row its thing, and there are as many spares as wished."""
+        rows = await self.rows()
+        assert self.network.doubled == []
+        assert {a.state for a in rows} <= {State.SPARE, State.SERVING}
+        assert len([a for a in rows if a.state is State.SPARE]) == self.config.spares
+        assert {i.amphora_id for i in await self.compute.instances()} == {a.id for a in rows}
+        expected = {derived_id(a.id, "lb") for a in rows}
+        expected |= {derived_id(a.id, PRIVATE_SUBNET) for a in rows if a.state is State.SERVING}
+        ports = [p for p in await self.network.ports() if p.owner.startswith("amphora:")]
+        assert {p.id for p in ports} == expected
+        async with self.database.read() as connection:
+            keys = await (await connection.execute("SELECT key FROM work")).fetchall()
+        assert {row[0] for row in keys} == set(STANDING)
+
+    async def assert_gone(self) -> None:
+        """Nothing of the load balancer is left, in rows or on the network."""
+        async with self.database.read() as connection:
+            assert await trees.wanted(connection, self.cluster_id) is None
+            assert not await clusters.load_balancers_among(connection, [self.load_balancer_id])
+        assert not [p for p in await self.network.ports() if p.owner.startswith("lb:")]
+        assert self.answering() == set()
+
+
+def member(number: int) -> Member:
+    return Member(
+        id=MemberId(new_id()),
+        address=f"10.0.0.{number + 10}",
+        protocol_port=80,
+        subnet_id=PRIVATE_SUBNET,
+    )
