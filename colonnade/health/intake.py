@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What accepted datagrams mean for the store: batches, statuses at once, statistics.
+
+Heartbeats and counters wait for the next flush and only the newest of each is kept, so memory is
+bounded by the number of amphorae and listeners. A change of members is written as it comes. A
+digest that is new makes the amphora be asked for its whole status. One amphora is worked on by
+one worker at a time. A failure loses nothing: the next heartbeat brings the digest again.
+"""
+
+import asyncio
+from typing import Final, Protocol
+from uuid import UUID
+
+import structlog
+
+from colonnade.domain.errors import ColonnadeError, Unavailable
+from colonnade.domain.ids import AmphoraId, ListenerId
+from colonnade.domain.lifecycle import State
+from colonnade.domain.operating import Facts
+from colonnade.health.reading import facts_of_edge, facts_of_report
+from colonnade.health.senders import Sender
+from colonnade.protocol.datagram import Edge, Heartbeat, Statistics
+from colonnade.protocol.messages import StatusReport
+from colonnade.runtime.clock import Clock
+from colonnade.store import fleet, statistics, statuses
+from colonnade.store.database import Database
+from colonnade.store.records import Statistics as Counters
+
+log = structlog.get_logger()
+
+WORKERS: Final = 16
+EDGE_SERVERS_MAX: Final = 2000  # of one amphora, while it waits for a worker
+LISTENERS_MAX: Final = 20_000
+COUNT_MAX: Final = 2**63 - 1
+LOAD_MAX: Final = 1e6
+
+
+class Agents(Protocol):
+    async def status(self, address: str, amphora_id: str) -> StatusReport:
+        """Raises Unreachable."""
+
+
+class _Chores:
+    """What is still to be done about one amphora."""
+
+    __slots__ = ("digest", "generation", "running", "sender", "sequence", "servers")
+
+    def __init__(self, sender: Sender) -> None:
+        self.sender = sender
+        self.servers: dict[tuple[str, str], str] = {}
+        self.running = True
+        self.generation = 0
+        self.sequence: int | None = None  # of the newest edge, None when there is none
+        self.digest = b""  # of a status not yet asked for
+
+
+class Intake:
+    """The audience of a `Receiver`. Its methods for datagrams return at once."""
+
+    def __init__(self, database: Database, agents: Agents, clock: Clock) -> None:
+        self._database = database
+        self._agents = agents
+        self._clock = clock
+        self._beats: dict[UUID, fleet.Heartbeat] = {}
+        self._newcomers: dict[UUID, Sender] = {}
+        self._counted: dict[tuple[UUID, UUID], statistics.Counted] = {}
+        self._chores: dict[UUID, _Chores] = {}
+        self._queue: asyncio.Queue[UUID] = asyncio.Queue()
+        self._busy: set[UUID] = set()
+        self.newcomer = asyncio.Event()  # somebody spoke for the first time: flush soon
+
+    def heartbeat(self, amphora: UUID, sender: Sender, generation: int, beat: Heartbeat) -> None:
+        self._beats[amphora] = fleet.Heartbeat(
+            amphora_id=AmphoraId(str(amphora)),
+            sequence=sender.sequence,
+            generation=generation,
+            # The store keeps four bytes, and an amphora may say what it likes.
+            load=min(beat.load, LOAD_MAX) if beat.load >= 0 else 0.0,
+        )
+        if not sender.is_greeted:
+            self._newcomers[amphora] = sender
+            self.newcomer.set()
+        if beat.status != sender.status:
+            sender.status = beat.status
+            self._chores_of(amphora, sender).digest = beat.status
+
+    def edge(self, amphora: UUID, sender: Sender, generation: int, edge: Edge) -> None:
+        chores = self._chores_of(amphora, sender)
+        if len(chores.servers) + len(edge.servers) <= EDGE_SERVERS_MAX:
+            chores.servers.update({(pool, name): state for pool, name, state in edge.servers})
+        chores.running = edge.haproxy_running
+        chores.generation = generation
+        chores.sequence = sender.sequence
+
+    def statistics(self, amphora: UUID, told: Statistics) -> None:
+        for name, *counters in told.listeners:
+            listener = _uuid(name)
+            if listener is None or not all(0 <= count <= COUNT_MAX for count in counters):
+                continue
+            if len(self._counted) >= LISTENERS_MAX and (amphora, listener) not in self._counted:
+                continue
+            self._counted[amphora, listener] = statistics.Counted(
+                amphora_id=AmphoraId(str(amphora)),
+                listener_id=ListenerId(str(listener)),
+                counters=Counters(*counters),
+            )
+
+    async def flush(self) -> None:
+        """Write what has gathered. Raises Unavailable, and then keeps it for the next time."""
+        beats, self._beats = self._beats, {}
+        counted, self._counted = self._counted, {}
+        self.newcomer.clear()
+        newcomers, self._newcomers = self._newcomers, {}
+        try:
+            async with self._database.transaction() as connection:
+                if beats:
+                    await fleet.record_heartbeats(connection, list(beats.values()))
+                if newcomers:
+                    names = sorted(AmphoraId(str(amphora)) for amphora in newcomers)
+                    await fleet.first_heartbeat(connection, names)
+                await statistics.record(connection, list(counted.values()))
+        except Unavailable:
+            self._beats = beats | self._beats
+            self._counted = counted | self._counted
+            self._newcomers = newcomers | self._newcomers
+            raise
+        for sender in newcomers.values():
+            sender.is_greeted = True
+
+    async def work(self) -> None:
+        """For ever, in several tasks: statuses, one amphora at a time."""
+        while True:
+            amphora = await self._queue.get()
+            chores = self._chores.pop(amphora)
+            self._busy.add(amphora)
+            try:
+                await self._attend(AmphoraId(str(amphora)), chores)
+            except ColonnadeError as error:
+                chores.sender.status = b""  # forgotten: the next heartbeat is news again
+                log.info("status not taken", amphora=str(amphora), reason=str(error))
+            except Exception:
+                chores.sender.status = b""
+                log.exception("status not understood", amphora=str(amphora))
+            finally:
+                self._busy.discard(amphora)
+                if amphora in self._chores:
+                    self._queue.put_nowait(amphora)
+
+    async def _attend(self, amphora_id: AmphoraId, chores: _Chores) -> None:
+        if chores.sequence is not None:
+            facts = facts_of_edge(chores.generation, chores.running, chores.servers)
+            await self._record(amphora_id, facts, chores.sequence)
+        if chores.digest:
+            async with self._database.read() as connection:
+                amphora = await fleet.amphora(connection, amphora_id)
+            if amphora is None or amphora.state is not State.SERVING:
+                return
+            assert amphora.lb_network_ip is not None, "a serving amphora has an address"
+            report = await self._agents.status(amphora.lb_network_ip, amphora_id)
+            await self._record(amphora_id, facts_of_report(report), None)
+
+    async def _record(self, amphora_id: AmphoraId, facts: Facts, sequence: int | None) -> None:
+        async with self._database.transaction() as connection:
+            turns = await statuses.record(connection, amphora_id, facts, sequence=sequence)
+        if turns:
+            log.info("statuses changed", amphora=amphora_id, objects=len(turns))
+
+    def _chores_of(self, amphora: UUID, sender: Sender) -> _Chores:
+        chores = self._chores.get(amphora)
+        if chores is None:
+            chores = self._chores[amphora] = _Chores(sender)
+            if amphora not in self._busy:
+                self._queue.put_nowait(amphora)
+        return chores
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

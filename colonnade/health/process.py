@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`colonnade health`: the receiver, the intake and the judgement of silence, put together.
+
+Any number may run at once; each registers where it listens. One loop flushes and then judges, so
+that no amphora is judged while a heartbeat of it still waits to be written.
+"""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from colonnade.domain.errors import Broken, Contended, Unavailable
+from colonnade.domain.ids import AmphoraId, new_id
+from colonnade.drivers.amphora.haproxy.client import AgentClient
+from colonnade.drivers.secrets.database import Seal
+from colonnade.health import liveness
+from colonnade.health.intake import WORKERS, Agents, Intake
+from colonnade.health.receiver import Listening, Receiver
+from colonnade.health.senders import Senders
+from colonnade.protocol.messages import PORT_HEALTH
+from colonnade.runtime.clock import Clock, SystemClock
+from colonnade.runtime.config import Config, Heartbeats
+from colonnade.runtime.logging import configure
+from colonnade.store import daemons, fleet, heartbeats
+from colonnade.store.database import Database
+
+log = structlog.get_logger()
+
+FLUSH_S: Final = 0.5
+FLUSH_SOON_S: Final = 0.05
+CONNECT_S: Final = 0.5
+TIDY_S: Final = 600.0
+
+
+class Keys:
+    """Heartbeat keys out of the store, unsealed, with the sequence recorded last."""
+
+    def __init__(self, database: Database, seal: Seal) -> None:
+        self._database = database
+        self._seal = seal
+
+    async def __call__(self, amphorae: Sequence[UUID]) -> Mapping[UUID, tuple[bytes, int]]:
+        names = [AmphoraId(str(amphora)) for amphora in amphorae]
+        async with self._database.read() as connection:
+            sealed = await heartbeats.sealed_keys(connection, names)
+        found = {}
+        for name, (secret, sequence) in sealed.items():
+            try:
+                found[UUID(name)] = self._seal.unseal(secret, name), sequence
+            except Broken as error:
+                log.error("an amphora's heartbeats cannot be checked", reason=str(error))
+        return found
+
+
+class Health:
+    """All of it but the process: tests run it on loopback."""
+
+    def __init__(self, database: Database, keys: Keys, agents: Agents, allowed: Heartbeats) -> None:
+        self._clock: Clock = SystemClock()
+        self._database = database
+        self._allowed = allowed
+        self.intake = Intake(database, agents, self._clock)
+        self.senders = Senders(keys, self._clock)
+        self.receiver = Receiver(self.senders, self.intake, self._clock)
+
+    @contextlib.asynccontextmanager
+    async def listening(self, address: str, port: int) -> AsyncIterator[Listening]:
+        """Receives, writes and judges while the context lasts. Raises OSError."""
+        socket = self.receiver.listen(address, port)
+        daemon = daemons.Daemon(new_id(), daemons.Kind.HEALTH, f"{socket.address}:{socket.port}")
+        loops = [
+            self.senders.look_up(self.receiver.accept),
+            self.receiver.report(),
+            self._flush_and_judge(),
+            self._register(daemon),
+            self._tidy(),
+            *(self.intake.work() for _ in range(WORKERS)),
+        ]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(loop) for loop in loops]
+                yield socket
+                for task in tasks:
+                    task.cancel()
+        finally:
+            socket.close()
+            with contextlib.suppress(Unavailable):
+                async with self._database.transaction() as connection:
+                    await daemons.forget(connection, daemon)
+
+    async def _flush_and_judge(self) -> None:
+        watch = liveness.Watch()
+        while True:
+            is_well = await self._flush()
+            watch = liveness.look(watch, self._clock.monotonic(), is_well=is_well)
+            windows = liveness.windows(watch, self._clock.monotonic(), self._allowed)
+            if windows.judges and not await self._judge(windows):
+                watch = liveness.look(watch, self._clock.monotonic(), is_well=False)
+            await self._pause()
+
+    async def _flush(self) -> bool:
+        try:
+            await self.intake.flush()
+        except Unavailable as error:
+            log.warning("heartbeats not written", reason=str(error))
+            return False
+        return True
+
+    async def _judge(self, windows: liveness.Windows) -> bool:
+        try:
+            async with self._database.transaction() as connection:
+                failed = await fleet.mark_silent(
+                    connection, windows.stale_s, windows.spare_stale_s, windows.boot_s
+                )
+        except Contended:
+            return True
+        except Unavailable as error:
+            log.warning("silence not judged", reason=str(error))
+            return False
+        for amphora in failed:
+            log.warning("amphora silent", amphora=amphora.id, cluster=amphora.cluster_id)
+        return True
+
+    async def _pause(self) -> None:
+        """Until the next flush; a newcomer is waited for by somebody, so it need not wait."""
+        await self._clock.sleep(FLUSH_SOON_S)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.intake.newcomer.wait(), FLUSH_S - FLUSH_SOON_S)
+
+    async def _register(self, daemon: daemons.Daemon) -> None:
+        while True:
+            with contextlib.suppress(Unavailable):
+                async with self._database.transaction() as connection:
+                    await daemons.register(connection, daemon)
+            await self._clock.sleep(daemons.REFRESH_S)
+
+    async def _tidy(self) -> None:
+        while True:
+            await self._clock.sleep(TIDY_S)
+            self.senders.forget_silent()
+
+
+async def run(config: Config) -> None:
+    """Until SIGTERM or SIGINT."""
+    configure("health", level=config.log_level)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    seal = Seal.from_file(config.pki_dir / "master.key")
+    database = await _connect(config)
+    try:
+        agents = AgentClient(config.pki_dir / "health.pem", config.pki_dir / "ca.pem")
+        health = Health(database, Keys(database, seal), agents, config.heartbeats)
+        try:
+            async with health.listening(config.lb_network.address, PORT_HEALTH) as socket:
+                log.info("listening", address=f"{socket.address}:{socket.port}")
+                await stop.wait()
+        finally:
+            await agents.close()
+    finally:
+        await database.close()
+
+
+async def _connect(config: Config) -> Database:
+    while True:
+        try:
+            return await Database.connect(config.database_url, pool_max=4)
+        except Unavailable as error:
+            log.warning("waiting for the database", reason=str(error))
+            await asyncio.sleep(CONNECT_S)
