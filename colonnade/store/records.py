@@ -65,6 +65,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
     project: ProjectId | None = None
     filters: Mapping[str, Sequence[str]] = {}
+    tags: Mapping[str, Sequence[str]] = {}  # "tags", "tags-any", "not-tags", "not-tags-any"
     sort: Sequence[tuple[str, bool]] = ()  # (key, descending)
     marker: str | None = None
     limit: int | None = None
@@ -120,8 +121,16 @@ _FACTS: Final = (
     " t.updated_at, t.operating_status, c.applied_lowest, c.highest_settled, c.failed_at"
 )
 _SELECT: Final[Mapping[str, str]] = {
-    name: f"SELECT {_FACTS}, {extras}{_FROM[name]}"
-    for name, extras in _EXTRAS.items()
+    name: f"SELECT {_FACTS}, {extras}{_FROM[name]}" for name, extras in _EXTRAS.items()
+}
+
+
+# Objects with all, any, not all or none of the tags.
+_TAGS: Final[Mapping[str, str]] = {
+    "tags": "t.body -> 'tags' ?& %({})s::text[]",
+    "tags-any": "t.body -> 'tags' ?| %({})s::text[]",
+    "not-tags": "NOT t.body -> 'tags' ?& %({})s::text[]",
+    "not-tags-any": "NOT t.body -> 'tags' ?| %({})s::text[]",
 }
 
 
@@ -191,6 +200,14 @@ async def get(
     if project is not None and record.project_id != project:
         raise Forbidden(POLICY)
     return record
+
+
+async def exists(connection: Connection, table: Table, object_id: str) -> bool:
+    cursor = await connection.execute(
+        f"SELECT FROM {table.name} WHERE id = %s",
+        [object_id],
+    )
+    return await cursor.fetchone() is not None
 
 
 async def below(connection: Connection, load_balancer_id: str) -> dict[str, list[Record[Any]]]:
@@ -276,7 +293,7 @@ def _where(table: Table, wanted: Wanted) -> tuple[list[str], dict[str, Any]]:
     for number, (name, values) in enumerate(wanted.filters.items()):
         expression = ATTRIBUTES[table.name].get(name)
         if expression is None:
-            raise Invalid("One or more arguments are either duplicate or invalid", field=name)
+            raise Invalid("One or more arguments are either duplicate or invalid")
         # One text to compare with: a JSON text loses its quotes, null is the empty text.
         text = (
             f"coalesce({expression} #>> '{{}}', '')"
@@ -289,6 +306,9 @@ def _where(table: Table, wanted: Wanted) -> tuple[list[str], dict[str, Any]]:
         else:
             where.append(f"{text} = ANY(%(f{number})s::text[])")
         parameters[f"f{number}"] = list(values)
+    for number, (word, tags) in enumerate(wanted.tags.items()):
+        where.append(_TAGS[word].format(f"t{number}"))
+        parameters[f"t{number}"] = list(tags)
     return where, parameters
 
 
@@ -298,7 +318,7 @@ def _order(table: Table, wanted: Wanted) -> list[tuple[str, bool]]:
     for key, descending in [*wanted.sort, ("created_at", False), ("id", False)]:
         expression = attributes.get(key)
         if expression is None:
-            raise Invalid(f"Supplied sort key '{key}' is not valid.", field="sort")
+            raise Invalid(f"Supplied sort key '{key}' is not valid.")
         order.setdefault(expression, descending)
     return [(expression, down != wanted.reverse) for expression, down in order.items()]
 

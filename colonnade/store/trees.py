@@ -46,8 +46,9 @@ class Issue(msgspec.Struct, frozen=True):
 class Review(Protocol):
     """What a provider says of a tree before it is stored."""
 
-    def issues(self, tree: LoadBalancer) -> Sequence[Issue]:
-        """What the tree lacks. Raises Incompatible for what can never be served."""
+    def lacks(self, tree: LoadBalancer) -> Sequence[tuple[str, str]]:
+        """(path, reason) of all that the tree lacks. Raises Incompatible for what can never be
+        served."""
 
     def settles_at_once(self, provider: str) -> bool:
         """True when there is nothing to wait for: the wish is the fact."""
@@ -109,7 +110,7 @@ async def wanted(connection: Connection, cluster_id: ClusterId) -> Cluster | Non
 
 async def create(database: Database, tree: LoadBalancer, review: Review) -> None:
     """Store a new tree with a cluster of its own. Raises Incompatible."""
-    issues = review.issues(tree)
+    issues = _issues(review, tree)
     async with database.transaction() as connection, connection.pipeline():
         await _insert_root(connection, tree, issues)
         found = difference(None, tree)
@@ -165,7 +166,7 @@ async def _save(connection: Connection, edit: Edit, review: Review) -> None:
     if found.is_empty:
         return
     generation = edit.generation + 1
-    issues = review.issues(after) if after is not None else ()
+    issues = _issues(review, after) if after is not None else ()
     async with connection.pipeline():
         await connection.execute(
             "UPDATE clusters SET generation = %s, deleted = %s WHERE id = %s",
@@ -308,6 +309,10 @@ def _first_status(place: Place) -> str:
     if place.table is MEMBERS and not place.monitored:
         return "NO_MONITOR"
     return "OFFLINE"
+
+
+def _issues(review: Review, tree: LoadBalancer) -> tuple[Issue, ...]:
+    return tuple(Issue(path, reason) for path, reason in review.lacks(tree))
 
 
 def _json(issues: Sequence[Issue]) -> str:

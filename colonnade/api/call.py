@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One request, as a handler sees it, and the table's row that leads to the handler.
+
+The caller's project comes from X-Project-Id: this API trusts whoever reaches it, and listens on
+loopback alone. With a project, a caller sees that project's objects; without one, all of them,
+and what is created belongs to `DEFAULT_PROJECT`. This module knows no noun.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, Literal, TypeAlias, TypeVar
+
+import msgspec
+
+from colonnade.api.reading import read_body, read_list
+from colonnade.domain.errors import Forbidden, NotFound
+from colonnade.domain.ids import ProjectId, read_id
+from colonnade.drivers.network.protocol import NetworkDriver
+from colonnade.providers.provider import Providers
+from colonnade.store import records, trees
+from colonnade.store.database import Database
+from colonnade.store.records import Record
+from colonnade.store.rows import HEALTH_MONITORS, LISTENERS, LOAD_BALANCERS, MEMBERS, POOLS, Table
+
+T = TypeVar("T", bound=msgspec.Struct)
+JSON: TypeAlias = Any
+
+DEFAULT_PROJECT: Final = ProjectId("default")
+NOUNS: Final[Mapping[str, Table]] = {
+    "load_balancer_id": LOAD_BALANCERS,
+    "listener_id": LISTENERS,
+    "pool_id": POOLS,
+    "member_id": MEMBERS,
+    "health_monitor_id": HEALTH_MONITORS,
+}
+
+
+class Site(msgspec.Struct, frozen=True, kw_only=True):
+    """What the API stands on: one for each process."""
+
+    database: Database
+    providers: Providers
+    network: NetworkDriver | None = None
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    site: Site
+    project: ProjectId | None
+    places: Mapping[str, str]  # the ids in the path
+    query: Mapping[str, list[str]]
+    path: str = ""  # as it was asked for
+    base: str = ""  # scheme and host, as the caller sees them
+    raw: bytes = b""
+
+    def id(self, name: str) -> str:
+        """An id from the path. What is no id names nothing."""
+        try:
+            return read_id(self.places[name])
+        except ValueError as error:
+            noun = NOUNS[name].noun if name in NOUNS else name
+            raise NotFound(f"{noun} {self.places[name]} not found.") from error
+
+    def flag(self, name: str) -> bool:
+        """True for any word but those that say no."""
+        value = self.query.get(name, [""])[-1].lower()
+        return value not in ("", "false", "0", "no", "off", "f", "n")
+
+    def body(self, kind: type[T], wrapper: str) -> T:
+        return read_body(self.raw, kind, wrapper)
+
+    def body_list(self, kind: type[T], wrapper: str) -> list[T]:
+        return read_list(self.raw, kind, wrapper)
+
+    def owner(self, asked: str | None) -> ProjectId:
+        """Who owns what is created now."""
+        if asked and self.project is not None and asked != self.project:
+            raise Forbidden(trees.POLICY)
+        return ProjectId(asked) if asked else self.project or DEFAULT_PROJECT
+
+    def editing(self, table: Table, object_id: str) -> AbstractAsyncContextManager[trees.Edit]:
+        return trees.editing(
+            self.site.database, table, object_id, project=self.project, review=self.site.providers
+        )
+
+    async def record(self, table: Table, object_id: str) -> Record[Any]:
+        async with self.site.database.read() as connection:
+            return await records.get(connection, table, object_id, project=self.project)
+
+
+Handler: TypeAlias = Callable[[Call], Awaitable[JSON]]
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the table: what leads where, what it takes, what success is called."""
+
+    method: Literal["GET", "POST", "PUT", "DELETE"]
+    path: str
+    handler: Handler
+    success: int = 200
+    summary: str = ""
+    takes: type[msgspec.Struct] | None = None
+    wrapper: str = ""
+    query: tuple[str, ...] = ()
+    media_type: str = "application/json"

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the API says about itself: its versions, its health, its routes for programs and people.
+
+The page at /docs is one file without any outside host; it reads /openapi.json, which is made
+from the table of routes and the bodies they take.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from colonnade import __version__
+from colonnade.api.call import JSON, Call, Route
+
+_PLACE: Final = re.compile(r"\{(\w+):str\}")
+_PAGE: Final = Path(__file__).with_name("docs.html")
+# From the wire contract; days that it does not tell are those of the version before.
+_DAYS: Final = {0: "2016-12-11", 1: "2018-04-20", 2: "2018-07-31", 3: "2018-12-18"}
+_NEWEST, _NEWEST_DAY = 30, "2025-02-26"
+_FILTERS: Final = ("project_id", "name", "limit", "marker", "sort", "fields")
+
+
+async def show_versions(call: Call) -> JSON:
+    return {"versions": [_version(minor, call.base) for minor in range(_NEWEST + 1)]}
+
+
+def _version(minor: int, base: str) -> dict[str, Any]:
+    newest = minor == _NEWEST
+    day = _NEWEST_DAY if newest else _DAYS[min(minor, 3)]
+    return {
+        "id": f"v2.{minor}",
+        "status": "CURRENT" if newest else "SUPPORTED",
+        "updated": f"{day}T00:00:00Z",
+        "links": [{"href": f"{base}/v2", "rel": "self"}],
+    }
+
+
+async def show_version(_call: Call) -> JSON:
+    return "v2"
+
+
+async def check_health(call: Call) -> JSON:
+    async with call.site.database.read() as connection:
+        await connection.execute("SELECT 1")
+    return b"OK"
+
+
+async def show_page(_call: Call) -> JSON:
+    return _page()
+
+
+@cache
+def _page() -> bytes:
+    return _PAGE.read_bytes()
+
+
+def routes(table: Sequence[Route]) -> list[Route]:
+    """The documents' own routes; `table` is what they tell of."""
+
+    @cache
+    def document() -> dict[str, Any]:
+        return openapi(table)
+
+    async def show_openapi(_call: Call) -> JSON:
+        return document()
+
+    return [
+        Route(method="GET", path="/", handler=show_versions),
+        Route(method="GET", path="/v2", handler=show_version),
+        Route(method="GET", path="/openapi.json", handler=show_openapi),
+        Route(method="GET", path="/healthcheck", handler=check_health, media_type="text/plain"),
+        Route(method="GET", path="/docs", handler=show_page, media_type="text/html; charset=utf-8"),
+    ]
+
+
+def openapi(table: Sequence[Route]) -> dict[str, Any]:
+    bodies = [route.takes for route in table if route.takes is not None]
+    _, schemas = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
+    paths: dict[str, dict[str, Any]] = {}
+    for route in table:
+        operation = _operation(route)
+        paths.setdefault(_PLACE.sub(r"{\1}", route.path), {})[route.method.lower()] = operation
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Colonnade",
+            "version": __version__,
+            "description": "The Octavia v2 API. X-Project-Id chooses the project.",
+        },
+        "paths": paths,
+        "components": {"schemas": schemas},
+    }
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    places = _PLACE.findall(route.path)
+    listing = route.method == "GET" and not route.path.endswith("}")
+    words = route.query or (_FILTERS if listing else ())
+    found: dict[str, Any] = {
+        "operationId": route.handler.__name__ + "_" + route.path.rpartition("/")[2].strip("{}:"),
+        "summary": route.summary,
+        "tags": [route.path.split("/")[3 if route.path.startswith("/v2/lbaas/") else 2]],
+        "parameters": [
+            *({"name": n, "in": "path", "required": True, "schema": _TEXT} for n in places),
+            *({"name": n, "in": "query", "schema": _TEXT} for n in words),
+            {"name": "X-Project-Id", "in": "header", "schema": _TEXT},
+        ],
+        "responses": {
+            str(route.success): {"description": "Done"},
+            "default": {"description": "A fault: faultcode, faultstring, debuginfo"},
+        },
+    }
+    if route.takes is not None:
+        schema: dict[str, Any] = {"$ref": f"#/components/schemas/{route.takes.__name__}"}
+        if route.wrapper:
+            schema = {
+                "type": "object",
+                "required": [route.wrapper],
+                "properties": {route.wrapper: schema},
+            }
+        found["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": schema}},
+        }
+    return found
+
+
+_TEXT: Final = {"type": "string"}

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks, subnets and ports as Neutron shows them, read-only, from the network driver.
+
+Clients resolve the names of networks and subnets through the endpoint they are given; where
+there is no Neutron, that is this API. Nothing can be made or changed here.
+"""
+
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_network
+from typing import Any, Final
+
+from colonnade.api.call import DEFAULT_PROJECT, JSON, Call, Route
+from colonnade.domain.errors import NotFound, Unavailable
+from colonnade.domain.ids import PortId
+from colonnade.drivers.network.protocol import Network, NetworkDriver, Port, Subnet
+
+Shown = dict[str, Any]
+IGNORED: Final = frozenset({"fields", "limit", "marker", "sort_key", "sort_dir", "page_reverse"})
+
+
+async def list_networks(call: Call) -> JSON:
+    return {"networks": _filtered(call, map(show_network, await _driver(call).networks()))}
+
+
+async def list_subnets(call: Call) -> JSON:
+    return {"subnets": _filtered(call, map(show_subnet, await _driver(call).subnets()))}
+
+
+async def list_ports(call: Call) -> JSON:
+    return {"ports": _filtered(call, map(show_port, await _driver(call).ports()))}
+
+
+async def get_network(call: Call) -> JSON:
+    return {"network": _one(call, "Network", map(show_network, await _driver(call).networks()))}
+
+
+async def get_subnet(call: Call) -> JSON:
+    return {"subnet": _one(call, "Subnet", map(show_subnet, await _driver(call).subnets()))}
+
+
+async def get_port(call: Call) -> JSON:
+    return {"port": show_port(await _driver(call).port(PortId(call.id("object_id"))))}
+
+
+def _driver(call: Call) -> NetworkDriver:
+    if call.site.network is None:
+        raise Unavailable("This API has no network service configured.")
+    return call.site.network
+
+
+def _one(call: Call, noun: str, found: Any) -> Shown:
+    wanted = call.id("object_id")
+    for shown in found:
+        if shown["id"] == wanted:
+            one: Shown = shown
+            return one
+    raise NotFound(f"{noun} {wanted} could not be found.")
+
+
+def _filtered(call: Call, found: Any) -> list[Shown]:
+    words = {name: values for name, values in call.query.items() if name not in IGNORED}
+    return [shown for shown in found if _fits(shown, words)]
+
+
+def _fits(shown: Shown, words: Mapping[str, Sequence[str]]) -> bool:
+    """Names that an object does not have are ignored, as Neutron's own filters are."""
+    return all(
+        str(shown[name]).lower() in [value.lower() for value in values]
+        for name, values in words.items()
+        if name in shown
+    )
+
+
+def show_network(network: Network) -> Shown:
+    return {
+        "id": network.id,
+        "name": network.name,
+        "description": "",
+        "subnets": network.subnet_ids,
+        "status": "ACTIVE",
+        "admin_state_up": True,
+        "shared": True,
+        "router:external": False,
+        "mtu": 1500,
+        "port_security_enabled": False,
+        "availability_zones": [],
+        "availability_zone_hints": [],
+        "project_id": DEFAULT_PROJECT,
+        "tenant_id": DEFAULT_PROJECT,
+        "tags": [],
+    }
+
+
+def show_subnet(subnet: Subnet) -> Shown:
+    network = ip_network(subnet.cidr)
+    return {
+        "id": subnet.id,
+        "name": subnet.name,
+        "description": "",
+        "network_id": subnet.network_id,
+        "cidr": subnet.cidr,
+        "ip_version": network.version,
+        "gateway_ip": subnet.gateway_ip,
+        "enable_dhcp": False,
+        "allocation_pools": [],
+        "dns_nameservers": [],
+        "host_routes": [],
+        "ipv6_address_mode": None,
+        "ipv6_ra_mode": None,
+        "project_id": DEFAULT_PROJECT,
+        "tenant_id": DEFAULT_PROJECT,
+        "tags": [],
+    }
+
+
+def show_port(port: Port) -> Shown:
+    return {
+        "id": port.id,
+        "name": port.owner,
+        "description": "",
+        "network_id": port.network_id,
+        "mac_address": port.mac,
+        "fixed_ips": [{"subnet_id": port.subnet_id, "ip_address": port.address}],
+        "status": "ACTIVE" if port.plugged_into is not None else "DOWN",
+        "admin_state_up": True,
+        "device_id": port.plugged_into or "",
+        "device_owner": port.owner,
+        "security_groups": [],
+        "project_id": DEFAULT_PROJECT,
+        "tenant_id": DEFAULT_PROJECT,
+        "tags": [],
+    }
+
+
+_TABLE = (
+    ("networks", list_networks, get_network, "a network"),
+    ("subnets", list_subnets, get_subnet, "a subnet"),
+    ("ports", list_ports, get_port, "a port"),
+)
+ROUTES = [
+    route
+    for word, many, single, noun in _TABLE
+    for route in (
+        Route(method="GET", path=f"/v2/{word}", handler=many, summary=f"List {word}"),
+        Route(
+            method="GET",
+            path=f"/v2/{word}/{{object_id:str}}",
+            handler=single,
+            summary=f"Show {noun}",
+        ),
+    )
+]

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bodies of requests: decoded strictly, and refused in the words of the wire contract.
+
+A body is a Struct whose fields are UNSET when absent. The fast path is one typed decode; only a
+refused body is looked at again, to say which attribute, which value and why. This module knows
+no noun: it reads whatever Struct it is given.
+"""
+
+import re
+from enum import Enum
+from functools import cache
+from typing import Any, Final, TypeVar
+
+import msgspec
+from msgspec import UNSET, inspect
+
+from colonnade.domain.errors import Invalid
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+VALUE_SHOWN_MAX: Final = 200
+_PLACE: Final = re.compile(r" - at `\$(.*)`$")
+_STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+
+
+@cache
+def _decoder(body: type[msgspec.Struct], wrapper: str) -> msgspec.json.Decoder[Any]:
+    envelope = msgspec.defstruct(
+        "Envelope", [(wrapper, body)], forbid_unknown_fields=True, frozen=True
+    )
+    return msgspec.json.Decoder(envelope)
+
+
+def read_list(raw: bytes, body: type[T], wrapper: str) -> list[T]:
+    """A list of objects under its wrapper, as `read_body` reads one."""
+    return read_body(raw, list[body], wrapper)  # type: ignore[valid-type, type-var]
+
+
+def read_body(raw: bytes, body: type[T], wrapper: str) -> T:
+    """The object under its wrapper. Raises Invalid, in the contract's words."""
+    try:
+        envelope = _decoder(body, wrapper).decode(raw)
+    except msgspec.ValidationError as error:
+        raise Invalid(_explain(raw, body, wrapper, error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Invalid(f"Invalid JSON in the body of the request: {error}") from error
+    found: T = getattr(envelope, wrapper)
+    return found
+
+
+def _explain(
+    raw: bytes, body: type[msgspec.Struct], wrapper: str, error: msgspec.ValidationError
+) -> str:
+    try:
+        whole = msgspec.json.decode(raw)
+    except RecursionError:
+        return "Invalid JSON in the body of the request: it is nested too deeply"
+    if not isinstance(whole, dict):
+        return f"Invalid input: the body must be a JSON object with the key '{wrapper}'."
+    if wrapper not in whole:
+        return f'Missing argument: "{wrapper}"'
+    strangers = sorted(set(whole) - {wrapper})
+    if strangers:
+        return f'Unknown argument: "{", ".join(strangers)}"'
+    text = str(error)
+    place = _PLACE.search(text)
+    steps = _steps(place.group(1)) if place is not None else []
+    reason = _PLACE.sub("", text)
+    value, kind = _walk(whole, body, steps)
+    if reason.startswith("Object contains unknown field"):
+        known = {f.encode_name for f in kind.fields} if isinstance(kind, inspect.StructType) else ()
+        unknown = sorted(name for name in value if name not in known)
+        where = next((s for s in reversed(steps) if isinstance(s, str)), wrapper)
+        return f"Unknown attribute for argument {where}: {', '.join(unknown)}"
+    missing = re.match(r"Object missing required field `(.+)`", reason)
+    if missing is not None:
+        return f"Invalid input for field/attribute {missing.group(1)}. Mandatory field missing."
+    name = next((s for s in reversed(steps) if isinstance(s, str)), wrapper)
+    return (
+        f"Invalid input for field/attribute {name}. Value: '{_shown(value)}'. "
+        f"{_reason(reason, kind)}"
+    )
+
+
+def _steps(path: str) -> list[str | int]:
+    found: list[str | int] = []
+    for name, index in _STEP.findall(path):
+        found.append(name or (-1 if index == "..." else int(index)))
+    return found
+
+
+def _walk(whole: Any, body: type[msgspec.Struct], steps: list[str | int]) -> tuple[Any, Any]:
+    """The value at the place, and the type that it should have had."""
+    value: Any = whole
+    kind: Any = None
+    key: Any
+    for depth, step in enumerate(steps):
+        if step == -1 or not isinstance(value, dict | list):
+            return value, kind  # inside a list or map, at a place that msgspec does not tell
+        key = step
+        value = value[key]
+        kind = inspect.type_info(body) if depth == 0 else _inner(kind, step)
+    return value, kind
+
+
+def _inner(kind: Any, step: str | int) -> Any:
+    kinds = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
+    for one in kinds:
+        if isinstance(one, inspect.StructType) and isinstance(step, str):
+            return next((f.type for f in one.fields if f.encode_name == step), None)
+        if isinstance(one, inspect.ListType | inspect.VarTupleType) and isinstance(step, int):
+            return one.item_type
+    return None
+
+
+def _reason(reason: str, kind: Any) -> str:
+    kinds = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
+    for one in kinds:
+        if isinstance(one, inspect.EnumType):
+            return f"Value should be one of: {', '.join(str(e.value) for e in one.cls)}"
+    return reason.replace("`", "")
+
+
+def _shown(value: Any) -> str:
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return text if len(text) <= VALUE_SHOWN_MAX else text[:VALUE_SHOWN_MAX] + "..."
+
+
+def set_fields(body: msgspec.Struct) -> dict[str, Any]:
+    """The attributes that the request names, null included."""
+    names = body.__struct_fields__
+    return {n: value for n in names if (value := getattr(body, n)) is not UNSET}
+
+
+def plain(value: Any) -> Any:
+    """A value of a body as the domain has it: ids are text, lists are tuples."""
+    if isinstance(value, Enum | str | int | float | bool | dict | msgspec.Struct):
+        return value
+    if isinstance(value, list):
+        return tuple(plain(item) for item in value)
+    return str(value)
+
+
+def given(body: msgspec.Struct, node: type[msgspec.Struct]) -> dict[str, Any]:
+    """Attributes of a new value: those that were given and are not null."""
+    own = set(node.__struct_fields__)
+    return {
+        n: plain(value) for n, value in set_fields(body).items() if n in own and value is not None
+    }
+
+
+def changed(body: msgspec.Struct, node: type[msgspec.Struct]) -> dict[str, Any]:
+    """Attributes to change: null means the default, and for `admin_state_up` false."""
+    fields = {field.name: field for field in msgspec.structs.fields(node)}
+    found: dict[str, Any] = {}
+    for name, value in set_fields(body).items():
+        if name not in fields:
+            continue
+        if value is not None:
+            found[name] = plain(value)
+        elif name == "admin_state_up":
+            found[name] = False
+        else:
+            found[name] = _default(fields[name])
+    return found
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    if field.default is not msgspec.NODEFAULT:
+        return field.default
+    if field.default_factory is not msgspec.NODEFAULT:
+        return field.default_factory()
+    raise Invalid(
+        f"Invalid input for field/attribute {field.name}. Value: 'None'. It cannot be null."
+    )
+
+
+def unserved(body: msgspec.Struct, node: type[msgspec.Struct], known: frozenset[str]) -> list[str]:
+    """Attributes of the contract that were set to something and that no value here has yet."""
+    own = set(node.__struct_fields__) | known
+    return [n for n, v in set_fields(body).items() if n not in own and v and v != "NONE"]

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a request may say about each noun: the attributes of the wire contract and their types.
+
+Absent is UNSET and null is None; what they mean is in `api/reading.py`. Limits that the domain
+checks are not repeated here, except where the contract wants its own words for them. Attributes
+that nothing serves yet are accepted by name, so that they can be refused by name.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Final, TypeAlias
+from uuid import UUID
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from colonnade.domain.limits import PORT_MAX, PROJECT_ID_MAX, TEXT_MAX, TIMEOUT_MS_MAX, WEIGHT_MAX
+from colonnade.domain.tree import (
+    Algorithm,
+    ListenerProtocol,
+    MonitorType,
+    PersistenceType,
+    PoolProtocol,
+)
+
+_Text: TypeAlias = Annotated[str, Meta(max_length=TEXT_MAX)]
+_Number: TypeAlias = Annotated[int, Meta(ge=1, le=PORT_MAX)]
+_Weight: TypeAlias = Annotated[int, Meta(ge=0, le=WEIGHT_MAX)]
+_Milliseconds: TypeAlias = Annotated[int, Meta(ge=0, le=TIMEOUT_MS_MAX)]
+_Seconds: TypeAlias = Annotated[int, Meta(ge=0)]
+_Retries: TypeAlias = Annotated[int, Meta(ge=1, le=10)]
+
+_URL_PATH: Final = r"^/[^\s?#][^\s]*$|^/$"
+_CODES: Final = r"^\d{3}(-\d{3}|(,\d{3})*)$"
+_LABEL: Final = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+_HOST_NAME: Final = rf"^{_LABEL}(\.{_LABEL})*\.?$"
+
+OptText: TypeAlias = _Text | UnsetType | None
+OptTexts: TypeAlias = list[_Text] | UnsetType | None
+OptId: TypeAlias = UUID | UnsetType | None
+OptFlag: TypeAlias = bool | UnsetType | None
+OptInt: TypeAlias = int | UnsetType | None
+OptTime: TypeAlias = _Milliseconds | UnsetType | None
+# Accepted on create; on children it is ignored, for it is the load balancer's.
+OptProject: TypeAlias = Annotated[str, Meta(max_length=PROJECT_ID_MAX)] | UnsetType | None
+
+
+class HttpMethod(StrEnum):
+    GET = "GET"
+    HEAD = "HEAD"
+    POST = "POST"
+    PUT = "PUT"
+    DELETE = "DELETE"
+    TRACE = "TRACE"
+    OPTIONS = "OPTIONS"
+    CONNECT = "CONNECT"
+    PATCH = "PATCH"
+
+
+class _Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every noun has."""
+
+    name: OptText = UNSET
+    admin_state_up: OptFlag = UNSET
+    tags: OptTexts = UNSET
+
+
+class PersistenceBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    type: PersistenceType | UnsetType | None = UNSET
+    cookie_name: OptText = UNSET
+    persistence_timeout: OptInt = UNSET
+    persistence_granularity: OptText = UNSET
+
+
+class MemberUpdate(_Body, frozen=True, kw_only=True):
+    weight: _Weight | UnsetType | None = UNSET
+    backup: OptFlag = UNSET
+    monitor_address: OptText = UNSET
+    monitor_port: _Number | UnsetType | None = UNSET
+
+
+class MemberCreate(MemberUpdate, frozen=True, kw_only=True):
+    project_id: OptProject = UNSET
+    tenant_id: OptProject = UNSET
+    address: str
+    protocol_port: _Number
+    subnet_id: OptId = UNSET
+    request_sriov: OptFlag = UNSET
+
+
+class HealthMonitorUpdate(_Body, frozen=True, kw_only=True):
+    delay: _Seconds | UnsetType | None = UNSET
+    timeout: _Seconds | UnsetType | None = UNSET
+    max_retries: _Retries | UnsetType | None = UNSET
+    max_retries_down: _Retries | UnsetType | None = UNSET
+    http_method: HttpMethod | UnsetType | None = UNSET
+    url_path: Annotated[_Text, Meta(pattern=_URL_PATH)] | UnsetType | None = UNSET
+    expected_codes: Annotated[_Text, Meta(pattern=_CODES)] | UnsetType | None = UNSET
+    http_version: float | UnsetType | None = UNSET
+    domain_name: Annotated[_Text, Meta(pattern=_HOST_NAME)] | UnsetType | None = UNSET
+
+
+class HealthMonitorNested(HealthMonitorUpdate, frozen=True, kw_only=True):
+    project_id: OptProject = UNSET
+    tenant_id: OptProject = UNSET
+    type: MonitorType
+    delay: _Seconds
+    timeout: _Seconds
+    max_retries: _Retries
+
+
+class HealthMonitorCreate(HealthMonitorNested, frozen=True, kw_only=True):
+    pool_id: UUID
+
+
+class _PoolTls(_Body, frozen=True, kw_only=True):
+    tls_enabled: OptFlag = UNSET
+    tls_container_ref: OptText = UNSET
+    ca_tls_container_ref: OptText = UNSET
+    crl_container_ref: OptText = UNSET
+    tls_ciphers: str | UnsetType | None = UNSET
+    tls_versions: OptTexts = UNSET
+    alpn_protocols: OptTexts = UNSET
+
+
+class PoolUpdate(_PoolTls, frozen=True, kw_only=True):
+    description: OptText = UNSET
+    lb_algorithm: Algorithm | UnsetType | None = UNSET
+    session_persistence: PersistenceBody | UnsetType | None = UNSET
+
+
+class PoolNested(PoolUpdate, frozen=True, kw_only=True):
+    """A pool inside of something else; with a name alone it is a reference to another."""
+
+    project_id: OptProject = UNSET
+    tenant_id: OptProject = UNSET
+    protocol: PoolProtocol | UnsetType | None = UNSET
+    members: list[MemberCreate] | UnsetType | None = UNSET
+    healthmonitor: HealthMonitorNested | UnsetType | None = UNSET
+
+
+class PoolCreate(PoolUpdate, frozen=True, kw_only=True):
+    project_id: OptProject = UNSET
+    tenant_id: OptProject = UNSET
+    protocol: PoolProtocol
+    lb_algorithm: Algorithm
+    loadbalancer_id: OptId = UNSET
+    listener_id: OptId = UNSET
+    members: list[MemberCreate] | UnsetType | None = UNSET
+    healthmonitor: HealthMonitorNested | UnsetType | None = UNSET
+
+
+class _ListenerTls(_Body, frozen=True, kw_only=True):
+    default_tls_container_ref: OptText = UNSET
+    sni_container_refs: OptTexts = UNSET
+    client_ca_tls_container_ref: OptText = UNSET
+    client_authentication: OptText = UNSET
+    client_crl_container_ref: OptText = UNSET
+    tls_ciphers: str | UnsetType | None = UNSET
+    tls_versions: OptTexts = UNSET
+    alpn_protocols: OptTexts = UNSET
+    hsts_max_age: OptInt = UNSET
+    hsts_include_subdomains: OptFlag = UNSET
+    hsts_preload: OptFlag = UNSET
+
+
+class ListenerUpdate(_ListenerTls, frozen=True, kw_only=True):
+    description: OptText = UNSET
+    default_pool_id: OptId = UNSET
+    connection_limit: Annotated[int, Meta(ge=-1)] | UnsetType | None = UNSET
+    insert_headers: dict[str, str] | UnsetType | None = UNSET
+    timeout_client_data: OptTime = UNSET
+    timeout_member_connect: OptTime = UNSET
+    timeout_member_data: OptTime = UNSET
+    timeout_tcp_inspect: OptTime = UNSET
+    allowed_cidrs: OptTexts = UNSET
+
+
+class ListenerNested(ListenerUpdate, frozen=True, kw_only=True):
+    project_id: OptProject = UNSET
+    tenant_id: OptProject = UNSET
+    protocol: ListenerProtocol
+    protocol_port: _Number
+    default_pool: PoolNested | UnsetType | None = UNSET
+    l7policies: list[dict[str, object]] | UnsetType | None = UNSET
+
+
+class ListenerCreate(ListenerNested, frozen=True, kw_only=True):
+    loadbalancer_id: UUID
+
+
+class LoadBalancerUpdate(_Body, frozen=True, kw_only=True):
+    description: OptText = UNSET
+    vip_qos_policy_id: OptId = UNSET
+    vip_sg_ids: list[UUID] | UnsetType | None = UNSET
+
+
+class LoadBalancerCreate(LoadBalancerUpdate, frozen=True, kw_only=True):
+    project_id: OptProject = UNSET
+    tenant_id: OptProject = UNSET
+    vip_address: OptText = UNSET
+    vip_port_id: OptId = UNSET
+    vip_network_id: OptId = UNSET
+    vip_subnet_id: OptId = UNSET
+    additional_vips: list[dict[str, object]] | UnsetType | None = UNSET
+    provider: Annotated[str, Meta(max_length=64)] | UnsetType | None = UNSET
+    flavor_id: OptId = UNSET
+    availability_zone: OptText = UNSET
+    listeners: list[ListenerNested] | UnsetType | None = UNSET
+    pools: list[PoolNested] | UnsetType | None = UNSET

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Health monitors, as the user API sees them: one for each pool, stored under it.
+
+Only HTTP and HTTPS monitors have a method, a path and codes; for them the wire contract's
+defaults are filled in here, for the others they are refused.
+"""
+
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from colonnade.api import pages
+from colonnade.api.call import JSON, Call, Route
+from colonnade.api.reading import changed, given
+from colonnade.api.user.bodies import HealthMonitorCreate, HealthMonitorNested, HealthMonitorUpdate
+from colonnade.domain.errors import Conflict, Invalid, NotFound
+from colonnade.domain.ids import HealthMonitorId, PoolId, new_id
+from colonnade.domain.tree import (
+    DATAGRAM_POOLS,
+    HTTP_MONITORS,
+    HealthMonitor,
+    LoadBalancer,
+    MonitorType,
+    Pool,
+)
+from colonnade.store.rows import HEALTH_MONITORS, POOLS
+
+HTTP_DEFAULTS: Final = {"http_method": "GET", "url_path": "/", "expected_codes": "200"}
+HTTP_ONLY: Final = (*HTTP_DEFAULTS, "http_version", "domain_name")
+DATAGRAM_MONITORS: Final = frozenset({MonitorType.UDP_CONNECT, MonitorType.SCTP})
+MONITORS_OF_DATAGRAM_POOLS: Final = DATAGRAM_MONITORS | {MonitorType.TCP, MonitorType.HTTP}
+
+
+async def create_health_monitor(call: Call) -> JSON:
+    body = call.body(HealthMonitorCreate, "healthmonitor")
+    pool_id = PoolId(str(body.pool_id))
+    monitor = read_health_monitor(body)
+    async with call.editing(POOLS, pool_id) as edit:
+        pool = edit.tree.pool(pool_id)
+        if pool.health_monitor is not None:
+            raise Conflict("This pool already has a health monitor")
+        edit.tree = edit.tree.with_pool(with_monitor(pool, monitor))
+    return await pages.one(call, HEALTH_MONITORS, monitor.id, "healthmonitor")
+
+
+async def list_health_monitors(call: Call) -> JSON:
+    return await pages.page(call, HEALTH_MONITORS, "healthmonitors")
+
+
+async def show_health_monitor(call: Call) -> JSON:
+    return await pages.one(call, HEALTH_MONITORS, call.id("health_monitor_id"), "healthmonitor")
+
+
+async def update_health_monitor(call: Call) -> JSON:
+    body = call.body(HealthMonitorUpdate, "healthmonitor")
+    monitor_id = call.id("health_monitor_id")
+    async with call.editing(HEALTH_MONITORS, monitor_id) as edit:
+        pool, monitor = _find(edit.tree, monitor_id)
+        fields = changed(body, HealthMonitor)
+        edit.tree = edit.tree.with_pool(
+            replace(pool, health_monitor=replace(monitor, **_for_type(monitor.type, fields)))
+        )
+    return await pages.one(call, HEALTH_MONITORS, monitor_id, "healthmonitor")
+
+
+async def delete_health_monitor(call: Call) -> JSON:
+    monitor_id = call.id("health_monitor_id")
+    async with call.editing(HEALTH_MONITORS, monitor_id) as edit:
+        pool, _ = _find(edit.tree, monitor_id)
+        edit.tree = edit.tree.with_pool(replace(pool, health_monitor=None))
+
+
+def read_health_monitor(body: HealthMonitorNested) -> HealthMonitor:
+    fields = given(body, HealthMonitor)
+    if body.type in HTTP_MONITORS:
+        fields = HTTP_DEFAULTS | fields
+    return HealthMonitor(id=HealthMonitorId(new_id()), **_for_type(body.type, fields))
+
+
+def with_monitor(pool: Pool, monitor: HealthMonitor) -> Pool:
+    datagram = pool.protocol in DATAGRAM_POOLS
+    fits = (
+        monitor.type in MONITORS_OF_DATAGRAM_POOLS
+        if datagram
+        else monitor.type not in DATAGRAM_MONITORS
+    )
+    if not fits:
+        raise Invalid(
+            f"a {pool.protocol.value} pool cannot have a {monitor.type.value} health monitor",
+            field="type",
+        )
+    return replace(pool, health_monitor=monitor)
+
+
+def _for_type(kind: MonitorType, fields: dict[str, Any]) -> dict[str, Any]:
+    if kind in HTTP_MONITORS:
+        for name, default in HTTP_DEFAULTS.items():
+            if name in fields and fields[name] is None:
+                fields[name] = default
+        if fields.get("http_version") not in (None, 1.0, 1.1):
+            raise Invalid(
+                "Invalid input for field/attribute http_version. "
+                f"Value: '{fields['http_version']}'. Value should be one of: 1.0, 1.1"
+            )
+        return fields
+    named = [name for name in HTTP_ONLY if fields.get(name) is not None]
+    if named:
+        raise Invalid(
+            f"{', '.join(named)} only go with types HTTP and HTTPS, not with {kind.value}",
+            field=named[0],
+        )
+    return fields
+
+
+def _find(tree: LoadBalancer, monitor_id: str) -> tuple[Pool, HealthMonitor]:
+    for pool in tree.pools:
+        if pool.health_monitor is not None and pool.health_monitor.id == monitor_id:
+            return pool, pool.health_monitor
+    raise NotFound(f"Health Monitor {monitor_id} not found.")
+
+
+MONITORS_PATH = "/v2/lbaas/healthmonitors"
+MONITOR_PATH = MONITORS_PATH + "/{health_monitor_id:str}"
+ROUTES = [
+    Route(method="GET", path=MONITORS_PATH, handler=list_health_monitors, summary="List monitors"),
+    Route(
+        method="POST",
+        path=MONITORS_PATH,
+        handler=create_health_monitor,
+        takes=HealthMonitorCreate,
+        wrapper="healthmonitor",
+        success=201,
+        summary="Check the members of a pool",
+    ),
+    Route(method="GET", path=MONITOR_PATH, handler=show_health_monitor, summary="Show a monitor"),
+    Route(
+        method="PUT",
+        path=MONITOR_PATH,
+        handler=update_health_monitor,
+        takes=HealthMonitorUpdate,
+        wrapper="healthmonitor",
+        summary="Change a monitor",
+    ),
+    Route(
+        method="DELETE",
+        path=MONITOR_PATH,
+        handler=delete_health_monitor,
+        success=204,
+        summary="Stop checking the members of a pool",
+    ),
+]

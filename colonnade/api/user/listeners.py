@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Listeners, as the user API sees them: the ports of a load balancer's VIP.
+
+A listener without a pool is accepted; its answer says what it lacks. Which protocols can be
+served is the provider's to say, before anything is stored.
+"""
+
+from ipaddress import ip_network
+from typing import Any
+
+from msgspec.structs import replace
+
+from colonnade.api import pages
+from colonnade.api.call import JSON, Call, Route
+from colonnade.api.reading import changed, given
+from colonnade.api.user.bodies import ListenerCreate, ListenerNested, ListenerUpdate
+from colonnade.api.user.pools import read_pool, refuse_in_pool
+from colonnade.api.user.unserved import refuse_unserved
+from colonnade.domain.errors import Invalid
+from colonnade.domain.ids import ListenerId, PoolId, new_id
+from colonnade.domain.tree import Listener
+from colonnade.store import records
+from colonnade.store.rows import LISTENERS, LOAD_BALANCERS
+
+
+async def create_listener(call: Call) -> JSON:
+    body = call.body(ListenerCreate, "listener")
+    listener = read_listener(body)
+    async with call.editing(LOAD_BALANCERS, str(body.loadbalancer_id)) as edit:
+        refuse_unserved(edit.tree.provider, body, Listener)
+        tree = edit.tree
+        if body.default_pool:
+            refuse_in_pool(tree.provider, body.default_pool)
+            pool = read_pool(body.default_pool)
+            tree, listener = tree.with_pool(pool), replace(listener, default_pool_id=pool.id)
+        edit.tree = tree.with_listener(listener)
+    return await pages.one(call, LISTENERS, listener.id, "listener")
+
+
+async def list_listeners(call: Call) -> JSON:
+    return await pages.page(call, LISTENERS, "listeners")
+
+
+async def show_listener(call: Call) -> JSON:
+    return await pages.one(call, LISTENERS, call.id("listener_id"), "listener")
+
+
+async def update_listener(call: Call) -> JSON:
+    body = call.body(ListenerUpdate, "listener")
+    listener_id = ListenerId(call.id("listener_id"))
+    async with call.editing(LISTENERS, listener_id) as edit:
+        refuse_unserved(edit.tree.provider, body, Listener)
+        fields = _canonical(changed(body, Listener))
+        edit.tree = edit.tree.with_listener(replace(edit.tree.listener(listener_id), **fields))
+    return await pages.one(call, LISTENERS, listener_id, "listener")
+
+
+async def delete_listener(call: Call) -> JSON:
+    listener_id = ListenerId(call.id("listener_id"))
+    async with call.editing(LISTENERS, listener_id) as edit:
+        edit.tree = edit.tree.without_listener(listener_id)
+
+
+async def show_statistics(call: Call) -> JSON:
+    listener_id = call.id("listener_id")
+    await call.record(LISTENERS, listener_id)
+    async with call.site.database.read() as connection:
+        return {"stats": await records.statistics(connection, LISTENERS, listener_id)}
+
+
+def read_listener(body: ListenerNested, default_pool_id: PoolId | None = None) -> Listener:
+    fields = _canonical(given(body, Listener))
+    if default_pool_id is not None:
+        fields["default_pool_id"] = default_pool_id
+    return Listener(id=ListenerId(new_id()), **fields)
+
+
+def _canonical(fields: dict[str, Any]) -> dict[str, Any]:
+    cidrs = fields.get("allowed_cidrs")
+    if cidrs:
+        fields["allowed_cidrs"] = tuple(_read_cidr(text) for text in cidrs)
+    return fields
+
+
+def _read_cidr(text: str) -> str:
+    try:
+        return str(ip_network(text, strict=False))
+    except ValueError as error:
+        raise Invalid(
+            f"Invalid input for field/attribute allowed_cidrs. Value: '{text}'. "
+            "Value should be IPv4 or IPv6 CIDR format"
+        ) from error
+
+
+LISTENERS_PATH = "/v2/lbaas/listeners"
+LISTENER_PATH = LISTENERS_PATH + "/{listener_id:str}"
+ROUTES = [
+    Route(method="GET", path=LISTENERS_PATH, handler=list_listeners, summary="List listeners"),
+    Route(
+        method="POST",
+        path=LISTENERS_PATH,
+        handler=create_listener,
+        takes=ListenerCreate,
+        wrapper="listener",
+        success=201,
+        summary="Open a port on a load balancer's VIP",
+    ),
+    Route(method="GET", path=LISTENER_PATH, handler=show_listener, summary="Show a listener"),
+    Route(
+        method="PUT",
+        path=LISTENER_PATH,
+        handler=update_listener,
+        takes=ListenerUpdate,
+        wrapper="listener",
+        summary="Change a listener",
+    ),
+    Route(
+        method="DELETE",
+        path=LISTENER_PATH,
+        handler=delete_listener,
+        success=204,
+        summary="Close a port",
+    ),
+    Route(
+        method="GET",
+        path=LISTENER_PATH + "/stats",
+        handler=show_statistics,
+        summary="Show a listener's counters",
+    ),
+]

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Members of a pool, as the user API sees them.
+
+A handler says what is asked, what changes and what to answer; who may call it and what success
+is called stand in the route table, and everything around it in `api/app.py`.
+"""
+
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from colonnade.api import pages
+from colonnade.api.call import JSON, Call, Route
+from colonnade.api.reading import changed, given
+from colonnade.api.user.bodies import MemberCreate, MemberUpdate
+from colonnade.api.user.unserved import refuse_unserved
+from colonnade.domain.errors import Invalid
+from colonnade.domain.ids import MemberId, PoolId, new_id
+from colonnade.domain.tree import Member, Pool
+from colonnade.store.rows import MEMBERS, POOLS
+
+RESERVED = frozenset({"169.254.169.254"})  # where instances find their metadata
+
+
+class MembersBatch(msgspec.Struct, frozen=True, kw_only=True):
+    members: list[MemberCreate]
+
+
+async def create_member(call: Call) -> JSON:
+    body = call.body(MemberCreate, "member")
+    pool_id = PoolId(call.id("pool_id"))
+    member = read_member(body)
+    async with call.editing(POOLS, pool_id) as edit:
+        refuse_unserved(edit.tree.provider, body, Member)
+        edit.tree = edit.tree.with_pool(edit.tree.pool(pool_id).with_member(member))
+    return await pages.one(call, MEMBERS, member.id, "member")
+
+
+async def list_members(call: Call) -> JSON:
+    pool_id = call.id("pool_id")
+    await call.record(POOLS, pool_id)
+    return await pages.page(call, MEMBERS, "members", within={"pool_id": pool_id})
+
+
+async def show_member(call: Call) -> JSON:
+    pool_id, member_id = call.id("pool_id"), call.id("member_id")
+    await call.record(POOLS, pool_id)
+    return await pages.one(call, MEMBERS, member_id, "member", pool_id=pool_id)
+
+
+async def update_member(call: Call) -> JSON:
+    body = call.body(MemberUpdate, "member")
+    pool_id, member_id = PoolId(call.id("pool_id")), MemberId(call.id("member_id"))
+    async with call.editing(POOLS, pool_id) as edit:
+        pool = edit.tree.pool(pool_id)
+        member = replace(pool.member(member_id), **_canonical(changed(body, Member)))
+        edit.tree = edit.tree.with_pool(pool.with_member(member))
+    return await pages.one(call, MEMBERS, member_id, "member")
+
+
+async def delete_member(call: Call) -> JSON:
+    pool_id, member_id = PoolId(call.id("pool_id")), MemberId(call.id("member_id"))
+    async with call.editing(POOLS, pool_id) as edit:
+        edit.tree = edit.tree.with_pool(edit.tree.pool(pool_id).without_member(member_id))
+
+
+async def replace_members(call: Call) -> JSON:
+    """The whole list at once: one generation, one push to the amphorae."""
+    bodies = call.body_list(MemberCreate, "members")
+    pool_id = PoolId(call.id("pool_id"))
+    async with call.editing(POOLS, pool_id) as edit:
+        for body in bodies:
+            refuse_unserved(edit.tree.provider, body, Member)
+        pool = edit.tree.pool(pool_id)
+        members = batch(pool, bodies, additive=call.flag("additive_only"))
+        edit.tree = edit.tree.with_pool(replace(pool, members=members))
+
+
+def batch(pool: Pool, bodies: Sequence[MemberCreate], *, additive: bool) -> tuple[Member, ...]:
+    """Matching members keep id, name, tags and subnet; what else was left out is reset."""
+    there = {member.endpoint: member for member in pool.members}
+    wished: list[Member] = []
+    seen: set[tuple[str, int]] = set()
+    for body in bodies:
+        member = read_member(body)
+        old = there.get(member.endpoint)
+        if old is not None:
+            if member.endpoint in seen:
+                raise Invalid(
+                    f"Member {member.address}:{member.protocol_port} is in the batch twice",
+                    field="members",
+                )
+            kept = {n: getattr(old, n) for n in ("id", "subnet_id")}
+            kept |= {n: getattr(old, n) for n in ("name", "tags") if n not in given(body, Member)}
+            member = replace(member, **kept)
+        seen.add(member.endpoint)
+        wished.append(member)
+    by_place = {member.endpoint: member for member in wished}
+    stay = [by_place.get(m.endpoint, m) for m in pool.members if additive or m.endpoint in seen]
+    return (*stay, *(member for member in wished if member.endpoint not in there))
+
+
+def read_member(body: MemberCreate) -> Member:
+    return Member(id=MemberId(new_id()), **_canonical(given(body, Member)))
+
+
+def _canonical(fields: dict[str, Any]) -> dict[str, Any]:
+    for name in ("address", "monitor_address"):
+        if fields.get(name) is not None:
+            fields[name] = read_address(name, fields[name])
+    if fields.get("address") in RESERVED:
+        raise Invalid(f"{fields['address']} is not a valid option for member address")
+    return fields
+
+
+def read_address(field: str, text: str) -> str:
+    """An IPv4 or IPv6 address in its canonical form."""
+    try:
+        return str(ip_address(text))
+    except ValueError as error:
+        raise Invalid(
+            f"Invalid input for field/attribute {field}. Value: '{text}'. "
+            "Value should be IPv4 or IPv6 format"
+        ) from error
+
+
+MEMBERS_PATH = "/v2/lbaas/pools/{pool_id:str}/members"
+MEMBER_PATH = MEMBERS_PATH + "/{member_id:str}"
+ROUTES = [
+    Route(method="GET", path=MEMBERS_PATH, handler=list_members, summary="List members"),
+    Route(
+        method="POST",
+        path=MEMBERS_PATH,
+        handler=create_member,
+        takes=MemberCreate,
+        wrapper="member",
+        success=201,
+        summary="Add a member to a pool",
+    ),
+    Route(
+        method="PUT",
+        path=MEMBERS_PATH,
+        handler=replace_members,
+        takes=MembersBatch,
+        success=202,
+        query=("additive_only",),
+        summary="Replace the members of a pool, or add some",
+    ),
+    Route(method="GET", path=MEMBER_PATH, handler=show_member, summary="Show a member"),
+    Route(
+        method="PUT",
+        path=MEMBER_PATH,
+        handler=update_member,
+        takes=MemberUpdate,
+        wrapper="member",
+        summary="Change a member",
+    ),
+    Route(
+        method="DELETE",
+        path=MEMBER_PATH,
+        handler=delete_member,
+        success=204,
+        summary="Remove a member",
+    ),
+]

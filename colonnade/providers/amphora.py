@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Our own provider: HAProxy on amphorae, which controllers build from what is stored.
+
+The VIP is a port of the network service, named after the load balancer, so that a repeated
+create finds the same one. This module knows no amphora; it only says what they could serve.
+"""
+
+from collections.abc import Sequence
+
+from colonnade.domain.errors import Conflict, Invalid, NotFound, Unavailable
+from colonnade.domain.ids import PortId, derived_id
+from colonnade.domain.tree import LoadBalancer, Vip
+from colonnade.drivers.amphora.haproxy.objections import objections
+from colonnade.drivers.amphora.protocol import Objection
+from colonnade.drivers.network.protocol import NetworkDriver, Port, PortWish
+from colonnade.providers.provider import VipWish
+
+
+class AmphoraProvider:
+    name = "amphora"
+    description = "HAProxy on amphorae of its own, kept by Colonnade's controllers"
+    settles_at_once = False
+
+    def __init__(self, network: NetworkDriver | None) -> None:
+        self._network = network
+
+    def objections(self, tree: LoadBalancer) -> Sequence[Objection]:
+        return objections(tree)
+
+    async def allocate_vip(self, wish: VipWish) -> Vip:
+        if self._network is None:
+            raise Unavailable("This API has no network service configured.")
+        if wish.port_id is not None:
+            port = await _users_port(self._network, wish)
+        else:
+            port = await _own_port(self._network, wish)
+        return Vip(
+            address=port.address,
+            port_id=port.id,
+            subnet_id=port.subnet_id,
+            network_id=port.network_id,
+            owned=wish.port_id is None,
+            qos_policy_id=wish.qos_policy_id,
+        )
+
+    async def release_vip(self, vip: Vip) -> None:
+        if vip.owned and self._network is not None:
+            await self._network.delete_port(vip.port_id)
+
+
+async def _users_port(network: NetworkDriver, wish: VipWish) -> Port:
+    assert wish.port_id is not None, "asked for a port that the user named"
+    try:
+        port = await network.port(wish.port_id)
+    except NotFound as error:
+        raise Invalid(f"Port {wish.port_id} not found.") from error
+    named = (
+        ("vip_network_id", wish.network_id, port.network_id),
+        ("vip_subnet_id", wish.subnet_id, port.subnet_id),
+        ("vip_address", wish.address, port.address),
+    )
+    for field, asked, there in named:
+        if asked is not None and asked != there:
+            raise Invalid(f"{field} {asked} is not that of port {port.id} ({there})", field=field)
+    if port.plugged_into is not None or port.owner.startswith(("lb:", "amphora:")):
+        raise Invalid(f"port {port.id} is already in use", field="vip_port_id")
+    return port
+
+
+async def _own_port(network: NetworkDriver, wish: VipWish) -> Port:
+    await _check_place(network, wish)
+    port = PortWish(
+        id=PortId(derived_id(wish.load_balancer_id, "vip")),
+        owner=f"lb:{wish.load_balancer_id}",
+        network_id=wish.network_id,
+        subnet_id=wish.subnet_id,
+        address=wish.address,
+    )
+    try:
+        return await network.create_port(port)
+    except Conflict as error:
+        raise Conflict(f"The VIP IP address is already in use: {error.public}") from error
+    except Invalid as error:
+        raise Invalid(f"vip_address: {error.public}", field="vip_address") from error
+
+
+async def _check_place(network: NetworkDriver, wish: VipWish) -> None:
+    if wish.subnet_id is not None:
+        subnets = {subnet.id: subnet for subnet in await network.subnets()}
+        subnet = subnets.get(wish.subnet_id)
+        if subnet is None:
+            raise Invalid(f"Subnet {wish.subnet_id} not found.")
+        if wish.network_id not in (None, subnet.network_id):
+            raise Invalid(
+                f"subnet {subnet.id} is not on network {wish.network_id}", field="vip_subnet_id"
+            )
+    elif wish.network_id not in {found.id for found in await network.networks()}:
+        raise Invalid(f"Network {wish.network_id} not found.")

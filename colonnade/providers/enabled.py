@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which provider each name of the configuration means.
+
+`amphora` and `octavia` are one provider: clients and suites written for Octavia ask for either,
+and the answer keeps the name that was asked for.
+"""
+
+from collections.abc import Sequence
+
+from colonnade.domain.errors import Broken
+from colonnade.drivers.network.protocol import NetworkDriver
+from colonnade.providers.amphora import AmphoraProvider
+from colonnade.providers.noop import NoopProvider
+from colonnade.providers.provider import Provider, Providers
+
+
+def enabled_providers(
+    names: Sequence[str], *, default: str, network: NetworkDriver | None
+) -> Providers:
+    """Raises Broken for a name that no provider has."""
+    amphora = AmphoraProvider(network)
+    known: dict[str, Provider] = {"amphora": amphora, "octavia": amphora, "noop": NoopProvider()}
+    missing = [name for name in (*names, default) if name not in known]
+    if missing:
+        raise Broken(f"Provider '{missing[0]}' was not found.")
+    return Providers({name: known[name] for name in names}, default=default)

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A provider that serves nothing: for conformance suites and load tests of the API alone.
+
+It accepts any network, subnet, port or certificate id without a look, makes up what is not
+given, and settles at once. An address that was not given is one of TEST-NET-2 (198.51.100.0/24,
+RFC 5737), the same for the same load balancer; two load balancers may well share one.
+"""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from colonnade.domain.ids import NetworkId, PortId, SubnetId, derived_id
+from colonnade.domain.tree import LoadBalancer, Vip
+from colonnade.drivers.amphora.protocol import Objection
+from colonnade.providers.provider import VipWish
+
+
+class NoopProvider:
+    name = "noop"
+    description = "Stores wishes and serves nothing; for tests of the API"
+    settles_at_once = True
+
+    def objections(self, tree: LoadBalancer) -> Sequence[Objection]:  # noqa: ARG002 - has none
+        return ()
+
+    async def allocate_vip(self, wish: VipWish) -> Vip:
+        root = wish.load_balancer_id
+        return Vip(
+            address=wish.address or f"198.51.100.{UUID(root).int % 254 + 1}",
+            port_id=wish.port_id or PortId(derived_id(root, "vip")),
+            subnet_id=wish.subnet_id or SubnetId(derived_id(root, "subnet")),
+            network_id=wish.network_id or NetworkId(derived_id(root, "network")),
+            owned=wish.port_id is None,
+            qos_policy_id=wish.qos_policy_id,
+        )
+
+    async def release_vip(self, vip: Vip) -> None:
+        """Nothing was made, so there is nothing to give back."""

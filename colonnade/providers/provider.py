@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the API asks of a provider, and which providers there are.
+
+A provider objects to a tree before anything is stored: INCOMPATIBLE refuses the change,
+INCOMPLETE is stored beside the tree and shown. It also finds the VIP. Providers know neither
+the database nor HTTP. `tests/contract/test_providers.py` is the other half of this file.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from colonnade.domain.errors import Incompatible, Invalid
+from colonnade.domain.ids import LoadBalancerId, NetworkId, PortId, SubnetId
+from colonnade.domain.tree import LoadBalancer, Vip
+from colonnade.drivers.amphora.protocol import Objection, Severity
+
+
+class VipWish(msgspec.Struct, frozen=True, kw_only=True):
+    """What the user said of the VIP. At least one of port, network and subnet is named."""
+
+    load_balancer_id: LoadBalancerId
+    address: str | None = None
+    port_id: PortId | None = None
+    network_id: NetworkId | None = None
+    subnet_id: SubnetId | None = None
+    qos_policy_id: str | None = None
+
+
+class Provider(Protocol):
+    name: str
+    description: str
+    settles_at_once: bool  # True: nothing serves the tree, so there is nothing to wait for
+
+    def objections(self, tree: LoadBalancer) -> Sequence[Objection]:
+        """Everything wrong with the tree for this provider. Pure and instant."""
+
+    async def allocate_vip(self, wish: VipWish) -> Vip:
+        """The VIP as wished, held for this load balancer. May be repeated.
+
+        Raises Invalid for a port, network or subnet that is not there and for an address that
+        does not fit, Conflict for one that is taken, Unavailable when waiting may help."""
+
+    async def release_vip(self, vip: Vip) -> None:
+        """Give back what `allocate_vip` made. Nothing there: nothing to do."""
+
+
+class Providers:
+    """The providers that are switched on, by name; two names may mean the same provider."""
+
+    def __init__(self, named: Mapping[str, Provider], *, default: str) -> None:
+        self._named = named
+        self.default = default
+
+    def get(self, name: str) -> Provider:
+        """Raises Invalid for a name that is not switched on."""
+        provider = self._named.get(name)
+        if provider is None:
+            raise Invalid(f"Provider '{name}' is not enabled.")
+        return provider
+
+    def shown(self) -> list[dict[str, str]]:
+        return [
+            {"name": name, "description": provider.description}
+            for name, provider in self._named.items()
+        ]
+
+    def lacks(self, tree: LoadBalancer) -> list[tuple[str, str]]:
+        """(path, reason) of all that the tree lacks. Raises Incompatible for what can never be
+        served."""
+        objections = self.get(tree.provider).objections(tree)
+        refused = [o for o in objections if o.severity is Severity.INCOMPATIBLE]
+        if refused:
+            reasons = " ".join(f"{o.path.rpartition('/')[2]}: {o.reason}" for o in refused)
+            raise unsupported(tree.provider, reasons)
+        return [(o.path, o.reason) for o in objections if o.severity is Severity.INCOMPLETE]
+
+    def settles_at_once(self, provider: str) -> bool:
+        return self.get(provider).settles_at_once
+
+
+def unsupported(provider: str, option: str) -> Incompatible:
+    """The wire contract's words for an option that a provider cannot serve."""
+    return Incompatible(f"Provider '{provider}' does not support a requested option: {option}")
