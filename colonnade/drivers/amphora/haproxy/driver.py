@@ -5,11 +5,12 @@ It keeps no state but the templates, read once as it is made, so a broken one is
 anything is served with it. What a bundle takes to become live is the agent's business.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from colonnade.domain.errors import Broken, Invalid, Unreachable
 from colonnade.domain.fleet import Amphora, Cluster
+from colonnade.domain.ids import AmphoraId
 from colonnade.domain.tree import LoadBalancer
 from colonnade.drivers.amphora.haproxy.objections import objections
 from colonnade.drivers.amphora.haproxy.render import Templates, render
@@ -26,16 +27,23 @@ class Agents(Protocol):
 
     async def status(self, address: str, amphora_id: str) -> StatusReport: ...
 
-    async def notify(self, address: str, amphora_id: str) -> None: ...
+    def notify(self, address: str, amphora_id: str, key: bytes) -> None: ...
+
+
+HeartbeatKey = Callable[[AmphoraId], Awaitable[bytes | None]]
 
 
 class HaproxyDriver:
-    """An `AmphoraDriver`. Raises Broken as it is made when a template does not do."""
+    """An `AmphoraDriver`. Raises Broken as it is made when a template does not do.
+
+    `key_of` finds the key that a notice is signed with; without one nobody is notified, and
+    amphorae learn of their tasks when they next ask by themselves."""
 
     name = "haproxy"
 
-    def __init__(self, config: Config, agents: Agents) -> None:
+    def __init__(self, config: Config, agents: Agents, key_of: HeartbeatKey | None = None) -> None:
         self._agents = agents
+        self._key_of = key_of
         self._templates = Templates.load(config.templates_dir)
 
     def objections(self, tree: LoadBalancer) -> Sequence[Objection]:
@@ -60,7 +68,9 @@ class HaproxyDriver:
         return await self._agents.status(_address(amphora), amphora.id)
 
     async def notify(self, amphora: Amphora) -> None:
-        await self._agents.notify(_address(amphora), amphora.id)
+        key = await self._key_of(amphora.id) if self._key_of is not None else None
+        if key is not None:
+            self._agents.notify(_address(amphora), amphora.id, key)
 
 
 def _address(amphora: Amphora) -> str:
