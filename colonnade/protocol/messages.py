@@ -71,6 +71,14 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """Any 4xx or 5xx body. `reason` is haproxy's own words where haproxy refused."""
 
     reason: str
+    generation: int = 0  # with 409: the newer generation that is served
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of POST /report: a bundle that the agent fetched and could not apply."""
+
+    generation: int
+    reason: str
 
 
 class Peers(msgspec.Struct, frozen=True, kw_only=True):

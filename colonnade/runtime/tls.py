@@ -1,20 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The internal certificate authority and the contexts of mutual TLS 1.3.
+"""The internal certificate authority; the contexts of mutual TLS are those of `mtls`.
 
 A certificate names its holder in one DNS name of the subject alternative names: an id, or an
 office such as `controller`. Both ends of every connection check the other's chain and name.
 Private keys leave this module only as the PEM text that is returned to the caller.
 """
 
-import ssl
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from colonnade.runtime.mtls import client_context, peer_name, server_context
+
+__all__ = ["Authority", "Identity", "client_context", "expires_at", "peer_name", "server_context"]
 
 CA_DAYS = 3650
 BACKDATE = timedelta(minutes=5)  # clocks of amphorae may be a little behind
@@ -86,37 +88,8 @@ class Authority:
         return _identity(certificate, key)
 
 
-def server_context(identity_file: Path, ca_file: Path) -> ssl.SSLContext:
-    """Serve with this identity, only to clients whose certificate our CA signed."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.verify_mode = ssl.CERT_REQUIRED
-    return _load(context, identity_file, ca_file)
-
-
-def client_context(identity_file: Path, ca_file: Path) -> ssl.SSLContext:
-    """Connect with this identity. Pass the expected name as `server_hostname`: it is checked."""
-    return _load(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), identity_file, ca_file)
-
-
-def peer_name(ssl_object: ssl.SSLObject | ssl.SSLSocket | None) -> str:
-    """The name in the certificate of the other end, "" when it has none."""
-    certificate = ssl_object.getpeercert() if ssl_object is not None else None
-    names = certificate.get("subjectAltName", ()) if certificate else ()
-    for pair in names:
-        if pair[0] == "DNS":
-            return str(pair[1])
-    return ""
-
-
 def expires_at(certificate_pem: str) -> datetime:
     return x509.load_pem_x509_certificate(certificate_pem.encode()).not_valid_after_utc
-
-
-def _load(context: ssl.SSLContext, identity_file: Path, ca_file: Path) -> ssl.SSLContext:
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.load_verify_locations(ca_file)
-    context.load_cert_chain(identity_file)
-    return context
 
 
 def _builder(

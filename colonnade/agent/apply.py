@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bring the amphora from the bundle it serves to the one that is wanted.
+
+Invariant: one bundle is served whole, the old or the new; a refused one changes nothing; an
+older generation never replaces a newer; one apply at a time. What was begun and not finished
+when the agent ended is finished, by a reload, when it starts again. It knows no network.
+"""
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Final
+
+from colonnade.agent import statistics, traffic
+from colonnade.agent.console import Silent
+from colonnade.agent.folder import Folder, write
+from colonnade.agent.haproxy import Haproxy
+from colonnade.agent.servers import Servers
+from colonnade.agent.status import Watch
+from colonnade.protocol.bundle import Bundle, Change, plan_change
+from colonnade.protocol.messages import Applied
+
+log = logging.getLogger(__name__)
+RESTART_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)  # waits before each try; the last repeats
+
+
+class Refused(Exception):
+    """The bundle will not do; the text is haproxy's. What was served goes on."""
+
+
+class Older(Exception):
+    def __init__(self, generation: int) -> None:
+        super().__init__(f"generation {generation} is served already")
+        self.generation = generation
+
+
+class NotNow(Exception):
+    """The bundle may do later: an interface is not there yet."""
+
+
+class Amphora:
+    """What is served, and the way to change it."""
+
+    def __init__(self, folder: Folder, haproxy: Haproxy, watch: Watch, namespace: Path) -> None:
+        self.present: Bundle | None = folder.present()
+        self._folder = folder
+        self._haproxy = haproxy
+        self._watch = watch
+        self._namespace = namespace
+        self._servers = Servers(haproxy.console)
+        self._lock = asyncio.Lock()
+        self._restart: asyncio.Task[None] | None = None
+        haproxy.on_end = self._haproxy_ended
+
+    @property
+    def generation(self) -> int:
+        return self.present.generation if self.present is not None else 0
+
+    @property
+    def serves(self) -> bool:
+        return self.present is not None and self.present.serves
+
+    async def resume(self) -> None:
+        """After a start of the agent: adopt what runs, finish what was begun."""
+        async with self._lock:
+            adopted = self._haproxy.adopt()
+            self._watch.served = self.present
+            unfinished = self._folder.unfinished()
+            log.info("resumed generation %s, haproxy adopted: %s", self.generation, adopted)
+            if unfinished is not None and unfinished.generation >= self.generation:
+                before, self.present = self.present, None  # a plan from nothing is a reload
+                try:
+                    await self._change(before, unfinished)
+                    return
+                except (Refused, NotNow) as error:
+                    log.warning("could not finish a change: %s", error)
+                    self.present = before
+                    if adopted:
+                        await self._haproxy.reload()
+            elif adopted and not self.serves:
+                await self._haproxy.stop()
+            if self.serves and not self._haproxy.is_running:
+                self._haproxy_ended()
+
+    async def apply(self, wanted: Bundle) -> Applied:
+        """Raises Older, Refused or NotNow; then all is as before."""
+        async with self._lock:
+            if wanted.generation < self.generation:
+                raise Older(self.generation)
+            means = await self._change(self.present, wanted)
+            log.info("serving generation %s by %s", wanted.generation, means)
+        self._watch.look()
+        return Applied(generation=wanted.generation, means=means)
+
+    async def repair_interfaces(self) -> None:
+        """Set again what somebody else may have changed: a port taken out and put back."""
+        async with self._lock:
+            if self.present is not None and self.present.interfaces:
+                await self._arrange(self.present)
+
+    async def close(self) -> None:
+        if self._restart is not None:
+            self._restart.cancel()
+        await self._servers.close()
+
+    async def _change(self, before: Bundle | None, wanted: Bundle) -> str:
+        change = plan_change(self.present, wanted)
+        same = before is not None and before.digest == wanted.digest
+        if same and self._haproxy.is_running == wanted.serves:
+            self._commit(wanted)
+            return "nothing"
+        await self._prepare(before, wanted)
+        self._folder.begin(wanted)
+        try:
+            if change.interfaces:
+                await self._arrange(wanted)
+            means = await self._act(change, before, wanted)
+        except (Refused, NotNow):
+            self._folder.abandon(before)
+            if change.interfaces and before is not None:
+                await self._restore_interfaces(before)
+            raise
+        self._commit(wanted)
+        return means
+
+    async def _prepare(self, before: Bundle | None, wanted: Bundle) -> None:
+        """Files in place, then haproxy's opinion of the text. Raises Refused."""
+        try:
+            self._folder.write_files(wanted)
+            if not wanted.serves:
+                return
+            write(self._folder.candidate, wanted.config.encode())
+            objection = await self._haproxy.check(self._folder.candidate)
+        except ValueError as error:
+            objection = str(error)
+        if objection:
+            self._folder.abandon(before)
+            raise Refused(objection.replace(str(self._folder.candidate), "haproxy.cfg"))
+        self._folder.candidate.unlink()
+
+    async def _act(self, change: Change, before: Bundle | None, wanted: Bundle) -> str:
+        if not wanted.serves:
+            await self._haproxy.stop()
+            self._servers.forget()
+            return "reload"
+        if self._haproxy.is_running and not change.reload and before is not None:
+            if before.config == wanted.config:
+                return "nothing"
+            if change.touches_servers and await self._servers.change(change):
+                return "runtime"
+        await self._load(before, wanted)
+        return "reload"
+
+    async def _load(self, before: Bundle | None, wanted: Bundle) -> None:
+        """Start or reload on the wanted file. Raises Refused, then the old one is served."""
+        await self._save_for_reload(before, wanted)
+        write(self._folder.config, wanted.config.encode())
+        if not self._haproxy.is_running:
+            objection = await self._haproxy.start()
+        else:
+            objection = await self._haproxy.reload()
+        self._servers.forget()
+        if not objection:
+            return
+        self._folder.abandon(before)
+        if not self._haproxy.is_running and before is not None and before.serves:
+            await self._haproxy.start()
+        raise Refused(objection)
+
+    async def _save_for_reload(self, before: Bundle | None, wanted: Bundle) -> None:
+        """What the next process should know of this one: who is down, and the counters."""
+        known = {} if before is None else _servers_of(before)
+        keep = {name for name, server in _servers_of(wanted).items() if known.get(name) == server}
+        text = ""
+        if self._haproxy.is_running:
+            await self._watch.count()
+            try:
+                state = await self._haproxy.console.ask("show servers state")
+                text = statistics.down_servers(state, keep)
+            except Silent as error:
+                log.warning("the servers' states are lost: %s", error)
+        write(self._folder.server_state, text.encode() or b"1\n")
+
+    async def _arrange(self, wanted: Bundle) -> None:
+        try:
+            await traffic.arrange(wanted.interfaces, self._namespace)
+        except traffic.NotThere as error:
+            raise NotNow(str(error)) from error
+        except traffic.Failed as error:
+            raise Refused(str(error)) from error
+
+    async def _restore_interfaces(self, before: Bundle) -> None:
+        try:
+            await self._arrange(before)
+        except (Refused, NotNow) as error:
+            log.warning("the interfaces of before are not back: %s", error)
+
+    def _commit(self, wanted: Bundle) -> None:
+        if wanted != self.present:
+            self._folder.commit(wanted)
+        self.present = self._watch.served = wanted
+
+    def _haproxy_ended(self) -> None:
+        self._watch.look()
+        if self.serves and (self._restart is None or self._restart.done()):
+            log.error("haproxy ended")
+            self._restart = asyncio.create_task(self._start_again())
+
+    async def _start_again(self) -> None:
+        tries = 0
+        while True:
+            await asyncio.sleep(RESTART_S[min(tries, len(RESTART_S) - 1)])
+            async with self._lock:
+                if self._haproxy.is_running or not self.serves:
+                    return
+                self._servers.forget()
+                write(self._folder.server_state, b"1\n")
+                objection = await self._haproxy.start()
+            if not objection:
+                log.warning("haproxy is back")
+                self._watch.look()
+            else:
+                log.error("haproxy does not start: %s", objection)
+            tries += 1
+
+
+def _servers_of(bundle: Bundle) -> dict[tuple[str, str], tuple[str, str]]:
+    return {
+        (backend.name, server.name): (server.address, server.options)
+        for backend in bundle.backends
+        for server in backend.servers
+    }

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The amphora's voice over UDP, and the one thing it listens for there: "tasks pending".
+
+Heartbeats go to the known receivers in turn; news go at once and again with the next beats,
+because a datagram may be lost. Sequences rise for ever, also over restarts and a clock that is
+set back. What is not signed with the amphora's own key, or not newer than the last, is counted
+and dropped. It knows no haproxy.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from colonnade.agent.folder import Folder, write
+from colonnade.agent.status import News, digest
+from colonnade.protocol.datagram import (
+    EDGES_MAX,
+    PAYLOAD_BYTES_MAX,
+    STATISTICS_LISTENERS_MAX,
+    Datagram,
+    Edge,
+    Heartbeat,
+    Kind,
+    Rejected,
+    Statistics,
+    decode,
+    encode,
+)
+from colonnade.protocol.messages import ServerStatus, StatisticsReport, StatusReport
+
+log = logging.getLogger(__name__)
+REPEATS: Final = 2  # beats that carry an edge again
+RESERVED: Final = 60 * 10**9  # sequences reserved at a time, so that few writes are needed
+EDGES_KEPT_MAX: Final = 512
+
+
+class Sequence64:
+    """Nanoseconds since 1970, made to rise always. What may have been used is on file."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._path = folder.sequence
+        self._reserved = self._last = _read_number(self._path)
+
+    def next(self) -> int:
+        self._last = max(self._last + 1, time.time_ns())
+        if self._last >= self._reserved:
+            self._reserved = self._last + RESERVED
+            write(self._path, str(self._reserved).encode())
+        return self._last
+
+
+class Beacon(asyncio.DatagramProtocol):
+    """One socket: sends to the receivers, hears of tasks."""
+
+    def __init__(self, amphora_id: str, key: bytes, folder: Folder) -> None:
+        self.receivers: Sequence[str] = ()
+        self.generation: Callable[[], int] = lambda: 0
+        self.on_tasks: Callable[[], None] = lambda: None
+        self.dropped: Counter[str] = Counter()
+        self._amphora = UUID(amphora_id)
+        self._key = key
+        self._sequence = Sequence64(folder)
+        self._heard_path = folder.root / "heard"
+        self._heard = _read_number(self._heard_path)
+        self._turn = 0
+        self._edges: dict[tuple[str, str], int] = {}  # server -> beats that still repeat it
+        self._process_edges = 0
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, _addr: Any) -> None:
+        try:
+            heard = decode(data, lambda name: self._key if name == self._amphora else None)
+        except Rejected as error:
+            self._drop(str(error))
+            return
+        if heard.kind is not Kind.TASKS:
+            self._drop("kind")
+        elif heard.sequence <= self._heard:
+            self._drop("sequence")
+        else:
+            self._heard = heard.sequence
+            write(self._heard_path, str(self._heard).encode())
+            self.on_tasks()
+
+    def error_received(self, exc: Exception) -> None:
+        log.debug("udp: %s", exc)  # a receiver that is down; another has the next turn
+
+    def beat(self, report: StatusReport) -> None:
+        """One heartbeat, and the recent news again."""
+        self._send(Kind.HEARTBEAT, _heartbeat(report))
+        if self._edges or self._process_edges:
+            again = {name for name, left in self._edges.items() if left > 0}
+            self._send_edges([s for s in report.servers if (s.backend, s.name) in again], report)
+            self._edges = {name: left - 1 for name, left in self._edges.items() if left > 1}
+            self._process_edges = max(0, self._process_edges - 1)
+        self._turn += 1
+
+    def tell(self, news: News) -> None:
+        """Send what just changed, at once, and a heartbeat with the new digest."""
+        for server in islice(news.changed, EDGES_KEPT_MAX):
+            self._edges[server.backend, server.name] = REPEATS
+        if news.process_changed:
+            self._process_edges = REPEATS
+        if news.changed or news.process_changed:
+            self._send_edges(news.changed[:EDGES_KEPT_MAX], news.report)
+        self._send(Kind.HEARTBEAT, _heartbeat(news.report))
+
+    def count(self, report: StatisticsReport) -> None:
+        """All counters, a few listeners a datagram."""
+        rows = [
+            (
+                one.name,
+                one.active_connections,
+                one.bytes_in,
+                one.bytes_out,
+                one.request_errors,
+                one.total_connections,
+            )
+            for one in report.listeners
+        ]
+        for start in range(0, len(rows), STATISTICS_LISTENERS_MAX):
+            some = tuple(rows[start : start + STATISTICS_LISTENERS_MAX])
+            self._send(Kind.STATISTICS, msgspec.msgpack.encode(Statistics(some)))
+
+    def _send_edges(self, servers: Sequence[ServerStatus], report: StatusReport) -> None:
+        running = report.haproxy_running
+        told = [(s.backend, s.name, s.state) for s in servers]
+        for start in range(0, max(1, len(told)), EDGES_MAX):
+            edge = Edge(tuple(told[start : start + EDGES_MAX]), running)
+            self._send(Kind.EDGE, msgspec.msgpack.encode(edge))
+
+    def _send(self, kind: Kind, payload: bytes) -> None:
+        if self._transport is None or not self.receivers:
+            return
+        if len(payload) > PAYLOAD_BYTES_MAX:
+            log.warning("too long to send: %s", kind.name)
+            return
+        datagram = Datagram(
+            kind=kind,
+            amphora=self._amphora,
+            sequence=self._sequence.next(),
+            generation=self.generation(),
+            payload=payload,
+        )
+        host, port = split_address(self.receivers[self._turn % len(self.receivers)])
+        self._transport.sendto(encode(datagram, self._key), (host, port))
+
+    def _drop(self, reason: str) -> None:
+        self.dropped[reason] += 1
+        log.info("dropped a datagram: %s (%d so far)", reason, self.dropped[reason])
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """ "address:port" or "[address]:port" in two."""
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _heartbeat(report: StatusReport) -> bytes:
+    return msgspec.msgpack.encode(
+        Heartbeat(digest(report), os.getloadavg()[0], report.haproxy_running)
+    )
+
+
+def _read_number(path: Path) -> int:
+    try:
+        return int(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return 0

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""haproxy's command line, spoken over the socket of its master process.
+
+One command a connection: an answer can then not be taken for another's. Commands for a worker
+go through the master too, because the master always means the newest worker, while the
+worker's own socket may for a moment still be answered by the one that is leaving.
+"""
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Final
+
+ANSWER_BYTES_MAX: Final = 32 * 1024 * 1024
+ANSWER_S_MAX: Final = 5.0
+NEWEST: Final = "@1"
+_WORKER = re.compile(r"^(\d+)\s+worker\s", re.MULTILINE)
+_FORBIDDEN = re.compile(r"[;\n\r\\<]")
+
+
+class Silent(Exception):
+    """haproxy did not answer: it is not there, or stuck."""
+
+
+class Console:
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
+
+    async def ask(self, command: str, *, worker: str = NEWEST) -> str:
+        """A worker's answer, without the empty lines around it. Raises Silent."""
+        assert not _FORBIDDEN.search(command), "one command at a time"
+        return (await self._exchange(f"{worker} {command}")).strip()
+
+    async def workers(self) -> list[int]:
+        """Process ids of all workers, the newest first; the others are finishing. Raises
+        Silent."""
+        return [int(pid) for pid in _WORKER.findall(await self._exchange("show proc"))]
+
+    async def reload(self) -> str:
+        """Load the file anew. "" when that worked, else haproxy's words. Raises Silent."""
+        answer = await self._exchange("reload", within_s=30.0)
+        return "" if answer.startswith("Success=1") else answer.strip() or "reload failed"
+
+    async def _exchange(self, line: str, within_s: float = ANSWER_S_MAX) -> str:
+        try:
+            async with asyncio.timeout(within_s):
+                return await self._spoken(line)
+        except (OSError, TimeoutError) as error:
+            raise Silent(f"haproxy does not answer: {error}") from error
+
+    async def _spoken(self, line: str) -> str:
+        reader, writer = await asyncio.open_unix_connection(str(self.socket))
+        try:
+            writer.write(line.encode() + b"\n")
+            writer.write_eof()
+            parts, size = [], 0
+            while part := await reader.read(65536):
+                parts.append(part)
+                size += len(part)
+                if size > ANSWER_BYTES_MAX:
+                    raise Silent("haproxy's answer does not end")
+        finally:
+            writer.close()
+        return b"".join(parts).decode(errors="replace")
+
+
+def speakable(text: str) -> bool:
+    """Whether a text may be part of a command: it holds nothing that ends or splits one."""
+    return _FORBIDDEN.search(text) is None

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the agent asks of the controllers: its bundle, and who there is.
+
+Controllers are interchangeable: whichever answers first is right, and one that does not answer
+is passed over. Both ends check the other's certificate. It knows no haproxy.
+"""
+
+import asyncio
+import logging
+import ssl
+from typing import Final
+
+import aiohttp
+import msgspec
+
+from colonnade.protocol.bundle import BUNDLE_BYTES_MAX, Bundle
+from colonnade.protocol.messages import Peers, Report
+
+log = logging.getLogger(__name__)
+CONTROLLER: Final = "controller"  # the name in a controller's certificate
+TIMEOUT: Final = aiohttp.ClientTimeout(total=10.0, connect=2.0)
+PEERS_MAX: Final = 64
+
+
+class NobodyAnswers(Exception):
+    """No controller could be reached or understood."""
+
+
+class Controllers:
+    def __init__(self, addresses: tuple[str, ...], context: ssl.SSLContext) -> None:
+        self.addresses = addresses
+        self._context = context
+
+    async def bundle(self, newer_than: int) -> Bundle | None:
+        """The wanted bundle, None when there is nothing newer. Raises NobodyAnswers."""
+        body = await self._ask("GET", f"/bundle?generation={newer_than}")
+        return msgspec.json.decode(body, type=Bundle) if body else None
+
+    async def peers(self) -> Peers:
+        """Raises NobodyAnswers."""
+        peers = msgspec.json.decode(await self._ask("GET", "/peers"), type=Peers)
+        return Peers(
+            controllers=peers.controllers[:PEERS_MAX], receivers=peers.receivers[:PEERS_MAX]
+        )
+
+    async def report(self, failure: Report) -> None:
+        """Say that a fetched bundle could not be applied. Raises NobodyAnswers."""
+        await self._ask("POST", "/report", msgspec.json.encode(failure))
+
+    async def _ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        for address in self.addresses:
+            try:
+                answer = await self._ask_one(method, f"https://{address}{path}", body)
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                log.info("controller %s: %s", address, error or type(error).__name__)
+                continue
+            # The one that answered is asked first the next time.
+            others = tuple(other for other in self.addresses if other != address)
+            self.addresses = (address, *others)
+            return answer
+        raise NobodyAnswers("no controller answers")
+
+    async def _ask_one(self, method: str, url: str, body: bytes | None) -> bytes:
+        # A connection each time: there is one a minute, and nothing is held in between.
+        connector = aiohttp.TCPConnector(ssl=self._context, force_close=True)
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=TIMEOUT) as session,
+            session.request(method, url, data=body, server_hostname=CONTROLLER) as answer,
+        ):
+            if answer.status not in (200, 204):
+                raise aiohttp.ClientPayloadError(f"answered {answer.status}")
+            content = bytearray()
+            async for part in answer.content.iter_chunked(65536):
+                content += part
+                if len(content) > BUNDLE_BYTES_MAX:
+                    raise aiohttp.ClientPayloadError("the answer is too long")
+            return bytes(content)
+
+
+async def pause(seconds: float, woken: asyncio.Event) -> None:
+    """Wait, or less when woken."""
+    try:
+        await asyncio.wait_for(woken.wait(), seconds)
+    except TimeoutError:
+        return

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent's process: put its parts together and run them until it is told to end.
+
+haproxy goes on when the agent ends, and the next agent adopts it. This is the one place with a
+catch for everything: one part's bug must not silence the heartbeats of an amphora that serves.
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+import colonnade
+from colonnade.agent import traffic
+from colonnade.agent.apply import Amphora, NotNow, Older, Refused
+from colonnade.agent.beacon import Beacon
+from colonnade.agent.controllers import Controllers, NobodyAnswers, pause
+from colonnade.agent.folder import Folder
+from colonnade.agent.haproxy import Haproxy
+from colonnade.agent.link import have_lb_address
+from colonnade.agent.server import application
+from colonnade.agent.status import Watch
+from colonnade.protocol import paths
+from colonnade.protocol.bundle import Bundle
+from colonnade.protocol.messages import PORT_AGENT, PORT_TASKS, AgentConfig, Info, Report
+from colonnade.runtime.mtls import client_context, server_context
+
+log = logging.getLogger(__name__)
+STATISTICS_S: Final = 10.0
+PULL_S: Final = 60.0
+BOOT_BEATS_S: Final = (0.0, 1.0, 1.0, 2.0)  # a lost first heartbeat would look like a failed boot
+RETRY_S: Final = 1.0
+
+
+class Agent:
+    def __init__(self, config: AgentConfig, drive: Path, folder: Folder, namespace: Path) -> None:
+        self._config = config
+        self._drive = drive
+        self._tasks = asyncio.Event()
+        self._haproxy = Haproxy(config.haproxy, folder, namespace)
+        self._watch = Watch(folder, self._haproxy)
+        self._amphora = Amphora(folder, self._haproxy, self._watch, namespace)
+        key = bytes.fromhex((drive / "heartbeat.key").read_text().strip())
+        self._beacon = Beacon(config.amphora_id, key, folder)
+        self._beacon.receivers = config.receivers
+        self._beacon.generation = lambda: self._amphora.generation
+        self._beacon.on_tasks = self._tasks.set
+        self._watch.on_news = self._beacon.tell
+        identity, ca = drive / "agent.pem", drive / "ca.pem"
+        self._controllers = Controllers(config.controllers, client_context(identity, ca))
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await have_lb_address(self._config)
+        await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: self._beacon, local_addr=(self._config.lb_network_ip, PORT_TASKS)
+        )
+        await self._amphora.resume()
+        runner = web.AppRunner(
+            application(self._amphora, self._watch, await self._about()),
+            access_log=None,
+            handle_signals=False,
+        )
+        await runner.setup()
+        await web.TCPSite(
+            runner,
+            self._config.lb_network_ip,
+            PORT_AGENT,
+            ssl_context=server_context(self._drive / "agent.pem", self._drive / "ca.pem"),
+        ).start()
+        gc.collect()
+        gc.freeze()
+        log.info("agent is ready")
+        try:
+            await asyncio.gather(
+                _for_ever(self._watch.run), _for_ever(self._beat), _for_ever(self._pull)
+            )
+        finally:
+            await runner.cleanup()
+            await self._amphora.close()
+
+    async def _about(self) -> Info:
+        return Info(
+            amphora_id=self._config.amphora_id,
+            agent_version=colonnade.__version__,
+            haproxy_version=await self._haproxy.version(),
+            generation=0,
+            started_at=time.time(),
+        )
+
+    async def _beat(self) -> None:
+        for wait in BOOT_BEATS_S:
+            await asyncio.sleep(wait)
+            self._beacon.beat(await self._watch.refresh())
+        counted_at = time.monotonic()
+        while True:
+            serves = self._amphora.serves
+            beat_s = self._config.heartbeat_s if serves else self._config.heartbeat_spare_s
+            await self._until_beat(beat_s, serves)
+            self._beacon.beat(await self._watch.refresh())
+            if serves and time.monotonic() - counted_at >= STATISTICS_S:
+                counted_at = time.monotonic()
+                self._beacon.count(await self._watch.count())
+
+    async def _until_beat(self, seconds: float, serves: bool) -> None:
+        """Wait; a spare that begins to serve beats at the serving rate at once."""
+        deadline = time.monotonic() + seconds
+        while self._amphora.serves == serves:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return
+            await asyncio.sleep(min(left, self._config.heartbeat_s))
+
+    async def _pull(self) -> None:
+        while True:
+            self._tasks.clear()
+            await self._pull_once()
+            await pause(PULL_S, self._tasks)
+
+    async def _pull_once(self) -> None:
+        try:
+            wanted = await self._controllers.bundle(self._amphora.generation)
+            if wanted is not None:
+                await self._apply(wanted)
+            elif not self._tasks.is_set():
+                await self._amphora.repair_interfaces()
+            peers = await self._controllers.peers()
+        except (NobodyAnswers, NotNow, Refused, msgspec.MsgspecError) as error:
+            log.info("pull: %s", error)
+            return
+        if peers.controllers and peers.receivers:
+            self._controllers.addresses = peers.controllers
+            self._beacon.receivers = peers.receivers
+
+    async def _apply(self, wanted: Bundle) -> None:
+        try:
+            await self._amphora.apply(wanted)
+        except Older:
+            return
+        except (Refused, NotNow) as error:
+            failure = Report(generation=wanted.generation, reason=str(error))
+            await self._controllers.report(failure)
+
+
+def main() -> None:
+    """Serve as the amphora whose config drive is in place. Returns after SIGTERM or SIGINT."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=_LogLine.FORMAT)
+    logging.getLogger().handlers[0].setFormatter(_LogLine())
+    drive = Path(paths.CONFIG_DRIVE)
+    config = msgspec.json.decode((drive / "agent.json").read_bytes(), type=AgentConfig)
+    try:
+        asyncio.run(_run_until_told(config, drive))
+    except (traffic.NotThere, traffic.Failed, OSError) as error:
+        log.error("the agent cannot work: %s", error)
+        sys.exit(1)
+
+
+async def _run_until_told(config: AgentConfig, drive: Path) -> None:
+    agent = Agent(config, drive, Folder(Path(paths.ROOT)), Path(paths.TRAFFIC_NAMESPACE))
+    work = asyncio.ensure_future(agent.run())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, work.cancel)
+    try:
+        await work
+    except asyncio.CancelledError:
+        log.info("agent ends; haproxy goes on")
+
+
+async def _for_ever(part: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await part()
+        except Exception:  # see the module's docstring
+            log.exception("%s failed, it is started again", getattr(part, "__qualname__", part))
+        await asyncio.sleep(RETRY_S)
+
+
+class _LogLine(logging.Formatter):
+    """One JSON object a line, as the other processes write; structlog needs too much memory."""
+
+    FORMAT = "%(message)s"
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "event": record.getMessage(),
+            "level": record.levelname.lower(),
+            "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
+            "process": f"agent:{os.getpid()}",
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line).decode()

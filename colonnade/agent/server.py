@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The amphora API over mutual TLS: what a controller may ask and tell.
+
+Only a controller may change anything; a health receiver may look. Every refusal has a reason.
+The translation from HTTP to the agent's own calls is here and nowhere else.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from colonnade.agent.apply import Amphora, NotNow, Older, Refused
+from colonnade.agent.status import Watch
+from colonnade.protocol.bundle import BUNDLE_BYTES_MAX, Bundle
+from colonnade.protocol.messages import Info, Refusal
+from colonnade.runtime.mtls import peer_name
+
+READERS: Final = ("controller", "health")
+WRITERS: Final = ("controller",)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def application(amphora: Amphora, watch: Watch, about: Info) -> web.Application:
+    """The routes. `about.generation` is filled in at each call."""
+
+    async def info(_request: web.Request) -> web.Response:
+        return _json(msgspec.structs.replace(about, generation=amphora.generation))
+
+    async def status(_request: web.Request) -> web.Response:
+        return _json(await watch.refresh())
+
+    async def statistics(_request: web.Request) -> web.Response:
+        return _json(await watch.count())
+
+    async def put_bundle(request: web.Request) -> web.Response:
+        try:
+            wanted = msgspec.json.decode(await request.read(), type=Bundle)
+        except msgspec.MsgspecError as error:
+            return _refusal(400, f"not a bundle: {error}")
+        try:
+            return _json(await amphora.apply(wanted))
+        except Older as error:
+            return _refusal(409, str(error), error.generation)
+        except Refused as error:
+            return _refusal(422, str(error))
+        except NotNow as error:
+            return _refusal(503, str(error))
+
+    app = web.Application(client_max_size=BUNDLE_BYTES_MAX, middlewares=[_guard])
+    app.router.add_get("/info", info)
+    app.router.add_get("/status", status)
+    app.router.add_get("/statistics", statistics)
+    app.router.add_put("/bundle", put_bundle)
+    return app
+
+
+@web.middleware
+async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    transport = request.transport
+    name = peer_name(transport.get_extra_info("ssl_object") if transport is not None else None)
+    if name not in (READERS if request.method == "GET" else WRITERS):
+        return _refusal(403, "this certificate may not do this")
+    try:
+        return await handler(request)
+    except web.HTTPException as error:  # no such route, or the body is too long
+        return _refusal(error.status, error.reason)
+
+
+def _json(body: msgspec.Struct) -> web.Response:
+    return web.Response(body=msgspec.json.encode(body), content_type="application/json")
+
+
+def _refusal(code: int, reason: str, generation: int = 0) -> web.Response:
+    return web.Response(
+        status=code,
+        body=msgspec.json.encode(Refusal(reason=reason, generation=generation)),
+        content_type="application/json",
+    )

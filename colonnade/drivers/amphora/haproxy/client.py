@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The controller's side of the amphora API.
+
+Every call names the amphora it means, and its certificate must say so. Failures come out as what
+can be done about them: Unreachable (wait), Outdated (a newer generation is served), Rejected (in
+haproxy's words). It renders nothing and keeps no state but open connections.
+"""
+
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+import aiohttp
+import msgspec
+
+from colonnade.domain.errors import Broken, Contended, Rejected, Unreachable
+from colonnade.protocol.bundle import Bundle
+from colonnade.protocol.datagram import Datagram, Kind, encode
+from colonnade.protocol.messages import (
+    PORT_AGENT,
+    PORT_TASKS,
+    Applied,
+    Info,
+    Refusal,
+    StatisticsReport,
+    StatusReport,
+)
+from colonnade.runtime.mtls import client_context
+
+TIMEOUT: Final = aiohttp.ClientTimeout(total=10.0, sock_connect=1.8)
+CONNECTIONS_MAX: Final = 500
+KEEPALIVE_S: Final = 30.0
+T = TypeVar("T")
+NewSocket = Callable[[Any], socket.socket]
+
+
+class Outdated(Contended):
+    """The amphora serves a newer generation already."""
+
+    def __init__(self, public: str, generation: int) -> None:
+        super().__init__(public)
+        self.generation = generation
+
+
+class AgentClient:
+    """`new_socket` makes the sockets (aiohttp's socket_factory), for callers whose LB network is
+    not in their own network namespace."""
+
+    def __init__(
+        self, identity_file: Path, ca_file: Path, *, new_socket: NewSocket | None = None
+    ) -> None:
+        self._context = client_context(identity_file, ca_file)
+        self._new_socket = new_socket
+        self._sessions: aiohttp.ClientSession | None = None
+        self._sequence = 0
+
+    async def put_bundle(self, address: str, amphora_id: str, bundle: Bundle) -> Applied:
+        """Returns when the amphora serves it. Raises Outdated, Rejected or Unreachable."""
+        body = msgspec.json.encode(bundle)
+        return await self._call(address, amphora_id, "PUT /bundle", Applied, body)
+
+    async def status(self, address: str, amphora_id: str) -> StatusReport:
+        """Raises Unreachable."""
+        return await self._call(address, amphora_id, "GET /status", StatusReport)
+
+    async def statistics(self, address: str, amphora_id: str) -> StatisticsReport:
+        """Raises Unreachable."""
+        return await self._call(address, amphora_id, "GET /statistics", StatisticsReport)
+
+    async def info(self, address: str, amphora_id: str) -> Info:
+        """Raises Unreachable."""
+        return await self._call(address, amphora_id, "GET /info", Info)
+
+    def notify(self, address: str, amphora_id: str, key: bytes) -> None:
+        """Say "tasks pending" with the amphora's own heartbeat key. Nobody answers."""
+        # Rises across controllers too, as far as their clocks agree; a lost one costs a minute.
+        self._sequence = max(self._sequence + 1, time.time_ns())
+        datagram = Datagram(
+            kind=Kind.TASKS, amphora=UUID(amphora_id), sequence=self._sequence, generation=0
+        )
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        info = (family, socket.SOCK_DGRAM, 0, "", (address, PORT_TASKS))
+        make = self._new_socket or (lambda i: socket.socket(i[0], i[1], i[2]))
+        with make(info) as sender:
+            sender.setblocking(False)
+            try:
+                sender.sendto(encode(datagram, key), (address, PORT_TASKS))
+            except OSError as error:
+                raise Unreachable(f"no way to amphora {amphora_id}", detail=str(error)) from error
+
+    async def close(self) -> None:
+        if self._sessions is not None:
+            await self._sessions.close()
+            self._sessions = None
+
+    def _session(self) -> aiohttp.ClientSession:
+        if self._sessions is None or self._sessions.closed:
+            connector = aiohttp.TCPConnector(
+                ssl=self._context,
+                limit=CONNECTIONS_MAX,
+                keepalive_timeout=KEEPALIVE_S,
+                socket_factory=self._new_socket,
+            )
+            self._sessions = aiohttp.ClientSession(connector=connector, timeout=TIMEOUT)
+        return self._sessions
+
+    async def _call(
+        self, address: str, amphora_id: str, call: str, answer: type[T], body: bytes | None = None
+    ) -> T:
+        method, path = call.split(" ")
+        host = f"[{address}]" if ":" in address else address
+        url = f"https://{host}:{PORT_AGENT}{path}"
+        try:
+            async with self._session().request(
+                method, url, data=body, server_hostname=amphora_id
+            ) as response:
+                content = await response.content.read(-1)
+                code = response.status
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            detail = str(error) or type(error).__name__
+            raise Unreachable(f"amphora {amphora_id} does not answer", detail=detail) from error
+        if code != 200:
+            raise _failure(amphora_id, code, content)
+        try:
+            return msgspec.json.decode(content, type=answer)
+        except msgspec.MsgspecError as error:
+            raise Broken(f"amphora {amphora_id} answered nonsense", detail=str(error)) from error
+
+
+def _failure(amphora_id: str, code: int, content: bytes) -> Exception:
+    try:
+        refusal = msgspec.json.decode(content, type=Refusal)
+    except msgspec.MsgspecError:
+        refusal = Refusal(reason=f"HTTP {code}")
+    match code:
+        case 409:
+            return Outdated(
+                f"amphora {amphora_id} serves generation {refusal.generation}", refusal.generation
+            )
+        case 503:
+            return Unreachable(f"amphora {amphora_id} is not ready", detail=refusal.reason)
+        case 422:
+            return Rejected("haproxy refused the configuration", detail=refusal.reason)
+        case _:
+            return Broken(f"amphora {amphora_id} refused the call", detail=refusal.reason)

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A place of its own for one amphora: the process that runs inside `unshare`, and its owner.
+
+Inside: a network namespace with the LB network and a public one, and an amphora made by the real
+init script. The test stays outside and gets sockets from inside, so that its own code can be
+server and client there. Killing the process ends everything in it.
+"""
+
+import array
+import contextlib
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+CONTROL_IP, AMPHORA_IP, LB_LENGTH = "198.18.0.1", "198.18.0.9", 16
+PUBLIC_IPS = ("203.0.113.1/24", "203.0.113.11/24", "203.0.113.12/24", "203.0.113.13/24")
+PUBLIC_IP6 = "2001:db8:1::1/64"
+VIP, VIP6 = "203.0.113.7", "2001:db8:1::7"
+VIP_MAC = "02:00:00:00:00:07"
+INIT = Path(__file__).parent.parent / "colonnade/drivers/compute/namespaces/amphora-init.sh"
+UNSHARE = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+
+
+class Site:
+    """The outside: starts it, asks it for sockets, ends it."""
+
+    def __init__(self) -> None:
+        self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        user = () if os.geteuid() == 0 else ("--user", "--map-root-user")
+        with theirs:
+            self.process = subprocess.Popen(
+                [UNSHARE[0], *user, *UNSHARE[1:], sys.executable, __file__, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+            )
+        self._ours.settimeout(30)
+
+    def new_socket(self, family: int, kind: int = socket.SOCK_STREAM) -> socket.socket:
+        """A socket that lives in the site's network namespace."""
+        self._say({"do": "socket", "family": int(family), "kind": int(kind)})
+        _, found = self._hear()
+        return socket.socket(fileno=found[0])
+
+    def factory(self, address: Any) -> socket.socket:
+        """For aiohttp's connector."""
+        made = self.new_socket(address[0])
+        made.setblocking(False)
+        return made
+
+    def start_amphora(self, config_drive: dict[str, str], *, plugged: bool = True) -> None:
+        self._say({"do": "start", "drive": config_drive, "plugged": plugged})
+        self._hear()
+
+    def plug(self) -> None:
+        self._say({"do": "plug"})
+        self._hear()
+
+    def processes(self, *words: str) -> list[int]:
+        """Processes in the site whose command line has all these words, oldest first."""
+        self._say({"do": "processes", "words": words})
+        answer, _ = self._hear()
+        return [int(pid) for pid in answer["pids"]]
+
+    def kill(self, pid: int, number: int) -> None:
+        """`pid` is one that `processes` gave."""
+        self._say({"do": "kill", "pid": pid, "signal": int(number)})
+        self._hear()
+
+    def memory_kb(self, pid: int) -> int:
+        self._say({"do": "memory", "pid": pid})
+        return int(self._hear()[0]["kb"])
+
+    def end(self) -> None:
+        self._ours.close()
+        self.process.kill()
+        self.process.wait()
+
+    def _say(self, request: dict[str, Any]) -> None:
+        self._ours.sendall(json.dumps(request).encode() + b"\n")
+
+    def _hear(self) -> tuple[dict[str, Any], list[int]]:
+        data, fds, _, _ = socket.recv_fds(self._ours, 65536, 4)
+        answer = json.loads(data)
+        assert "error" not in answer, answer["error"]
+        return answer, fds
+
+
+def until(fact: Callable[[], Any], within_s: float = 10.0) -> Any:
+    """Wait for a level; the value when it is true."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        value = fact()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"not so within {within_s} s")
+
+
+# --- inside ---------------------------------------------------------------------------------
+
+
+class _Inside:
+    def __init__(self) -> None:
+        from pyroute2.iproute import IPRoute
+
+        self.netlink = IPRoute()
+        self.children: list[subprocess.Popen[bytes]] = []
+        self.init = 0
+        lo = self.netlink.link_lookup(ifname="lo")[0]
+        self.netlink.link("set", index=lo, state="up")
+
+    def start(self, request: dict[str, Any]) -> dict[str, Any]:
+        command = [*UNSHARE, "sh", str(INIT), "0", sys.executable, "-m", "colonnade.agent"]
+        child = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        )
+        assert child.stdin is not None and child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
+        self.children.append(child)
+        self.init = int(Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text())
+        self._veth("lb-site", "lb0", (f"{CONTROL_IP}/{LB_LENGTH}",), f"/proc/{self.init}/ns/net")
+        if request["plugged"]:
+            self.plug(request)
+        child.stdin.write(_tar(request["drive"]))
+        child.stdin.close()
+        return {}
+
+    def plug(self, _request: dict[str, Any]) -> dict[str, Any]:
+        traffic = f"/proc/{self.init}/root/run/netns/traffic"
+        self._veth("pub-site", "vip0", (*PUBLIC_IPS, PUBLIC_IP6), traffic, VIP_MAC)
+        return {}
+
+    def processes(self, request: dict[str, Any]) -> dict[str, Any]:
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                if all(word in command for word in request["words"]) and "unshare" not in command:
+                    found.append(int(entry.name))
+        return {"pids": [pid for pid in sorted(found) if pid != self.init]}
+
+    def kill(self, request: dict[str, Any]) -> dict[str, Any]:
+        os.kill(request["pid"], request["signal"])
+        return {}
+
+    def memory(self, request: dict[str, Any]) -> dict[str, Any]:
+        for line in Path(f"/proc/{request['pid']}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return {"kb": int(line.split()[1])}
+        return {"kb": 0}
+
+    def _veth(
+        self, outer: str, inner: str, addresses: tuple[str, ...], namespace: str, mac: str = ""
+    ) -> None:
+        peer = {"ifname": inner, **({"address": mac} if mac else {})}
+        with open(namespace, "rb") as target:
+            self.netlink.link(
+                "add", ifname=outer, kind="veth", peer={**peer, "net_ns_fd": target.fileno()}
+            )
+        index = self.netlink.link_lookup(ifname=outer)[0]
+        self.netlink.link("set", index=index, state="up")
+        for address in addresses:
+            ip, _, length = address.partition("/")
+            flags = {"IFA_FLAGS": 2} if ":" in ip else {}
+            self.netlink.addr("add", index=index, address=ip, prefixlen=int(length), **flags)
+
+
+def _tar(files: dict[str, str]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text.encode())
+            entry.mode = 0o600
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    return buffer.getvalue()
+
+
+def _serve(line: socket.socket) -> None:
+    inside = _Inside()
+    for text in line.makefile("r"):
+        request = json.loads(text)
+        try:
+            if request["do"] == "socket":
+                with socket.socket(request["family"], request["kind"]) as made:
+                    socket.send_fds(line, [b"{}"], array.array("i", [made.fileno()]))
+                continue
+            answer = getattr(inside, request["do"])(request)
+        except Exception as error:
+            answer = {"error": repr(error)}
+        line.sendall(json.dumps(answer).encode())
+
+
+if __name__ == "__main__":
+    _serve(socket.socket(fileno=int(sys.argv[1])))
