@@ -38,6 +38,9 @@ def read_list(raw: bytes, body: type[T], wrapper: str) -> list[T]:
 
 def read_body(raw: bytes, body: type[T], wrapper: str) -> T:
     """The object under its wrapper. Raises Invalid, in the contract's words."""
+    if b"\\u0000" in raw:
+        # PostgreSQL keeps no such text, and nobody has a use for it.
+        raise Invalid("Invalid input: the character NUL (\\u0000) is not allowed.")
     try:
         envelope = _decoder(body, wrapper).decode(raw)
     except msgspec.ValidationError as error:
@@ -95,12 +98,38 @@ def _walk(whole: Any, body: type[msgspec.Struct], steps: list[str | int]) -> tup
     kind: Any = None
     key: Any
     for depth, step in enumerate(steps):
+        if step == -1 and isinstance(value, list) and hasattr(kind, "item_type"):
+            value, kind = _first_wrong(value, kind), kind.item_type
+            continue
         if step == -1 or not isinstance(value, dict | list):
-            return value, kind  # inside a list or map, at a place that msgspec does not tell
+            return value, kind  # inside a map, at a place that msgspec does not tell
         key = step
         value = value[key]
-        kind = inspect.type_info(body) if depth == 0 else _inner(kind, step)
+        kind = _one_kind(inspect.type_info(body) if depth == 0 else _inner(kind, step))
     return value, kind
+
+
+def _one_kind(kind: Any) -> Any:
+    """Of a type that may also be null or absent, the type."""
+    if isinstance(kind, inspect.UnionType):
+        real = [t for t in kind.types if not isinstance(t, inspect.NoneType)]
+        return real[0] if len(real) == 1 else kind
+    return kind
+
+
+def _first_wrong(items: list[Any], kind: inspect.ListType) -> Any:
+    """msgspec says that an item of a list is wrong, but not which."""
+    item_type = _type_of(kind.item_type)
+    for item in items:
+        try:
+            msgspec.convert(item, item_type)
+        except msgspec.ValidationError:
+            return item
+    return items
+
+
+def _type_of(kind: inspect.Type) -> Any:
+    return kind.cls if isinstance(kind, inspect.StructType | inspect.EnumType) else Any
 
 
 def _inner(kind: Any, step: str | int) -> Any:

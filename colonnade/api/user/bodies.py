@@ -7,7 +7,7 @@ that nothing serves yet are accepted by name, so that they can be refused by nam
 """
 
 from enum import StrEnum
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -180,7 +180,7 @@ class ListenerNested(ListenerUpdate, frozen=True, kw_only=True):
     protocol: ListenerProtocol
     protocol_port: _Number
     default_pool: PoolNested | UnsetType | None = UNSET
-    l7policies: list[dict[str, object]] | UnsetType | None = UNSET
+    l7policies: list[dict[str, Any]] | UnsetType | None = UNSET
 
 
 class ListenerCreate(ListenerNested, frozen=True, kw_only=True):
@@ -200,7 +200,7 @@ class LoadBalancerCreate(LoadBalancerUpdate, frozen=True, kw_only=True):
     vip_port_id: OptId = UNSET
     vip_network_id: OptId = UNSET
     vip_subnet_id: OptId = UNSET
-    additional_vips: list[dict[str, object]] | UnsetType | None = UNSET
+    additional_vips: list[dict[str, Any]] | UnsetType | None = UNSET
     provider: Annotated[str, Meta(max_length=64)] | UnsetType | None = UNSET
     flavor_id: OptId = UNSET
     availability_zone: OptText = UNSET
