@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from colonnade.domain.errors import NotFound
-from colonnade.domain.ids import AmphoraId, NetworkId, PortId, SubnetId
+from colonnade.domain.ids import AmphoraId, NetworkId, PortId, SubnetId, new_id
 from colonnade.drivers.network.namespaces.addresses import (
     FIRST_NETWORKS,
     LB_NETWORK,
@@ -45,6 +45,10 @@ class FakeNetwork:
         self._book = AddressBook()
         for record in FIRST_NETWORKS:
             self._book.add_network(record)
+        controllers = PortWish(
+            id=PortId(new_id()), owner="control", subnet_id=LB_SUBNET, address="198.18.0.1"
+        )
+        self._book.create_port(controllers)
 
     async def networks(self) -> Sequence[Network]:
         self.before("network.networks")
@@ -87,7 +91,7 @@ class FakeNetwork:
             self._book.note_plug(port_id, None)
 
     def has_port(self, port_id: PortId) -> bool:
-        return any(port.id == port_id for port in self._book.ports())
+        return self._book.has_port(port_id)
 
     def lost(self, amphora_id: AmphoraId) -> None:
         """The amphora is gone, and every interface it had with it."""

@@ -26,11 +26,12 @@ class NetworkRecord(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     cidrs: tuple[str, ...]
     visible: bool = True  # may users see it
+    routed: bool = True  # does the router join it, at the first address of each range
 
 
 PUBLIC = NetworkRecord(name="public", cidrs=("203.0.113.0/24", "2001:db8:1::/64"))
 PRIVATE = NetworkRecord(name="private", cidrs=("10.0.0.0/24",))
-LB_NETWORK = NetworkRecord(name="lb", cidrs=("198.18.0.0/16",), visible=False)
+LB_NETWORK = NetworkRecord(name="lb", cidrs=("198.18.0.0/16",), visible=False, routed=False)
 FIRST_NETWORKS = (PUBLIC, PRIVATE, LB_NETWORK)
 
 
@@ -70,9 +71,11 @@ class _Pool:
     def __init__(self, subnet: Subnet) -> None:
         self.subnet = subnet
         self.net: IPv4Network | IPv6Network = ip_network(subnet.cidr)
-        assert subnet.gateway_ip is not None
-        broadcast = {self.net.num_addresses - 1} if self.net.version == 4 else set()
-        self._reserved = {0, self._offset(ip_address(subnet.gateway_ip)), *broadcast}
+        self._reserved = {0}
+        if self.net.version == 4:
+            self._reserved.add(self.net.num_addresses - 1)
+        if subnet.gateway_ip is not None:
+            self._reserved.add(self._offset(ip_address(subnet.gateway_ip)))
         self._taken: set[int] = set()
         self._lowest = 0  # nothing below is free
 
@@ -147,6 +150,9 @@ class AddressBook:
     def networks(self, *, hidden: bool = False) -> list[Network]:
         return [n for n in self._networks.values() if hidden or self.visible(n.id)]
 
+    def records(self) -> list[NetworkRecord]:
+        return list(self._records.values())
+
     def visible(self, of: NetworkId) -> bool:
         record = self._records.get(of)
         return record is not None and record.visible
@@ -156,6 +162,9 @@ class AddressBook:
         if found is None:
             raise NotFound(f"there is no network {name}")
         return found
+
+    def network_name(self, of: NetworkId) -> str:
+        return self._networks[of].name
 
     def subnets(self) -> list[Subnet]:
         return [p.subnet for p in self._pools.values() if self.visible(p.subnet.network_id)]
@@ -171,6 +180,9 @@ class AddressBook:
         if found is None:
             raise NotFound(f"there is no port {port_id}")
         return found
+
+    def has_port(self, port_id: PortId) -> bool:
+        return port_id in self._ports
 
     def create_port(self, wish: PortWish) -> Port:
         known = self._ports.get(wish.id)
@@ -212,7 +224,7 @@ class AddressBook:
 
     def _index(self, record: NetworkRecord) -> Network:
         of = network_id(record.name)
-        subnets = [_subnet(record.name, cidr) for cidr in record.cidrs]
+        subnets = [_subnet(record, cidr) for cidr in record.cidrs]
         self._records[of] = record
         self._pools.update({subnet.id: _Pool(subnet) for subnet in subnets})
         ids = tuple(subnet.id for subnet in subnets)
@@ -256,15 +268,15 @@ class AddressBook:
         raise Invalid(f"{wish.address} is in no subnet of the network", field="vip_address")
 
 
-def _subnet(name: str, cidr: str) -> Subnet:
+def _subnet(record: NetworkRecord, cidr: str) -> Subnet:
     net = ip_network(cidr)
     kind = "subnet" if net.version == 4 else "subnet-v6"
     return Subnet(
-        id=subnet_id(name, cidr),
-        name=f"{name}-{kind}",
-        network_id=network_id(name),
+        id=subnet_id(record.name, cidr),
+        name=f"{record.name}-{kind}",
+        network_id=network_id(record.name),
         cidr=cidr,
-        gateway_ip=str(net[1]),
+        gateway_ip=str(net[1]) if record.routed else None,
     )
 
 

@@ -1,0 +1,31 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Process 1 of an amphora: when it ends, the kernel ends all of the amphora.
+# $1: how many of the following arguments are directories to hide; the rest: the agent.
+# Standard input: the config drive, a tar archive, once the network is there.
+set -eu
+umask 022
+hidden=$1
+shift
+while [ "$hidden" -gt 0 ]; do
+    # The control plane's state and sockets are nothing to an amphora.
+    if [ -d "$1" ]; then mount -t tmpfs -o ro,size=4k,mode=000 hidden "$1"; fi
+    shift
+    hidden=$((hidden - 1))
+done
+mount -t tmpfs -o size=64m,mode=755,nosuid,nodev amphora /run
+mkdir /run/netns
+mkdir -m 700 /run/colonnade /run/colonnade/config
+: >/run/netns/traffic
+unshare --net=/run/netns/traffic true
+trap 'exit 0' TERM
+echo ready
+(umask 077 && tar -xf - --no-same-owner -C /run/colonnade/config)
+exec </dev/null >/dev/null
+cd /
+while :; do
+    "$@" &
+    wait "$!" || :
+    sleep 1 &
+    wait "$!" || :
+done

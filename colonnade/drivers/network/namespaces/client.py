@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The network driver as controllers and the API use it: calls to the network daemon.
+
+Safe to repeat, as the daemon is. It keeps no state but a connection, and makes that one in the
+event loop that first calls it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from colonnade.domain.ids import AmphoraId, PortId
+from colonnade.drivers.network.namespaces.hosts import Host, HostWish
+from colonnade.drivers.network.namespaces.wire import Connection, Plug, Range
+from colonnade.drivers.network.protocol import Network, Port, PortWish, Subnet
+
+
+class NetworkClient:
+    name = "namespaces"
+
+    def __init__(self, url: str, identity_file: Path, ca_file: Path) -> None:
+        self._connection = Connection(url, identity_file, ca_file)
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+    async def networks(self) -> Sequence[Network]:
+        return await self._connection.call("GET", "/v1/networks", list[Network])
+
+    async def subnets(self) -> Sequence[Subnet]:
+        return await self._connection.call("GET", "/v1/subnets", list[Subnet])
+
+    async def lb_subnet(self) -> Subnet:
+        return await self._connection.call("GET", "/v1/lb-subnet", Subnet)
+
+    async def ports(self) -> Sequence[Port]:
+        return await self._connection.call("GET", "/v1/ports", list[Port])
+
+    async def port(self, port_id: PortId) -> Port:
+        return await self._connection.call("GET", _port(port_id), Port)
+
+    async def create_port(self, wish: PortWish) -> Port:
+        return await self._connection.call("PUT", _port(wish.id), Port, wish)
+
+    async def delete_port(self, port_id: PortId) -> None:
+        await self._connection.call("DELETE", _port(port_id), type(None))
+
+    async def plug(self, port_id: PortId, amphora_id: AmphoraId) -> Port:
+        return await self._connection.call("PUT", f"{_port(port_id)}/plug", Port, Plug(amphora_id))
+
+    async def unplug(self, port_id: PortId) -> None:
+        await self._connection.call("DELETE", f"{_port(port_id)}/plug", type(None))
+
+
+class LabClient:
+    """The lab bench: hosts and further networks. Only the supervisor may."""
+
+    def __init__(self, url: str, identity_file: Path, ca_file: Path) -> None:
+        self._connection = Connection(url, identity_file, ca_file)
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+    async def hosts(self) -> Sequence[Host]:
+        return await self._connection.call("GET", "/v1/lab/hosts", list[Host])
+
+    async def add_host(self, wish: HostWish) -> Host:
+        """Raises Conflict when another host of that name runs."""
+        return await self._connection.call("PUT", _host(wish.name), Host, wish)
+
+    async def remove_host(self, name: str) -> None:
+        """Gone afterwards, with all it ran. No such host: nothing to do."""
+        await self._connection.call("DELETE", _host(name), type(None))
+
+    async def add_network(self, name: str, cidr: str) -> Network:
+        path = f"/v1/lab/networks/{quote(name, safe='')}"
+        return await self._connection.call("PUT", path, Network, Range(cidr))
+
+
+def _port(port_id: str) -> str:
+    return f"/v1/ports/{quote(port_id, safe='')}"
+
+
+def _host(name: str) -> str:
+    return f"/v1/lab/hosts/{quote(name, safe='')}"

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`colonnade network`: the only process with rights over the network.
+
+It runs inside the lab and serves the network driver, the compute driver and the lab bench to
+the few processes that have a certificate for it. Machines outlive it; started again, it finds
+them. It has never heard of a load balancer.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import structlog
+from aiohttp import web
+
+from colonnade.drivers.compute.namespaces.amphorae import Amphorae, AmphoraPlan
+from colonnade.drivers.network.namespaces.addresses import AddressBook
+from colonnade.drivers.network.namespaces.fabric import Fabric
+from colonnade.drivers.network.namespaces.hosts import Hosts
+from colonnade.drivers.network.namespaces.lab import PRIVATE_FOLDER
+from colonnade.drivers.network.namespaces.links import Links
+from colonnade.drivers.network.namespaces.machines import Machines
+from colonnade.drivers.network.namespaces.networks import Networks
+from colonnade.drivers.network.namespaces.routes import Routes
+from colonnade.drivers.network.namespaces.shelf import FileShelf
+from colonnade.drivers.network.namespaces.wire import UNIX
+from colonnade.runtime.config import Config
+from colonnade.runtime.tls import server_context
+
+SOCKET = "network.sock"
+CLOSING_S_MAX = 2.0
+log = structlog.get_logger()
+
+
+async def run(config: Config, plan: AmphoraPlan | None = None) -> None:
+    """Serve until TERM or INT. `plan`: another agent than our own, for tests."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    links = Links()
+    try:
+        routes = await _furnish(config, links, plan or _plan(config))
+        async with _serving(config, routes):
+            log.info("network daemon serves", url=url_of(config))
+            await stop.wait()
+    finally:
+        links.close()
+
+
+def url_of(config: Config) -> str:
+    """Where the daemon of this configuration is reached."""
+    return config.network_url or f"{UNIX}{config.run_dir / SOCKET}"
+
+
+async def _furnish(config: Config, links: Links, plan: AmphoraPlan) -> Routes:
+    folder = config.run_dir / PRIVATE_FOLDER
+    shelf = FileShelf(config.state_dir / "network")
+    book = AddressBook(shelf)
+    book.load(shelf.networks(), shelf.ports())
+    machines = Machines(folder / "machines")
+    machines.load()
+    fabric = Fabric(links, folder)
+    networks = Networks(book, fabric, machines)
+    await networks.furnish(config.lb_network.address)
+    hosts = Hosts(machines, book, fabric)
+    await hosts.furnish()
+    return Routes(networks, Amphorae(machines, networks, fabric, plan), hosts)
+
+
+def _plan(config: Config) -> AmphoraPlan:
+    return AmphoraPlan(hidden=(config.state_dir, config.run_dir))
+
+
+@contextlib.asynccontextmanager
+async def _serving(config: Config, routes: Routes) -> AsyncIterator[None]:
+    pki = config.pki_dir
+    context = server_context(pki / "network.pem", pki / "ca.pem")
+    runner = web.AppRunner(
+        routes.application(), access_log=None, shutdown_timeout=CLOSING_S_MAX, keepalive_timeout=300
+    )
+    await runner.setup()
+    url = url_of(config)
+    try:
+        if url.startswith(UNIX):
+            listener = _listen(Path(url.removeprefix(UNIX)))
+            await web.SockSite(runner, listener, ssl_context=context).start()
+        else:
+            place = urlsplit(url)
+            await web.TCPSite(runner, place.hostname, place.port, ssl_context=context).start()
+        yield
+    finally:
+        await runner.cleanup()
+        if url.startswith(UNIX):
+            Path(url.removeprefix(UNIX)).unlink(missing_ok=True)
+
+
+def _listen(path: Path) -> socket.socket:
+    """A socket that only its owner may open, from the first moment on."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(before)
+    return listener

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lab: namespaces in which networks, amphorae and hosts live, apart from the machine's own.
+
+Invariant: the lab is its process 1. When that ends, and it ends with whoever started it, the
+kernel ends every process in it, and with them all namespaces, links and mounts; nothing has to
+be undone by hand. An ordinary user gets the same in a user namespace. It does not know what
+runs inside.
+"""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from colonnade.domain.errors import Broken, NotFound
+from colonnade.drivers.network.namespaces.machines import START_S_MAX, Machine
+from colonnade.drivers.network.namespaces.processes import (
+    ProcessName,
+    child_of,
+    gone,
+    kill,
+    name_of,
+    readable,
+)
+from colonnade.runtime.config import Config
+
+RECORD = "lab.json"
+PRIVATE_FOLDER = "lab"  # below run_dir: a tmpfs, seen from inside only
+INIT = Path(__file__).with_name("lab-init.sh")
+WITHOUT_RIGHTS = ("setpriv", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all")
+ANSWERS = {
+    "/proc/sys/kernel/unprivileged_userns_clone": ("0", "1"),
+    "/proc/sys/kernel/apparmor_restrict_unprivileged_userns": ("1", "0"),
+    "/proc/sys/user/max_user_namespaces": ("0", "10000"),
+    "/proc/sys/user/max_net_namespaces": ("0", "10000"),
+}
+
+
+class LabRecord(msgspec.Struct, frozen=True):
+    """What is needed to find the lab again. `init` is its process 1, seen from outside."""
+
+    starter: ProcessName
+    init: ProcessName
+    has_user_namespace: bool
+
+
+class Lab:
+    """Start it, or find the one that runs for this configuration."""
+
+    def __init__(self, config: Config) -> None:
+        self._run_dir = config.run_dir
+        self._record: LabRecord | None = None
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def running(cls, config: Config) -> "Lab":
+        """The lab that another process started. Raises NotFound when none runs."""
+        lab = cls(config)
+        record = _read_record(config.run_dir)
+        if record is None or not record.init.is_alive:
+            raise NotFound("nothing runs here: start it with `colonnade up`")
+        lab._record = record
+        return lab
+
+    async def start(self) -> None:
+        """Call it from the main thread: the lab ends when that thread does.
+
+        Raises Broken, saying what to allow, when the kernel forbids namespaces."""
+        folder = self._run_dir / PRIVATE_FOLDER
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with_user = os.geteuid() != 0
+        child = _spawn(folder, with_user)
+        self._child = child
+        assert child.stdout is not None
+        assert child.stderr is not None
+        with child.stdout as pipe:
+            try:
+                await asyncio.wait_for(readable(pipe.fileno()), START_S_MAX)
+            except TimeoutError:
+                child.kill()
+            said = os.read(pipe.fileno(), 64)
+        inner = child_of(child.pid) if said == b"ready\n" else None
+        init = name_of(inner) if inner is not None else None
+        starter = name_of(child.pid)
+        if init is None or starter is None:
+            raise Broken(_explain(_last_words(child)))
+        child.stderr.close()
+        self._record = LabRecord(starter, init, with_user)
+        path = self._run_dir / RECORD
+        path.write_bytes(msgspec.json.encode(self._record))
+
+    @property
+    def init(self) -> ProcessName:
+        """Process 1 of the lab, as its starter sees it: await `gone(lab.init)` to watch it."""
+        assert self._record is not None, "the lab was not started"
+        return self._record.init
+
+    @property
+    def folder(self) -> Path:
+        """The lab's private folder, as seen from outside."""
+        return Path(f"/proc/{self.init.pid}/root{self._run_dir / PRIVATE_FOLDER}")
+
+    async def stop(self) -> None:
+        """End all that is in the lab, at once. Not running: nothing to do."""
+        if self._record is not None:
+            kill(self._record.init)
+            await gone(self._record.init)
+        if self._child is not None:
+            await asyncio.to_thread(self._child.wait)
+            self._child = None
+        _forget(self._run_dir)
+
+    def enter(
+        self, argv: Sequence[str], *, netns: str | None = None, with_rights: bool = True
+    ) -> list[str]:
+        """The command line that runs `argv` inside the lab, in the same working directory.
+
+        `netns`: "control", "router" or the name of a host; None is the fabric. When the
+        process of that command line ends by a signal, `argv` gets TERM."""
+        record = self._record
+        assert record is not None, "the lab was not started"
+        user = ("--user", "--preserve-credentials") if record.has_user_namespace else ()
+        inside = ["nsenter", f"--target={record.init.pid}", *user, "--mount", "--pid"]
+        place = ["setpriv", "--pdeathsig=TERM", "--"]
+        if netns in ("control", "router"):
+            inside += [f"--net={self.folder / 'netns' / netns}"]
+        elif netns is None:
+            inside += ["--net"]
+        else:
+            inside += ["--net"]
+            place += _host_entry(self.folder, netns)
+        rights = () if with_rights else (*WITHOUT_RIGHTS, "--pdeathsig=TERM", "--")
+        return [*inside, f"--wdns={Path.cwd()}", "--", *place, *rights, *argv]
+
+
+async def end_leftovers(run_dir: Path) -> bool:
+    """End the lab whose starter did not. True when there was one. Waits until it is gone."""
+    record = _read_record(run_dir)
+    if record is None:
+        return False
+    was_there = record.init.is_alive or record.starter.is_alive
+    for process in (record.init, record.starter):
+        kill(process)
+        await gone(process)
+    _forget(run_dir)
+    return was_there
+
+
+def _spawn(folder: Path, with_user: bool) -> "subprocess.Popen[bytes]":
+    kinds = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    if with_user:
+        kinds = ["--user", "--map-root-user", *kinds]
+    try:
+        return subprocess.Popen(
+            ["setpriv", "--pdeathsig=KILL", "unshare", *kinds, "sh", str(INIT), str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        raise Broken("`setpriv` is missing: install the package util-linux") from error
+
+
+def _host_entry(folder: Path, name: str) -> list[str]:
+    path = folder / "machines" / f"host-{name}.json"
+    if not path.exists():
+        raise NotFound(f"there is no lab host {name}")
+    host = msgspec.json.decode(path.read_bytes(), type=Machine)
+    target = f"--target={host.init.pid}"
+    where = f"--wdns={Path.cwd()}"
+    again = ("setpriv", "--pdeathsig=TERM", "--")
+    return ["nsenter", target, "--net", "--mount", "--pid", where, "--", *again]
+
+
+def _last_words(child: "subprocess.Popen[bytes]") -> str:
+    child.kill()
+    _, said = child.communicate()
+    return said.decode(errors="replace").strip()[-500:]
+
+
+def _explain(said: str) -> str:
+    """Why the kernel would not, and what to allow."""
+    wrong = [
+        f"sysctl -w {path.removeprefix('/proc/sys/').replace('/', '.')}={right}"
+        for path, (bad, right) in ANSWERS.items()
+        if Path(path).exists() and Path(path).read_text().strip() == bad
+    ]
+    if wrong:
+        what = "; allow it as root with: " + " && ".join(wrong)
+    elif os.geteuid() == 0:
+        what = "; root here lacks CAP_SYS_ADMIN or CAP_NET_ADMIN, as in a container: allow those"
+    else:
+        what = "; allow user namespaces and mounts in them (in a container: seccomp, AppArmor, "
+        what += "a /proc without masks), or run as root"
+    return f"the kernel forbids the namespaces that the lab is made of{what}. It said: {said}"
+
+
+def _read_record(run_dir: Path) -> LabRecord | None:
+    path = run_dir / RECORD
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=LabRecord)
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError:
+        sys.stderr.write(f"{path} cannot be read and is ignored\n")
+        return None
+
+
+def _forget(run_dir: Path) -> None:
+    (run_dir / RECORD).unlink(missing_ok=True)
+    folder = run_dir / PRIVATE_FOLDER
+    if folder.is_dir():
+        folder.rmdir()

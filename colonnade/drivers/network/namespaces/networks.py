@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The network driver itself, as it runs in the daemon: the address book and the cables agree.
+
+Invariant: the book says first where a port shall be plugged, then the cable moves; so whoever
+ends an amphora finds every cable that it may have. It knows amphorae as machines only.
+"""
+
+from collections.abc import Sequence
+from ipaddress import ip_network
+
+import structlog
+
+from colonnade.domain.errors import ColonnadeError, Invalid, NotFound, Unavailable
+from colonnade.domain.ids import AmphoraId, PortId, derived_id
+from colonnade.drivers.network.namespaces.addresses import (
+    FIRST_NETWORKS,
+    LB_NETWORK,
+    AddressBook,
+    NetworkRecord,
+    network_id,
+    subnet_id,
+)
+from colonnade.drivers.network.namespaces.fabric import Fabric, machine_link
+from colonnade.drivers.network.namespaces.links import Leg
+from colonnade.drivers.network.namespaces.machines import Machines
+from colonnade.drivers.network.protocol import Network, Port, PortWish, Subnet
+
+log = structlog.get_logger()
+AMPHORA = "amphora"  # the kind of machine
+LB_SUBNET_ID = subnet_id(LB_NETWORK.name, LB_NETWORK.cidrs[0])
+LB_PREFIX = ip_network(LB_NETWORK.cidrs[0]).prefixlen
+CONTROL_PORT = PortId(derived_id("control"))
+
+
+class Networks:
+    name = "namespaces"
+
+    def __init__(self, book: AddressBook, fabric: Fabric, machines: Machines) -> None:
+        self.book = book
+        self._fabric = fabric
+        self._machines = machines
+
+    async def furnish(self, control_address: str) -> None:
+        """Networks, router and control namespace, whether new or found. Call it first."""
+        for record in FIRST_NETWORKS:
+            self.book.add_network(record)
+        port = self._control_port(control_address)
+        addresses = (f"{port.address}/{LB_PREFIX}",)
+        leg = Leg(name="lb0", mac=port.mac, addresses=addresses)
+        await self._fabric.furnish(leg, LB_NETWORK.name)
+        for record in self.book.records():
+            await self._fabric.add_network(record)
+        await self._forget_lost_plugs()
+
+    async def add_network(self, name: str, cidr: str) -> Network:
+        """A further network that the router joins. Raises Invalid or Conflict."""
+        try:
+            text = str(ip_network(cidr))
+        except ValueError as error:
+            raise Invalid(f"{cidr} is not a range: {error}", field="cidr") from error
+        record = NetworkRecord(name=name, cidrs=(text,))
+        network = self.book.add_network(record)
+        await self._fabric.add_network(record)
+        return network
+
+    async def networks(self) -> Sequence[Network]:
+        return self.book.networks()
+
+    async def subnets(self) -> Sequence[Subnet]:
+        return self.book.subnets()
+
+    async def lb_subnet(self) -> Subnet:
+        return self.book.subnet(LB_SUBNET_ID)
+
+    async def ports(self) -> Sequence[Port]:
+        return self.book.ports()
+
+    async def port(self, port_id: PortId) -> Port:
+        return self.book.port(port_id)
+
+    async def create_port(self, wish: PortWish) -> Port:
+        return self.book.create_port(wish)
+
+    async def delete_port(self, port_id: PortId) -> None:
+        await self.unplug(port_id)
+        self.book.delete_port(port_id)
+
+    async def plug(self, port_id: PortId, amphora_id: AmphoraId) -> Port:
+        port = self.book.port(port_id)
+        machine = self._machines.find(amphora_id, AMPHORA)
+        if machine is None:
+            raise NotFound(f"there is no amphora {amphora_id}")
+        if not machine.is_running:
+            raise Unavailable(f"amphora {amphora_id} is not running")
+        again = port.plugged_into == amphora_id
+        plugged = self.book.note_plug(port_id, amphora_id)
+        network = self.book.network_name(port.network_id)
+        try:
+            await self._fabric.plug(port, network, machine, again=again)
+        except ColonnadeError:
+            await self.unplug(port_id)
+            raise
+        return plugged
+
+    async def unplug(self, port_id: PortId) -> None:
+        if self.book.has_port(port_id):
+            await self._fabric.detach([machine_link(port_id)])
+            self.book.note_plug(port_id, None)
+
+    async def unplug_all(self, amphora_id: AmphoraId) -> None:
+        """Cut every cable of an amphora that is ending."""
+        plugged = [p.id for p in self.book.ports() if p.plugged_into == amphora_id]
+        await self._fabric.detach([machine_link(port_id) for port_id in plugged])
+        for port_id in plugged:
+            self.book.note_plug(port_id, None)
+
+    def _control_port(self, address: str) -> Port:
+        if self.book.has_port(CONTROL_PORT) and self.book.port(CONTROL_PORT).address != address:
+            self.book.delete_port(CONTROL_PORT)
+        wish = PortWish(
+            id=CONTROL_PORT,
+            owner="control",
+            network_id=network_id(LB_NETWORK.name),
+            address=address,
+        )
+        return self.book.create_port(wish)
+
+    async def _forget_lost_plugs(self) -> None:
+        """Ports whose cable ended with its machine while no daemon was looking."""
+        names = await self._fabric.names()
+        for port in self.book.ports():
+            if port.plugged_into is not None and machine_link(port.id) not in names:
+                self.book.note_plug(port.id, None)

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the daemon and its clients say to each other: paths, bodies, errors, connections.
+
+Invariant: an error raised in the daemon is raised in the client as the same class. Over a
+socket of the file system or over TCP, it is always mutual TLS. It does not know what the
+calls do.
+"""
+
+import asyncio
+import ssl
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from colonnade.domain import errors
+from colonnade.domain.errors import ColonnadeError, Invalid, Unavailable, Unreachable
+from colonnade.runtime.tls import client_context
+
+BODY_BYTES_MAX = 1024 * 1024
+CONNECT_S_MAX = 2.0
+CALL_S_MAX = 20.0
+SERVER_NAME = "network"
+UNIX = "unix:"
+T = TypeVar("T")
+
+STATUSES: Final = {
+    errors.Invalid: 400,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.Refused: 400,
+    errors.Unavailable: 503,
+    errors.Broken: 500,
+}
+KINDS: Final[dict[str, type[ColonnadeError]]] = {
+    name: kind
+    for name, kind in vars(errors).items()
+    if isinstance(kind, type) and issubclass(kind, ColonnadeError)
+}
+
+
+class Trouble(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of an answer that is an error."""
+
+    kind: str
+    public: str
+    detail: str = ""
+    field: str = ""
+
+
+class Plug(msgspec.Struct, frozen=True):
+    amphora_id: str
+
+
+class Range(msgspec.Struct, frozen=True):
+    cidr: str
+
+
+def write_error(error: ColonnadeError) -> tuple[int, bytes]:
+    """Status and body."""
+    kind = next(k for k in type(error).__mro__ if k.__name__ in KINDS)
+    status = next((STATUSES[k] for k in kind.__mro__ if k in STATUSES), 500)
+    field = error.field if isinstance(error, Invalid) else ""
+    trouble = Trouble(kind=kind.__name__, public=error.public, detail=error.detail, field=field)
+    return status, msgspec.json.encode(trouble)
+
+
+def read_error(body: bytes) -> ColonnadeError:
+    try:
+        trouble = msgspec.json.decode(body, type=Trouble)
+    except msgspec.DecodeError:
+        return Unavailable("the network daemon failed", detail=body[:200].decode(errors="replace"))
+    kind = KINDS.get(trouble.kind, Unavailable)
+    if issubclass(kind, Invalid):
+        return kind(trouble.public, field=trouble.field, detail=trouble.detail)
+    return kind(trouble.public, detail=trouble.detail)
+
+
+class Connection:
+    """Kept open between calls. `url`: "unix:/path" or "https://host:port"."""
+
+    def __init__(self, url: str, identity_file: Path, ca_file: Path) -> None:
+        self._url = url
+        self._files = (identity_file, ca_file)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def call(
+        self, method: str, path: str, answer: type[T], body: msgspec.Struct | None = None
+    ) -> T:
+        """Raises what the daemon raised, or Unreachable."""
+        content = msgspec.json.encode(body) if body is not None else None
+        status, said = await self._exchange(method, path, content)
+        if status >= 400:
+            raise read_error(said)
+        return msgspec.json.decode(said or b"null", type=answer)
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _exchange(self, method: str, path: str, content: bytes | None) -> tuple[int, bytes]:
+        if self._session is None:
+            self._session = self._open()
+        root = f"https://{SERVER_NAME}" if self._url.startswith(UNIX) else self._url.rstrip("/")
+        call = self._session.request(
+            method,
+            URL(root + path, encoded=True),
+            data=content,
+            server_hostname=SERVER_NAME,  # checked, whatever address the daemon is reached at
+        )
+        try:
+            async with call as response:
+                return response.status, await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise Unreachable("the network daemon does not answer", detail=reason) from error
+
+    def _open(self) -> aiohttp.ClientSession:
+        context = client_context(*self._files)
+        connector: aiohttp.BaseConnector
+        if self._url.startswith(UNIX):
+            connector = _TlsUnixConnector(self._url.removeprefix(UNIX), context)
+        else:
+            connector = aiohttp.TCPConnector(ssl=context)
+        timeout = aiohttp.ClientTimeout(total=CALL_S_MAX, sock_connect=CONNECT_S_MAX)
+        return aiohttp.ClientSession(connector=connector, timeout=timeout)
+
+
+class _TlsUnixConnector(aiohttp.UnixConnector):
+    """aiohttp speaks TLS over TCP only; this is its unix connector with TLS."""
+
+    def __init__(self, path: str, context: ssl.SSLContext) -> None:
+        super().__init__(path)
+        self._context = context
+
+    async def _create_connection(self, *_request: Any) -> Any:
+        async with asyncio.timeout(CONNECT_S_MAX):
+            _, protocol = await self._loop.create_unix_connection(
+                self._factory, self._path, ssl=self._context, server_hostname=SERVER_NAME
+            )
+        return protocol
