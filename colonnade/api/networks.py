@@ -10,8 +10,8 @@ from ipaddress import ip_network
 from typing import Any, Final
 
 from colonnade.api.call import DEFAULT_PROJECT, JSON, Call, Route
-from colonnade.domain.errors import NotFound, Unavailable
-from colonnade.domain.ids import PortId
+from colonnade.domain.errors import NotFound
+from colonnade.domain.ids import NetworkId, PortId, SubnetId, derived_id, is_id, read_id
 from colonnade.drivers.network.protocol import Network, NetworkDriver, Port, Subnet
 
 Shown = dict[str, Any]
@@ -19,37 +19,73 @@ IGNORED: Final = frozenset({"fields", "limit", "marker", "sort_key", "sort_dir",
 
 
 async def list_networks(call: Call) -> JSON:
-    return {"networks": _filtered(call, map(show_network, await _driver(call).networks()))}
+    return {"networks": _filtered(call, map(show_network, await _known(call).networks()))}
 
 
 async def list_subnets(call: Call) -> JSON:
-    return {"subnets": _filtered(call, map(show_subnet, await _driver(call).subnets()))}
+    return {"subnets": _filtered(call, map(show_subnet, await _known(call).subnets()))}
 
 
 async def list_ports(call: Call) -> JSON:
-    return {"ports": _filtered(call, map(show_port, await _driver(call).ports()))}
+    return {"ports": _filtered(call, map(show_port, await _known(call).ports()))}
 
 
 async def get_network(call: Call) -> JSON:
-    return {"network": _one(call, "Network", map(show_network, await _driver(call).networks()))}
+    return {"network": _one(call, "Network", map(show_network, await _known(call).networks()))}
 
 
 async def get_subnet(call: Call) -> JSON:
-    return {"subnet": _one(call, "Subnet", map(show_subnet, await _driver(call).subnets()))}
+    return {"subnet": _one(call, "Subnet", map(show_subnet, await _known(call).subnets()))}
 
 
 async def get_port(call: Call) -> JSON:
-    return {"port": show_port(await _driver(call).port(PortId(call.id("object_id"))))}
+    return {"port": _one(call, "Port", map(show_port, await _known(call).ports()))}
 
 
-def _driver(call: Call) -> NetworkDriver:
-    if call.site.network is None:
-        raise Unavailable("This API has no network service configured.")
-    return call.site.network
+class Trusting:
+    """Stands in where no network service is configured, for the provider that needs none: every
+    id that is asked for is one, and no name is."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        self._ids = ids
+
+    async def networks(self) -> Sequence[Network]:
+        return [Network(id=NetworkId(one), name="", subnet_ids=()) for one in self._ids]
+
+    async def subnets(self) -> Sequence[Subnet]:
+        return [
+            Subnet(
+                id=SubnetId(one),
+                name="",
+                network_id=NetworkId(derived_id(one, "network")),
+                cidr="198.51.100.0/24",
+                gateway_ip=None,
+            )
+            for one in self._ids
+        ]
+
+    async def ports(self) -> Sequence[Port]:
+        return [
+            Port(
+                id=PortId(one),
+                network_id=NetworkId(derived_id(one, "network")),
+                subnet_id=SubnetId(derived_id(one, "subnet")),
+                address="198.51.100.1",
+                mac="00:00:00:00:00:00",
+            )
+            for one in self._ids
+        ]
+
+
+def _known(call: Call) -> NetworkDriver | Trusting:
+    if call.site.network is not None:
+        return call.site.network
+    asked = [*call.query.get("id", ()), *call.places.values()]
+    return Trusting([read_id(one) for one in asked if is_id(one)])
 
 
 def _one(call: Call, noun: str, found: Any) -> Shown:
-    wanted = call.id("object_id")
+    wanted = call.places["object_id"].lower()
     for shown in found:
         if shown["id"] == wanted:
             one: Shown = shown

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from colonnade.api.call import JSON, Call
 from colonnade.api.user.shown import Shown, show
 from colonnade.domain.errors import Forbidden, Invalid, NotFound
-from colonnade.domain.ids import ProjectId, read_id
+from colonnade.domain.ids import ProjectId, is_id, read_id
 from colonnade.domain.limits import PAGE_MAX
 from colonnade.store import records, trees
 from colonnade.store.records import ATTRIBUTES, Record, Wanted
@@ -74,7 +74,7 @@ def _wanted(call: Call, table: Table, within: Mapping[str, str]) -> Wanted | Non
         if name not in ATTRIBUTES[table.name] or name in within:
             raise Invalid("One or more arguments are either duplicate or invalid")
         filters[name] = [_word(name, value) for value in values]
-        if name in IDS and not all(_is_id(value) for value in values):
+        if name in IDS and not all(is_id(value) for value in values):
             return None
     tags = {word: _listed(call, word) for word in TAGS if word in call.query}
     return Wanted(
@@ -92,14 +92,6 @@ def _word(name: str, value: str) -> str:
     if name not in FLAGS:
         return value
     return "false" if value.lower() in ("false", "0", "no", "off", "f", "n", "") else "true"
-
-
-def _is_id(text: str) -> bool:
-    try:
-        read_id(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _listed(call: Call, word: str) -> list[str]:
@@ -135,7 +127,7 @@ def _marker(call: Call) -> str | None:
     text = call.query.get("marker", [""])[-1]
     if not text:
         return None
-    if not _is_id(text):
+    if not is_id(text):
         raise Invalid(f"Supplied pagination marker '{text}' is not valid.")
     return read_id(text)
 

@@ -28,7 +28,8 @@ def _decoder(body: type[msgspec.Struct], wrapper: str) -> msgspec.json.Decoder[A
     envelope = msgspec.defstruct(
         "Envelope", [(wrapper, body)], forbid_unknown_fields=True, frozen=True
     )
-    return msgspec.json.Decoder(envelope)
+    # Not strict: clients of the contract send numbers and flags as text, and always could.
+    return msgspec.json.Decoder(envelope, strict=False)
 
 
 def read_list(raw: bytes, body: type[T], wrapper: str) -> list[T]:
@@ -122,7 +123,7 @@ def _first_wrong(items: list[Any], kind: inspect.ListType) -> Any:
     item_type = _type_of(kind.item_type)
     for item in items:
         try:
-            msgspec.convert(item, item_type)
+            msgspec.convert(item, item_type, strict=False)
         except msgspec.ValidationError:
             return item
     return items

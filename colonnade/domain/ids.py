@@ -33,3 +33,11 @@ def derived_id(*parts: str) -> str:
 def read_id(text: str) -> str:
     """Normalise a UUID with or without dashes. Raises ValueError when it is none."""
     return str(uuid.UUID(text))
+
+
+def is_id(text: str) -> bool:
+    try:
+        read_id(text)
+    except ValueError:
+        return False
+    return True

@@ -18,8 +18,9 @@ BODIES: list[tuple[str, dict[str, Any], int, str]] = [
     ("listener", {"protocol": "FTP"}, 400,
      "Invalid input for field/attribute protocol. Value: 'FTP'. Value should be one of: "
      "TCP, HTTP, HTTPS, TERMINATED_HTTPS, UDP, SCTP, PROMETHEUS"),
-    ("listener", {"protocol_port": "80"}, 400,
-     "Invalid input for field/attribute protocol_port. Value: '80'. Expected int"),
+    ("listener", {"protocol_port": "http"}, 400,
+     "Invalid input for field/attribute protocol_port. Value: 'http'. Expected int"),
+    ("listener", {"protocol_port": [80]}, 400, "Value: '[80]'. Expected int, got array"),
     ("listener", {"protocol_port": 0}, 400,
      "Invalid input for field/attribute protocol_port. Value: '0'. Expected int >= 1"),
     ("listener", {"protocol_port": 65536}, 400, "Value: '65536'. Expected int <= 65535"),
