@@ -58,7 +58,6 @@ from tests.fakes.network import PRIVATE_SUBNET, PUBLIC_SUBNET, FakeNetwork
 
 ROUNDS_MAX: Final = 40
 STANDING: Final = ("leaks:all", "spares:default")
-TABLES: Final = "heartbeats, amphorae, load_balancers, clusters, work, events, daemons"
 AUTHORITY: Final = Authority(Authority.new())
 SEAL: Final = Seal(bytes(32))
 
@@ -91,6 +90,8 @@ class Faults:
         self._fault = Fault.REFUSED
 
     def plan(self, at: int, fault: Fault) -> None:
+        """The call `at`, counted from now."""
+        self.struck, self.names = 0, []
         self._at, self._fault = self.calls + at, fault
 
     async def enter(self, name: str) -> bool:
@@ -170,7 +171,7 @@ class OneOwner(FakeNetwork):
 
 
 class World:
-    """Make one with `World.begin`: the database is emptied first."""
+    """Make one with `World.begin`, on a fresh database."""
 
     def __init__(self, database: Database, config: Config) -> None:
         self.database = database
@@ -178,16 +179,14 @@ class World:
         self.network = OneOwner()
         self.compute = FakeCompute(self.network)
         self.amphorae = FakeAmphorae(self.network)
-        self.load_balancer_id = LoadBalancerId(new_id())
-        self.cluster_id = ClusterId(new_id())
+        self.load_balancer_id = LoadBalancerId("")
+        self.cluster_id = ClusterId("")
         self.faults = Faults()
         self.loop = self._controller()
         self._sequence = 0
 
     @classmethod
     async def begin(cls, database: Database, config: Config) -> "World":
-        async with database.read() as connection:
-            await connection.execute(f"TRUNCATE {TABLES} CASCADE")
         world = cls(database, config)
         async with database.transaction() as connection:
             for key in STANDING:
@@ -214,6 +213,7 @@ class World:
 
     async def create(self) -> None:
         """A load balancer with one member, as the API would store it."""
+        self.load_balancer_id, self.cluster_id = LoadBalancerId(new_id()), ClusterId(new_id())
         owner = f"lb:{self.load_balancer_id}"
         port = await self.network.create_port(
             PortWish(id=PortId(new_id()), owner=owner, subnet_id=PUBLIC_SUBNET)
@@ -257,10 +257,11 @@ class World:
         ) as edit:
             yield edit
 
-    async def add_member(self, number: int) -> None:
+    async def add_member(self) -> None:
         async with self.editing() as edit:
             (pool,) = edit.tree.pools
-            edit.tree = edit.tree.with_pool(pool.with_member(member(number)))
+            fresh = member(len(pool.members) + 1)
+            edit.tree = edit.tree.with_pool(pool.with_member(fresh))
 
     async def delete(self) -> None:
         async with self.editing() as edit:
@@ -310,14 +311,14 @@ class World:
 
     async def settle(self) -> None:
         """Rounds of work until one changes nothing; a killed controller is followed by another."""
-        before = None
+        before, struck = None, self.faults.struck
         for _ in range(ROUNDS_MAX):
             await self.beat()
             await self._round()
             state = await self._state()
-            if state == before:
+            if state == before and struck == self.faults.struck:
                 return
-            before = state
+            before, struck = state, self.faults.struck
         raise AssertionError(f"not settled after {ROUNDS_MAX} rounds: {before}")
 
     async def _round(self) -> None:
@@ -332,10 +333,10 @@ class World:
         if self.faults.dead.is_set():
             for task in tasks:
                 task.cancel()
-            struck = self.faults.struck
+            last = self.faults
             await asyncio.gather(*tasks, return_exceptions=True)
             self.faults = Faults()
-            self.faults.struck = struck
+            self.faults.struck, self.faults.names = last.struck, last.names
             self.loop = self._controller()
         elif wrong := [r for r in await ending if isinstance(r, BaseException)]:
             raise wrong[0]
@@ -348,7 +349,10 @@ class World:
             )
             facts = await cursor.fetchall()
             keys = await (await connection.execute("SELECT key FROM work ORDER BY key")).fetchall()
-        return rows, facts, keys, self.network._book.ports(), sorted(self.compute.boots)
+        left = [key for (key,) in keys if key not in STANDING]
+        if left:
+            return object()  # like no other: there is something to do
+        return rows, facts, self.network._book.ports(), sorted(self.compute.boots)
 
     # What is asked afterwards.
 
