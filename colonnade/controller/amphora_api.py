@@ -18,7 +18,7 @@ from colonnade.domain.fleet import Amphora, Cluster
 from colonnade.domain.ids import AmphoraId, read_id
 from colonnade.domain.lifecycle import State
 from colonnade.protocol.bundle import Bundle, Interface
-from colonnade.protocol.messages import Peers, Refusal, StatusReport
+from colonnade.protocol.messages import Peers, Refusal, Report
 from colonnade.runtime.tls import peer_name
 from colonnade.store import daemons, fleet
 from colonnade.store.database import Database
@@ -76,11 +76,11 @@ class _AmphoraApi:
         return _answer(self._render(*found))
 
     async def report(self, request: web.Request) -> web.Response:
-        told = msgspec.json.decode(await request.read(), type=StatusReport)
+        told = msgspec.json.decode(await request.read(), type=Report)
         amphora = request[AMPHORA]
-        if amphora.state is State.SERVING and told.generation > amphora.applied:
-            async with self._database.transaction() as connection:
-                await fleet.record_answer(connection, amphora, told.generation)
+        log.warning("a bundle was refused", amphora_id=amphora.id, reason=told.reason)
+        if amphora.state is State.SERVING and amphora.cluster_id is not None:
+            await self._clusters.record_refusal(amphora.cluster_id, told.generation, told.reason)
         return web.Response(status=204)
 
     async def peers(self, _request: web.Request) -> web.Response:

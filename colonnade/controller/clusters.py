@@ -92,12 +92,21 @@ class Clusters:
             at=now,
             retry_at=now + timedelta(seconds=retry_in_s),
         )
-        cluster_id, generation = ClusterId(name), self._tried.pop(name, 0)
+        await self._record_failure(ClusterId(name), self._tried.pop(name, 0), failure)
+
+    async def record_refusal(self, cluster_id: ClusterId, generation: int, reason: str) -> None:
+        """An amphora that fetched this generation by itself could not serve it."""
+        failure = clusters.Failure(code="Rejected", message=reason, at=datetime.now(UTC))
+        await self._record_failure(cluster_id, generation, failure)
+
+    async def _record_failure(
+        self, cluster_id: ClusterId, generation: int, failure: clusters.Failure
+    ) -> None:
         async with self._database.transaction() as connection:
             await clusters.record_failure(connection, cluster_id, generation, failure)
             wanted = await trees.wanted(connection, cluster_id)
             if wanted is not None:
-                await _tell(connection, wanted, "failed", error.public)
+                await _tell(connection, wanted, "failed", failure.message)
 
     async def bundle_facts(self, amphora: Amphora) -> tuple[Cluster, Sequence[Interface]] | None:
         """What an amphora that asks for it should serve, None while that is not settled."""

@@ -177,12 +177,13 @@ async def record_heartbeats(connection: Connection, batch: Sequence[Heartbeat]) 
             [heartbeat.load for heartbeat in batch],
         ],
     )
-    # An amphora that serves less than it answered for has forgotten: its agent began anew. A
-    # heartbeat may have been sent before the answer, so a fresh answer is believed for a while.
+    # One that serves less than it answered for has forgotten, because its agent began anew; one
+    # that serves more has fetched it by itself. A heartbeat may have been sent before the answer,
+    # so a fresh answer is believed for a while.
     cursor = await connection.execute(
-        """UPDATE amphorae a SET applied = h.generation FROM heartbeats h
+        """UPDATE amphorae a SET applied = least(a.applied, h.generation) FROM heartbeats h
         WHERE h.amphora_id = a.id AND a.id = ANY(%s::uuid[]) AND a.state = 'SERVING'
-          AND h.generation < a.applied AND a.applied_at < now() - make_interval(secs => %s)
+          AND h.generation <> a.applied AND a.applied_at < now() - make_interval(secs => %s)
         RETURNING a.cluster_id""",
         [[heartbeat.amphora_id for heartbeat in batch], BELIEVED_S],
     )
@@ -226,12 +227,6 @@ async def mark_silent(
         with contextlib.suppress(Contended):
             failed.append(await advance(connection, amphora, lifecycle.Event.WENT_SILENT))
     return failed
-
-
-async def record_answer(connection: Connection, amphora: Amphora, generation: int) -> None:
-    """It told of itself that it serves this generation: its cluster has something to settle."""
-    await record_applied(connection, amphora, generation)
-    await work.mark(connection, f"cluster:{amphora.cluster_id}")
 
 
 async def forget_applied(connection: Connection, amphora: Amphora) -> None:
