@@ -93,8 +93,9 @@ class Intake:
         chores.sequence = sender.sequence
 
     def statistics(self, amphora: UUID, told: Statistics) -> None:
-        for name, *counters in told.listeners:
+        for name, active, bytes_in, bytes_out, errors, total in told.listeners:
             listener = _uuid(name)
+            counters = active, bytes_in, bytes_out, errors, total
             if listener is None or not all(0 <= count <= COUNT_MAX for count in counters):
                 continue
             if len(self._counted) >= LISTENERS_MAX and (amphora, listener) not in self._counted:
@@ -102,7 +103,13 @@ class Intake:
             self._counted[amphora, listener] = statistics.Counted(
                 amphora_id=AmphoraId(str(amphora)),
                 listener_id=ListenerId(str(listener)),
-                counters=Counters(*counters),
+                counters=Counters(
+                    active_connections=active,
+                    bytes_in=bytes_in,
+                    bytes_out=bytes_out,
+                    request_errors=errors,
+                    total_connections=total,
+                ),
             )
 
     async def flush(self) -> None:

@@ -8,8 +8,8 @@ that no amphora is judged while a heartbeat of it still waits to be written.
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from typing import Any, Final
 from uuid import UUID
 
 import structlog
@@ -67,6 +67,7 @@ class Health:
         self.intake = Intake(database, agents, self._clock)
         self.senders = Senders(keys, self._clock)
         self.receiver = Receiver(self.senders, self.intake, self._clock)
+        self.running: asyncio.Task[None] | None = None  # done only when something is broken
 
     @contextlib.asynccontextmanager
     async def listening(self, address: str, port: int) -> AsyncIterator[Listening]:
@@ -81,13 +82,12 @@ class Health:
             self._tidy(),
             *(self.intake.work() for _ in range(WORKERS)),
         ]
+        self.running = asyncio.create_task(_all(loops))
         try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(loop) for loop in loops]
-                yield socket
-                for task in tasks:
-                    task.cancel()
+            yield socket
         finally:
+            self.running.cancel()
+            await asyncio.wait([self.running])
             socket.close()
             with contextlib.suppress(Unavailable):
                 async with self._database.transaction() as connection:
@@ -159,11 +159,27 @@ async def run(config: Config) -> None:
         try:
             async with health.listening(config.lb_network.address, PORT_HEALTH) as socket:
                 log.info("listening", address=f"{socket.address}:{socket.port}")
-                await stop.wait()
+                await _either(stop, health.running)
         finally:
             await agents.close()
     finally:
         await database.close()
+
+
+async def _all(loops: Sequence[Coroutine[Any, Any, None]]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for loop in loops:
+            group.create_task(loop)
+
+
+async def _either(stop: asyncio.Event, running: asyncio.Task[None] | None) -> None:
+    """Until asked to stop; a loop that broke is a bug, and ends the process loudly."""
+    assert running is not None
+    asked = asyncio.create_task(stop.wait())
+    await asyncio.wait([asked, running], return_when=asyncio.FIRST_COMPLETED)
+    asked.cancel()
+    if running.done():
+        running.result()
 
 
 async def _connect(config: Config) -> Database:

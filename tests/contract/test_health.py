@@ -1,0 +1,422 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The health process on loopback, with a real database and real datagrams.
+
+Amphorae are sockets with keys of their own; their status is asked of an object in memory that
+answers what a test gave it, since mutual TLS has its own suite.
+"""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from uuid import UUID
+
+import msgspec
+import pytest_asyncio
+
+from colonnade.domain.errors import Unreachable
+from colonnade.domain.fleet import Amphora
+from colonnade.domain.ids import (
+    AmphoraId,
+    ClusterId,
+    HealthMonitorId,
+    ListenerId,
+    LoadBalancerId,
+    MemberId,
+    NetworkId,
+    PoolId,
+    PortId,
+    ProjectId,
+    SubnetId,
+    new_id,
+)
+from colonnade.domain.lifecycle import State
+from colonnade.domain.tree import (
+    Algorithm,
+    HealthMonitor,
+    Listener,
+    ListenerProtocol,
+    LoadBalancer,
+    Member,
+    MonitorType,
+    Pool,
+    PoolProtocol,
+    Vip,
+)
+from colonnade.drivers.secrets.database import Seal
+from colonnade.health.process import Health, Keys
+from colonnade.protocol.datagram import (
+    Datagram,
+    Edge,
+    Heartbeat,
+    Kind,
+    Statistics,
+    encode,
+)
+from colonnade.protocol.messages import ListenerStatus, ServerStatus, StatusReport
+from colonnade.runtime.config import Heartbeats
+from colonnade.store import fleet, trees
+from colonnade.store.database import Database
+from colonnade.store.statistics import listener_statistics, load_balancer_statistics
+
+ALLOWED = Heartbeats(stale_s=0.8, spare_stale_s=30, boot_s=30)
+
+
+async def until(fact: Callable[[], Awaitable[bool]], within_s: float = 5.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not await fact():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        await asyncio.sleep(0.01)
+
+
+class Agents:
+    """Answers for every amphora with the report that was set, or not at all."""
+
+    def __init__(self) -> None:
+        self.reports: dict[str, StatusReport] = {}
+        self.asked = 0
+
+    async def status(self, address: str, amphora_id: str) -> StatusReport:
+        self.asked += 1
+        if amphora_id not in self.reports:
+            raise Unreachable("nobody there")
+        return self.reports[amphora_id]
+
+
+class Speaker:
+    """An amphora's mouth."""
+
+    def __init__(self, amphora_id: str, key: bytes, port: int) -> None:
+        self.id = amphora_id
+        self.key = key
+        self.sequence = 0
+        self.generation = 1
+        self.status = b"0" * 16
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.connect(("127.0.0.1", port))
+
+    def send(self, datagram: bytes) -> bytes:
+        self._socket.send(datagram)
+        return datagram
+
+    def make(self, kind: Kind, payload: object, *, key: bytes | None = None) -> bytes:
+        self.sequence += 1
+        body = payload if isinstance(payload, bytes) else msgspec.msgpack.encode(payload)
+        return encode(
+            Datagram(
+                kind=kind,
+                amphora=UUID(self.id),
+                sequence=self.sequence,
+                generation=self.generation,
+                payload=body,
+            ),
+            key or self.key,
+        )
+
+    def beat(self) -> bytes:
+        beat = Heartbeat(status=self.status, load=0.5, haproxy_running=True)
+        return self.send(self.make(Kind.HEARTBEAT, beat))
+
+    def edge(self, *servers: tuple[str, str, str]) -> bytes:
+        return self.send(self.make(Kind.EDGE, Edge(servers=servers, haproxy_running=True)))
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class Nothing:
+    """A provider with nothing to say."""
+
+    def lacks(self, tree: LoadBalancer) -> list[tuple[str, str]]:
+        return []
+
+    def settles_at_once(self, provider: str) -> bool:
+        return False
+
+
+class Bench:
+    """A health process, a database and the amphorae that a test makes."""
+
+    def __init__(self, database: Database, port: int, health: Health, agents: Agents) -> None:
+        self.database = database
+        self.agents = agents
+        self.health = health
+        self.port = port
+        self.speakers: list[Speaker] = []
+
+    def speaker(self, amphora_id: str, key: bytes) -> Speaker:
+        self.speakers.append(Speaker(amphora_id, key, self.port))
+        return self.speakers[-1]
+
+    async def amphora(self) -> Speaker:
+        """A booting amphora."""
+        amphora_id, key = AmphoraId(new_id()), os.urandom(32)
+        async with self.database.transaction() as connection:
+            sealed = SEAL.seal(key, amphora_id)
+            await fleet.insert(connection, Amphora(id=amphora_id, state=State.BOOTING), sealed)
+        return self.speaker(amphora_id, key)
+
+    async def serving(self, tree: LoadBalancer) -> Speaker:
+        """An amphora that serves the tree at generation 1."""
+        await trees.create(self.database, tree, Nothing())
+        speaker = await self.amphora()
+        async with self.database.transaction() as connection:
+            await connection.execute(
+                "UPDATE amphorae SET state = 'SERVING', cluster_id = %s, applied = 1,"
+                " lb_network_ip = '198.18.0.9' WHERE id = %s",
+                [tree.cluster_id, speaker.id],
+            )
+        return speaker
+
+    async def one(self, query: str, *values: object) -> object:
+        async with self.database.read() as connection:
+            cursor = await connection.execute(query.encode(), values)
+            row = await cursor.fetchone()
+        return None if row is None else row[0]
+
+    async def state(self, speaker: Speaker) -> object:
+        return await self.one("SELECT state FROM amphorae WHERE id = %s", speaker.id)
+
+    async def status(self, table: str, object_id: str) -> object:
+        return await self.one(f"SELECT operating_status FROM {table} WHERE id = %s", object_id)
+
+
+SEAL = Seal(os.urandom(32))
+
+
+@pytest_asyncio.fixture
+async def bench(database: Database) -> AsyncIterator[Bench]:
+    agents = Agents()
+    health = Health(database, Keys(database, SEAL), agents, ALLOWED)
+    async with health.listening("127.0.0.1", 0) as listening:
+        bench = Bench(database, listening.port, health, agents)
+        yield bench
+        for speaker in bench.speakers:
+            speaker.close()
+
+
+def web() -> LoadBalancer:
+    """A load balancer with one HTTP listener, a monitored pool and two members."""
+    pool_id = PoolId(new_id())
+    members = tuple(
+        Member(id=MemberId(new_id()), address=f"10.0.0.{n}", protocol_port=80) for n in (1, 2)
+    )
+    monitor = HealthMonitor(
+        id=HealthMonitorId(new_id()), type=MonitorType.TCP, delay=1, timeout=1, max_retries=1
+    )
+    return LoadBalancer(
+        id=LoadBalancerId(new_id()),
+        project_id=ProjectId("p"),
+        cluster_id=ClusterId(new_id()),
+        provider="amphora",
+        vip=Vip(
+            address="203.0.113.9",
+            port_id=PortId(new_id()),
+            subnet_id=SubnetId(new_id()),
+            network_id=NetworkId(new_id()),
+        ),
+        listeners=(
+            Listener(
+                id=ListenerId(new_id()),
+                protocol=ListenerProtocol.HTTP,
+                protocol_port=80,
+                default_pool_id=pool_id,
+            ),
+        ),
+        pools=(
+            Pool(
+                id=pool_id,
+                protocol=PoolProtocol.HTTP,
+                lb_algorithm=Algorithm.ROUND_ROBIN,
+                members=members,
+                health_monitor=monitor,
+            ),
+        ),
+    )
+
+
+def report_of(tree: LoadBalancer, *states: str) -> StatusReport:
+    (pool,) = tree.pools
+    return StatusReport(
+        generation=1,
+        haproxy_running=True,
+        listeners=tuple(ListenerStatus(name=x.id, state="OPEN") for x in tree.listeners),
+        servers=tuple(
+            ServerStatus(backend=pool.id, name=member.id, state=state)
+            for member, state in zip(pool.members, states, strict=True)
+        ),
+    )
+
+
+async def test_a_first_heartbeat_makes_a_booting_amphora_a_spare(bench: Bench) -> None:
+    speaker = await bench.amphora()
+    speaker.beat()
+
+    async def is_spare() -> bool:
+        return await bench.state(speaker) == "SPARE"
+
+    await until(is_spare)
+    assert await bench.one("SELECT load FROM heartbeats WHERE amphora_id = %s", speaker.id) == 0.5
+
+
+async def test_a_new_digest_brings_the_statuses_of_the_whole_tree(bench: Bench) -> None:
+    tree = web()
+    speaker = await bench.serving(tree)
+    bench.agents.reports[speaker.id] = report_of(tree, "UP", "DOWN")
+    speaker.beat()
+    first, second = tree.pools[0].members
+
+    async def is_known() -> bool:
+        return await bench.status("load_balancers", tree.id) == "DEGRADED"
+
+    await until(is_known)
+    assert await bench.status("members", first.id) == "ONLINE"
+    assert await bench.status("members", second.id) == "ERROR"
+    assert await bench.status("pools", tree.pools[0].id) == "DEGRADED"
+    assert await bench.status("listeners", tree.listeners[0].id) == "ONLINE"
+    asked = bench.agents.asked
+    speaker.beat()
+    await accepted(bench, 2)
+    assert bench.agents.asked == asked, "a digest that is known needs no question"
+
+
+async def test_an_edge_is_in_the_database_at_once_with_its_events(bench: Bench) -> None:
+    tree = web()
+    speaker = await bench.serving(tree)
+    (pool,) = tree.pools
+    first, second = pool.members
+    speaker.edge((pool.id, first.id, "UP"), (f"{pool.id}:x", second.id, "UP"))
+
+    async def is_online() -> bool:
+        return await bench.status("load_balancers", tree.id) == "ONLINE"
+
+    await until(is_online)
+    speaker.edge((pool.id, first.id, "DOWN"), (pool.id, second.id, "DOWN"))
+
+    async def is_down() -> bool:
+        return await bench.status("load_balancers", tree.id) == "ERROR"
+
+    await until(is_down)
+    told = await bench.one(
+        "SELECT message FROM events WHERE object_id = %s ORDER BY id DESC LIMIT 1", first.id
+    )
+    assert told == "ONLINE -> ERROR"
+
+
+async def test_an_amphora_speaks_for_its_own_cluster_only(bench: Bench) -> None:
+    mine, others = web(), web()
+    speaker = await bench.serving(mine)
+    other = await bench.serving(others)
+    listener, member = others.listeners[0].id, others.pools[0].members[0].id
+    speaker.edge((others.pools[0].id, member, "DOWN"))
+    speaker.send(speaker.make(Kind.STATISTICS, Statistics(listeners=((listener, 1, 2, 3, 4, 5),))))
+    speaker.edge((mine.pools[0].id, mine.pools[0].members[0].id, "UP"))
+    other.beat()
+
+    async def is_mine_taken() -> bool:
+        return await bench.status("members", mine.pools[0].members[0].id) == "ONLINE"
+
+    await until(is_mine_taken)
+    await bench.health.intake.flush()
+    assert await bench.status("members", member) == "OFFLINE"
+    assert await bench.one("SELECT count(*) FROM statistics") == 0
+
+
+async def test_counters_are_summed_and_never_go_back(bench: Bench) -> None:
+    tree = web()
+    speaker = await bench.serving(tree)
+    listener = tree.listeners[0].id
+    for count, counters in enumerate(((3, 100, 200, 1, 10), (1, 50, 300, 1, 12)), 1):
+        told = Statistics(listeners=((listener, *counters), ("not an id", 1, 1, 1, 1, 1)))
+        speaker.send(speaker.make(Kind.STATISTICS, told))
+        await accepted(bench, count)
+        await bench.health.intake.flush()
+    async with bench.database.read() as connection:
+        found = await listener_statistics(connection, listener)
+        assert found == await load_balancer_statistics(connection, tree.id)
+    assert (found.active_connections, found.bytes_in, found.bytes_out) == (1, 100, 300)
+    assert (found.request_errors, found.total_connections) == (1, 12)
+
+
+async def test_bad_datagrams_are_counted_and_change_nothing(bench: Bench) -> None:
+    speaker = await bench.amphora()
+    speaker.sequence = 10
+    good = speaker.beat()
+    await accepted(bench, 1)
+    stranger = bench.speaker(new_id(), speaker.key)
+    beat = Heartbeat(status=b"1" * 16, load=1.0, haproxy_running=True)
+    speaker.send(good)  # replayed
+    speaker.send(good[:-1])  # truncated: its tag is not where it is looked for
+    speaker.send(good[:40])
+    speaker.send(b"x" * 1201)
+    speaker.send(b"CL\x02" + good[3:])
+    speaker.send(speaker.make(Kind.HEARTBEAT, beat, key=b"f" * 32))  # forged
+    speaker.send(speaker.make(Kind.HEARTBEAT, b"\xc1 nonsense"))
+    speaker.send(speaker.make(Kind.TASKS, b""))
+    stranger.beat()
+
+    async def are_counted() -> bool:
+        if bench.health.receiver.rejected["unknown"] == 0:
+            stranger.beat()
+        return sum(bench.health.receiver.rejected.values()) >= 9
+
+    await until(are_counted)
+    rejected = bench.health.receiver.rejected
+    assert rejected["replayed"] == 1
+    assert rejected["size"] == 2
+    assert rejected["format"] == 1
+    assert rejected["tag"] == 2
+    assert rejected["payload"] == 1
+    assert rejected["kind"] == 1
+    assert rejected["unknown"] >= 1
+    assert bench.health.receiver.accepted == 1
+
+
+async def test_a_flood_of_strangers_stays_bounded_and_a_friend_is_heard(bench: Bench) -> None:
+    speaker = await bench.amphora()
+    speaker.beat()
+    await accepted(bench, 1)
+    for _ in range(3000):
+        forged = Datagram(
+            kind=Kind.HEARTBEAT, amphora=UUID(new_id()), sequence=1, generation=1, payload=b""
+        )
+        bench.health.receiver.accept(encode(forged, b"k" * 32))
+    assert bench.health.receiver.rejected["unknown"] == 2000, "1000 may wait, no more"
+    speaker.beat()
+    await accepted(bench, 2)
+
+
+async def test_a_silent_amphora_is_failed_and_its_cluster_is_work(bench: Bench) -> None:
+    tree = web()
+    speaker = await bench.serving(tree)
+    speaker.beat()
+
+    async def is_failed() -> bool:
+        return await bench.state(speaker) == "FAILED"
+
+    await until(is_failed)
+    key = f"cluster:{tree.cluster_id}"
+    assert await bench.one("SELECT key FROM work WHERE key = %s", key) == key
+
+
+async def test_the_process_is_listed_while_it_runs(database: Database) -> None:
+    health = Health(database, Keys(database, SEAL), Agents(), ALLOWED)
+    async with health.listening("127.0.0.1", 0) as listening:
+
+        async def is_listed() -> bool:
+            async with database.read() as connection:
+                cursor = await connection.execute("SELECT address FROM daemons")
+                return await cursor.fetchall() == [(f"127.0.0.1:{listening.port}",)]
+
+        await until(is_listed)
+    async with database.read() as connection:
+        cursor = await connection.execute("SELECT count(*) FROM daemons")
+        assert await cursor.fetchone() == (0,)
+
+
+async def accepted(bench: Bench, count: int) -> None:
+    async def are_accepted() -> bool:
+        return bench.health.receiver.accepted >= count
+
+    await until(are_accepted)
