@@ -8,6 +8,7 @@ runs inside.
 """
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -28,9 +29,12 @@ from colonnade.drivers.network.namespaces.processes import (
 )
 from colonnade.runtime.config import Config
 
+END_S_MAX = 5.0
 RECORD = "lab.json"
 PRIVATE_FOLDER = "lab"  # below run_dir: a tmpfs, seen from inside only
 INIT = Path(__file__).with_name("lab-init.sh")
+PASS_ON = Path(__file__).with_name("pass-on.sh")
+TIED = ("setpriv", "--pdeathsig=TERM", "--")
 WITHOUT_RIGHTS = ("setpriv", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all")
 ANSWERS = {
     "/proc/sys/kernel/unprivileged_userns_clone": ("0", "1"),
@@ -107,34 +111,40 @@ class Lab:
     async def stop(self) -> None:
         """End all that is in the lab, at once. Not running: nothing to do."""
         if self._record is not None:
-            kill(self._record.init)
-            await gone(self._record.init)
+            await _end(self._record.init)
         if self._child is not None:
+            self._child.kill()
             await asyncio.to_thread(self._child.wait)
             self._child = None
         _forget(self._run_dir)
 
     def enter(
-        self, argv: Sequence[str], *, netns: str | None = None, with_rights: bool = True
+        self,
+        argv: Sequence[str],
+        *,
+        netns: str | None = None,
+        with_rights: bool = True,
+        interactive: bool = False,
     ) -> list[str]:
         """The command line that runs `argv` inside the lab, in the same working directory.
 
-        `netns`: "control", "router" or the name of a host; None is the fabric. When the
-        process of that command line ends by a signal, `argv` gets TERM."""
+        `netns`: "control", "router" or the name of a host; None is the fabric. TERM is passed
+        on to `argv`, and INT as TERM, unless it is `interactive` and gets them from its
+        terminal. Killed outright, it still leaves `argv` a TERM."""
         record = self._record
         assert record is not None, "the lab was not started"
         user = ("--user", "--preserve-credentials") if record.has_user_namespace else ()
         inside = ["nsenter", f"--target={record.init.pid}", *user, "--mount", "--pid"]
-        place = ["setpriv", "--pdeathsig=TERM", "--"]
+        place = list(TIED)
         if netns in ("control", "router"):
             inside += [f"--net={self.folder / 'netns' / netns}"]
-        elif netns is None:
-            inside += ["--net"]
         else:
             inside += ["--net"]
+        if netns not in ("control", "router", None):
             place += _host_entry(self.folder, netns)
         rights = () if with_rights else (*WITHOUT_RIGHTS, "--pdeathsig=TERM", "--")
-        return [*inside, f"--wdns={Path.cwd()}", "--", *place, *rights, *argv]
+        between = ["--"] if interactive else ["--no-fork", "--", "sh", str(PASS_ON)]
+        return [*inside, f"--wdns={Path.cwd()}", *between, *place, *rights, *argv]
 
 
 async def end_leftovers(run_dir: Path) -> bool:
@@ -144,10 +154,17 @@ async def end_leftovers(run_dir: Path) -> bool:
         return False
     was_there = record.init.is_alive or record.starter.is_alive
     for process in (record.init, record.starter):
-        kill(process)
-        await gone(process)
+        await _end(process)
     _forget(run_dir)
     return was_there
+
+
+async def _end(process: ProcessName) -> None:
+    """Kill it and wait. Corpses that nobody collects, as in a container whose process 1 does
+    not, keep a namespace's init from ending but hold nothing else: not waited for any longer."""
+    kill(process)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(gone(process), END_S_MAX)
 
 
 def _spawn(folder: Path, with_user: bool) -> "subprocess.Popen[bytes]":
@@ -173,8 +190,7 @@ def _host_entry(folder: Path, name: str) -> list[str]:
     host = msgspec.json.decode(path.read_bytes(), type=Machine)
     target = f"--target={host.init.pid}"
     where = f"--wdns={Path.cwd()}"
-    again = ("setpriv", "--pdeathsig=TERM", "--")
-    return ["nsenter", target, "--net", "--mount", "--pid", where, "--", *again]
+    return ["nsenter", target, "--net", "--mount", "--pid", where, "--", *TIED]
 
 
 def _last_words(child: "subprocess.Popen[bytes]") -> str:

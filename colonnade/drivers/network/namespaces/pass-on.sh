@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+# Runs "$@" in a child, so that the child is in the pid namespace just entered, and passes
+# signals on to it: whoever started this waits for the child and not for a go-between.
+"$@" <&0 &
+child=$!
+trap 'kill -TERM "$child" 2>/dev/null' TERM INT HUP
+while :; do
+    wait "$child"
+    code=$?
+    kill -0 "$child" 2>/dev/null || exit "$code"
+done
