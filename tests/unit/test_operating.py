@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operating statuses of trees, from what an amphora says."""
+
+from collections.abc import Mapping
+
+import pytest
+from msgspec.structs import replace
+
+from colonnade.domain.operating import (
+    HEALTH_MONITOR,
+    LISTENER,
+    LOAD_BALANCER,
+    MEMBER,
+    POOL,
+    Facts,
+    Node,
+    statuses,
+)
+from colonnade.domain.status import Operating
+from colonnade.domain.status import Operating as Op
+from colonnade.health.reading import facts_of_edge, facts_of_report
+from colonnade.protocol.messages import ListenerStatus, ServerStatus, StatusReport
+
+
+def node(kind: str, name: str, pool: str | None = None) -> Node:
+    return Node(
+        kind=kind,
+        id=name,
+        load_balancer_id="lb",
+        pool_id=pool,
+        is_up=True,
+        changed=1,
+        current=Op.OFFLINE,
+    )
+
+
+TREE = (
+    node(LOAD_BALANCER, "lb"),
+    node(LISTENER, "l", "p"),
+    node(POOL, "p"),
+    node(MEMBER, "a", "p"),
+    node(MEMBER, "b", "p"),
+    node(HEALTH_MONITOR, "m", "p"),
+)
+
+
+def altered(kind: str, name: str, **changes: object) -> tuple[Node, ...]:
+    return tuple(replace(x, **changes) if (x.kind, x.id) == (kind, name) else x for x in TREE)
+
+
+def told(members: Mapping[str, Op], **more: object) -> Facts:
+    facts: dict[str, object] = {"generation": 1, "listeners": {"l": Op.ONLINE}}
+    return Facts(**facts | {"members": {("p", m): s for m, s in members.items()}} | more)  # type: ignore[arg-type]
+
+
+BOTH = {"a": Op.ONLINE, "b": Op.ONLINE}
+# facts -> load balancer, listener, pool, member a, member b
+CASES = {
+    "all is well": (TREE, told(BOTH), "ONLINE ONLINE ONLINE ONLINE ONLINE"),
+    "one member down": (
+        TREE,
+        told({"a": Op.ONLINE, "b": Op.ERROR}),
+        "DEGRADED ONLINE DEGRADED ONLINE ERROR",
+    ),
+    "all members down": (
+        TREE,
+        told({"a": Op.ERROR, "b": Op.ERROR}),
+        "ERROR ONLINE ERROR ERROR ERROR",
+    ),
+    "draining serves": (
+        TREE,
+        told({"a": Op.DRAINING, "b": Op.ONLINE}),
+        "ONLINE ONLINE ONLINE DRAINING ONLINE",
+    ),
+    "a full listener": (
+        TREE,
+        told(BOTH, listeners={"l": Op.DEGRADED}),
+        "DEGRADED DEGRADED ONLINE ONLINE ONLINE",
+    ),
+    "a listener that is not served": (
+        TREE,
+        told(BOTH, listeners={}),
+        "ERROR ERROR ONLINE ONLINE ONLINE",
+    ),
+    "an edge leaves the rest": (
+        altered(LISTENER, "l", current=Op.ONLINE),
+        told({"a": Op.ERROR}, listeners=None),
+        "ERROR ONLINE ERROR ERROR OFFLINE",
+    ),
+    "haproxy gone": (
+        altered(LISTENER, "l", current=Op.ONLINE),
+        told({}, listeners={}, is_running=False),
+        "ERROR ERROR OFFLINE OFFLINE OFFLINE",
+    ),
+    "a listener changed later": (
+        altered(LISTENER, "l", changed=2),
+        told(BOTH, listeners={}),
+        "ONLINE OFFLINE ONLINE ONLINE ONLINE",
+    ),
+    "a member changed later": (
+        altered(MEMBER, "b", changed=2, current=Op.NO_MONITOR),
+        told({"a": Op.ONLINE}),
+        "ONLINE ONLINE ONLINE ONLINE NO_MONITOR",
+    ),
+    "load balancer down": (
+        altered(LOAD_BALANCER, "lb", is_up=False),
+        told(BOTH),
+        "OFFLINE OFFLINE OFFLINE OFFLINE OFFLINE",
+    ),
+    "listener down": (
+        altered(LISTENER, "l", is_up=False),
+        told({}, listeners={}),
+        "ONLINE OFFLINE OFFLINE OFFLINE OFFLINE",
+    ),
+    "pool down": (
+        altered(POOL, "p", is_up=False),
+        told({}),
+        "ONLINE ONLINE OFFLINE OFFLINE OFFLINE",
+    ),
+    "member down by its owner": (
+        altered(MEMBER, "b", is_up=False),
+        told({"a": Op.ONLINE, "b": Op.OFFLINE}),
+        "ONLINE ONLINE ONLINE ONLINE OFFLINE",
+    ),
+    "an unused pool without monitor": (
+        tuple(
+            replace(x, is_up=False) if x.kind == HEALTH_MONITOR else x
+            for x in altered(LISTENER, "l", pool_id=None)
+        ),
+        told({}),
+        "ONLINE ONLINE OFFLINE NO_MONITOR NO_MONITOR",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_statuses_follow_from_what_is_told(case: str) -> None:
+    nodes, facts, expected = CASES[case]
+    found = statuses(nodes, facts)
+    order = ((LOAD_BALANCER, "lb"), (LISTENER, "l"), (POOL, "p"), (MEMBER, "a"), (MEMBER, "b"))
+    assert " ".join(found[place] for place in order) == expected
+    monitor = next(x for x in nodes if x.kind == HEALTH_MONITOR)
+    serves = monitor.is_up and found[POOL, "p"] is not Op.OFFLINE
+    if case != "haproxy gone":
+        assert (found[HEALTH_MONITOR, "m"] is Op.ONLINE) == serves
+
+
+def test_an_empty_pool_and_a_bare_load_balancer_are_online() -> None:
+    bare = (node(LOAD_BALANCER, "lb"),)
+    assert statuses(bare, told({}))[LOAD_BALANCER, "lb"] is Op.ONLINE
+    empty = tuple(x for x in TREE if x.kind != MEMBER)
+    assert statuses(empty, told({}))[POOL, "p"] is Op.ONLINE
+
+
+def test_reports_are_read_by_the_names_of_the_bundle() -> None:
+    report = StatusReport(
+        generation=7,
+        haproxy_running=True,
+        listeners=(ListenerStatus(name="l", state="FULL"), ListenerStatus(name="x", state="?")),
+        servers=(
+            ServerStatus(backend="p:one", name="a", state="DOWN"),
+            ServerStatus(backend="p:two", name="a", state="UP"),
+            ServerStatus(backend="p", name="b", state="NO_CHECK"),
+            ServerStatus(backend="p", name="c", state="what?"),
+        ),
+    )
+    facts = facts_of_report(report)
+    assert facts.generation == 7
+    assert facts.listeners == {"l": Op.DEGRADED}
+    assert facts.members == {("p", "a"): Op.ERROR, ("p", "b"): Op.NO_MONITOR}
+
+
+def test_an_edge_speaks_of_its_members_only() -> None:
+    facts = facts_of_edge(3, True, {("p:x", "a"): "DRAIN", ("p", "b"): "MAINT"})
+    assert facts.listeners is None
+    assert facts.members == {("p", "a"): Operating.DRAINING, ("p", "b"): Operating.OFFLINE}
+
+
+def test_a_number_too_large_for_the_store_is_cut() -> None:
+    report = StatusReport(generation=2**64, haproxy_running=True)
+    assert facts_of_report(report).generation == 2**63 - 1
