@@ -155,11 +155,11 @@ def _frame(text: str, marked: Sequence[LoadBalancerView]) -> str:
 
 def _backend(view: BackendView, templates: Templates) -> Backend:
     return Backend(
-        name=view.name,
+        name=str(view.name),  # plain text: a bundle travels, and a Word does not
         servers=tuple(
             Server(
-                name=member.name,
-                address=member.address,
+                name=str(member.name),
+                address=str(member.address),
                 weight=member.weight,
                 enabled=member.enabled,
                 options=templates.options(view, member),
