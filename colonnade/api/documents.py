@@ -8,12 +8,12 @@ from the table of routes and the bodies they take.
 import re
 from collections.abc import Sequence
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from colonnade import __version__
 from colonnade.api.call import JSON, Call, Route
 
 _PLACE: Final = re.compile(r"\{(\w+):str\}")
@@ -88,7 +88,7 @@ def openapi(table: Sequence[Route]) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "Colonnade",
-            "version": __version__,
+            "version": version("colonnade"),
             "description": "The Octavia v2 API. X-Project-Id chooses the project.",
         },
         "paths": paths,

@@ -35,8 +35,8 @@ def openstack() -> Path:
     done = VENV / "complete"
     if not done.exists():
         shutil.rmtree(VENV, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-        pip = [VENV / "bin" / "pip", "install", "--quiet", "--constraint", PINS, *CLIENTS]
+        subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
+        pip = [str(VENV / "bin" / "pip"), "install", "--quiet", "--constraint", str(PINS), *CLIENTS]
         subprocess.run(pip, check=True)
         done.touch()
     return program
@@ -81,7 +81,7 @@ async def _answers(url: str) -> None:
 
 class Client:
     def __init__(self, program: Path, endpoint: str) -> None:
-        self._start = [program, "--os-auth-type", "none", "--os-endpoint", endpoint]
+        self._start = [str(program), "--os-auth-type", "none", "--os-endpoint", endpoint]
         self._environment = {n: v for n, v in os.environ.items() if not n.startswith("OS_")}
 
     def run(self, words: str) -> str:
