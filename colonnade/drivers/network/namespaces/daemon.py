@@ -30,7 +30,7 @@ from colonnade.drivers.network.namespaces.routes import Routes
 from colonnade.drivers.network.namespaces.shelf import FileShelf
 from colonnade.drivers.network.namespaces.wire import UNIX
 from colonnade.runtime.config import Config
-from colonnade.runtime.tls import server_context
+from colonnade.runtime.mtls import server_context
 
 SOCKET = "network.sock"
 CLOSING_S_MAX = 2.0

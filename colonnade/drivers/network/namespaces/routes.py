@@ -19,7 +19,7 @@ from colonnade.drivers.network.namespaces.hosts import Hosts, HostWish, check_na
 from colonnade.drivers.network.namespaces.networks import Networks
 from colonnade.drivers.network.namespaces.wire import BODY_BYTES_MAX, Plug, Range, write_error
 from colonnade.drivers.network.protocol import PortWish
-from colonnade.runtime.tls import peer_name
+from colonnade.runtime.mtls import peer_name
 
 ALL: Final = frozenset({"controller", "api", "supervisor", "health"})
 PORT_MAKERS: Final = frozenset({"controller", "api", "supervisor"})

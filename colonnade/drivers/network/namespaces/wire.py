@@ -17,7 +17,7 @@ from yarl import URL
 
 from colonnade.domain import errors
 from colonnade.domain.errors import ColonnadeError, Invalid, Unavailable, Unreachable
-from colonnade.runtime.tls import client_context
+from colonnade.runtime.mtls import client_context
 
 BODY_BYTES_MAX = 1024 * 1024
 CONNECT_S_MAX = 2.0
