@@ -201,7 +201,7 @@ class Amphora:
         self.present = self._watch.served = wanted
 
     def _haproxy_ended(self) -> None:
-        self._watch.look()
+        self._watch.ended()
         if self.serves and (self._restart is None or self._restart.done()):
             log.error("haproxy ended")
             self._restart = asyncio.create_task(self._start_again())

@@ -9,6 +9,7 @@ neither bundles nor what haproxy serves.
 import asyncio
 import logging
 import os
+import re
 import signal
 import socket
 import struct
@@ -25,6 +26,7 @@ START_S_MAX: Final = 10.0
 CHECK_S_MAX: Final = 20.0
 WORDS_MAX: Final = 4000  # characters of haproxy's output that are passed on
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
+_PREFIX = re.compile(r"^\[(\w+)\]\s+\(\d+\) : ")  # "[ALERT]    (23) : "
 _POWERS: Final = (
     "--no-new-privs",
     "--bounding-set=-all,+net_bind_service",
@@ -69,7 +71,8 @@ class Haproxy:
         """Start on the file in place. "" when it serves, else haproxy's words; then none runs."""
         assert self._master is None
         self._end_orphans()
-        with self._folder.output.open("wb") as output:
+        self.forget_output()
+        with self._folder.output.open("ab") as output:
             child = subprocess.Popen(  # noqa: ASYNC220 - forks at once, is not waited for
                 [
                     "nsenter",
@@ -100,12 +103,12 @@ class Haproxy:
 
     async def reload(self) -> str:
         """Load the file anew, without losing a connection. "" or haproxy's words."""
-        # Appended to by the master for as long as it lives; nobody needs the old part.
-        os.truncate(self._folder.output, 0)
+        self.forget_output()
         try:
-            return words(await self.console.reload())
+            answer = await self.console.reload()
         except Silent as error:
             return str(error)
+        return answer and (words(self._folder.output.read_text(errors="replace")) or answer)
 
     async def stop(self) -> None:
         """End it now, with all connections."""
@@ -114,10 +117,14 @@ class Haproxy:
             await master.end()
         self._end_orphans()
 
+    def forget_output(self) -> None:
+        """What haproxy said so far; it appends for as long as it lives."""
+        self._folder.output.touch(mode=0o600)
+        os.truncate(self._folder.output, 0)
+
     def _command(self) -> list[str]:
-        # -q: messages while it starts, none later, so that the output stays small.
         console = f"{self._folder.master_socket},level,admin,mode,600"
-        return [self.binary, "-W", "-q", "-S", console, "-f", str(self._folder.config)]
+        return [self.binary, "-W", "-S", console, "-f", str(self._folder.config)]
 
     def _ended(self) -> None:
         served, self._master, self._serves = self._serves, None, False
@@ -187,7 +194,8 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 def words(output: str) -> str:
     """haproxy's output, cut to what is worth reading."""
-    return output.strip()[-WORDS_MAX:]
+    lines = [_PREFIX.sub(r"[\1] ", line) for line in output.splitlines()]
+    return "\n".join(line for line in lines if not line.startswith("[NOTICE]")).strip()[-WORDS_MAX:]
 
 
 async def run(*command: str, given: bytes = b"", within_s: float) -> tuple[int, str]:

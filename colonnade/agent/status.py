@@ -23,6 +23,7 @@ from colonnade.protocol.messages import ServerStatus, StatisticsReport, StatusRe
 
 log = logging.getLogger(__name__)
 PAUSE_S: Final = 0.05  # between two looks, so that a storm of log lines costs little
+SILENT_S_MAX: Final = 3.0  # a haproxy that says nothing for longer does not run
 OLD_WORKERS_MAX: Final = 8  # of those that finish after reloads, how many are counted
 EMPTY: Final = Bundle(generation=0, config="", frame="")
 
@@ -66,6 +67,13 @@ class Watch:
         finally:
             transport.close()
 
+    def ended(self) -> None:
+        """haproxy ended: news at once, for it may be back before anybody looks."""
+        before = self.report
+        self.report = StatusReport(generation=before.generation, haproxy_running=False)
+        if before.haproxy_running:
+            self.on_news(_news(before, self.report))
+
     async def refresh(self) -> StatusReport:
         """What is so now; news are told before it is returned."""
         async with self._lock:
@@ -76,6 +84,7 @@ class Watch:
 
     async def count(self) -> StatisticsReport:
         """Read the counters of all workers, also of those that are finishing."""
+        self._haproxy.forget_output()  # it grows with every change of a server
         if self._haproxy.is_running:
             try:
                 samples = await self._samples()
@@ -103,14 +112,18 @@ class Watch:
 
     async def _seen(self) -> StatusReport:
         served = self.served or EMPTY
-        if not self._haproxy.is_running:
-            return StatusReport(generation=served.generation, haproxy_running=False)
-        try:
-            answer = await self._haproxy.console.ask(statistics.SHOW)
-        except Silent as error:
-            log.warning("no status: %s", error)
-            return StatusReport(generation=served.generation, haproxy_running=False)
-        return statistics.status(statistics.rows(answer), served)
+        deadline = asyncio.get_running_loop().time() + SILENT_S_MAX
+        while self._haproxy.is_running:
+            try:
+                answer = await self._haproxy.console.ask(statistics.SHOW)
+                return statistics.status(statistics.rows(answer), served)
+            except Silent as error:
+                # While it reloads, the master cannot be reached for a moment.
+                if asyncio.get_running_loop().time() > deadline:
+                    log.warning("no status: %s", error)
+                    break
+            await asyncio.sleep(PAUSE_S)
+        return StatusReport(generation=served.generation, haproxy_running=False)
 
 
 def digest(report: StatusReport) -> bytes:

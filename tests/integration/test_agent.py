@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent serves bundles with real haproxy, and no change, refusal or death hurts traffic."""
+
+import signal
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import UUID
+
+import aiohttp
+import msgspec
+import pytest
+
+from colonnade.agent.status import digest
+from colonnade.domain.errors import Broken, Rejected
+from colonnade.drivers.amphora.haproxy.client import Outdated
+from colonnade.protocol.bundle import Bundle
+from colonnade.protocol.datagram import Datagram, Edge, Heartbeat, Kind, Statistics, encode
+from colonnade.protocol.messages import PORT_TASKS
+from tests.agent_bench import CHECKED, Bench, bundle, server, until, until_heard
+from tests.agent_site import AMPHORA_IP, VIP6
+
+AGENT, HAPROXY = "colonnade.agent", "haproxy.cfg"
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    made = Bench(tmp_path)
+    try:
+        await made.start()
+        yield made
+    finally:
+        await made.end()
+
+
+async def all_up(bench: Bench, *names: str) -> None:
+    async def so() -> bool:
+        return await bench.states() == dict.fromkeys(names, "UP")
+
+    await until(so)
+
+
+async def test_members_change_under_load_without_a_failed_request(bench: Bench) -> None:
+    for number in (1, 2, 3):
+        await bench.web_server(number)
+    assert await bench.put(bundle(1, server(1), server(2))) == "reload"
+    async with bench.load() as answers:
+        means = set()
+        for generation in range(2, 22):
+            third = (server(3),) if generation % 2 else ()
+            weight = 1 + generation % 5
+            means.add(await bench.put(bundle(generation, server(1, weight=weight), *third)))
+        assert means == {"runtime"}
+        # A moved address and a replaced health check, too.
+        await bench.put(bundle(30, server(1, address="203.0.113.13:8080"), server(2)))
+        await bench.put(bundle(31, server(1, options=f"{CHECKED} backup"), server(2)))
+        await bench.put(bundle(32, server(1), server(2), extra="option forwardfor"))
+    assert len(answers) > 50
+    assert [one for one in answers if one.startswith("failed")] == []
+    assert set(answers) == {"1", "2", "3"}
+    assert await bench.get(vip=VIP6) in [(200, "1"), (200, "2")]
+
+
+async def test_a_removed_server_finishes_what_it_began_and_gets_nothing_new(bench: Bench) -> None:
+    for number in (1, 2):
+        await bench.web_server(number)
+    await bench.put(bundle(1, server(1)))
+    await all_up(bench, "s1")
+    async with bench.load() as answers:
+        reader, writer = await bench.ask("/slow")
+        assert b"1" in await reader.readuntil(b"\r\n\r\n1")
+        assert await bench.put(bundle(2, server(2))) == "runtime"
+        answers.clear()
+        await until(lambda: ready(len(answers) > 20))
+        assert await reader.read() == b" finished"
+        writer.close()
+    # At most what was on its way when the change came.
+    assert answers[4:].count("1") == 0
+    assert await bench.states() == {"s2": "UP"}
+
+
+async def test_a_bad_bundle_is_refused_in_haproxys_words_and_the_old_one_serves(
+    bench: Bench,
+) -> None:
+    await bench.web_server(1)
+    await bench.put(bundle(1, server(1)))
+    with pytest.raises(Rejected) as refused:
+        await bench.put(bundle(2, server(1), extra="nonsense here"))
+    assert "unknown keyword 'nonsense'" in refused.value.detail
+    unbindable = bundle(3, server(1), extra="bind 203.0.113.99:80")
+    with pytest.raises(Rejected) as refused:
+        await bench.put(unbindable)
+    assert "203.0.113.99" in refused.value.detail
+    outside = msgspec.structs.replace(bundle(4, server(1)), files={"../escape": "x"})
+    with pytest.raises(Rejected):
+        await bench.put(outside)
+    assert await bench.get() == (200, "1")
+    info = await bench.client.info(AMPHORA_IP, bench.amphora_id)
+    assert info.generation == 1
+    assert await bench.put(bundle(3, server(1))) == "nothing"
+
+
+async def test_an_older_generation_is_refused(bench: Bench) -> None:
+    await bench.put(bundle(5, server(1)))
+    with pytest.raises(Outdated) as refused:
+        await bench.put(bundle(4, server(1), server(2)))
+    assert refused.value.generation == 5
+    assert set(await bench.states()) == {"s1"}
+    assert await bench.put(bundle(5, server(1))) == "nothing"
+    assert await bench.put(bundle(6, server(1))) == "nothing"
+
+
+async def test_only_a_controller_may_change_and_only_our_own_may_look(bench: Bench) -> None:
+    health, other = bench.client_named("health"), bench.client_named("api")
+    try:
+        await health.status(AMPHORA_IP, bench.amphora_id)
+        with pytest.raises(Broken):
+            await health.put_bundle(AMPHORA_IP, bench.amphora_id, bundle(1, server(1)))
+        with pytest.raises(Broken):
+            await other.status(AMPHORA_IP, bench.amphora_id)
+        with pytest.raises(Broken, match="refused"):
+            huge = Bundle(generation=1, config="#" * 9_000_000, frame="")
+            await bench.client.put_bundle(AMPHORA_IP, bench.amphora_id, huge)
+    finally:
+        await health.close()
+        await other.close()
+    nameless = ssl.create_default_context(cafile=str(bench.folder / "ca.pem"))
+    connector = aiohttp.TCPConnector(ssl=nameless, socket_factory=bench.site.factory)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        with pytest.raises(aiohttp.ClientError):
+            await session.get(f"https://{AMPHORA_IP}:9443/info", server_hostname=bench.amphora_id)
+
+
+async def test_a_killed_agent_comes_back_and_adopts_haproxy(bench: Bench) -> None:
+    await bench.web_server(1)
+    await bench.put(bundle(1, server(1)))
+    before = bench.site.processes(HAPROXY)
+    async with bench.load() as answers:
+        bench.site.kill(bench.site.processes(AGENT)[0], signal.SIGKILL)
+        await bench.ready()
+    assert [one for one in answers if one != "1"] == []
+    assert len(answers) > 20
+    assert bench.site.processes(HAPROXY) == before
+    info = await bench.client.info(AMPHORA_IP, bench.amphora_id)
+    assert info.generation == 1
+    assert await bench.put(bundle(2, server(1), server(2))) == "runtime"
+
+
+@pytest.mark.parametrize("which", [0, -1], ids=["master", "worker"])
+async def test_a_killed_haproxy_is_back_and_both_is_told(bench: Bench, which: int) -> None:
+    await bench.web_server(1)
+    await bench.put(bundle(1, server(1)))
+    await all_up(bench, "s1")
+    bench.heard.clear()
+    bench.site.kill(bench.site.processes(HAPROXY)[which], signal.SIGKILL)
+
+    async def back() -> bool:
+        try:
+            return await bench.get() == (200, "1")
+        except (OSError, IndexError):
+            return False
+
+    await until(back, within_s=2.0)
+    await until_heard(bench, lambda d: d.kind is Kind.EDGE and not edge(d).haproxy_running, 2.0)
+    await until_heard(bench, lambda d: d.kind is Kind.EDGE and edge(d).haproxy_running, 2.0)
+
+
+async def test_a_server_that_fails_is_told_at_once_and_stays_down_over_a_reload(
+    bench: Bench,
+) -> None:
+    await bench.web_server(1)
+    await bench.put(bundle(1, server(1), server(2)))
+    told = await until_heard(bench, lambda d: d.kind is Kind.EDGE and bool(edge(d).servers))
+    assert edge(told).servers == (("pool", "s2", "DOWN"),)
+    assert await bench.put(bundle(2, server(1), server(2), extra="option forwardfor")) == "reload"
+    assert (await bench.states())["s2"] == "DOWN"
+    assert await bench.put(bundle(3, server(1), server(2, weight=0, enabled=False))) == "reload"
+    assert (await bench.states())["s2"] == "MAINT"
+    await bench.web_server(2)
+    assert await bench.put(bundle(4, server(1), server(2))) == "runtime"
+    await all_up(bench, "s1", "s2")
+
+
+async def test_counters_do_not_go_back_over_a_reload_and_a_crash(bench: Bench) -> None:
+    await bench.web_server(1)
+    await bench.put(bundle(1, server(1)))
+
+    async def counted() -> int:
+        report = await bench.client.statistics(AMPHORA_IP, bench.amphora_id)
+        return sum(one.total_connections for one in report.listeners)
+
+    for _ in range(5):
+        await bench.get()
+    assert await counted() == 5
+    await bench.put(bundle(2, server(1), extra="option forwardfor"))
+    assert await counted() == 5
+    await bench.get()
+    assert await counted() == 6
+    killed = bench.site.processes(HAPROXY)
+    bench.site.kill(killed[0], signal.SIGKILL)
+    await until(lambda: ready(not set(killed) & set(bench.site.processes(HAPROXY))))
+    bench.site.kill(bench.site.processes(AGENT)[0], signal.SIGKILL)
+    await bench.ready()
+    assert await counted() == 6
+
+
+async def test_heartbeats_tell_generation_and_digest_and_rise_over_a_restart(
+    bench: Bench,
+) -> None:
+    first = await until_heard(bench, lambda d: d.kind is Kind.HEARTBEAT)
+    assert str(first.amphora) == bench.amphora_id
+    assert (first.generation, beat(first).haproxy_running) == (0, False)
+    await bench.web_server(1)
+    await bench.put(bundle(7, server(1)))
+    await all_up(bench, "s1")
+
+    async def agreed() -> bool:
+        report = await bench.client.status(AMPHORA_IP, bench.amphora_id)
+        last = bench.beats(Kind.HEARTBEAT)[-1]
+        return last.generation == 7 and beat(last).status == digest(report)
+
+    await until(agreed)
+    before = bench.heard[-1].sequence
+    bench.site.kill(bench.site.processes(AGENT)[0], signal.SIGKILL)
+    count = len(bench.heard)
+    await until(lambda: ready(len(bench.heard) > count + 3))
+    sequences = [one.sequence for one in bench.heard]
+    assert sequences == sorted(set(sequences))
+    assert bench.heard[-1].sequence > before
+
+
+async def test_statistics_are_sent_while_it_serves(bench: Bench) -> None:
+    await bench.web_server(1)
+    await bench.put(bundle(1, server(1)))
+    await bench.get()
+    told = await until_heard(bench, lambda d: d.kind is Kind.STATISTICS, 20)
+    counted = msgspec.msgpack.decode(told.payload, type=Statistics)
+    assert [row[0] for row in counted.listeners] == ["web"]
+    assert counted.listeners[0][5] == 1
+
+
+async def test_tasks_make_it_fetch_and_a_replay_or_a_forgery_does_not(bench: Bench) -> None:
+    await bench.web_server(1)
+
+    async def generation() -> int:
+        return (await bench.client.info(AMPHORA_IP, bench.amphora_id)).generation
+
+    await until(lambda: ready(bench.asked == 1))
+    bench.wanted = bundle(3, server(1))
+    bench.client.notify(AMPHORA_IP, bench.amphora_id, b"x" * 32)  # forged: dropped
+    told = tasks(bench, sequence=2**62)
+    send(bench, told)
+
+    async def applied() -> bool:
+        return await generation() == 3
+
+    await until(applied)
+    assert bench.asked == 2
+    assert await bench.get() == (200, "1")
+    bench.wanted = bundle(4, server(1), extra="nonsense here")
+    send(bench, told)  # replayed: dropped
+    send(bench, told[:-1])  # truncated: dropped
+    send(bench, tasks(bench, sequence=2**62 + 1))
+    await until(lambda: ready(bool(bench.reports)))
+    assert bench.asked == 3
+    assert bench.reports[0].generation == 4
+    assert "'nonsense'" in bench.reports[0].reason
+    assert await generation() == 3
+
+
+async def test_a_bundle_waits_for_its_interface(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    try:
+        await bench.start(plugged=False)
+        with pytest.raises(Exception, match="not ready"):
+            await bench.put(bundle(1, server(1)))
+        bench.site.plug()
+        assert await bench.put(bundle(1, server(1))) == "reload"
+        empty = Bundle(generation=2, config="", frame="")
+        await bench.put(empty)
+        assert bench.site.processes(HAPROXY) == []
+    finally:
+        await bench.end()
+
+
+async def test_it_is_small(bench: Bench) -> None:
+    await bench.put(bundle(1, server(1)))
+    await bench.states()
+    assert bench.site.memory_kb(bench.site.processes(AGENT)[0]) < 45 * 1024
+
+
+def edge(heard: Datagram) -> Edge:
+    return msgspec.msgpack.decode(heard.payload, type=Edge)
+
+
+def beat(heard: Datagram) -> Heartbeat:
+    return msgspec.msgpack.decode(heard.payload, type=Heartbeat)
+
+
+def tasks(bench: Bench, sequence: int) -> bytes:
+    told = Datagram(
+        kind=Kind.TASKS, amphora=UUID(bench.amphora_id), sequence=sequence, generation=0
+    )
+    return encode(told, bench.key)
+
+
+def send(bench: Bench, datagram: bytes) -> None:
+    with bench.site.new_socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(datagram, (AMPHORA_IP, PORT_TASKS))
+
+
+async def ready(fact: bool) -> bool:
+    return fact
