@@ -21,7 +21,7 @@ from colonnade.domain.tree import (
     Pool,
     PoolProtocol,
 )
-from colonnade.drivers.amphora.haproxy import view
+from colonnade.drivers.amphora.haproxy import view, words
 from colonnade.drivers.amphora.protocol import Objection, Severity
 
 UNSERVED_LISTENERS = {
@@ -114,6 +114,15 @@ def _of_pool(pool: Pool) -> Iterator[Objection]:
         yield from _checked(
             f"{place}/session_persistence", view.persistence, pool.session_persistence
         )
+    for member in pool.members:
+        for field, address in (
+            ("address", member.address),
+            ("monitor_address", member.monitor_address),
+        ):
+            if address is not None:
+                yield from _checked(
+                    f"{place}/members/{member.id}", words.address, address, field=field
+                )
     if not pool.members:
         yield _incomplete(f"{place}/members", "The pool has no members.")
     elif not any(member.admin_state_up for member in pool.members):
@@ -150,12 +159,14 @@ def _cookies_over_tcp(tree: LoadBalancer) -> Iterator[Objection]:
             )
 
 
-def _checked(place: str, read: view.Reader, value: object) -> Iterator[Objection]:
+def _checked(
+    place: str, read: view.Reader, value: object, *, field: str = ""
+) -> Iterator[Objection]:
     """An objection where a text does not fit the grammar of its field."""
     try:
         read(value)
     except Invalid as wrong:
-        yield _incompatible(f"{place}/{wrong.field}" if wrong.field else place, wrong.public)
+        yield _incompatible(f"{place}/{field or wrong.field}", f"The {wrong.public}.")
 
 
 def _incomplete(path: str, reason: str) -> Objection:

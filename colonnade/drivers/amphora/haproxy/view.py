@@ -176,7 +176,7 @@ def http_check(monitor: HealthMonitor, address: str = "192.0.2.1") -> HttpCheck:
         path=words.url_path(monitor.url_path or "/"),
         codes=words.status_codes(monitor.expected_codes or "200"),
         version=Word(f"HTTP/{version:.1f}"),
-        host=None if version == 1.0 else named or words.authority(address),
+        host=None if version == 1.0 else named or words.address(address),
     )
 
 

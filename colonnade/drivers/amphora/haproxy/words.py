@@ -42,18 +42,16 @@ def name(text: str) -> Word:
     return Word(text)
 
 
-def address(text: str) -> Word:
-    return Word(str(ip_address(text)))
-
-
 def endpoint(host: str, port: int) -> Word:
     """`10.0.0.5:80`, or `[2001:db8::5]:80`."""
-    return Word(f"{authority(host)}:{int(port)}")
+    return Word(f"{address(host)}:{int(port)}")
 
 
-def authority(host: str) -> Word:
-    """An address as it stands in a URL."""
-    found = ip_address(host)
+def address(text: str) -> Word:
+    """An address as it stands in a URL: of version 6 in brackets. A scope (`fe80::1%eth0`) is
+    refused: it is any text at all, and means nothing on another machine."""
+    found = ip_address(text)
+    require("address", "%" not in text, "must not have a scope")
     return Word(str(found) if isinstance(found, IPv4Address) else f"[{found}]")
 
 
