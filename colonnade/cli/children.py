@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 import structlog
@@ -20,6 +21,7 @@ PAUSE_MIN_S = 0.2
 PAUSE_MAX_S = 10.0
 STEADY_S = 30.0
 STOP_S = 8.0
+LOG_BYTES_MAX = 16 * 1024 * 1024  # a longer one is set aside when its process starts anew
 
 log = structlog.get_logger()
 
@@ -38,7 +40,7 @@ def colonnade(*words: str) -> tuple[str, ...]:
 
 def tied(argv: Sequence[str], *, drop_rights: bool = False) -> tuple[str, ...]:
     """The same command, killed when its starter dies; without any capability if so asked."""
-    dropped = ()
+    dropped: tuple[str, ...] = ()
     if drop_rights and os.geteuid() == 0:
         dropped = ("--no-new-privs", "--bounding-set=-all", "--inh-caps=-all")
     return ("setpriv", "--pdeathsig", "KILL", *dropped, "--", *argv)
@@ -47,7 +49,10 @@ def tied(argv: Sequence[str], *, drop_rights: bool = False) -> tuple[str, ...]:
 class Children:
     """The children of one supervisor, in the order they were started."""
 
-    def __init__(self) -> None:
+    def __init__(self, logs: Path) -> None:
+        """`logs`: the folder in which each child's output goes to a file of its name."""
+        self._logs = logs
+        logs.mkdir(mode=0o700, exist_ok=True)
         self._keepers: dict[str, asyncio.Task[None]] = {}
         self._running: dict[str, asyncio.subprocess.Process] = {}
         self._stopping = False
@@ -72,9 +77,7 @@ class Children:
         loop = asyncio.get_running_loop()
         while not self._stopping:
             started = loop.time()
-            process = await asyncio.create_subprocess_exec(
-                *command.argv, stdin=asyncio.subprocess.DEVNULL, start_new_session=True
-            )
+            process = await self._spawn(command)
             self._running[command.name] = process
             code = await process.wait()
             if self._stopping:
@@ -82,6 +85,19 @@ class Children:
             pause = PAUSE_MIN_S if loop.time() - started > STEADY_S else min(pause * 2, PAUSE_MAX_S)
             log.warning("process ended", name=command.name, code=code, again_in_s=pause)
             await asyncio.sleep(pause)
+
+    async def _spawn(self, command: Command) -> asyncio.subprocess.Process:
+        path = self._logs / f"{command.name}.log"
+        if path.exists() and path.stat().st_size > LOG_BYTES_MAX:
+            path.replace(path.with_suffix(".old"))
+        with path.open("ab") as output:
+            return await asyncio.create_subprocess_exec(
+                *command.argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
 
     async def _end(self, name: str) -> None:
         process = self._running.get(name)

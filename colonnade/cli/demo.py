@@ -19,7 +19,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from colonnade.cli.lab import Bench
+from colonnade.cli.hosts import Hosts
 from colonnade.cli.rest import Rest
 from colonnade.cli.scenario import Figures, Scenario
 from colonnade.cli.system import running
@@ -72,8 +72,8 @@ async def _demo(figures: Figures, show: "Show", *, keep: bool) -> None:
         show.result(f"{system.endpoint} after {system.ready_s:.1f} s")
     figures.ready_s = round(system.ready_s, 2)
     try:
-        async with Rest(system.endpoint) as rest, Bench(system.state) as bench:
-            for step in Scenario(system, rest, bench, figures).steps():
+        async with Rest(system.endpoint) as rest, Hosts(system.state) as hosts:
+            for step in Scenario(rest, hosts, figures).steps():
                 with show.step(step.title):
                     show.result(await step.take())
     finally:

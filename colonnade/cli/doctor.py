@@ -69,7 +69,9 @@ def _namespaces() -> Finding:
     as_user = ["--user", "--map-root-user"] if os.geteuid() != 0 else []
     argv = ["unshare", *as_user, "--net", "--mount", "--pid", "--fork", "true"]
     try:
-        made = subprocess.run(argv, capture_output=True, text=True, timeout=CHECK_S_MAX, check=False)
+        made = subprocess.run(
+            argv, capture_output=True, text=True, timeout=CHECK_S_MAX, check=False
+        )
     except OSError as error:
         return Finding(what="namespaces", found=str(error), cure="apt-get install util-linux")
     if made.returncode == 0:

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run of the system left behind, looked for from outside and by marks, not by names.
 
-Every process of a run inherits one mark in its environment; namespaces are remembered while they
+Most processes of a run inherit one mark in their environment; those that do not (an amphora is born
+with an environment of its own) descend from one that does. Namespaces are remembered while they
 live; mounts and links are compared with what was there before. So another run beside this one is
 neither seen nor blamed.
 """
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -39,6 +41,23 @@ def marked(mark: str) -> dict[int, str]:
                     found[int(place.name)] = words.decode(errors="replace").strip()
         except OSError:
             continue  # gone meanwhile, or somebody else's
+    return found
+
+
+def family(mark: str) -> dict[int, str]:
+    """The living processes that carry the mark or descend from one that does."""
+    parents: dict[int, int] = {}
+    for place in Path("/proc").iterdir():
+        if place.name.isdigit():
+            with contextlib.suppress(OSError, IndexError):
+                after_name = (place / "stat").read_text().rpartition(")")[2].split()
+                parents[int(place.name)] = int(after_name[1])
+    found = marked(mark)
+    grown = True
+    while grown:
+        fresh = {pid: "" for pid, up in parents.items() if up in found and pid not in found}
+        found |= fresh
+        grown = bool(fresh)
     return found
 
 

@@ -130,9 +130,12 @@ def health(config: ConfigFile) -> None:
 def network(config: ConfigFile) -> None:
     """The network daemon: the only process that needs rights over the network."""
     from colonnade.drivers.network.namespaces.daemon import run
+    from colonnade.runtime import logging
     from colonnade.runtime.config import read_config
 
-    asyncio.run(run(read_config(config)))
+    settings = read_config(config)
+    logging.configure("network", level=settings.log_level)
+    asyncio.run(run(settings))
 
 
 def main() -> None:

@@ -7,8 +7,6 @@ steps, the benchmarks repeat them.
 """
 
 import asyncio
-import os
-import signal
 import time
 from collections.abc import Awaitable, Callable
 from statistics import median, quantiles
@@ -16,9 +14,8 @@ from typing import Any
 
 import msgspec
 
-from colonnade.cli.lab import Bench
+from colonnade.cli.hosts import Hosts
 from colonnade.cli.rest import Rest, until
-from colonnade.cli.system import System
 from colonnade.cli.visits import Visits
 from colonnade.domain.errors import Broken, NotFound
 
@@ -26,6 +23,7 @@ RATE = 100.0  # requests a second while something is being watched
 CHANGES = 20
 SPARE_S_MAX = 45.0
 SETTLE_S_MAX = 15.0
+PUBLIC, PRIVATE = "203.0.113.0/24", "10.0.0.0/24"
 
 
 class Figures(msgspec.Struct, kw_only=True):
@@ -57,10 +55,9 @@ class Step(msgspec.Struct, frozen=True):
 class Scenario:
     """One run of the main job against a running system."""
 
-    def __init__(self, system: System, rest: Rest, bench: Bench, figures: Figures) -> None:
-        self.system = system
+    def __init__(self, rest: Rest, hosts: Hosts, figures: Figures) -> None:
         self.rest = rest
-        self.bench = bench
+        self.lab = hosts
         self.figures = figures
         self.client = "client"
         self.addresses: dict[str, str] = {}
@@ -83,8 +80,8 @@ class Scenario:
 
     async def hosts(self) -> str:
         for name in ("web1", "web2", "web3"):
-            self.addresses[name] = await self.bench.web_server(name)
-        await self.bench.add(self.client, "public")
+            self.addresses[name] = await self.lab.web_server(name)
+        await self.lab.add(self.client, "public", argv=[])
         return ", ".join(f"{name} {address}" for name, address in self.addresses.items())
 
     async def spare(self) -> str:
@@ -97,7 +94,7 @@ class Scenario:
 
     async def create(self) -> str:
         began = time.time()
-        vip = {"name": "demo", "vip_subnet_id": await self.bench.public_subnet()}
+        vip = {"name": "demo", "vip_subnet_id": await self.lab.subnet(PUBLIC)}
         self.load_balancer = await self.rest.post("lbaas/loadbalancers", {"loadbalancer": vip})
         async with self.visits(50) as visits:
             await self._tree()
@@ -121,7 +118,7 @@ class Scenario:
     async def server_down(self) -> str:
         async with self.visits(RATE) as visits:
             killed = time.time()
-            await self.bench.remove("web2")
+            await self.lab.remove("web2")
             await self._members_are("ERROR", "web2")
             detected = time.time()
             await asyncio.sleep(1.0)
@@ -133,7 +130,7 @@ class Scenario:
 
     async def server_up(self) -> str:
         began = time.time()
-        await self.bench.web_server("web2", self.addresses["web2"])
+        await self.lab.web_server("web2", self.addresses["web2"])
         await self._members_are("ONLINE", "web2")
         took = time.time() - began
         self.figures.member_up_detected_s = round(took, 3)
@@ -162,12 +159,12 @@ class Scenario:
         await self.spare()
         async with self.visits(RATE) as visits:
             await visits.first_ok(since=0.0)
-            victim = await self._serving()
+            victim = await self.serving()
             killed = time.time()
-            os.kill(await self.bench.amphora_pid(victim), signal.SIGKILL)
+            await self.lab.kill_amphora(victim)
             # Requests already past haproxy may still be answered: the gap starts after them.
             back = await visits.first_ok(since=killed + 0.5, what="traffic after the failover")
-            replaced = await self._serving()
+            replaced = await self.serving()
         self.figures.amphora_kill_gap_s = round(back.ended - killed, 3)
         if victim == replaced:
             raise Broken("the amphora that was killed is still named as the one that serves")
@@ -191,7 +188,7 @@ class Scenario:
 
     def visits(self, rate: float) -> Visits:
         url = f"http://{self.load_balancer['vip_address']}/"
-        return Visits(self.bench.enter(self.client), url, rate=rate)
+        return Visits(self.lab.enter(self.client), url, rate=rate)
 
     async def _tree(self) -> None:
         """A listener, a pool, two members and a health monitor."""
@@ -227,10 +224,15 @@ class Scenario:
             "name": name,
             "address": self.addresses[name],
             "protocol_port": 80,
-            "subnet_id": await self.bench.private_subnet(),
+            "subnet_id": await self.lab.subnet(PRIVATE),
         }
         made = await self.rest.post(f"lbaas/pools/{self.pool}/members", {"member": member})
         self.member_ids[name] = made["id"]
+
+    async def third_member(self) -> None:
+        """Add the third server, and wait until it answers through the VIP."""
+        async with self.visits(RATE) as visits:
+            await self._add_third(visits)
 
     async def _add_third(self, visits: Visits) -> float:
         """Seconds from the request to the first answer of the new member."""
@@ -267,7 +269,7 @@ class Scenario:
 
         await until(are, within_s=SETTLE_S_MAX, what=f"{', '.join(names)} {status}")
 
-    async def _serving(self) -> str:
+    async def serving(self) -> str:
         """The id of the amphora that serves the load balancer."""
 
         async def one() -> str:

@@ -56,7 +56,7 @@ async def running(
         system = await _ready(process, folder, mark, log)
         yield system
     finally:
-        seen = leftovers.namespaces(leftovers.marked(mark))
+        seen = leftovers.namespaces(leftovers.family(mark))
         await _stop(process)
         gone = [places.run_dir_path(folder)]
         if state is None and not keep:

@@ -10,6 +10,7 @@ many of them start on one machine.
 import asyncio
 import contextlib
 import json
+import os
 import sys
 import time
 from urllib.parse import urlsplit
@@ -88,7 +89,7 @@ async def load(url: str, rate: float) -> None:
 
 
 def _read_until_closed(closed: asyncio.Event) -> None:
-    if not sys.stdin.buffer.raw.read(4096):  # type: ignore[attr-defined]
+    if not os.read(sys.stdin.fileno(), 4096):
         closed.set()
 
 

@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -22,7 +23,9 @@ import structlog
 from colonnade.cli import places
 from colonnade.cli.children import Children, Command, colonnade, tied
 from colonnade.cli.identities import ensure_identities
+from colonnade.cli.rest import until
 from colonnade.domain.errors import ColonnadeError, Conflict, Invalid, Unavailable
+from colonnade.drivers.network.namespaces.client import NetworkClient
 from colonnade.drivers.network.namespaces.lab import Lab, end_leftovers
 from colonnade.runtime import logging
 from colonnade.runtime.config import Api, Config, write_config
@@ -60,6 +63,7 @@ async def _up(wish: Wish) -> None:
     state = places.state_dir(wish.state)
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _only_one(state):
+        _check_free(_api(wish.api))
         run_dir = places.run_dir(state)
         await end_leftovers(run_dir)
         ensure_identities(state / "pki")
@@ -94,9 +98,9 @@ async def _prepare(
         starting.append(asyncio.create_task(stack.enter_async_context(_started(postgres))))
     for task in starting:
         await task
-    children = Children()
+    children = Children(state / "logs")
     stack.push_async_callback(children.stop)
-    await _start_processes(children, lab, config, wish)
+    await _start_processes(children, lab, config)
     ready = asyncio.create_task(_answers(config))
     told = asyncio.create_task(stop.wait())
     await asyncio.wait({ready, told}, return_when=asyncio.FIRST_COMPLETED)
@@ -108,7 +112,7 @@ async def _prepare(
     return config
 
 
-async def _start_processes(children: Children, lab: Lab, config: Config, wish: Wish) -> None:
+async def _start_processes(children: Children, lab: Lab, config: Config) -> None:
     file = str(places.config_file(config.state_dir))
     network = lab.enter(colonnade("network", "--config", file))
     children.start(Command(name="network", argv=tied(network)))
@@ -116,12 +120,25 @@ async def _start_processes(children: Children, lab: Lab, config: Config, wish: W
         Command(name="api", argv=tied(colonnade("api", "--config", file), drop_rights=True))
     )
     await _migrate(file)
-    await lab.until_network_answers()
-    if wish.host_route:
-        await lab.route_host(os.getpid())
+    await _until_network_answers(config)
     for name in ("controller", "health"):
-        inside = lab.enter(colonnade(name, "--config", file), netns="control", drop_rights=True)
+        inside = lab.enter(colonnade(name, "--config", file), netns="control", with_rights=False)
         children.start(Command(name=name, argv=tied(inside)))
+
+
+async def _until_network_answers(config: Config) -> None:
+    pki = config.pki_dir
+    network = NetworkClient(config.network_url, pki / "supervisor.pem", pki / "ca.pem")
+
+    async def answers() -> bool:
+        with contextlib.suppress(Unavailable):
+            return bool(await network.networks())
+        return False
+
+    try:
+        await until(answers, within_s=READY_S_MAX, what="the network daemon to answer")
+    finally:
+        await network.close()
 
 
 async def _migrate(file: str) -> None:
@@ -135,12 +152,11 @@ async def _migrate(file: str) -> None:
 
 async def _answers(config: Config) -> None:
     """Return when the API answers a real question, which takes the database too."""
-    deadline = asyncio.get_running_loop().time() + READY_S_MAX
-    while asyncio.get_running_loop().time() < deadline:
-        if await _asks(config.api):
-            return
-        await asyncio.sleep(0.05)
-    raise Unavailable(f"the API did not answer within {READY_S_MAX:.0f} s")
+
+    async def answers() -> bool:
+        return await _asks(config.api)
+
+    await until(answers, within_s=READY_S_MAX, what="the API to answer")
 
 
 async def _asks(api: Api) -> bool:
@@ -166,6 +182,20 @@ def _api(place: str) -> Api:
     if not colon or not host or not port.isdigit():
         raise Invalid(f"--api takes HOST:PORT, not {place!r}")
     return Api(host=host.strip("[]"), port=int(port))
+
+
+def _check_free(api: Api) -> None:
+    """Raises Conflict when something else listens there: it would answer in our place."""
+    family = socket.AF_INET6 if ":" in api.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((api.host, api.port))
+        except OSError as error:
+            raise Conflict(
+                f"{api.host}:{api.port} cannot be listened on ({error.strerror}); "
+                "choose another place with --api HOST:PORT"
+            ) from error
 
 
 @contextlib.contextmanager

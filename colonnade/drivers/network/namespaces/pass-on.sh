@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Runs "$@" in a child, so that the child is in the pid namespace just entered, and passes
 # signals on to it: whoever started this waits for the child and not for a go-between.
-"$@" <&0 &
+# What runs in the background would read /dev/null, so standard input is kept aside for it.
+exec 3<&0
+"$@" <&3 3<&- &
 child=$!
 trap 'kill -TERM "$child" 2>/dev/null' TERM INT HUP
 while :; do

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`colonnade lab` and `colonnade exec`: a bench of hosts and networks inside a running system.
+
+They find the system by its state folder and speak to the network daemon as the supervisor does.
+Hosts are namespaces on the lab's networks; the machine's own network is never touched.
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from colonnade.cli import places
+from colonnade.domain.errors import NotFound
+from colonnade.drivers.network.namespaces.client import LabClient, NetworkClient
+from colonnade.drivers.network.namespaces.hosts import OUTSIDE, Host, HostWish
+from colonnade.drivers.network.namespaces.lab import Lab
+from colonnade.drivers.network.protocol import Subnet
+from colonnade.runtime.config import Config, read_config
+
+lab = typer.Typer(help="Hosts and networks to try load balancers with.", no_args_is_help=True)
+host = typer.Typer(help="Hosts on the lab's networks.", no_args_is_help=True)
+network = typer.Typer(help="Networks that the router joins.", no_args_is_help=True)
+lab.add_typer(host, name="host")
+lab.add_typer(network, name="network")
+
+State = Annotated[Path | None, typer.Option("--state", help="The state folder of the system.")]
+Words = Annotated[list[str] | None, typer.Argument(help="A command and its arguments, after --.")]
+THROUGH = {"ignore_unknown_options": True}  # options of the command that is run
+T = TypeVar("T")
+
+
+@host.command("add", context_settings=THROUGH)
+def add_host(
+    name: str,
+    on: Annotated[str, typer.Option("--network", help="public, private, or an added one.")],
+    command: Words = None,
+    address: Annotated[str, typer.Option(help="A free address is chosen when none is given.")] = "",
+    state: State = None,
+) -> None:
+    """Make a host; it runs the command, or idles."""
+    wish = HostWish(
+        name=name,
+        network=on,
+        address=address or None,
+        command=tuple(command or ()),
+        directory=str(Path.cwd()),
+    )
+    made = _ask(state, lambda client, _: client.add_host(wish))
+    print(f"{made.name}: {', '.join(made.addresses)}")
+
+
+@host.command("rm")
+def remove_host(name: str, state: State = None) -> None:
+    """End a host, with everything that runs in it."""
+    _ask(state, lambda client, _: client.remove_host(name))
+
+
+@lab.command("exec", context_settings=THROUGH)
+def execute(
+    name: str,
+    command: Annotated[list[str], typer.Argument(help="A command and its arguments, after --.")],
+    state: State = None,
+) -> None:
+    """Run a command in a host."""
+    raise typer.Exit(run_inside(command, state, name))
+
+
+@network.command("add")
+def add_network(name: str, cidr: str, state: State = None) -> None:
+    """Add a network; the router gets its first address."""
+    made = _ask(state, lambda client, _: client.add_network(name, cidr))
+    print(f"{made.name}: {made.id}")
+
+
+@lab.command("list")
+def show(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    state: State = None,
+) -> None:
+    """Show networks and hosts."""
+
+    async def both(client: LabClient, networks: NetworkClient) -> tuple[list[Subnet], list[Host]]:
+        return list(await networks.subnets()), list(await client.hosts())
+
+    subnets, hosts = _ask(state, both)
+    if as_json:
+        shown = {"subnets": subnets, "hosts": hosts}
+        print(msgspec.json.format(msgspec.json.encode(shown)).decode())
+        return
+    console = Console()
+    console.print(_table("Networks", ("subnet", "range", "gateway", "id"), [
+        (s.name, s.cidr, s.gateway_ip or "", s.id) for s in subnets
+    ]))  # fmt: skip
+    console.print(_table("Hosts", ("name", "network", "addresses", "runs"), [
+        (h.name, h.network, ", ".join(h.addresses), _runs(h)) for h in hosts
+    ]))  # fmt: skip
+
+
+def run_inside(command: list[str], state: Path | None, name: str = OUTSIDE) -> int:
+    """Become the command, in the host. Returns only when that is not possible (127)."""
+    argv = Lab.running(_config(state)).enter(command, netns=name, interactive=True)
+    try:
+        os.execvp(argv[0], argv)  # noqa: S606 -- the user's own command, in their own lab
+    except FileNotFoundError as error:
+        raise NotFound(f"{argv[0]} is missing: install the package util-linux") from error
+
+
+def _config(state: Path | None) -> Config:
+    folder = places.state_dir(state)
+    file = places.config_file(folder)
+    if not file.exists():
+        raise NotFound(f"nothing runs with the state in {folder}: start it with `colonnade up`")
+    return read_config(file)
+
+
+def _ask(state: Path | None, question: Callable[[LabClient, NetworkClient], Awaitable[T]]) -> T:
+    config = _config(state)
+    credentials = config.pki_dir / "supervisor.pem", config.pki_dir / "ca.pem"
+
+    async def ask() -> T:
+        client = LabClient(config.network_url, *credentials)
+        networks = NetworkClient(config.network_url, *credentials)
+        try:
+            return await question(client, networks)
+        finally:
+            await client.close()
+            await networks.close()
+
+    return asyncio.run(ask())
+
+
+def _table(title: str, headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
+    table = Table(*headings, title=title, title_justify="left")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _runs(found: Host) -> str:
+    if not found.is_running:
+        return "[red]ended[/red]"
+    return " ".join(found.command) or "idle"

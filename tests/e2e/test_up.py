@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole system on this machine: it starts, serves, survives what happens to it, and leaves
+nothing. Real processes, real packets between namespaces; only loopback of the host is used.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from colonnade.cli import leftovers
+from colonnade.cli.children import colonnade
+from colonnade.cli.hosts import Hosts
+from colonnade.cli.rest import Rest, until
+from colonnade.cli.scenario import Figures, Scenario
+from colonnade.cli.system import System, running
+from colonnade.domain.errors import Unavailable
+
+
+async def web(rest: Rest, hosts: Hosts) -> Scenario:
+    """A load balancer in front of two servers that answers."""
+    scenario = Scenario(rest, hosts, Figures())
+    for step in (scenario.hosts, scenario.spare, scenario.create):
+        await step()
+    return scenario
+
+
+def descendants(system: System, word: str) -> list[int]:
+    """Processes of this system whose command line has the word."""
+    return [pid for pid, words in leftovers.marked(system.mark).items() if word in words]
+
+
+async def test_the_main_job_holds_from_the_first_request_to_the_last_trace() -> None:
+    figures = Figures()
+    async with running() as system, Rest(system.endpoint) as rest, Hosts(system.state) as hosts:
+        for step in Scenario(rest, hosts, figures).steps():
+            await step.take()
+    assert system.left == []
+    assert figures.failed_requests_during_member_changes == 0
+    assert figures.failed_requests_after_detection == 0
+    assert set(figures.spread) == {"web1", "web2"}
+
+
+async def test_a_second_start_on_the_same_state_serves_the_same_load_balancer(
+    tmp_path: Path,
+) -> None:
+    async with (
+        running(state=tmp_path) as first,
+        Rest(first.endpoint) as rest,
+        Hosts(tmp_path) as hosts,
+    ):
+        made = await web(rest, hosts)
+    assert first.left == []
+    async with running(state=tmp_path) as second:
+        async with Rest(second.endpoint) as rest, Hosts(tmp_path) as hosts:
+            again = Scenario(rest, hosts, Figures())
+            again.load_balancer = await rest.get(f"lbaas/loadbalancers/{made.load_balancer['id']}")
+            again.load_balancer = again.load_balancer["loadbalancer"]
+            await again.hosts()
+            async with again.visits(50) as visits:
+                await visits.first_ok(since=0.0, what="the load balancer of the first run")
+    assert again.load_balancer["vip_address"] == made.load_balancer["vip_address"]
+    assert second.left == []
+
+
+async def test_killing_the_supervisor_leaves_nothing_and_the_next_one_carries_on(
+    tmp_path: Path,
+) -> None:
+    async with running(state=tmp_path) as first:
+        async with Rest(first.endpoint) as rest, Hosts(tmp_path) as hosts:
+            made = await web(rest, hosts)
+        os.kill(first.pid, signal.SIGKILL)
+
+        async def all_ended() -> bool:
+            return not leftovers.marked(first.mark)
+
+        await until(all_ended, within_s=15, what="every process to end with its supervisor")
+    async with running(state=tmp_path) as second, Rest(second.endpoint) as rest:
+        answer = await rest.get(f"lbaas/loadbalancers/{made.load_balancer['id']}")
+        assert answer["loadbalancer"]["vip_address"] == made.load_balancer["vip_address"]
+    assert second.left == []
+
+
+async def test_down_stops_a_running_system_and_is_content_with_none(tmp_path: Path) -> None:
+    async def down() -> tuple[int, str]:
+        process = await asyncio.create_subprocess_exec(
+            *colonnade("down", "--state", str(tmp_path)), stdout=asyncio.subprocess.PIPE
+        )
+        said, _ = await process.communicate()
+        return process.returncode or 0, said.decode()
+
+    async with running(state=tmp_path) as system:
+        code, said = await down()
+        assert (code, said.split()[0]) == (0, "stopped")
+        assert leftovers.marked(system.mark) == {}
+    assert (await down())[0] == 0
+
+
+async def test_a_second_system_on_the_same_state_is_refused_with_a_reason(tmp_path: Path) -> None:
+    async with running(state=tmp_path) as system:
+        with pytest.raises(Unavailable, match="is running already"):
+            async with running(state=tmp_path):
+                pass
+        async with Rest(system.endpoint) as rest:
+            assert await rest.get("lbaas/loadbalancers")
+
+
+async def test_traffic_goes_on_while_the_database_is_away_and_all_converges_afterwards() -> None:
+    async with running() as system, Rest(system.endpoint) as rest, Hosts(system.state) as hosts:
+        scenario = await web(rest, hosts)
+        serving = await scenario.serving()
+        postmaster = int((system.state / "postgres" / "postmaster.pid").read_text().split()[0])
+        async with scenario.visits(50) as visits:
+            await visits.first_ok(since=0.0)
+            began = time.time()
+            os.kill(postmaster, signal.SIGSTOP)
+            for pid in descendants(system, "postgres:"):
+                os.kill(pid, signal.SIGSTOP)
+            try:
+                with pytest.raises(Unavailable):
+                    await rest.get("lbaas/loadbalancers")
+                answered = time.time() - began
+                await asyncio.sleep(12)
+            finally:
+                for pid in [postmaster, *descendants(system, "postgres:")]:
+                    os.kill(pid, signal.SIGCONT)
+
+            async def answers() -> bool:
+                try:
+                    return bool(await rest.get("lbaas/loadbalancers"))
+                except Unavailable:
+                    return False
+
+            await until(answers, within_s=20, what="the API to find its database again")
+            await scenario.third_member()
+        assert visits.failed() == []
+        assert answered < 5
+        assert await scenario.serving() == serving, "no amphora was blamed for the outage"
+    assert system.left == []
