@@ -112,7 +112,7 @@ async def create(database: Database, tree: LoadBalancer, review: Review) -> None
     """Store a new tree with a cluster of its own. Raises Incompatible."""
     issues = _issues(review, tree)
     async with database.transaction() as connection, connection.pipeline():
-        await _insert_root(connection, tree, issues)
+        await _insert_root(connection, tree, issues, review.settles_at_once(tree.provider))
         found = difference(None, tree)
         await _write_children(connection, tree, 1, found)
         await _commit_wish(connection, tree, _Wish(1, "created", found), review)
@@ -168,9 +168,18 @@ async def _save(connection: Connection, edit: Edit, review: Review) -> None:
     generation = edit.generation + 1
     issues = _issues(review, after) if after is not None else ()
     async with connection.pipeline():
+        at_once = review.settles_at_once(before.provider)
         await connection.execute(
-            "UPDATE clusters SET generation = %s, deleted = %s WHERE id = %s",
-            [generation, after is None, before.cluster_id],
+            "UPDATE clusters SET generation = %(new)s, deleted = %(deleted)s,"
+            " applied_lowest = CASE WHEN %(at_once)s THEN %(new)s ELSE applied_lowest END,"
+            " highest_settled = CASE WHEN %(at_once)s THEN %(new)s ELSE highest_settled END"
+            " WHERE id = %(id)s",
+            {
+                "id": before.cluster_id,
+                "new": generation,
+                "deleted": after is None,
+                "at_once": at_once,
+            },
         )
         await _update_root(connection, edit, found, issues)
         await _write_children(connection, before, generation, found)
@@ -199,7 +208,9 @@ async def _commit_wish(
     )
     await events.record(connection, event)
     if review.settles_at_once(tree.provider):
-        await clusters.settle(connection, tree.cluster_id, wish.generation)
+        # Its facts are written with the wish; only what is gone is left to be purged.
+        if wish.verb == "deleted" or wish.found.removed:
+            await clusters.settle(connection, tree.cluster_id, wish.generation)
     else:
         await work.mark(connection, f"cluster:{tree.cluster_id}")
 
@@ -214,10 +225,13 @@ def _told(wish: _Wish) -> str:
     return f"{wish.verb}: {', '.join(words)}" if words else wish.verb
 
 
-async def _insert_root(connection: Connection, tree: LoadBalancer, issues: Sequence[Issue]) -> None:
+async def _insert_root(
+    connection: Connection, tree: LoadBalancer, issues: Sequence[Issue], at_once: bool
+) -> None:
     await connection.execute(
-        "INSERT INTO clusters (id, provider, generation) VALUES (%s, %s, 1)",
-        [tree.cluster_id, tree.provider],
+        "INSERT INTO clusters (id, provider, generation, applied_lowest, highest_settled)"
+        " VALUES (%s, %s, 1, %s, %s)",
+        [tree.cluster_id, tree.provider, int(at_once), int(at_once)],
     )
     await connection.execute(
         "INSERT INTO load_balancers (id, cluster_id, project_id, body, issues, created, changed)"

@@ -39,7 +39,7 @@ def ids(found: Iterable[str]) -> list[Shown]:
 
 def time(at: datetime | None) -> str | None:
     """In UTC, without zone and fraction."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S") if at is not None else None
+    return at.astimezone(UTC).isoformat(timespec="seconds")[:19] if at is not None else None
 
 
 def _facts(record: Record[Any]) -> Shown:
