@@ -32,7 +32,14 @@ from colonnade.controller.planning import (
     own_port_id,
     plan,
 )
-from colonnade.domain.errors import Broken, ColonnadeError, Contended, NotFound, Unreachable
+from colonnade.domain.errors import (
+    Broken,
+    ColonnadeError,
+    Contended,
+    NotFound,
+    OutOfCapacity,
+    Unreachable,
+)
 from colonnade.domain.fleet import Amphora, Cluster
 from colonnade.domain.ids import AmphoraId, ClusterId, PortId
 from colonnade.domain.lifecycle import Event, State
@@ -176,8 +183,13 @@ class Clusters:
                 await self._settle(wanted)
 
     async def _borrow(self, wanted: Cluster) -> None:
-        async with self._database.transaction() as connection:
-            await fleet.lend_spare(connection, wanted.id, wanted.topology, SPARE_FRESH_S)
+        try:
+            async with self._database.transaction() as connection:
+                await fleet.lend_spare(connection, wanted.id, wanted.topology, SPARE_FRESH_S)
+        except OutOfCapacity:
+            async with self._database.transaction() as connection:
+                await fleet.ask_for_spare(connection, wanted.flavor)
+            raise
 
     async def _plug(self, amphora: Amphora, port_id: PortId, wanted: Cluster) -> None:
         if amphora.applied >= wanted.generation:

@@ -25,6 +25,9 @@ _COLUMNS: Final = (
     "id, state, flavor, cluster_id, lb_network_ip, lb_port_id, applied, created_at, cert_expiration"
 )
 BELIEVED_S: Final = 3.0
+# A birth costs a second of processor time, which whoever takes over now needs more; a cluster that
+# finds no spare asks for one at once.
+_REPLACED_AFTER_S: Final = dict.fromkeys(State, 0.0) | {State.SERVING: 1.0, State.FAILED: 1.0}
 # Those that may answer for a VIP: nothing takes the place of an amphora that is not fenced.
 _HOLDING: Final = (State.SERVING, State.FAILED)
 
@@ -131,7 +134,6 @@ async def lend_spare(
         [row[0], fresh_s],
     )
     spare = await cursor.fetchone()
-    await work.mark(connection, f"spares:{row[0]}")
     if spare is None:
         raise OutOfCapacity(f"no spare amphora of flavor {row[0]} is ready")
     await connection.execute(
@@ -243,6 +245,11 @@ async def lock_flavor(connection: Connection, flavor: str) -> None:
     await connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"spares:{flavor}"])
 
 
+async def ask_for_spare(connection: Connection, flavor: str) -> None:
+    """Somebody waits for one."""
+    await work.mark(connection, f"spares:{flavor}")
+
+
 async def unmet_demand(connection: Connection, flavor: str) -> int:
     """How many amphorae the clusters that wait for one still miss."""
     sizes = {topology.value: topology.size for topology in Topology}
@@ -283,7 +290,7 @@ async def _tell(connection: Connection, amphora: Amphora, event: lifecycle.Event
     unclaimed = amphora.state is State.FAILED and amphora.cluster_id is None
     if amphora.state is State.RETIRING or unclaimed:
         await work.mark(connection, f"amphora:{amphora.id}")
-    await work.mark(connection, f"spares:{amphora.flavor}")
+    await work.mark(connection, f"spares:{amphora.flavor}", _REPLACED_AFTER_S[amphora.state])
     serving = f" for cluster {amphora.cluster_id}" if amphora.cluster_id is not None else ""
     await events.record(
         connection,

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the plan of a cluster promises, whatever is wished and whatever is there."""
+
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from colonnade.controller.planning import (
+    Borrow,
+    Deploy,
+    Facts,
+    Fence,
+    GiveBack,
+    Join,
+    Plug,
+    Release,
+    Settle,
+    Step,
+    own_port_id,
+    plan,
+)
+from colonnade.domain.fleet import Amphora, Cluster, Topology
+from colonnade.domain.ids import (
+    AmphoraId,
+    ClusterId,
+    LoadBalancerId,
+    MemberId,
+    NetworkId,
+    PoolId,
+    PortId,
+    ProjectId,
+    SubnetId,
+)
+from colonnade.domain.lifecycle import State
+from colonnade.domain.tree import Algorithm, LoadBalancer, Member, Pool, PoolProtocol, Vip
+from colonnade.drivers.network.protocol import Port
+
+WEB = ClusterId("web")
+VIP = PortId("vip")
+FRONT, BACK = SubnetId("front"), SubnetId("back")
+
+BALANCER = LoadBalancer(
+    id=LoadBalancerId("lb"),
+    project_id=ProjectId("p"),
+    cluster_id=WEB,
+    provider="amphora",
+    vip=Vip(address="203.0.113.7", port_id=VIP, subnet_id=FRONT, network_id=NetworkId("n")),
+    pools=(
+        Pool(
+            id=PoolId("pool"),
+            protocol=PoolProtocol.TCP,
+            lb_algorithm=Algorithm.ROUND_ROBIN,
+            members=(
+                Member(id=MemberId("m"), address="10.0.0.5", protocol_port=80, subnet_id=BACK),
+            ),
+        ),
+    ),
+)
+
+names = st.sampled_from([AmphoraId(f"amphora-{n}") for n in range(4)])
+amphorae = st.lists(
+    st.builds(
+        Amphora,
+        id=names,
+        cluster_id=st.just(WEB),
+        state=st.sampled_from([State.SERVING, State.FAILED, State.RETIRING]),
+        applied=st.integers(0, 4),
+    ),
+    max_size=4,
+    unique_by=lambda amphora: amphora.id,
+)
+wishes = st.builds(
+    Cluster,
+    id=st.just(WEB),
+    generation=st.integers(1, 4),
+    topology=st.sampled_from(Topology),
+    deleted=st.booleans(),
+    load_balancers=st.just((BALANCER,)),
+)
+plugs = st.dictionaries(
+    st.sampled_from([VIP, *(own_port_id(AmphoraId(f"amphora-{n}"), BACK) for n in range(4))]),
+    st.none() | names,
+)
+
+
+def port(port_id: PortId, plugged_into: AmphoraId | None) -> Port:
+    return Port(
+        id=port_id,
+        network_id=NetworkId("n"),
+        subnet_id=FRONT if port_id == VIP else BACK,
+        address="203.0.113.7",
+        mac="02:00:00:00:00:01",
+        plugged_into=plugged_into,
+    )
+
+
+def facts(present: Sequence[Amphora], plugged: dict[PortId, AmphoraId | None]) -> Facts:
+    return Facts(
+        amphorae=present, ports={name: port(name, owner) for name, owner in plugged.items()}
+    )
+
+
+def kinds(steps: Sequence[Step]) -> set[type[Step]]:
+    return {type(step) for step in steps}
+
+
+@given(wishes, amphorae, plugs)
+def test_nothing_takes_the_place_of_an_unfenced_amphora(
+    wanted: Cluster, present: list[Amphora], plugged: dict[PortId, AmphoraId | None]
+) -> None:
+    steps = plan(wanted, facts(present, plugged))
+    failed = [a for a in present if a.state is State.FAILED]
+    assert [step.amphora for step in steps if isinstance(step, Fence)] == failed
+    if failed:
+        assert kinds(steps) <= {Fence, Release}
+
+
+@given(wishes, amphorae, plugs)
+def test_no_more_amphorae_are_borrowed_than_the_topology_needs(
+    wanted: Cluster, present: list[Amphora], plugged: dict[PortId, AmphoraId | None]
+) -> None:
+    steps = plan(wanted, facts(present, plugged))
+    serving = sum(a.state is State.SERVING for a in present)
+    borrowed = sum(isinstance(step, Borrow) for step in steps)
+    assert borrowed == 0 or serving + borrowed == wanted.topology.size
+
+
+@given(wishes, amphorae, plugs)
+def test_only_serving_amphorae_are_wired_and_deployed_to(
+    wanted: Cluster, present: list[Amphora], plugged: dict[PortId, AmphoraId | None]
+) -> None:
+    for step in plan(wanted, facts(present, plugged)):
+        if isinstance(step, Plug | Join | Deploy):
+            assert step.amphora.state is State.SERVING
+            assert not wanted.deleted
+        if isinstance(step, Deploy):
+            assert step.amphora.applied < wanted.generation
+
+
+@given(wishes, amphorae, plugs)
+def test_a_vip_is_given_back_only_when_nobody_can_answer_for_it(
+    wanted: Cluster, present: list[Amphora], plugged: dict[PortId, AmphoraId | None]
+) -> None:
+    steps = plan(wanted, facts(present, plugged))
+    if GiveBack in kinds(steps):
+        assert wanted.deleted
+        assert not present
+
+
+@given(wishes, amphorae, plugs)
+def test_settled_means_that_all_serve_the_wish(
+    wanted: Cluster, present: list[Amphora], plugged: dict[PortId, AmphoraId | None]
+) -> None:
+    steps = plan(wanted, facts(present, plugged))
+    if Settle not in kinds(steps):
+        return
+    assert steps == [Settle()]
+    serving = [a for a in present if a.state is State.SERVING]
+    if wanted.deleted:
+        assert not present
+        assert VIP not in plugged
+        return
+    assert len(serving) == wanted.topology.size
+    assert all(a.applied >= wanted.generation for a in serving)
+    assert plugged[VIP] == serving[0].id
+    for amphora in serving:
+        assert plugged[own_port_id(amphora.id, BACK)] == amphora.id
+
+
+@given(wishes, amphorae, plugs)
+def test_a_plan_without_steps_waits_for_burials_only(
+    wanted: Cluster, present: list[Amphora], plugged: dict[PortId, AmphoraId | None]
+) -> None:
+    if not plan(wanted, facts(present, plugged)):
+        assert wanted.deleted
+        assert {a.state for a in present} == {State.RETIRING}
