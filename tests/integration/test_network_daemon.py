@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The network daemon with real links: where a port's packets go, who may call, what survives."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypeVar
+
+import pytest
+
+from colonnade.domain.errors import Conflict, Forbidden, Invalid, Unreachable
+from colonnade.domain.ids import AmphoraId, PortId, new_id
+from colonnade.drivers.compute.namespaces.client import ComputeClient
+from colonnade.drivers.compute.protocol import Boot, InstanceState
+from colonnade.drivers.network.namespaces.addresses import PRIVATE, PUBLIC, network_id, subnet_id
+from colonnade.drivers.network.namespaces.client import LabClient, NetworkClient
+from colonnade.drivers.network.namespaces.hosts import HostWish
+from colonnade.drivers.network.protocol import Port, PortWish
+from colonnade.protocol.paths import CONFIG_DRIVE
+from tests.lab_site import Site, site, until, why_impossible
+
+ClientT = TypeVar("ClientT", NetworkClient, ComputeClient, LabClient)
+SECRET = "only the agent may read this"
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Site]:
+    if reason := why_impossible():
+        pytest.skip(reason)
+    with site() as made:
+        yield made
+
+
+@asynccontextmanager
+async def open_client(client: ClientT) -> AsyncIterator[ClientT]:
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def boot(lab: Site, networks: NetworkClient) -> AmphoraId:
+    amphora_id = AmphoraId(new_id())
+    wish = PortWish(
+        id=PortId(new_id()),
+        owner=f"amphora:{amphora_id}",
+        subnet_id=(await networks.lb_subnet()).id,
+    )
+    port = await networks.create_port(wish)
+    async with open_client(lab.compute()) as compute:
+        drive = {"secret.txt": SECRET}
+        await compute.create(Boot(amphora_id=amphora_id, lb_port_id=port.id, config_drive=drive))
+    return amphora_id
+
+
+async def create_vip(networks: NetworkClient) -> Port:
+    return await networks.create_port(
+        PortWish(id=PortId(new_id()), owner="lb:x", subnet_id=subnet_id("public", PUBLIC.cidrs[0]))
+    )
+
+
+def link_with(lab: Site, amphora_id: AmphoraId, mac: str) -> str:
+    """The name of the amphora's traffic interface with that MAC, "" when it has none."""
+    script = """
+import sys
+from pyroute2 import IPRoute
+with IPRoute() as route:
+    for link in route.get_links():
+        if link.get("address") == sys.argv[1]:
+            print(link.get("ifname"))
+"""
+    return lab.run_in_traffic(amphora_id, *python(script, mac)).strip()
+
+
+def give_address(lab: Site, amphora_id: AmphoraId, port: Port) -> None:
+    """What the agent would do with a plugged port."""
+    script = """
+import sys
+from pyroute2 import IPRoute
+with IPRoute() as route:
+    (index,) = route.link_lookup(address=sys.argv[1])
+    route.link("set", index=index, state="up")
+    route.addr("add", index=index, address=sys.argv[2], prefixlen=24)
+"""
+    lab.run_in_traffic(amphora_id, *python(script, port.mac, port.address))
+
+
+def python(script: str, *words: str) -> tuple[str, ...]:
+    import sys
+
+    return (sys.executable, "-c", script, *words)
+
+
+def answers(lab: Site, address: str, port: int, *, host: str = "outside") -> bool:
+    """Whether a TCP connection from that host is answered, with yes or no."""
+    script = """
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), 2).close()
+except ConnectionRefusedError:
+    pass
+except OSError:
+    sys.exit("silence")
+"""
+    try:
+        lab.run(*python(script, address, str(port)), inside=host)
+    except AssertionError:
+        return False
+    return True
+
+
+async def test_a_port_answers_where_it_is_plugged_and_nowhere_else(lab: Site) -> None:
+    async with open_client(lab.networks()) as networks:
+        first, second = await boot(lab, networks), await boot(lab, networks)
+        port = await create_vip(networks)
+        for here, there in ((first, second), (second, first), (first, second)):
+            await networks.plug(port.id, here)
+            assert link_with(lab, here, port.mac)
+            assert not link_with(lab, there, port.mac)
+            give_address(lab, here, port)
+            assert answers(lab, port.address, 80)
+        await networks.unplug(port.id)
+        assert not link_with(lab, first, port.mac)
+        assert not answers(lab, port.address, 80)
+
+
+async def test_a_destroyed_amphora_is_silent_at_once(lab: Site) -> None:
+    async with open_client(lab.networks()) as networks, open_client(lab.compute()) as compute:
+        amphora_id = await boot(lab, networks)
+        port = await create_vip(networks)
+        await networks.plug(port.id, amphora_id)
+        give_address(lab, amphora_id, port)
+        assert answers(lab, port.address, 80)
+        namespaces = namespaces_of(lab, amphora_id)
+        await compute.destroy(amphora_id)
+        assert not answers(lab, port.address, 80)
+        assert not namespaces & namespaces_in(lab)
+
+
+def namespaces_in(lab: Site) -> set[str]:
+    """Network namespaces that a process of the lab is in."""
+    script = 'for p in /proc/[0-9]*; do readlink "$p/ns/net" || :; done 2>/dev/null'
+    return set(lab.run("sh", "-c", script).split())
+
+
+def namespaces_of(lab: Site, machine_id: str) -> set[str]:
+    return {lab.run("readlink", f"/proc/{lab.machine_pid(machine_id)}/ns/net").strip()}
+
+
+async def test_an_amphora_has_what_it_was_born_with_and_nobody_else(lab: Site) -> None:
+    async with open_client(lab.networks()) as networks:
+        amphora_id = await boot(lab, networks)
+    root = f"/proc/{lab.machine_pid(amphora_id)}/root"
+    path = f"{root}{CONFIG_DRIVE}/secret.txt"
+    until(lambda: lab.run("sh", "-c", f"cat {path} || :") == SECRET, 5, "the config drive")
+    assert lab.run("stat", "-c", "%a", path).strip() == "600"
+    found = lab.run("sh", "-c", f"grep -rls '{SECRET}' {lab.folder} || :")
+    assert found == ""
+    hidden = lab.run("sh", "-c", f"ls -A {root}{lab.config.state_dir} {root}{lab.config.run_dir}")
+    assert "pki" not in hidden
+    assert "network.sock" not in hidden
+
+
+async def test_amphorae_reach_controllers_but_not_each_other(lab: Site) -> None:
+    async with open_client(lab.networks()) as networks:
+        first, second = await boot(lab, networks), await boot(lab, networks)
+        ports = {p.owner: p.address for p in await networks.ports()}
+    enter = f"--net=/proc/{lab.machine_pid(first)}/ns/net"
+    script = """
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], 9), 1.5).close()
+except OSError as error:
+    print(type(error).__name__)
+"""
+
+    def attempt(address: str) -> str:
+        return lab.run("nsenter", enter, "--", *python(script, address)).strip()
+
+    assert attempt(lab.config.lb_network.address) == "ConnectionRefusedError"
+    assert attempt(ports[f"amphora:{second}"]) != "ConnectionRefusedError"
+    assert attempt("10.0.0.1") == "OSError"  # no route
+
+
+async def test_low_ports_are_free_to_haproxy_without_rights(lab: Site) -> None:
+    async with open_client(lab.networks()) as networks:
+        amphora_id = await boot(lab, networks)
+    path = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
+    assert lab.run_in_traffic(amphora_id, "cat", path).strip() == "0"
+
+
+async def test_a_daemon_killed_and_started_again_finds_its_machines(lab: Site) -> None:
+    async with open_client(lab.networks()) as networks, open_client(lab.bench()) as bench:
+        amphora_id = await boot(lab, networks)
+        port = await create_vip(networks)
+        await networks.plug(port.id, amphora_id)
+        give_address(lab, amphora_id, port)
+        await bench.add_host(HostWish(name="kept", network="private"))
+        before = {p.id: p for p in await networks.ports()}
+        lab.end_daemon(signal.SIGKILL)
+        assert answers(lab, port.address, 80)
+        with pytest.raises(Unreachable):
+            await networks.networks()
+        lab.start_daemon()
+        assert {p.id: p for p in await networks.ports()} == before
+        async with open_client(lab.compute()) as compute:
+            found = await compute.instance(amphora_id)
+            assert found is not None
+            assert found.state is InstanceState.RUNNING
+            await compute.destroy(amphora_id)
+        assert not answers(lab, port.address, 80)
+        assert "kept" in {host.name for host in await bench.hosts()}
+        await bench.remove_host("kept")
+
+
+async def test_a_daemon_stops_in_order_when_told(lab: Site) -> None:
+    lab.end_daemon(signal.SIGTERM)
+    assert lab.daemon is not None
+    assert lab.daemon.returncode == 0
+    assert not (lab.config.run_dir / "network.sock").exists()
+    lab.start_daemon()
+
+
+async def test_each_office_may_do_its_own_and_no_more(lab: Site) -> None:
+    async with AsyncExitStack() as stack:
+        api = await stack.enter_async_context(open_client(lab.networks("api")))
+        health = await stack.enter_async_context(open_client(lab.networks("health")))
+        bench = await stack.enter_async_context(open_client(lab.bench("controller")))
+        stranger = await stack.enter_async_context(open_client(lab.networks("amphora")))
+        amphorae = await stack.enter_async_context(open_client(lab.compute("api")))
+        port = await create_vip(api)
+        assert port in await health.ports()
+        refused = [
+            stranger.networks(),
+            health.delete_port(port.id),
+            api.plug(port.id, AmphoraId(new_id())),
+            amphorae.destroy(AmphoraId(new_id())),
+            bench.hosts(),
+            api.create_port(
+                PortWish(id=PortId(new_id()), owner="lb:x", subnet_id=(await api.lb_subnet()).id)
+            ),
+        ]
+        for call in refused:
+            with pytest.raises(Forbidden):
+                await call
+        outside = next(p for p in await api.ports() if p.owner == "host:outside")
+        with pytest.raises(Forbidden):
+            await api.delete_port(outside.id)
+        await api.delete_port(port.id)
+
+
+async def test_nobody_is_served_without_a_certificate(lab: Site) -> None:
+    with socket.socket(socket.AF_UNIX) as plain:
+        plain.settimeout(5)
+        plain.connect(str(lab.config.run_dir / "network.sock"))
+        plain.sendall(b"GET /v1/networks HTTP/1.1\r\nHost: network\r\n\r\n")
+        assert b"HTTP/1.1 200" not in plain.recv(1000)
+    mode = (lab.config.run_dir / "network.sock").stat().st_mode
+    assert mode & 0o777 == 0o600
+
+
+async def test_hosts_talk_through_the_router_on_both_ip_versions(lab: Site) -> None:
+    import sys
+
+    serve = (sys.executable, "-m", "http.server", "80", "--bind", "::")
+    fetch = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=5).status)"
+    async with open_client(lab.bench()) as bench:
+        network = await bench.add_network("six", "2001:db8:66::/64")
+        assert await bench.add_network("six", "2001:db8:66::/64") == network
+        wishes = (("web", "private"), ("web-six", "six"))
+        hosts = [
+            await bench.add_host(HostWish(name=name, network=on, command=serve, directory="/usr"))
+            for name, on in wishes
+        ]
+        for host in hosts:
+            (address,) = host.addresses
+            url = f"http://[{address}]/" if ":" in address else f"http://{address}/"
+
+            def fetched(where: str = url) -> bool:
+                try:
+                    return lab.run(*python(fetch, where), inside="outside").strip() == "200"
+                except AssertionError:
+                    return False
+
+            until(fetched, 10, f"{url} to be served")
+        for name, _ in wishes:
+            await bench.remove_host(name)
+        assert not answers(lab, hosts[0].addresses[0], 80)
+
+
+async def test_the_bench_refuses_what_cannot_be(lab: Site) -> None:
+    async with open_client(lab.bench()) as bench:
+        await bench.add_host(HostWish(name="one", network="private", address="10.0.0.99"))
+        again = await bench.add_host(HostWish(name="one", network="private", address="10.0.0.99"))
+        assert again.addresses == ("10.0.0.99",)
+        cases = [
+            (Conflict, bench.add_host(HostWish(name="one", network="public"))),
+            (
+                Conflict,
+                bench.add_host(HostWish(name="two", network="private", address="10.0.0.99")),
+            ),
+            (Invalid, bench.add_host(HostWish(name="two", network="private", address="10.9.9.9"))),
+            (Invalid, bench.add_host(HostWish(name="../x", network="private"))),
+            (Invalid, bench.add_network("odd", "10.1.2.3/8")),
+            (Conflict, bench.add_network("more", "10.0.0.0/16")),
+            (Conflict, bench.remove_host("outside")),
+        ]
+        for error, call in cases:
+            with pytest.raises(error):
+                await call
+        assert {host.name for host in await bench.hosts()} >= {"one", "outside"}
+        await bench.remove_host("one")
+        await bench.remove_host("one")
+
+
+async def test_many_at_once_get_an_address_each(lab: Site) -> None:
+    async with open_client(lab.networks()) as networks:
+        wishes = [
+            PortWish(id=PortId(new_id()), owner="lb:x", network_id=network_id(PRIVATE.name))
+            for _ in range(40)
+        ]
+        ports = await asyncio.gather(*(networks.create_port(wish) for wish in wishes))
+        assert len({port.address for port in ports}) == len(ports)
+        for port in ports:
+            await networks.delete_port(port.id)
