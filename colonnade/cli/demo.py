@@ -21,7 +21,7 @@ from rich.text import Text
 
 from colonnade.cli.hosts import Hosts
 from colonnade.cli.rest import Rest
-from colonnade.cli.scenario import Figures, Scenario
+from colonnade.cli.scenario import Figures, Scenario, steps
 from colonnade.cli.system import running
 from colonnade.domain.errors import ColonnadeError
 from colonnade.runtime import logging
@@ -73,7 +73,7 @@ async def _demo(figures: Figures, show: "Show", *, keep: bool) -> None:
     figures.ready_s = round(system.ready_s, 2)
     try:
         async with Rest(system.endpoint) as rest, Hosts(system.state) as hosts:
-            for step in Scenario(rest, hosts, figures).steps():
+            for step in steps(Scenario(rest, hosts, figures)):
                 with show.step(step.title):
                     show.result(await step.take())
     finally:

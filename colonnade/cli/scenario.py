@@ -65,19 +65,6 @@ class Scenario:
         self.pool = ""
         self.member_ids: dict[str, str] = {}
 
-    def steps(self) -> list[Step]:
-        return [
-            Step("Two web servers on a private network, a client on the public one", self.hosts),
-            Step("A spare amphora is ready", self.spare),
-            Step("A load balancer, made through the HTTP API", self.create),
-            Step("Requests spread over both servers", self.spread),
-            Step("One server is killed", self.server_down),
-            Step("The server is back", self.server_up),
-            Step(f"{CHANGES} member changes under load", self.member_changes),
-            Step("The amphora is killed, as by a power cut", self.amphora_killed),
-            Step("The load balancer is deleted", self.delete),
-        ]
-
     async def hosts(self) -> str:
         for name in ("web1", "web2", "web3"):
             self.addresses[name] = await self.lab.web_server(name)
@@ -283,6 +270,21 @@ class Scenario:
         failed = visits.failed(since=since)
         if failed:
             raise Broken(f"{len(failed)} of {len(visits.all)} requests failed: {failed[0].why}")
+
+
+def steps(scenario: Scenario) -> list[Step]:
+    """The steps in their order."""
+    return [
+        Step("Two web servers on a private network, a client on the public one", scenario.hosts),
+        Step("A spare amphora is ready", scenario.spare),
+        Step("A load balancer, made through the HTTP API", scenario.create),
+        Step("Requests spread over both servers", scenario.spread),
+        Step("One server is killed", scenario.server_down),
+        Step("The server is back", scenario.server_up),
+        Step(f"{CHANGES} member changes under load", scenario.member_changes),
+        Step("The amphora is killed, as by a power cut", scenario.amphora_killed),
+        Step("The load balancer is deleted", scenario.delete),
+    ]
 
 
 def _provisioning(tree: Any) -> str:

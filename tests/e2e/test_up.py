@@ -15,7 +15,7 @@ from colonnade.cli import leftovers
 from colonnade.cli.children import colonnade
 from colonnade.cli.hosts import Hosts
 from colonnade.cli.rest import Rest, until
-from colonnade.cli.scenario import Figures, Scenario
+from colonnade.cli.scenario import Figures, Scenario, steps
 from colonnade.cli.system import System, running
 from colonnade.domain.errors import Unavailable
 
@@ -36,7 +36,7 @@ def descendants(system: System, word: str) -> list[int]:
 async def test_the_main_job_holds_from_the_first_request_to_the_last_trace() -> None:
     figures = Figures()
     async with running() as system, Rest(system.endpoint) as rest, Hosts(system.state) as hosts:
-        for step in Scenario(rest, hosts, figures).steps():
+        for step in steps(Scenario(rest, hosts, figures)):
             await step.take()
     assert system.left == []
     assert figures.failed_requests_during_member_changes == 0
