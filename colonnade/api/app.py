@@ -30,7 +30,7 @@ from colonnade.api.user import (
     pools,
     providers,
 )
-from colonnade.domain.errors import Broken, ColonnadeError, Invalid, Unavailable
+from colonnade.domain.errors import Broken, ColonnadeError, Contended, Invalid, Unavailable
 from colonnade.domain.ids import ProjectId
 from colonnade.domain.limits import BODY_BYTES_MAX, PROJECT_ID_MAX
 
@@ -45,6 +45,7 @@ ROUTES: Sequence[Route] = [
     *networks.ROUTES,
 ]
 RETRY_S = "1"
+TRIES = 3
 
 log = structlog.get_logger()
 
@@ -66,13 +67,24 @@ def create_app(site: Site) -> Front:
 def _handler(route: Route, site: Site) -> HTTPRouteHandler:
     async def handle(request: Request[Any, Any, Any]) -> ASGIResponse:
         try:
-            answer = await route.handler(await _call(request, site))
+            answer = await _answer(route, await _call(request, site))
         except ColonnadeError as error:
             return _failed(error)
         return _succeeded(route, answer)
 
     # The status is the answer's own: the framework would look at the annotation instead.
     return HTTPRouteHandler(route.path, http_method=route.method, status_code=200)(handle)
+
+
+async def _answer(route: Route, call: Call) -> Any:
+    """The handler's answer. Losing a race for rows is nobody's fault and has changed nothing, so
+    it is tried again before the caller has to."""
+    for _ in range(TRIES - 1):
+        try:
+            return await route.handler(call)
+        except Contended:
+            log.info("contended", path=call.path)
+    return await route.handler(call)
 
 
 async def _call(request: Request[Any, Any, Any], site: Site) -> Call:

@@ -7,6 +7,7 @@ them may run, each on an address of its own.
 """
 
 import asyncio
+import gc
 import ipaddress
 import signal
 import socket
@@ -29,6 +30,7 @@ from colonnade.store.database import Database
 BACKLOG: Final = 1024
 POOL_MAX: Final = 8
 RETRY_S: Final = 0.5
+GARBAGE: Final = 20_000  # objects between collections; a list of 1000 makes some 30 000
 
 log = structlog.get_logger()
 
@@ -112,6 +114,10 @@ async def _serve(site: Site, api: Api) -> None:
         backlog=BACKLOG,
         log_enabled=False,
     )
+    # What lives as long as the process need not be looked at by each collection.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE)
     serving = asyncio.create_task(server.serve())
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
