@@ -9,13 +9,16 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
 import msgspec
+import psycopg
 import pytest_asyncio
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from colonnade.domain.errors import Unreachable
+from colonnade.domain.errors import Unavailable, Unreachable
 from colonnade.domain.fleet import Amphora
 from colonnade.domain.ids import (
     AmphoraId,
@@ -400,6 +403,49 @@ async def test_a_silent_amphora_is_failed_and_its_cluster_is_work(bench: Bench) 
     assert await bench.one("SELECT key FROM work WHERE key = %s", key) == key
 
 
+async def test_a_database_outage_fails_nobody_and_is_caught_up_with(
+    bench: Bench, database_url: str
+) -> None:
+    speaker, quiet = await bench.serving(web()), await bench.serving(web())
+    quiet.beat()
+    speaker.beat()
+    await accepted(bench, 2)
+
+    async def written() -> int:
+        found = await bench.one(
+            "SELECT coalesce(max(sequence), 0) FROM heartbeats WHERE amphora_id = %s", speaker.id
+        )
+        assert isinstance(found, int)
+        return found
+
+    async def is_written() -> bool:
+        return await written() == 1
+
+    await until(is_written)
+    reopened_at = time.monotonic() + 2 * ALLOWED.stale_s
+
+    async def is_time_to_reopen() -> bool:
+        speaker.beat()
+        return time.monotonic() > reopened_at
+
+    with closed(database_url):
+        # Longer than the silence that is allowed, with nobody silent.
+        await until(is_time_to_reopen)
+
+    heard = speaker.sequence
+
+    async def is_caught_up() -> bool:
+        try:
+            return await written() >= heard
+        except Unavailable:
+            return False
+
+    await until(is_caught_up)
+    assert await bench.state(speaker) == "SERVING"
+    # It may have spoken while nobody could write it down.
+    assert await bench.state(quiet) == "SERVING"
+
+
 async def test_the_process_is_listed_while_it_runs(database: Database) -> None:
     health = Health(database, Keys(database, SEAL), Agents(), ALLOWED)
     async with health.listening("127.0.0.1", 0) as listening:
@@ -413,6 +459,21 @@ async def test_the_process_is_listed_while_it_runs(database: Database) -> None:
     async with database.read() as connection:
         cursor = await connection.execute("SELECT count(*) FROM daemons")
         assert await cursor.fetchone() == (0,)
+
+
+@contextmanager
+def closed(url: str) -> Iterator[None]:
+    """The database takes no connection and has none."""
+    name = conninfo_to_dict(url)["dbname"]
+    with psycopg.connect(make_conninfo(url, dbname="postgres"), autocommit=True) as admin:
+        try:
+            admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+            )
+            yield
+        finally:
+            admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
 
 
 async def accepted(bench: Bench, count: int) -> None:

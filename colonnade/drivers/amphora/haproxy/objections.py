@@ -96,7 +96,7 @@ def _of_listener(listener: Listener) -> Iterator[Objection]:
             f"Headers cannot be inserted into a {listener.protocol.value} listener's traffic.",
         )
     if listener.protocol is ListenerProtocol.HTTP:
-        yield from _checked(f"{place}/insert_headers", view.inserted_headers, listener)
+        yield from _checked(place, view.inserted_headers, listener)
 
 
 def _of_pool(pool: Pool) -> Iterator[Objection]:

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the haproxy driver says of trees, as one table: path and severity, and words that help."""
+
+from typing import Any
+
+import pytest
+
+from colonnade.domain.tree import (
+    Algorithm,
+    ListenerProtocol,
+    LoadBalancer,
+    MonitorType,
+    Persistence,
+    PersistenceType,
+    PoolProtocol,
+)
+from colonnade.drivers.amphora.haproxy.objections import objections
+from colonnade.drivers.amphora.haproxy.render import Templates, render
+from colonnade.drivers.amphora.protocol import Severity
+from tests.haproxy_trees import (
+    FEATURES,
+    HTTPS,
+    TCP,
+    cluster,
+    ident,
+    listener,
+    member,
+    monitor,
+    pool,
+    tree,
+    web,
+)
+
+NO, WAITS = Severity.INCOMPATIBLE, Severity.INCOMPLETE
+L, P, M = f"listeners/{ident(100)}", f"pools/{ident(200)}", f"pools/{ident(200)}/healthmonitor"
+
+
+def of(protocol: ListenerProtocol, pool_protocol: PoolProtocol | None) -> LoadBalancer:
+    if pool_protocol is None:
+        return tree((listener(protocol=protocol, default_pool_id=None),), ())
+    return tree((listener(protocol=protocol),), (pool(protocol=pool_protocol),))
+
+
+def first(of_pool: dict[str, Any]) -> LoadBalancer:
+    return web(**of_pool).load_balancers[0]
+
+
+def monitored(kind: MonitorType, **more: Any) -> LoadBalancer:
+    return first({"health_monitor": monitor(kind, **more)})
+
+
+APP = Persistence(type=PersistenceType.APP_COOKIE, cookie_name="a b")
+SRV = Persistence(type=PersistenceType.HTTP_COOKIE)
+CASES: dict[str, tuple[LoadBalancer, Severity, str, str]] = {
+    "nothing yet": (tree((), ()), WAITS, "listeners", "no listener"),
+    "udp": (of(ListenerProtocol.UDP, None), NO, f"{L}/protocol", "UDP"),
+    "sctp": (of(ListenerProtocol.SCTP, None), NO, f"{L}/protocol", "SCTP"),
+    "udp pool": (of(ListenerProtocol.UDP, PoolProtocol.UDP), NO, f"{P}/protocol", "TCP"),
+    "sctp pool": (of(ListenerProtocol.SCTP, PoolProtocol.SCTP), NO, f"{P}/protocol", "TCP"),
+    "terminated": (
+        of(ListenerProtocol.TERMINATED_HTTPS, None),
+        NO,
+        f"{L}/protocol",
+        "TERMINATED_HTTPS",
+    ),
+    "prometheus": (of(ListenerProtocol.PROMETHEUS, None), NO, f"{L}/protocol", "PROMETHEUS"),
+    "http without pool": (
+        of(ListenerProtocol.HTTP, None),
+        WAITS,
+        f"{L}/default_pool_id",
+        "503",
+    ),
+    "tcp without pool": (of(TCP, None), WAITS, f"{L}/default_pool_id", "closed"),
+    "headers into tcp": (
+        tree((listener(protocol=TCP, insert_headers={"X-Forwarded-For": "true"}),), (pool(),)),
+        NO,
+        f"{L}/insert_headers",
+        "TCP",
+    ),
+    "unknown header": (
+        tree((listener(insert_headers={"X-Evil\n": "true"}),), (pool(),)),
+        NO,
+        f"{L}/insert_headers",
+        "cannot insert",
+    ),
+    "source ip and port": (
+        first({"lb_algorithm": Algorithm.SOURCE_IP_PORT}),
+        NO,
+        f"{P}/lb_algorithm",
+        "SOURCE_IP",
+    ),
+    "ping": (monitored(MonitorType.PING), NO, f"{M}/type", "Use type TCP"),
+    "udp-connect": (monitored(MonitorType.UDP_CONNECT), NO, f"{M}/type", "TCP"),
+    "sctp monitor": (monitored(MonitorType.SCTP), NO, f"{M}/type", "TCP"),
+    "domain without 1.1": (
+        monitored(MonitorType.HTTP, domain_name="example.org"),
+        NO,
+        f"{M}/domain_name",
+        "1.1",
+    ),
+    "bad path": (monitored(MonitorType.HTTP, url_path="/a b"), NO, f"{M}/url_path", "spaces"),
+    "bad codes": (
+        monitored(MonitorType.HTTP, expected_codes="204-200"),
+        NO,
+        f"{M}/expected_codes",
+        "lowest first",
+    ),
+    "bad version": (monitored(MonitorType.HTTP, http_version=2.0), NO, f"{M}/http_version", "1.1"),
+    "bad method": (monitored(MonitorType.HTTP, http_method="G"), NO, f"{M}/http_method", "method"),
+    "bad domain": (
+        monitored(MonitorType.HTTP, http_version=1.1, domain_name="a b"),
+        NO,
+        f"{M}/domain_name",
+        "host name",
+    ),
+    "bad cookie": (
+        first({"session_persistence": APP}),
+        NO,
+        f"{P}/session_persistence/cookie_name",
+        "cookie",
+    ),
+    "scoped member": (
+        first({"members": (member(1, "fe80::1%eth0"),)}),
+        NO,
+        f"{P}/members/{ident(1)}/address",
+        "scope",
+    ),
+    "scoped check": (
+        first({"members": (member(1, monitor_address="fe80::1%a"),)}),
+        NO,
+        f"{P}/members/{ident(1)}/monitor_address",
+        "scope",
+    ),
+    "no members": (first({"members": ()}), WAITS, f"{P}/members", "no members"),
+    "members down": (
+        first({"members": (member(1, admin_state_up=False),)}),
+        WAITS,
+        f"{P}/members",
+        "administratively down",
+    ),
+    "unused pool": (tree((), (pool(),)), WAITS, P, "No listener"),
+    "cookies over tcp": (
+        tree((listener(protocol=TCP),), (pool(session_persistence=SRV),)),
+        WAITS,
+        f"{P}/session_persistence",
+        "no effect",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_each_lack_and_each_refusal_says_where_and_why(case: str) -> None:
+    made, severity, path, words = CASES[case]
+    found = {(x.severity, x.path): x.reason for x in objections(made)}
+    assert (severity, path) in found
+    assert words in found[severity, path]
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_what_is_served_is_not_refused(feature: str) -> None:
+    for made in FEATURES[feature].load_balancers:
+        assert [x for x in objections(made) if x.severity is NO] == []
+
+
+def test_a_complete_tree_has_no_objection() -> None:
+    for made in (web(), web(TCP), web(HTTPS)):
+        assert objections(made.load_balancers[0]) == ()
+
+
+def test_what_waits_can_be_rendered() -> None:
+    templates = Templates.load()
+    for made, severity, *_ in CASES.values():
+        if severity is WAITS:
+            wanted = cluster(made)
+            assert render(wanted, (), templates).generation == 7
