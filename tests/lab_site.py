@@ -43,7 +43,7 @@ START_S = 15.0
 
 
 class Site:
-    """A running lab and daemon. Methods are synchronous: they start and end processes."""
+    """A running lab and daemon. Most methods start a process and wait for it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -53,7 +53,7 @@ class Site:
         self.lab = Lab(self.config)
         self.daemon: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    async def begin(self) -> None:
         pki = self.config.pki_dir
         if not pki.exists():
             pki.mkdir(parents=True, mode=0o700)
@@ -61,14 +61,20 @@ class Site:
             (pki / "ca.pem").write_text(ca.certificate)
             for office in OFFICES:
                 (pki / f"{office}.pem").write_text(Authority(ca).issue(office, days=1).pem)
-        asyncio.run(self.lab.start())
+        await self.lab.start()
         self.start_daemon()
+
+    async def end(self) -> None:
+        await self.lab.stop()
+        if self.daemon is not None:
+            self.daemon.wait(START_S)
 
     def start_daemon(self) -> None:
         argv = [sys.executable, "-c", DAEMON, str(self.folder), json.dumps(PLACEHOLDER)]
+        socket = self.config.run_dir / "network.sock"
+        socket.unlink(missing_ok=True)  # a daemon that was killed left it
         with (self.folder / "daemon.log").open("ab") as log:
             self.daemon = subprocess.Popen(self.lab.enter(argv), stderr=log)
-        socket = self.config.run_dir / "network.sock"
         until(socket.exists, START_S, "the daemon to listen")
 
     def end_daemon(self, number: signal.Signals = signal.SIGTERM) -> None:
@@ -78,13 +84,6 @@ class Site:
         assert inner is not None
         os.kill(inner, number)
         self.daemon.wait(START_S)
-        if number is signal.SIGKILL:
-            (self.config.run_dir / "network.sock").unlink()
-
-    def stop(self) -> None:
-        asyncio.run(self.lab.stop())
-        if self.daemon is not None:
-            self.daemon.wait(START_S)
 
     def credentials(self, office: str) -> tuple[str, Path, Path]:
         pki = self.config.pki_dir
@@ -132,10 +131,10 @@ def site() -> Iterator[Site]:
     folder = Path(tempfile.mkdtemp(prefix="colonnade-lab-"))
     made = Site(folder)
     try:
-        made.start()
+        asyncio.run(made.begin())
         yield made
     finally:
-        made.stop()
+        asyncio.run(made.end())
         shutil.rmtree(folder)
 
 

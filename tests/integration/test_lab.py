@@ -312,3 +312,19 @@ def test_a_host_reaches_the_public_network_while_the_route_is_there(folder: Path
         server.wait(5)
     assert set(during) - set(before) == {LINK}
     assert (again, after) == ("refused", before)
+
+
+FORBIDDEN = 'echo 0 >/proc/sys/user/max_net_namespaces && exec "$@"'
+
+
+def test_a_kernel_that_forbids_namespaces_is_explained(folder: Path) -> None:
+    """The limit is set in a user namespace of its own, so nobody else meets it."""
+    entry = ["unshare", "--user", "--map-root-user", "--", "sh", "-c", FORBIDDEN, "sh"]
+    done = subprocess.run(
+        [*entry, sys.executable, "-c", STARTER, str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "sysctl -w user.max_net_namespaces=" in done.stderr

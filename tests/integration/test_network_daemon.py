@@ -2,23 +2,32 @@
 """The network daemon with real links: where a port's packets go, who may call, what survives."""
 
 import asyncio
+import shutil
 import signal
 import socket
+import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from aiohttp import web
+from aiohttp.typedefs import Handler
 
-from colonnade.domain.errors import Conflict, Forbidden, Invalid, Unreachable
+from colonnade.domain.errors import Conflict, Forbidden, Invalid, NotFound, Unreachable
 from colonnade.domain.ids import AmphoraId, PortId, new_id
 from colonnade.drivers.compute.namespaces.client import ComputeClient
 from colonnade.drivers.compute.protocol import Boot, InstanceState
 from colonnade.drivers.network.namespaces.addresses import PRIVATE, PUBLIC, network_id, subnet_id
 from colonnade.drivers.network.namespaces.client import LabClient, NetworkClient
 from colonnade.drivers.network.namespaces.hosts import HostWish
+from colonnade.drivers.network.namespaces.processes import child_of
+from colonnade.drivers.network.namespaces.wire import write_error
 from colonnade.drivers.network.protocol import Port, PortWish
 from colonnade.protocol.paths import CONFIG_DRIVE
+from colonnade.runtime.mtls import server_context
 from tests.lab_site import Site, site, until, why_impossible
 
 ClientT = TypeVar("ClientT", NetworkClient, ComputeClient, LabClient)
@@ -88,8 +97,6 @@ with IPRoute() as route:
 
 
 def python(script: str, *words: str) -> tuple[str, ...]:
-    import sys
-
     return (sys.executable, "-c", script, *words)
 
 
@@ -262,8 +269,6 @@ async def test_nobody_is_served_without_a_certificate(lab: Site) -> None:
 
 
 async def test_hosts_talk_through_the_router_on_both_ip_versions(lab: Site) -> None:
-    import sys
-
     serve = (sys.executable, "-m", "http.server", "80", "--bind", "::")
     fetch = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=5).status)"
     async with open_client(lab.bench()) as bench:
@@ -325,3 +330,67 @@ async def test_many_at_once_get_an_address_each(lab: Site) -> None:
         assert len({port.address for port in ports}) == len(ports)
         for port in ports:
             await networks.delete_port(port.id)
+
+
+async def test_moving_ports_leaks_no_descriptor_and_no_thread(lab: Site) -> None:
+    async with open_client(lab.networks()) as networks:
+        amphorae = [await boot(lab, networks), await boot(lab, networks)]
+        port = await create_vip(networks)
+
+        def held() -> tuple[int, int]:
+            assert lab.daemon is not None
+            inner = child_of(lab.daemon.pid)
+            folder = Path(f"/proc/{inner}")
+            return len(list((folder / "fd").iterdir())), len(list((folder / "task").iterdir()))
+
+        await networks.plug(port.id, amphorae[1])
+        before = held()
+        for amphora_id in amphorae * 5:
+            await networks.plug(port.id, amphora_id)
+        assert held() == before
+
+
+async def test_addresses_outlive_the_lab_and_hosts_do_not(lab: Site) -> None:
+    assert lab, "labs can be made here"
+    folder = Path(tempfile.mkdtemp(prefix="colonnade-lab-"))
+    made = Site(folder)
+    try:
+        await made.begin()
+        async with open_client(made.networks()) as networks, open_client(made.bench()) as bench:
+            port = await create_vip(networks)
+            await networks.plug(port.id, await boot(made, networks))
+            await bench.add_host(HostWish(name="gone", network="private", address="10.0.0.50"))
+            await bench.add_network("third", "10.3.0.0/24")
+        await made.end()
+        await made.begin()
+        async with open_client(made.networks()) as networks:
+            assert await networks.port(port.id) == port
+            assert "10.0.0.50" not in {p.address for p in await networks.ports()}
+            assert "third" in {n.name for n in await networks.networks()}
+        async with open_client(made.compute()) as compute:
+            assert await compute.instances() == []
+    finally:
+        await made.end()
+        shutil.rmtree(folder)
+
+
+async def test_a_client_over_tcp_checks_who_serves(lab: Site) -> None:
+    pki = lab.config.pki_dir
+    for office, error in (("network", NotFound), ("controller", Unreachable)):
+        context = server_context(pki / f"{office}.pem", pki / "ca.pem")
+        runner = web.AppRunner(web.Application(middlewares=[_nothing_here]))
+        await runner.setup()
+        server = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
+        await server.start()
+        port = runner.addresses[0][1]
+        url = f"https://127.0.0.1:{port}"
+        async with open_client(NetworkClient(url, pki / "api.pem", pki / "ca.pem")) as client:
+            with pytest.raises(error):
+                await client.networks()
+        await runner.cleanup()
+
+
+@web.middleware
+async def _nothing_here(request: web.Request, handler: Handler) -> web.StreamResponse:
+    status, body = write_error(NotFound("nothing here"))
+    return web.Response(status=status, body=body)
