@@ -153,12 +153,12 @@ def down_servers(state: str, keep: set[tuple[str, str]]) -> str:
     administrative state come from the file, which may say otherwise than the old process.
     """
     lines = state.strip().splitlines()
-    kept = [line for line in lines[:2]]
+    kept = lines[:2]
     for line in lines[2:]:
         fields = line.split(" ")
-        if len(fields) < 9 or fields[5] != "0" or (fields[1], fields[3]) not in keep:
+        # srv_op_state 0 with srv_admin_state 0: down by its checks, not by somebody's wish.
+        if len(fields) < 9 or fields[5:7] != ["0", "0"] or (fields[1], fields[3]) not in keep:
             continue
-        fields[6] = "0"  # srv_admin_state
         fields[7] = fields[8]  # srv_uweight as the initial one: the file's weight holds
         kept.append(" ".join(fields))
     return "\n".join(kept) + "\n"

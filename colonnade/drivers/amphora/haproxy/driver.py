@@ -12,6 +12,7 @@ from colonnade.domain.errors import Broken, Invalid, Unreachable
 from colonnade.domain.fleet import Amphora, Cluster
 from colonnade.domain.ids import AmphoraId
 from colonnade.domain.tree import LoadBalancer
+from colonnade.drivers.amphora.haproxy.client import Outdated
 from colonnade.drivers.amphora.haproxy.objections import objections
 from colonnade.drivers.amphora.haproxy.render import Templates, render
 from colonnade.drivers.amphora.protocol import Objection
@@ -61,7 +62,10 @@ class HaproxyDriver:
         self, amphora: Amphora, wanted: Cluster, interfaces: Sequence[Interface]
     ) -> int:
         bundle = self.bundle(wanted, interfaces)
-        applied = await self._agents.put_bundle(_address(amphora), amphora.id, bundle)
+        try:
+            applied = await self._agents.put_bundle(_address(amphora), amphora.id, bundle)
+        except Outdated as newer:
+            return newer.generation  # somebody else was faster, with a newer wish
         return applied.generation
 
     async def observe(self, amphora: Amphora) -> StatusReport:
