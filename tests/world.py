@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 from enum import Enum
 from typing import Any, Final, cast
 
+from msgspec.structs import replace
+
 from colonnade.controller.amphorae import Amphorae, Births
 from colonnade.controller.clusters import Clusters
 from colonnade.controller.leaks import Leaks
@@ -29,6 +31,7 @@ from colonnade.domain.ids import (
     PoolId,
     PortId,
     ProjectId,
+    SubnetId,
     derived_id,
     new_id,
 )
@@ -211,10 +214,11 @@ class World:
 
     # What users, receivers and bad luck do.
 
-    async def create(self) -> None:
-        """A load balancer with one member, as the API would store it."""
+    async def create(self, *, owned: bool = True) -> None:
+        """A load balancer with one member, as the API would store it. Not `owned`: the user
+        brought the VIP's port."""
         self.load_balancer_id, self.cluster_id = LoadBalancerId(new_id()), ClusterId(new_id())
-        owner = f"lb:{self.load_balancer_id}"
+        owner = f"lb:{self.load_balancer_id}" if owned else "user"
         port = await self.network.create_port(
             PortWish(id=PortId(new_id()), owner=owner, subnet_id=PUBLIC_SUBNET)
         )
@@ -240,6 +244,7 @@ class World:
                 port_id=port.id,
                 subnet_id=port.subnet_id,
                 network_id=port.network_id,
+                owned=owned,
             ),
             listeners=(listener,),
             pools=(pool,),
@@ -257,11 +262,16 @@ class World:
         ) as edit:
             yield edit
 
-    async def add_member(self) -> None:
+    async def add_member(self, subnet_id: SubnetId = PRIVATE_SUBNET) -> None:
         async with self.editing() as edit:
             (pool,) = edit.tree.pools
-            fresh = member(len(pool.members) + 1)
+            fresh = member(len(pool.members) + 1, subnet_id)
             edit.tree = edit.tree.with_pool(pool.with_member(fresh))
+
+    async def drop_members(self) -> None:
+        async with self.editing() as edit:
+            (pool,) = edit.tree.pools
+            edit.tree = edit.tree.with_pool(replace(pool, members=()))
 
     async def delete(self) -> None:
         async with self.editing() as edit:
@@ -276,9 +286,12 @@ class World:
     def kill(self) -> AmphoraId:
         """A power cut for the serving amphora."""
         (amphora_id,) = self.answering()
+        self.power_cut(amphora_id)
+        return amphora_id
+
+    def power_cut(self, amphora_id: AmphoraId) -> None:
         self.compute.kill(amphora_id)
         self.network.amphorae.discard(amphora_id)
-        return amphora_id
 
     async def beat(self) -> None:
         """One heartbeat of each amphora that runs, and the receiver's judgement of the others."""
@@ -321,9 +334,22 @@ class World:
             before, struck = state, self.faults.struck
         raise AssertionError(f"not settled after {ROUNDS_MAX} rounds: {before}")
 
+    async def pass_once(self, keys: str = "%") -> None:
+        """Each of these keys that is dirty is worked on once."""
+        async with self.database.read() as connection:
+            await connection.execute(
+                "UPDATE work SET due_at = now() + interval '1 h' WHERE key NOT LIKE %s", [keys]
+            )
+            await connection.execute("UPDATE work SET due_at = now() WHERE key LIKE %s", [keys])
+        await self._work()
+
     async def _round(self) -> None:
         async with self.database.read() as connection:
             await connection.execute("UPDATE work SET due_at = now(), leased_until = now()")
+        await self._work()
+
+    async def _work(self) -> None:
+        async with self.database.read() as connection:
             leases = await work.lease(connection, 100, 60)
         tasks = [asyncio.create_task(self.loop._work(lease)) for lease in leases]
         dying = asyncio.create_task(self.faults.dead.wait())
@@ -365,6 +391,15 @@ class World:
             for amphora_id in plugged
             if amphora_id in self.network.amphorae and amphora_id in self.amphorae.serving
         }
+
+    async def failure(self) -> tuple[int, str, str] | None:
+        """The generation that failed, and what its owner is told."""
+        async with self.database.read() as connection:
+            cursor = await connection.execute("SELECT failed_at, last_error FROM clusters")
+            row = await cursor.fetchone()
+        if row is None or row[0] is None:
+            return None
+        return row[0], row[1]["code"], row[1]["message"]
 
     async def rows(self) -> list[Amphora]:
         async with self.database.read() as connection:
@@ -411,10 +446,10 @@ class World:
         assert self.answering() == set()
 
 
-def member(number: int) -> Member:
+def member(number: int, subnet_id: SubnetId = PRIVATE_SUBNET) -> Member:
     return Member(
         id=MemberId(new_id()),
         address=f"10.0.0.{number + 10}",
         protocol_port=80,
-        subnet_id=PRIVATE_SUBNET,
+        subnet_id=subnet_id,
     )

@@ -7,6 +7,7 @@ at once: an amphora refuses a generation older than it has, and the store lends 
 topology needs. Creating, changing, failing over and ending are this one path.
 """
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -201,7 +202,7 @@ class Clusters:
         except NotFound:
             if not await self._is_dead(amphora):
                 raise
-            await self._advance(amphora, Event.WENT_SILENT)
+            await self._give_up(amphora)
 
     async def _deploy(self, amphora: Amphora, wanted: Cluster, facts: Facts) -> None:
         wires = await self._interfaces(wanted, amphora, facts)
@@ -210,7 +211,7 @@ class Clusters:
         except Unreachable:
             if not await self._is_lost(amphora):
                 raise
-            await self._advance(amphora, Event.WENT_SILENT)
+            await self._give_up(amphora)
             return
         self._unanswered.pop(amphora.id, None)
         async with self._database.transaction() as connection:
@@ -226,6 +227,11 @@ class Clusters:
         if count < PATIENCE:
             self._unanswered[amphora.id] = count
         return count >= PATIENCE
+
+    async def _give_up(self, amphora: Amphora) -> None:
+        # Another step of this pass, or a receiver, may have said so first.
+        with contextlib.suppress(Contended):
+            await self._advance(amphora, Event.WENT_SILENT)
 
     async def _is_dead(self, amphora: Amphora) -> bool:
         instance = await self._compute.instance(amphora.id)

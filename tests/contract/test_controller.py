@@ -10,8 +10,13 @@ import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from colonnade.domain.ids import AmphoraId, PortId, SubnetId, derived_id, new_id
+from colonnade.domain.lifecycle import State
+from colonnade.drivers.compute.protocol import Boot
+from colonnade.drivers.network.protocol import PortWish
 from colonnade.runtime.config import Config
 from colonnade.store.database import Database
 from tests.world import Fault, World
@@ -104,3 +109,119 @@ async def test_a_fault_at_any_call_is_repaired_by_a_later_pass(
             raise AssertionError(f"{fault.value}: {names[at - 1]}, call {at} of {names}") from error
         await undo(world, act)
     raise AssertionError(f"more than {CALLS_MAX} calls")
+
+
+async def test_a_rejected_wish_is_told_and_the_old_one_keeps_serving(
+    database: Database, config: Config
+) -> None:
+    world = await begun(database, config, add_member)
+    (amphora_id,) = world.answering()
+    world.amphorae.hated_ports = {80}
+    await world.add_member()
+    await world.pass_once()
+    assert world.answering() == {amphora_id}
+    assert await world.failure() == (2, "Rejected", "cannot bind port 80")
+    world.amphorae.hated_ports = set()
+    await world.settle()
+    assert await world.failure() is None
+    await assert_right(world, add_member)
+
+
+async def test_a_wish_that_no_driver_can_meet_is_told_by_its_reason(
+    database: Database, config: Config
+) -> None:
+    world = await begun(database, config, add_member)
+    await world.add_member(subnet_id=SubnetId("00000000-0000-0000-0000-000000000001"))
+    await world.pass_once()
+    failure = await world.failure()
+    assert failure is not None
+    assert failure[:2] == (2, "NotFound")
+
+
+async def test_without_a_spare_a_cluster_waits_and_one_is_made(
+    database: Database, config: Config
+) -> None:
+    world = await World.begin(database, msgspec.structs.replace(config, spares=0))
+    await world.settle()
+    assert await world.rows() == []
+    await world.create()
+    await world.settle()
+    await assert_right(world, create)
+
+
+async def test_a_dead_spare_is_passed_over(database: Database, config: Config) -> None:
+    world = await World.begin(database, msgspec.structs.replace(config, spares=2))
+    await world.settle()
+    dead = (await world.rows())[0].id  # the oldest is lent first
+    world.power_cut(dead)
+    await world.create()
+    await world.pass_once("cluster:%")
+    assert len(world.answering()) == 1
+    assert dead not in world.answering()
+    await world.settle()
+    await assert_right(world, create)
+
+
+async def test_a_spare_that_never_answers_is_given_up_after_some_tries(
+    database: Database, config: Config
+) -> None:
+    world = await World.begin(database, msgspec.structs.replace(config, spares=2))
+    await world.settle()
+    mute = (await world.rows())[0].id
+    world.amphorae.cut_off.add(mute)
+    await world.create()
+    for _ in range(3):
+        assert world.answering() == set()
+        await world.pass_once("cluster:%")
+    assert len(world.answering()) == 1
+    await world.settle()
+    await assert_right(world, create)
+
+
+async def test_a_failover_takes_one_pass(database: Database, config: Config) -> None:
+    world = await begun(database, config, silence)
+    old = world.cut_off()
+    await world.beat()
+    await world.pass_once("cluster:%")
+    assert world.answering()
+    assert old not in world.answering()
+    assert old not in world.network.amphorae
+
+
+async def test_a_port_that_the_user_brought_outlives_the_load_balancer(
+    database: Database, config: Config
+) -> None:
+    world = await World.begin(database, config)
+    await world.create(owned=False)
+    await world.settle()
+    await world.delete()
+    await world.settle()
+    (port,) = [p for p in await world.network.ports() if p.owner == "user"]
+    assert port.plugged_into is None
+    await world.assert_nothing_leaked()
+
+
+async def test_what_nobody_knows_is_removed(database: Database, config: Config) -> None:
+    world = await begun(database, config, add_member)
+    stranger = AmphoraId(new_id())
+    lb_subnet = await world.network.lb_subnet()
+    port_id = PortId(new_id())
+    for owner, name in ((f"amphora:{stranger}", port_id), (f"lb:{new_id()}", PortId(new_id()))):
+        wish = PortWish(id=name, owner=owner, subnet_id=lb_subnet.id)
+        await world.network.create_port(wish)
+    await world.compute.create(Boot(amphora_id=stranger, lb_port_id=port_id, config_drive={}))
+    await world.settle()
+    await assert_right(world, add_member)
+    owners = {p.owner for p in await world.network.ports()}
+    assert f"amphora:{stranger}" not in owners
+    assert {o for o in owners if o.startswith("lb:")} == {f"lb:{world.load_balancer_id}"}
+
+
+async def test_a_subnet_without_members_is_left(database: Database, config: Config) -> None:
+    world = await begun(database, config, add_member)
+    await world.drop_members()
+    await world.settle()
+    (serving,) = [a for a in await world.rows() if a.state is State.SERVING]
+    own = [p for p in await world.network.ports() if p.owner == f"amphora:{serving.id}"]
+    assert [p.id for p in own] == [derived_id(serving.id, "lb")]
+    assert len(world.amphorae.interfaces[serving.id]) == 1
