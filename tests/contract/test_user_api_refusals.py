@@ -87,15 +87,9 @@ BODIES: list[tuple[str, dict[str, Any], int, str]] = [
 ]  # fmt: skip
 
 
-def _identity(case: Any) -> str:
-    return f"{case[0]}-{'-'.join(case[1])}-{case[2]}"
-
-
-@pytest.mark.parametrize("case", BODIES, ids=_identity)
-async def test_a_wrong_body_is_refused_in_the_contracts_words(
-    api: Api, case: tuple[str, dict[str, Any], int, str]
-) -> None:
-    noun, wrong, status, text = case
+@pytest.mark.parametrize("noun", sorted({case[0] for case in BODIES}))
+async def test_a_wrong_body_is_refused_in_the_contracts_words(api: Api, noun: str) -> None:
+    """All cases against one tree: each leaves it as it was."""
     root = await api.load_balancer()
     pool = await api.pool(root)
     right: dict[str, dict[str, Any]] = {
@@ -109,15 +103,18 @@ async def test_a_wrong_body_is_refused_in_the_contracts_words(
             "pool_id": pool["id"], "type": "HTTP", "delay": 1, "timeout": 1, "max_retries": 1,
         },
     }  # fmt: skip
-    body = {name: v for name, v in (right[noun] | wrong).items() if v is not ...}
     path = f"pools/{pool['id']}/members" if noun == "member" else f"{noun}s"
-    answer = await api.post(path, {noun: body}, status)
-    assert set(answer) == {"faultcode", "faultstring", "debuginfo"}
-    assert answer["faultcode"] == ("Client" if status < 500 else "Server")
-    assert text in answer["faultstring"]
+    for _, wrong, status, text in (case for case in BODIES if case[0] == noun):
+        body = {name: v for name, v in (right[noun] | wrong).items() if v is not ...}
+        answer = await api.post(path, {noun: body}, status)
+        assert set(answer) == {"faultcode", "faultstring", "debuginfo"}, wrong
+        assert answer["faultcode"] == ("Client" if status < 500 else "Server"), wrong
+        assert text in answer["faultstring"], wrong
     assert len((await api.get("loadbalancers"))["loadbalancers"]) == 1
+    assert len((await api.get("pools"))["pools"]) == 1
     for others in ("listeners", "healthmonitors", f"pools/{pool['id']}/members"):
         assert (await api.get(others))[others.rpartition("/")[2]] == []
+    await api.post(path, {noun: right[noun]})  # and the right one is taken
 
 
 RAW: list[tuple[bytes, str]] = [
@@ -133,10 +130,10 @@ RAW: list[tuple[bytes, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("raw", "text"), RAW, ids=[repr(raw[:30]) for raw, _ in RAW])
-async def test_a_malformed_body_is_refused(api: Api, raw: bytes, text: str) -> None:
-    answer = await api.ask("POST", "/v2/lbaas/loadbalancers", 400, content=raw)
-    assert text in answer["faultstring"]
+async def test_a_malformed_body_is_refused(api: Api) -> None:
+    for raw, text in RAW:
+        answer = await api.ask("POST", "/v2/lbaas/loadbalancers", 400, content=raw)
+        assert text in answer["faultstring"], raw[:40]
 
 
 async def test_a_body_over_the_limit_is_refused_unread(api: Api) -> None:
@@ -233,16 +230,13 @@ VIPS: list[tuple[dict[str, Any], int, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", VIPS, ids=[f"{'-'.join(c[0])}-{c[1]}" for c in VIPS])
-async def test_a_vip_that_cannot_be_is_refused(
-    api: Api, case: tuple[dict[str, Any], int, str]
-) -> None:
-    body, status, text = case
+async def test_a_vip_that_cannot_be_is_refused(api: Api) -> None:
     await api.load_balancer("amphora", vip_address="10.0.0.77")
     ports = len(await api.network.ports())
-    answer = await api.post("loadbalancers", {"loadbalancer": body}, status)
-    assert text in answer["faultstring"]
-    assert len(await api.network.ports()) == ports
+    for body, status, text in VIPS:
+        answer = await api.post("loadbalancers", {"loadbalancer": body}, status)
+        assert text in answer["faultstring"], body
+        assert len(await api.network.ports()) == ports, body
 
 
 async def test_what_a_provider_cannot_serve_is_refused_and_not_stored(api: Api) -> None:
@@ -289,9 +283,9 @@ QUERIES = [
 ]
 
 
-@pytest.mark.parametrize(("query", "text"), QUERIES, ids=[q for q, _ in QUERIES])
-async def test_a_wrong_query_is_refused(api: Api, query: str, text: str) -> None:
-    assert (await api.get(f"loadbalancers?{query}", 400))["faultstring"] == text
+async def test_a_wrong_query_is_refused(api: Api) -> None:
+    for query, text in QUERIES:
+        assert (await api.get(f"loadbalancers?{query}", 400))["faultstring"] == text
 
 
 async def test_only_json_is_answered_and_other_sites_pages_are_not(api: Api) -> None:
