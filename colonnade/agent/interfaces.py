@@ -11,16 +11,17 @@ import ipaddress
 import socket
 import sys
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
 from pyroute2.iproute import IPRoute
 
+from colonnade.agent.announcements import announcement
 from colonnade.protocol.bundle import Interface
 
 APPEAR_S_MAX: Final = 2.0
+ANNOUNCEMENTS: Final = 2  # a frame may be lost
 MISSING: Final = 3
 NO_DUPLICATE_DETECTION: Final = 0x02  # IFA_F_NODAD, linux/if_addr.h
 TABLE_FIRST: Final = 1000  # policy tables: this and the link's index
@@ -50,9 +51,8 @@ def arrange(wanted: Sequence[Interface], links: dict[str, Any], netlink: IPRoute
         interface = by_mac.get(mac, Interface(mac=mac, addresses=()))
         index = link["index"]
         if interface.addresses:
-            _announce_itself(link.get_attr("IFLA_IFNAME"))
             _bring_up(link, netlink)
-        _set_addresses(index, interface.addresses, netlink)
+        _announce(link, _set_addresses(index, interface.addresses, netlink))
         for gateway in interface.gateways:
             table = TABLE_FIRST + index
             routes.add((_family(gateway), table, index, gateway))
@@ -91,13 +91,22 @@ def _bring_up(link: Any, netlink: IPRoute) -> None:
         netlink.link("set", index=link["index"], state="up")
 
 
-def _announce_itself(name: str) -> None:
-    """When an address appears the kernel tells the neighbours: a VIP that moved is found."""
-    for family, entry in (("ipv4", "arp_notify"), ("ipv6", "ndisc_notify")):
-        Path(f"/proc/sys/net/{family}/conf/{name}/{entry}").write_text("1")
+def _announce(
+    link: Any, fresh: Iterable[ipaddress.IPv4Interface | ipaddress.IPv6Interface]
+) -> None:
+    """Tell the neighbours of addresses that have just come here: a VIP that moved is found."""
+    mac = bytes.fromhex(str(link.get_attr("IFLA_ADDRESS")).replace(":", ""))
+    for address in fresh:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
+            raw.bind((link.get_attr("IFLA_IFNAME"), 0))
+            for _ in range(ANNOUNCEMENTS):
+                raw.send(announcement(mac, address.ip))
 
 
-def _set_addresses(index: int, wanted: Sequence[str], netlink: IPRoute) -> None:
+def _set_addresses(
+    index: int, wanted: Sequence[str], netlink: IPRoute
+) -> set[ipaddress.IPv4Interface | ipaddress.IPv6Interface]:
+    """Make the link's addresses those wanted; the answer is those that are new."""
     present = set()
     for message in netlink.get_addr(index=index):
         address = ipaddress.ip_interface(
@@ -114,6 +123,7 @@ def _set_addresses(index: int, wanted: Sequence[str], netlink: IPRoute) -> None:
         netlink.addr(
             "add", index=index, address=str(address.ip), prefixlen=_length(address), **flags
         )
+    return desired - present
 
 
 def _set_routes(desired: set[_Route], netlink: IPRoute) -> None:

@@ -32,6 +32,7 @@ async def arrange(wanted: Sequence[Interface], namespace: Path | None) -> None:
     code, output = await run(
         *enter,
         sys.executable,
+        "-I",
         "-m",
         "colonnade.agent.interfaces",
         given=msgspec.json.encode(wanted),
