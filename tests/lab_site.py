@@ -128,7 +128,7 @@ class Site:
 
 @contextmanager
 def site() -> Iterator[Site]:
-    folder = Path(tempfile.mkdtemp(prefix="colonnade-lab-"))
+    folder = Path(tempfile.mkdtemp(prefix="lab-"))
     made = Site(folder)
     try:
         asyncio.run(made.begin())
@@ -140,7 +140,7 @@ def site() -> Iterator[Site]:
 
 def why_impossible() -> str:
     """Why no lab can be made here, "" when one can: only the kernel's word counts."""
-    folder = Path(tempfile.mkdtemp(prefix="colonnade-lab-"))
+    folder = Path(tempfile.mkdtemp(prefix="lab-"))
     lab = Lab(Config(state_dir=folder / "state", run_dir=folder / "run", database_url=""))
     try:
         asyncio.run(lab.start())

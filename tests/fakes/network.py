@@ -64,7 +64,7 @@ class FakeNetwork:
 
     async def ports(self) -> Sequence[Port]:
         self.before("network.ports")
-        return self._book.ports()
+        return list(self._book.ports.values())
 
     async def port(self, port_id: PortId) -> Port:
         self.before("network.port")
@@ -90,12 +90,16 @@ class FakeNetwork:
         if self.has_port(port_id):
             self._book.note_plug(port_id, None)
 
+    def held(self) -> list[Port]:
+        """All ports, for the test itself: `before` is not told."""
+        return list(self._book.ports.values())
+
     def has_port(self, port_id: PortId) -> bool:
-        return self._book.has_port(port_id)
+        return port_id in self._book.ports
 
     def lost(self, amphora_id: AmphoraId) -> None:
         """The amphora is gone, and every interface it had with it."""
         self.amphorae.discard(amphora_id)
-        for port in self._book.ports():
+        for port in list(self._book.ports.values()):
             if port.plugged_into == amphora_id:
                 self._book.note_plug(port.id, None)

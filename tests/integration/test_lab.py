@@ -46,7 +46,7 @@ asyncio.run(main())
 def folder() -> Iterator[Path]:
     if reason := why_impossible():
         pytest.skip(reason)
-    made = Path(tempfile.mkdtemp(prefix="colonnade-lab-"))
+    made = Path(tempfile.mkdtemp(prefix="lab-"))
     yield made
     shutil.rmtree(made)
 

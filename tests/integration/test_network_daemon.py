@@ -352,7 +352,7 @@ async def test_moving_ports_leaks_no_descriptor_and_no_thread(lab: Site) -> None
 
 async def test_addresses_outlive_the_lab_and_hosts_do_not(lab: Site) -> None:
     assert lab, "labs can be made here"
-    folder = Path(tempfile.mkdtemp(prefix="colonnade-lab-"))
+    folder = Path(tempfile.mkdtemp(prefix="lab-"))
     made = Site(folder)
     try:
         await made.begin()

@@ -116,14 +116,16 @@ class _Pool:
 
 
 class AddressBook:
-    """All look-ups and allocations. Methods answer at once and never wait."""
+    """All look-ups and allocations. Methods answer at once and never wait.
+
+    `records` and `ports` are for reading; only the methods change them."""
 
     def __init__(self, shelf: Shelf | None = None) -> None:
         self._shelf = shelf or NoShelf()
-        self._records: dict[NetworkId, NetworkRecord] = {}
+        self.records: dict[NetworkId, NetworkRecord] = {}
+        self.ports: dict[PortId, Port] = {}
         self._networks: dict[NetworkId, Network] = {}
         self._pools: dict[SubnetId, _Pool] = {}
-        self._ports: dict[PortId, Port] = {}
 
     def load(self, records: Sequence[NetworkRecord], ports: Sequence[Port]) -> None:
         """What a shelf kept, put back without being written again."""
@@ -131,13 +133,13 @@ class AddressBook:
             self._index(record)
         for port in ports:
             self._pools[port.subnet_id].take(port.address)
-            self._ports[port.id] = port
+            self.ports[port.id] = port
 
     def add_network(self, record: NetworkRecord) -> Network:
         """The network; if the name exists with the same subnets, that one unchanged.
 
         Raises Conflict when the name or a part of the range is used by another."""
-        known = self._records.get(network_id(record.name))
+        known = self.records.get(network_id(record.name))
         if known == record:
             return self._networks[network_id(record.name)]
         if known is not None:
@@ -147,24 +149,19 @@ class AddressBook:
         self._shelf.put_network(record)
         return self._index(record)
 
-    def networks(self, *, hidden: bool = False) -> list[Network]:
-        return [n for n in self._networks.values() if hidden or self.visible(n.id)]
-
-    def records(self) -> list[NetworkRecord]:
-        return list(self._records.values())
+    def networks(self) -> list[Network]:
+        """Those that users may see."""
+        return [n for n in self._networks.values() if self.visible(n.id)]
 
     def visible(self, of: NetworkId) -> bool:
-        record = self._records.get(of)
+        record = self.records.get(of)
         return record is not None and record.visible
 
-    def network_named(self, name: str) -> Network:
-        found = self._networks.get(network_id(name))
+    def network(self, of: NetworkId) -> Network:
+        found = self._networks.get(of)
         if found is None:
-            raise NotFound(f"there is no network {name}")
+            raise NotFound(f"there is no network {of}")
         return found
-
-    def network_name(self, of: NetworkId) -> str:
-        return self._networks[of].name
 
     def subnets(self) -> list[Subnet]:
         return [p.subnet for p in self._pools.values() if self.visible(p.subnet.network_id)]
@@ -172,20 +169,14 @@ class AddressBook:
     def subnet(self, of: SubnetId) -> Subnet:
         return self._pool(of).subnet
 
-    def ports(self) -> list[Port]:
-        return list(self._ports.values())
-
     def port(self, port_id: PortId) -> Port:
-        found = self._ports.get(port_id)
+        found = self.ports.get(port_id)
         if found is None:
             raise NotFound(f"there is no port {port_id}")
         return found
 
-    def has_port(self, port_id: PortId) -> bool:
-        return port_id in self._ports
-
     def create_port(self, wish: PortWish) -> Port:
-        known = self._ports.get(wish.id)
+        known = self.ports.get(wish.id)
         if known is not None:
             return known
         pool = self._fitting(wish)
@@ -202,15 +193,15 @@ class AddressBook:
         except OSError:
             pool.give_back(port.address)
             raise
-        self._ports[port.id] = port
+        self.ports[port.id] = port
         return port
 
     def delete_port(self, port_id: PortId) -> None:
-        port = self._ports.get(port_id)
+        port = self.ports.get(port_id)
         if port is None:
             return
         self._shelf.drop_port(port_id)
-        del self._ports[port_id]
+        del self.ports[port_id]
         self._pools[port.subnet_id].give_back(port.address)
 
     def note_plug(self, port_id: PortId, into: AmphoraId | None) -> Port:
@@ -219,13 +210,13 @@ class AddressBook:
         if port.plugged_into != into:
             port = msgspec.structs.replace(port, plugged_into=into)
             self._shelf.put_port(port)
-            self._ports[port_id] = port
+            self.ports[port_id] = port
         return port
 
     def _index(self, record: NetworkRecord) -> Network:
         of = network_id(record.name)
         subnets = [_subnet(record, cidr) for cidr in record.cidrs]
-        self._records[of] = record
+        self.records[of] = record
         self._pools.update({subnet.id: _Pool(subnet) for subnet in subnets})
         ids = tuple(subnet.id for subnet in subnets)
         self._networks[of] = Network(id=of, name=record.name, subnet_ids=ids)
@@ -256,10 +247,7 @@ class AddressBook:
             return pool
         if wish.network_id is None:
             raise Invalid("a port needs a subnet or a network", field="vip_network_id")
-        network = self._networks.get(wish.network_id)
-        if network is None:
-            raise NotFound(f"there is no network {wish.network_id}")
-        pools = [self._pools[s] for s in network.subnet_ids]
+        pools = [self._pools[s] for s in self.network(wish.network_id).subnet_ids]
         if wish.address is None:
             return min(pools, key=lambda p: p.net.version)
         for pool in pools:

@@ -15,7 +15,7 @@ import msgspec
 
 from colonnade.domain.errors import ColonnadeError, Conflict, Invalid, NotFound
 from colonnade.domain.ids import PortId, derived_id
-from colonnade.drivers.network.namespaces.addresses import PUBLIC, AddressBook
+from colonnade.drivers.network.namespaces.addresses import PUBLIC, AddressBook, network_id
 from colonnade.drivers.network.namespaces.fabric import Fabric, host_link
 from colonnade.drivers.network.namespaces.links import Leg
 from colonnade.drivers.network.namespaces.machines import Machine, Machines, Start
@@ -56,7 +56,7 @@ class Hosts:
     async def furnish(self) -> None:
         """Give back the addresses of hosts that ended with an earlier lab; make `outside`."""
         alive = {_owner(_view(m).name) for m in self._machines.all(HOST) if m.is_running}
-        for port in self._book.ports():
+        for port in list(self._book.ports.values()):
             if port.owner.startswith(f"{HOST}:") and port.owner not in alive:
                 self._book.delete_port(port.id)
         await self.add(HostWish(name=OUTSIDE))
@@ -67,9 +67,9 @@ class Hosts:
     async def add(self, wish: HostWish) -> Host:
         """The host. Raises Conflict when another of that name runs."""
         check_name(wish.name)
-        network = self._book.network_named(wish.network)
-        if not self._book.visible(network.id):
+        if not self._book.visible(network_id(wish.network)):
             raise NotFound(f"there is no network {wish.network}")
+        network = self._book.network(network_id(wish.network))
         found = self._machines.find(_machine_id(wish.name), HOST)
         if found is not None and found.is_running:
             return _same(_view(found), wish)
@@ -148,7 +148,7 @@ class Hosts:
         self._give_back(name)
 
     def _give_back(self, name: str) -> None:
-        for port in self._book.ports():
+        for port in list(self._book.ports.values()):
             if port.owner == _owner(name):
                 self._book.delete_port(port.id)
 

@@ -48,7 +48,7 @@ class Networks:
         addresses = (f"{port.address}/{LB_PREFIX}",)
         leg = Leg(name="lb0", mac=port.mac, addresses=addresses)
         await self._fabric.furnish(leg, LB_NETWORK.name)
-        for record in self.book.records():
+        for record in list(self.book.records.values()):
             await self._fabric.add_network(record)
         await self._forget_lost_plugs()
 
@@ -73,7 +73,7 @@ class Networks:
         return self.book.subnet(LB_SUBNET_ID)
 
     async def ports(self) -> Sequence[Port]:
-        return self.book.ports()
+        return list(self.book.ports.values())
 
     async def port(self, port_id: PortId) -> Port:
         return self.book.port(port_id)
@@ -94,7 +94,7 @@ class Networks:
             raise Unavailable(f"amphora {amphora_id} is not running")
         again = port.plugged_into == amphora_id
         plugged = self.book.note_plug(port_id, amphora_id)
-        network = self.book.network_name(port.network_id)
+        network = self.book.network(port.network_id).name
         try:
             await self._fabric.plug(port, network, machine, again=again)
         except ColonnadeError:
@@ -103,19 +103,19 @@ class Networks:
         return plugged
 
     async def unplug(self, port_id: PortId) -> None:
-        if self.book.has_port(port_id):
+        if port_id in self.book.ports:
             await self._fabric.detach([machine_link(port_id)])
             self.book.note_plug(port_id, None)
 
     async def unplug_all(self, amphora_id: AmphoraId) -> None:
         """Cut every cable of an amphora that is ending."""
-        plugged = [p.id for p in self.book.ports() if p.plugged_into == amphora_id]
+        plugged = [p.id for p in self.book.ports.values() if p.plugged_into == amphora_id]
         await self._fabric.detach([machine_link(port_id) for port_id in plugged])
         for port_id in plugged:
             self.book.note_plug(port_id, None)
 
     def _control_port(self, address: str) -> Port:
-        if self.book.has_port(CONTROL_PORT) and self.book.port(CONTROL_PORT).address != address:
+        if CONTROL_PORT in self.book.ports and self.book.port(CONTROL_PORT).address != address:
             self.book.delete_port(CONTROL_PORT)
         wish = PortWish(
             id=CONTROL_PORT,
@@ -128,6 +128,6 @@ class Networks:
     async def _forget_lost_plugs(self) -> None:
         """Ports whose cable ended with its machine while no daemon was looking."""
         names = await self._fabric.names()
-        for port in self.book.ports():
+        for port in list(self.book.ports.values()):
             if port.plugged_into is not None and machine_link(port.id) not in names:
                 self.book.note_plug(port.id, None)

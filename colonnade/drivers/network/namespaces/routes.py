@@ -77,7 +77,7 @@ class Routes:
 
     async def _delete_port(self, request: web.Request) -> Any:
         port_id, book = _port_id(request), self._networks.book
-        if _office(request) == "api" and book.has_port(port_id):
+        if _office(request) == "api" and port_id in book.ports:
             port = book.port(port_id)
             if not book.visible(port.network_id) or port.owner.startswith(("amphora:", "host:")):
                 raise Forbidden("the API may delete only ports that users have")

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The address book against its rule: the lowest free address, and never one that is reserved."""
+
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from colonnade.domain.errors import Conflict, OutOfCapacity
+from colonnade.domain.ids import PortId, new_id
+from colonnade.drivers.network.namespaces.addresses import (
+    FIRST_NETWORKS,
+    AddressBook,
+    NetworkRecord,
+    mac_of,
+    network_id,
+    subnet_id,
+)
+from colonnade.drivers.network.namespaces.shelf import FileShelf
+from colonnade.drivers.network.protocol import PortWish
+
+SMALL = NetworkRecord(name="small", cidrs=("192.0.2.0/28",))
+SMALL_SUBNET = subnet_id("small", SMALL.cidrs[0])
+USABLE = [str(a) for a in ip_network(SMALL.cidrs[0]).hosts()][1:]  # less the gateway
+
+
+def wish(address: str | None = None) -> PortWish:
+    return PortWish(id=PortId(new_id()), owner="x", subnet_id=SMALL_SUBNET, address=address)
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(0, 12), st.sampled_from(USABLE)), max_size=60))
+def test_any_history_gives_the_lowest_free_address(acts: list[int | str | None]) -> None:
+    """None: any address; text: that one; a number: give back what was made at that place."""
+    book = AddressBook()
+    book.add_network(SMALL)
+    held: dict[PortId, str] = {}
+    for act in acts:
+        if isinstance(act, int):
+            for port_id in list(held)[act : act + 1]:
+                book.delete_port(port_id)
+                del held[port_id]
+            continue
+        free = [address for address in USABLE if address not in held.values()]
+        try:
+            port = book.create_port(wish(act))
+        except OutOfCapacity:
+            assert not free
+        except Conflict:
+            assert act in held.values()
+        else:
+            assert port.address == (act or free[0])
+            held[port.id] = port.address
+    assert {p.id: p.address for p in book.ports.values()} == held
+
+
+def test_a_book_is_the_same_after_it_was_put_on_the_shelf(tmp_path: Path) -> None:
+    shelf = FileShelf(tmp_path)
+    book = AddressBook(shelf)
+    for record in (*FIRST_NETWORKS, SMALL):
+        book.add_network(record)
+    ports = [book.create_port(wish()) for _ in range(5)]
+    book.delete_port(ports[1].id)
+    again = AddressBook(FileShelf(tmp_path))
+    again.load(shelf.networks(), shelf.ports())
+    assert again.ports == book.ports
+    assert {n.name for n in again.networks()} == {"public", "private", "small"}
+    assert again.create_port(wish()).address == ports[1].address
+
+
+def test_a_torn_file_loses_its_port_only(tmp_path: Path) -> None:
+    shelf = FileShelf(tmp_path)
+    book = AddressBook(shelf)
+    book.add_network(SMALL)
+    kept, torn = book.create_port(wish()), book.create_port(wish())
+    (tmp_path / "ports" / f"{torn.id}.json").write_bytes(b"")
+    assert shelf.ports() == [kept]
+
+
+def test_networks_may_not_overlap_or_change() -> None:
+    book = AddressBook()
+    book.add_network(SMALL)
+    book.add_network(SMALL)
+    for name, cidr in (("small", "192.0.2.64/28"), ("other", "192.0.2.0/24")):
+        with pytest.raises(Conflict):
+            book.add_network(NetworkRecord(name=name, cidrs=(cidr,)))
+
+
+def test_ids_and_macs_are_always_the_same() -> None:
+    assert network_id("public") == network_id("public")
+    assert mac_of(PortId("a")) == mac_of(PortId("a")) != mac_of(PortId("b"))
