@@ -8,10 +8,9 @@ and receivers listen as long as the test does not cut them off.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from enum import Enum
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from msgspec.structs import replace
 
@@ -20,7 +19,6 @@ from colonnade.controller.clusters import Clusters
 from colonnade.controller.leaks import Leaks
 from colonnade.controller.loop import Loop, Reconciler
 from colonnade.controller.spares import Spares
-from colonnade.domain.errors import Unavailable, Unreachable
 from colonnade.domain.fleet import Amphora
 from colonnade.domain.ids import (
     AmphoraId,
@@ -53,22 +51,17 @@ from colonnade.drivers.secrets.database import Seal
 from colonnade.runtime.config import Config
 from colonnade.runtime.tls import Authority
 from colonnade.store import clusters, fleet, trees, work
-from colonnade.store.database import Connection, Database
+from colonnade.store.database import Database
 from colonnade.store.rows import LOAD_BALANCERS
 from tests.fakes.amphora import FakeAmphorae
 from tests.fakes.compute import FakeCompute
+from tests.fakes.faults import Faults, Watched, WatchedDatabase
 from tests.fakes.network import PRIVATE_SUBNET, PUBLIC_SUBNET, FakeNetwork
 
 ROUNDS_MAX: Final = 40
 STANDING: Final = ("leaks:all", "spares:default")
 AUTHORITY: Final = Authority(Authority.new())
 SEAL: Final = Seal(bytes(32))
-
-
-class Fault(Enum):
-    REFUSED = "the call fails and did nothing"
-    LOST = "the call did its work and its answer is lost"
-    KILLED = "the controller is killed at the call"
 
 
 class NoObjections:
@@ -79,83 +72,6 @@ class NoObjections:
 
     def settles_at_once(self, provider: str) -> bool:
         return False
-
-
-class Faults:
-    """Numbers the calls of one controller and fails the one that was chosen."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-        self.names: list[str] = []
-        self.struck = 0
-        self.dead = asyncio.Event()
-        self._at: int | None = None
-        self._fault = Fault.REFUSED
-
-    def plan(self, at: int, fault: Fault) -> None:
-        """The call `at`, counted from now."""
-        self.struck, self.names = 0, []
-        self._at, self._fault = self.calls + at, fault
-
-    async def enter(self, name: str) -> bool:
-        """True when the answer of this call must be lost."""
-        if self.dead.is_set():
-            raise Unavailable("a dead controller does nothing")
-        self.calls += 1
-        self.names.append(name)
-        if self.calls != self._at:
-            return False
-        self.struck += 1
-        if self._fault is Fault.KILLED:
-            self.dead.set()
-            await asyncio.Event().wait()
-        if self._fault is Fault.REFUSED:
-            raise Unreachable(f"{name} was made to fail")
-        return True
-
-
-class Watched:
-    """Any driver, with each of its calls numbered."""
-
-    def __init__(self, driver: object, faults: Faults) -> None:
-        self._driver = driver
-        self._faults = faults
-
-    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        method = getattr(self._driver, name)
-
-        async def call(*arguments: Any) -> Any:
-            lose = await self._faults.enter(name)
-            result = await method(*arguments)
-            if lose:
-                raise Unreachable(f"the answer of {name} was lost")
-            return result
-
-        return call
-
-
-class WatchedDatabase:
-    """The part of `Database` that reconcilers use, with each use numbered."""
-
-    def __init__(self, database: Database, faults: Faults) -> None:
-        self._database = database
-        self._faults = faults
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
-        lose = await self._faults.enter("transaction")
-        async with self._database.transaction() as connection:
-            yield connection
-        if lose:
-            raise Unavailable("the answer of a commit was lost")
-
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[Connection]:
-        lose = await self._faults.enter("read")
-        async with self._database.read() as connection:
-            yield connection
-        if lose:
-            raise Unavailable("the answer of a statement was lost")
 
 
 class OneOwner(FakeNetwork):
@@ -378,14 +294,14 @@ class World:
         left = [key for (key,) in keys if key not in STANDING]
         if left:
             return object()  # like no other: there is something to do
-        return rows, facts, self.network._book.ports(), sorted(self.compute.boots)
+        return rows, facts, list(self.network._book.ports.values()), sorted(self.compute.boots)
 
     # What is asked afterwards.
 
     def answering(self) -> set[AmphoraId]:
         """Those that would answer a packet for the VIP."""
         owner = f"lb:{self.load_balancer_id}"
-        plugged = {p.plugged_into for p in self.network._book.ports() if p.owner == owner}
+        plugged = {p.plugged_into for p in self.network._book.ports.values() if p.owner == owner}
         return {
             amphora_id
             for amphora_id in plugged

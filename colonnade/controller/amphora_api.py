@@ -19,7 +19,7 @@ from colonnade.domain.ids import AmphoraId, read_id
 from colonnade.domain.lifecycle import State
 from colonnade.protocol.bundle import Bundle, Interface
 from colonnade.protocol.messages import Peers, Refusal, Report
-from colonnade.runtime.tls import peer_name
+from colonnade.runtime.mtls import peer_name
 from colonnade.store import daemons, fleet
 from colonnade.store.database import Database
 

@@ -31,7 +31,8 @@ from colonnade.protocol.messages import PORT_CONTROLLER
 from colonnade.runtime.config import Config
 from colonnade.runtime.haproxy_binary import find_haproxy
 from colonnade.runtime.logging import configure
-from colonnade.runtime.tls import Authority, Identity, server_context
+from colonnade.runtime.mtls import server_context
+from colonnade.runtime.tls import Authority, Identity
 from colonnade.store import daemons, work
 from colonnade.store.database import Database
 
@@ -76,7 +77,11 @@ async def _work(config: Config) -> None:
                 "leaks": Leaks(database, network, compute),
             },
         )
-        runner = web.AppRunner(application(database, clusters, driver.bundle), access_log=None)
+        runner = web.AppRunner(
+            application(database, clusters, driver.bundle),
+            access_log=None,
+            shutdown_timeout=SHUTDOWN_S,
+        )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         tls = server_context(identity, ca)
@@ -85,7 +90,6 @@ async def _work(config: Config) -> None:
             config.lb_network.address,
             PORT_CONTROLLER,
             ssl_context=tls,
-            shutdown_timeout=SHUTDOWN_S,
         ).start()
         await _mark_standing_work(database)
         await stack.enter_async_context(_registered(database, config))

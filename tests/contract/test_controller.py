@@ -19,7 +19,8 @@ from colonnade.drivers.compute.protocol import Boot
 from colonnade.drivers.network.protocol import PortWish
 from colonnade.runtime.config import Config
 from colonnade.store.database import Database
-from tests.world import Fault, World
+from tests.fakes.faults import Fault
+from tests.world import World
 
 CALLS_MAX = 200
 

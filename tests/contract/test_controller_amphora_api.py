@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The controller's API for amphorae, over real mutual TLS on loopback."""
+
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import msgspec
+import pytest
+import pytest_asyncio
+from aiohttp import web
+
+from colonnade.controller.amphora_api import application
+from colonnade.controller.clusters import Clusters
+from colonnade.domain.fleet import Cluster
+from colonnade.domain.ids import new_id
+from colonnade.domain.lifecycle import State
+from colonnade.protocol.bundle import Bundle, Interface
+from colonnade.protocol.messages import Peers, Report
+from colonnade.runtime.config import Config
+from colonnade.runtime.mtls import client_context, server_context
+from colonnade.runtime.tls import Authority
+from colonnade.store import daemons
+from colonnade.store.database import Database
+from tests.world import AUTHORITY, World
+
+
+class Site:
+    """A world, and the API of its controller served somewhere on loopback."""
+
+    def __init__(self, world: World, folder: Path, port: int) -> None:
+        self.world = world
+        self._folder = folder
+        self._url = f"https://127.0.0.1:{port}"
+
+    @asynccontextmanager
+    async def ask(
+        self, name: str, path: str, body: bytes | None = None, authority: Authority = AUTHORITY
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """With a certificate for this name."""
+        context = client_context(identity(self._folder, name, authority), self._folder / "ca.pem")
+        async with (
+            aiohttp.ClientSession() as session,
+            session.request(
+                "GET" if body is None else "POST",
+                self._url + path,
+                data=body,
+                ssl=context,
+                server_hostname="controller",
+            ) as answer,
+        ):
+            yield answer
+
+
+def identity(folder: Path, name: str, authority: Authority = AUTHORITY) -> Path:
+    file = folder / f"{name}.pem"
+    file.write_text(authority.issue(name, days=1).pem)
+    return file
+
+
+def render(wanted: Cluster, interfaces: Sequence[Interface]) -> Bundle:
+    ports = [listener.protocol_port for b in wanted.load_balancers for listener in b.listeners]
+    return Bundle(
+        generation=wanted.generation,
+        config=f"ports {ports}",
+        frame="",
+        interfaces=tuple(interfaces),
+    )
+
+
+@pytest_asyncio.fixture
+async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
+    config = Config(state_dir=tmp_path, run_dir=tmp_path, database_url="", spares=1)
+    world = await World.begin(database, config)
+    await world.settle()
+    await world.create()
+    await world.settle()
+    clusters = Clusters(database, world.network, world.compute, world.amphorae)
+    runner = web.AppRunner(
+        application(database, clusters, render), access_log=None, shutdown_timeout=0.1
+    )
+    await runner.setup()
+    (tmp_path / "ca.pem").write_text(AUTHORITY.certificate_pem)
+    context = server_context(identity(tmp_path, "controller"), tmp_path / "ca.pem")
+    listening = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
+    await listening.start()
+    yield Site(world, tmp_path, runner.addresses[0][1])
+    await runner.cleanup()
+
+
+async def named(site: Site, state: State) -> str:
+    return next(a.id for a in await site.world.rows() if a.state is state)
+
+
+async def test_a_serving_amphora_is_given_what_it_lacks(site: Site) -> None:
+    serving = await named(site, State.SERVING)
+    async with site.ask(serving, "/bundle?generation=0") as answer:
+        assert answer.status == 200
+        bundle = msgspec.json.decode(await answer.read(), type=Bundle)
+    assert bundle.generation == 1
+    assert bundle.config == "ports [80]"
+    assert [wire.is_default for wire in bundle.interfaces] == [True, False]
+    async with site.ask(serving, "/bundle?generation=1") as answer:
+        assert answer.status == 204
+
+
+async def test_a_spare_is_given_nothing(site: Site) -> None:
+    async with site.ask(await named(site, State.SPARE), "/bundle") as answer:
+        assert answer.status == 204
+
+
+@pytest.mark.parametrize("name", ["api", "controller", new_id()])
+async def test_whoever_is_no_amphora_of_ours_learns_nothing(site: Site, name: str) -> None:
+    for path in ("/bundle", "/peers"):
+        async with site.ask(name, path) as answer:
+            assert answer.status == 403
+
+
+async def test_a_certificate_of_another_authority_is_not_spoken_to(site: Site) -> None:
+    serving = await named(site, State.SERVING)
+    with pytest.raises((aiohttp.ClientError, ssl.SSLError)):
+        async with site.ask(serving, "/bundle", authority=Authority(Authority.new())):
+            pass
+
+
+async def test_nonsense_is_refused_with_a_reason(site: Site) -> None:
+    serving = await named(site, State.SERVING)
+    async with site.ask(serving, "/bundle?generation=many") as answer:
+        assert answer.status == 400
+    async with site.ask(serving, "/report", b'{"generation": ') as answer:
+        assert answer.status == 400
+    async with site.ask(serving, "/report", b"x" * (2 * 1024 * 1024)) as answer:
+        assert answer.status == 413
+
+
+async def test_a_refusal_is_told_to_the_owner(site: Site) -> None:
+    body = msgspec.json.encode(Report(generation=1, reason="unknown keyword"))
+    async with site.ask(await named(site, State.SERVING), "/report", body) as answer:
+        assert answer.status == 204
+    assert await site.world.failure() == (1, "Rejected", "unknown keyword")
+
+
+async def test_a_spare_cannot_speak_for_a_cluster(site: Site) -> None:
+    body = msgspec.json.encode(Report(generation=1, reason="unknown keyword"))
+    async with site.ask(await named(site, State.SPARE), "/report", body) as answer:
+        assert answer.status == 204
+    assert await site.world.failure() is None
+
+
+async def test_peers_are_those_that_run(site: Site, database: Database) -> None:
+    gone = daemons.Daemon(new_id(), daemons.Kind.HEALTH, "198.18.0.9:5555")
+    for daemon in (
+        daemons.Daemon(new_id(), daemons.Kind.CONTROLLER, "198.18.0.1:9442"),
+        daemons.Daemon(new_id(), daemons.Kind.HEALTH, "198.18.0.1:5555"),
+        gone,
+    ):
+        async with database.transaction() as connection:
+            await daemons.register(connection, daemon)
+    async with database.transaction() as connection:
+        await daemons.forget(connection, gone)
+    async with site.ask(await named(site, State.SPARE), "/peers") as answer:
+        peers = msgspec.json.decode(await answer.read(), type=Peers)
+    assert peers == Peers(controllers=("198.18.0.1:9442",), receivers=("198.18.0.1:5555",))
