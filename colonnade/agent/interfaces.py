@@ -12,13 +12,24 @@ import socket
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
+from types import ModuleType
 from typing import Any, Final
 
 import msgspec
-from pyroute2.iproute import IPRoute
 
 from colonnade.agent.announcements import announcement
 from colonnade.protocol.bundle import Interface
+
+if __name__ == "__main__":
+    # The package's own __init__ loads the whole library, a tenth of a second on the way to every
+    # first request and every failover. This process needs one module of it.
+    _found = find_spec("pyroute2")
+    assert _found is not None
+    sys.modules["pyroute2"] = _package = ModuleType("pyroute2")
+    _package.__path__ = list(_found.submodule_search_locations or ())
+
+from pyroute2.iproute import IPRoute
 
 APPEAR_S_MAX: Final = 2.0
 ANNOUNCEMENTS: Final = 2  # a frame may be lost

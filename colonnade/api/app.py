@@ -6,7 +6,8 @@ know none of that. What stands before the routes (spellings of paths, request id
 line) is in `api/front.py`.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Coroutine, Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -45,6 +46,7 @@ ROUTES: Sequence[Route] = [
     *networks.ROUTES,
 ]
 RETRY_S = "1"
+ANSWER_S_MAX = 4.0
 TRIES = 3
 
 log = structlog.get_logger()
@@ -85,6 +87,18 @@ async def _answer(route: Route, call: Call) -> Any:
         except Contended:
             log.info("contended", path=call.path)
     return await route.handler(call)
+
+
+async def _in_time(answering: Coroutine[Any, Any, Any]) -> Any:
+    """The handler's answer. Raises Unavailable when a database that hangs keeps it waiting.
+
+    It is not waited for any longer then: ending it takes the database too."""
+    task = asyncio.ensure_future(answering)
+    done, _ = await asyncio.wait({task}, timeout=ANSWER_S_MAX)
+    if not done:
+        task.cancel()
+        raise Unavailable("No answer in time; look whether the request was carried out.")
+    return task.result()
 
 
 async def _call(request: Request[Any, Any, Any], site: Site) -> Call:

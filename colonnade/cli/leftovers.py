@@ -78,7 +78,7 @@ def leftovers(mark: str, before: Before, seen: frozenset[str], folders: list[Pat
     every = {int(p.name): "" for p in Path("/proc").iterdir() if p.name.isdigit()}
     left += [f"network namespace {name}" for name in namespaces(every) & seen]
     left += [f"mount {line}" for line in _mounts() - before.mounts if _is_ours(line, folders, seen)]
-    left += [f"link {link}" for link in _links() - before.links if link.startswith(("cl-", "clh"))]
+    left += [f"link {link}" for link in _links() - before.links if link.startswith("colonnade")]
     left += [f"folder {folder}" for folder in folders if folder.exists()]
     return left
 

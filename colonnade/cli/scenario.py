@@ -85,7 +85,9 @@ class Scenario:
         self.load_balancer = await self.rest.post("lbaas/loadbalancers", {"loadbalancer": vip})
         async with self.visits(50) as visits:
             await self._tree()
-            first = await visits.first_ok(since=began, within_s=12, what="the first 200 through the VIP")
+            first = await visits.first_ok(
+                since=began, within_s=12, what="the first 200 through the VIP"
+            )
         self.figures.create_to_first_200_s = round(first.ended - began, 3)
         await self._settled()
         return (

@@ -21,11 +21,12 @@ import msgspec
 import structlog
 
 from colonnade.cli import places
-from colonnade.cli.children import Children, Command, colonnade, tied
+from colonnade.cli.children import PAUSE_MAX_S, PAUSE_MIN_S, Children, Command, colonnade, tied
 from colonnade.cli.identities import ensure_identities
 from colonnade.cli.rest import until
 from colonnade.domain.errors import ColonnadeError, Conflict, Invalid, Unavailable
 from colonnade.drivers.network.namespaces.client import NetworkClient
+from colonnade.drivers.network.namespaces.host_route import host_route
 from colonnade.drivers.network.namespaces.lab import Lab, end_leftovers
 from colonnade.runtime import logging
 from colonnade.runtime.config import Api, Config, write_config
@@ -98,9 +99,14 @@ async def _prepare(
         starting.append(asyncio.create_task(stack.enter_async_context(_started(postgres))))
     for task in starting:
         await task
+    if postgres is not None:
+        keeper = asyncio.create_task(_keep(postgres))
+        stack.callback(keeper.cancel)
     children = Children(state / "logs")
     stack.push_async_callback(children.stop)
     await _start_processes(children, lab, config)
+    if wish.host_route:
+        await stack.enter_async_context(host_route(lab))
     ready = asyncio.create_task(_answers(config))
     told = asyncio.create_task(stop.wait())
     await asyncio.wait({ready, told}, return_when=asyncio.FIRST_COMPLETED)
@@ -110,6 +116,19 @@ async def _prepare(
         return None
     await ready
     return config
+
+
+async def _keep(postgres: EmbeddedPostgres) -> None:
+    """Start the database again whenever it ends; the others wait for it by themselves."""
+    while True:
+        code = await postgres.wait()
+        log.warning("process ended", name="postgres", code=code)
+        await asyncio.sleep(PAUSE_MIN_S)
+        try:
+            await postgres.start()
+        except ColonnadeError as error:
+            log.error("the database does not start", error=str(error))
+            await asyncio.sleep(PAUSE_MAX_S)
 
 
 async def _start_processes(children: Children, lab: Lab, config: Config) -> None:
