@@ -69,7 +69,7 @@ def create_app(site: Site) -> Front:
 def _handler(route: Route, site: Site) -> HTTPRouteHandler:
     async def handle(request: Request[Any, Any, Any]) -> ASGIResponse:
         try:
-            answer = await _answer(route, await _call(request, site))
+            answer = await _in_time(_answer(route, await _call(request, site)))
         except ColonnadeError as error:
             return _failed(error)
         return _succeeded(route, answer)
