@@ -22,7 +22,7 @@ check: setup ## format, lint, types, arrows, sizes, unit, contract; under a minu
 	@$(BIN)/ruff format -q --check .
 	@$(BIN)/ruff check -q .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -q tests/unit tests/contract
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/unit tests/contract
 
 test: check e2e ## check, then integration and the whole thing, for real
 
