@@ -33,7 +33,9 @@ ConfigFile = Annotated[Path, typer.Option("--config", help="The configuration fi
 def up(
     state: State = None,
     api: Annotated[str, typer.Option("--api", help="HOST:PORT of the user API.")] = "",
-    spares: Annotated[int, typer.Option(help="Amphorae kept ready.", min=0, max=50)] = 2,
+    spares: Annotated[
+        int | None, typer.Option(help="Amphorae kept ready (2 at first).", min=0, max=50)
+    ] = None,
     database: Annotated[
         str, typer.Option(help="A PostgreSQL to use instead of the embedded one (libpq string).")
     ] = "",

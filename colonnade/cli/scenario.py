@@ -64,6 +64,7 @@ class Scenario:
         self.load_balancer: dict[str, Any] = {}
         self.pool = ""
         self.member_ids: dict[str, str] = {}
+        self.changes_ms: list[float] = []  # each member change, until it was live
 
     async def hosts(self) -> str:
         for name in ("web1", "web2", "web3"):
@@ -134,6 +135,7 @@ class Scenario:
                 change = self._add_third if number % 2 == 0 else self._remove_third
                 took.append(await change(visits) * 1000)
         failed = visits.failed(since=0.0)
+        self.changes_ms += took
         self.figures.member_change_to_live_ms = round(median(took), 1)
         self.figures.member_change_to_live_p95_ms = round(quantiles(took, n=20)[-1], 1)
         self.figures.requests_during_member_changes = sum(visits.shares(since=began).values())

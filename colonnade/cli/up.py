@@ -14,8 +14,10 @@ import os
 import signal
 import socket
 import sys
+import tomllib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import structlog
@@ -29,7 +31,7 @@ from colonnade.drivers.network.namespaces.client import NetworkClient
 from colonnade.drivers.network.namespaces.host_route import host_route
 from colonnade.drivers.network.namespaces.lab import Lab, end_leftovers
 from colonnade.runtime import logging
-from colonnade.runtime.config import Api, Config, write_config
+from colonnade.runtime.config import Api, Config, read_config, write_config
 from colonnade.store.embedded import EmbeddedPostgres
 
 READY_S_MAX = 60.0
@@ -42,7 +44,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 
     state: Path | None = None
     api: str = ""
-    spares: int = 2
+    spares: int | None = None
     database_url: str = ""
     host_route: bool = False
 
@@ -64,58 +66,58 @@ async def _up(wish: Wish) -> None:
     state = places.state_dir(wish.state)
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _only_one(state):
-        _check_free(_api(wish.api))
-        run_dir = places.run_dir(state)
-        await end_leftovers(run_dir)
-        ensure_identities(state / "pki")
-        stop = _stop_signal()
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(places.remove_run_dir, state)
-            config = await _prepare(wish, state, run_dir, stack, stop)
-            if config is None:
-                return
-            print(f"ready: http://{config.api.host}:{config.api.port}", flush=True)
-            await stop.wait()
-            print("stopping", flush=True)
+            run_dir = places.run_dir(state)
+            postgres = None if wish.database_url else EmbeddedPostgres(state, run_dir)
+            config = _config(wish, state, run_dir, postgres)
+            _check_free(config.api)
+            await end_leftovers(run_dir)
+            ensure_identities(state / "pki")
+            await _run(config, postgres, wish.host_route, stack)
+
+
+async def _run(
+    config: Config,
+    postgres: EmbeddedPostgres | None,
+    host_route_wanted: bool,
+    stack: contextlib.AsyncExitStack,
+) -> None:
+    """Start, say so, and return when told to stop, be it before everything has started."""
+    stop = _stop_signal()
+    preparing = asyncio.create_task(_prepare(config, postgres, host_route_wanted, stack))
+    told = asyncio.create_task(stop.wait())
+    await asyncio.wait({preparing, told}, return_when=asyncio.FIRST_COMPLETED)
+    if stop.is_set():
+        preparing.cancel()
+        await asyncio.wait({preparing})
+        return
+    await preparing
+    print(f"ready: http://{config.api.host}:{config.api.port}", flush=True)
+    await told
+    print("stopping", flush=True)
 
 
 async def _prepare(
-    wish: Wish, state: Path, run_dir: Path, stack: contextlib.AsyncExitStack, stop: asyncio.Event
-) -> Config | None:
-    """Start everything; what was started is on the stack. None when told to stop meanwhile."""
-    postgres = None if wish.database_url else EmbeddedPostgres(state, run_dir)
-    config = Config(
-        state_dir=state,
-        run_dir=run_dir,
-        database_url=wish.database_url or (postgres.url if postgres else ""),
-        network_url=f"unix:{run_dir}/network.sock",
-        spares=wish.spares,
-        api=_api(wish.api),
-    )
-    write_config(places.config_file(state), config)
+    config: Config,
+    postgres: EmbeddedPostgres | None,
+    host_route_wanted: bool,
+    stack: contextlib.AsyncExitStack,
+) -> None:
+    """Start everything, and return when it answers; what was started is on the stack."""
+    write_config(places.config_file(config.state_dir), config)
     lab = Lab(config)
-    starting = [asyncio.create_task(stack.enter_async_context(_started(lab)))]
-    if postgres is not None:
-        starting.append(asyncio.create_task(stack.enter_async_context(_started(postgres))))
-    for task in starting:
-        await task
+    parts: list[Lab | EmbeddedPostgres] = [lab] if postgres is None else [lab, postgres]
+    await asyncio.gather(*(stack.enter_async_context(_started(part)) for part in parts))
     if postgres is not None:
         keeper = asyncio.create_task(_keep(postgres))
         stack.callback(keeper.cancel)
-    children = Children(state / "logs")
+    children = Children(config.state_dir / "logs")
     stack.push_async_callback(children.stop)
     await _start_processes(children, lab, config)
-    if wish.host_route:
+    if host_route_wanted:
         await stack.enter_async_context(host_route(lab))
-    ready = asyncio.create_task(_answers(config))
-    told = asyncio.create_task(stop.wait())
-    await asyncio.wait({ready, told}, return_when=asyncio.FIRST_COMPLETED)
-    told.cancel()
-    if stop.is_set():
-        ready.cancel()
-        return None
-    await ready
-    return config
+    await _answers(config)
 
 
 async def _keep(postgres: EmbeddedPostgres) -> None:
@@ -194,13 +196,33 @@ async def _asks(api: Api) -> bool:
     return line.split(b" ")[1:2] == [b"200"]
 
 
-def _api(place: str) -> Api:
-    if not place:
-        return Api()
-    host, colon, port = place.rpartition(":")
-    if not colon or not host or not port.isdigit():
-        raise Invalid(f"--api takes HOST:PORT, not {place!r}")
-    return Api(host=host.strip("[]"), port=int(port))
+def _config(wish: Wish, state: Path, run_dir: Path, postgres: EmbeddedPostgres | None) -> Config:
+    """What the file in the state folder says, as far as it says it, and the command line above it.
+
+    Raises Invalid with the place and the reason when the file cannot be read."""
+    above: dict[str, Any] = {
+        "state_dir": str(state),
+        "run_dir": str(run_dir),
+        "database_url": postgres.url if postgres else wish.database_url,
+        "network_url": f"unix:{run_dir}/network.sock",
+    }
+    if wish.spares is not None:
+        above["spares"] = wish.spares
+    if wish.api:
+        above["api"] = _place(wish.api)
+    file = places.config_file(state)
+    file.touch(mode=0o600)
+    try:
+        return read_config(file, above)
+    except (msgspec.ValidationError, tomllib.TOMLDecodeError) as error:
+        raise Invalid(f"{file}: {error}") from error
+
+
+def _place(text: str) -> dict[str, Any]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdigit() or int(port) > 65535:
+        raise Invalid(f"--api takes HOST:PORT, not {text!r}")
+    return {"host": host.strip("[]"), "port": int(port)}
 
 
 def _check_free(api: Api) -> None:

@@ -6,8 +6,9 @@ many machines writes it by hand. Paths are absolute after reading.
 """
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -56,10 +57,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return self.state_dir / "pki"
 
 
-def read_config(path: Path) -> Config:
-    """Raises msgspec.ValidationError or tomllib.TOMLDecodeError with the place and the reason."""
+def read_config(path: Path, above: Mapping[str, Any] | None = None) -> Config:
+    """The file's configuration, with what stands in `above` in its place, tables joined.
+
+    Raises msgspec.ValidationError or tomllib.TOMLDecodeError with the place and the reason."""
     with path.open("rb") as file:
-        return msgspec.convert(tomllib.load(file), Config, dec_hook=lambda kind, text: kind(text))
+        table = tomllib.load(file)
+    for name, value in (above or {}).items():
+        known = table.get(name)
+        table[name] = {**known, **value} if isinstance(known, dict) else value
+    return msgspec.convert(table, Config, dec_hook=lambda kind, text: kind(text))
 
 
 def write_config(path: Path, config: Config) -> None:
