@@ -208,6 +208,7 @@ class World:
     def power_cut(self, amphora_id: AmphoraId) -> None:
         self.compute.kill(amphora_id)
         self.network.amphorae.discard(amphora_id)
+        self.network.stopped.add(amphora_id)
 
     async def beat(self) -> None:
         """One heartbeat of each amphora that runs, and the receiver's judgement of the others."""

@@ -7,6 +7,7 @@ at once: an amphora refuses a generation older than it has, and the store lends 
 topology needs. Creating, changing, failing over and ending are this one path.
 """
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
@@ -39,6 +40,7 @@ from colonnade.domain.errors import (
     Contended,
     NotFound,
     OutOfCapacity,
+    Unavailable,
     Unreachable,
 )
 from colonnade.domain.fleet import Amphora, Cluster
@@ -55,6 +57,7 @@ ROUNDS_MAX: Final = 12  # looks in one pass; a failover that meets dead spares t
 SPARE_FRESH_S: Final = 75.0
 PATIENCE: Final = 3  # failed pushes to a lent spare that never answered
 SUBNETS_FRESH_S: Final = 30.0
+WATCH_S: Final = 0.5  # between looks after an amphora that takes its time
 
 log = structlog.get_logger()
 
@@ -199,7 +202,7 @@ class Clusters:
                 await fleet.forget_applied(connection, amphora)
         try:
             await self._network.plug(port_id, amphora.id)
-        except NotFound:
+        except (NotFound, Unavailable):
             if not await self._is_dead(amphora):
                 raise
             await self._give_up(amphora)
@@ -207,15 +210,36 @@ class Clusters:
     async def _deploy(self, amphora: Amphora, wanted: Cluster, facts: Facts) -> None:
         wires = await self._interfaces(wanted, amphora, facts)
         try:
-            generation = await self._amphorae.apply(amphora, wanted, wires)
+            generation = await self._push(amphora, wanted, wires)
         except Unreachable:
             if not await self._is_lost(amphora):
+                await self._notify(amphora)
                 raise
             await self._give_up(amphora)
             return
         self._unanswered.pop(amphora.id, None)
         async with self._database.transaction() as connection:
             await fleet.record_applied(connection, amphora, generation)
+
+    async def _push(self, amphora: Amphora, wanted: Cluster, wires: Sequence[Interface]) -> int:
+        """The generation it answers with. An amphora that freezes holds the call, so it is looked
+        after meanwhile: given up elsewhere, it must be fenced now. Raises Contended then."""
+        pushing = asyncio.ensure_future(self._amphorae.apply(amphora, wanted, wires))
+        try:
+            while not (await asyncio.wait([pushing], timeout=WATCH_S))[0]:
+                async with self._database.read() as connection:
+                    now = await fleet.amphora(connection, amphora.id)
+                if now is None or now.state is not State.SERVING:
+                    raise Contended(f"amphora {amphora.id} was given up while it was told")
+            return pushing.result()
+        finally:
+            pushing.cancel()
+            await asyncio.wait([pushing])
+
+    async def _notify(self, amphora: Amphora) -> None:
+        """A datagram may come through where a push does not; then it asks for its bundle."""
+        with contextlib.suppress(ColonnadeError):  # the push that failed is what is told
+            await self._amphorae.notify(amphora)
 
     async def _is_lost(self, amphora: Amphora) -> bool:
         """Whether to give it up. Of one that has served, liveness decides by its heartbeats."""

@@ -21,9 +21,9 @@ from colonnade.controller.leaks import Leaks
 from colonnade.controller.loop import Loop
 from colonnade.controller.spares import Spares
 from colonnade.domain.errors import Unavailable
-from colonnade.domain.ids import new_id
+from colonnade.domain.ids import AmphoraId, new_id
 from colonnade.drivers.amphora.haproxy.client import AgentClient
-from colonnade.drivers.amphora.haproxy.driver import HaproxyDriver
+from colonnade.drivers.amphora.haproxy.driver import HaproxyDriver, HeartbeatKey
 from colonnade.drivers.compute.namespaces.client import ComputeClient
 from colonnade.drivers.network.namespaces.client import NetworkClient
 from colonnade.drivers.secrets.database import Seal
@@ -33,7 +33,7 @@ from colonnade.runtime.haproxy_binary import find_haproxy
 from colonnade.runtime.logging import configure
 from colonnade.runtime.mtls import server_context
 from colonnade.runtime.tls import Authority, Identity
-from colonnade.store import daemons, work
+from colonnade.store import daemons, fleet, work
 from colonnade.store.database import Database
 
 FLAVOR: Final = "default"
@@ -66,7 +66,7 @@ async def _work(config: Config) -> None:
         stack.push_async_callback(compute.close)
         agents = AgentClient(identity, ca)
         stack.push_async_callback(agents.close)
-        driver = HaproxyDriver(config, agents)
+        driver = HaproxyDriver(config, agents, _key_of(database, seal))
         clusters = Clusters(database, network, compute, driver)
         loop = Loop(
             database,
@@ -134,6 +134,15 @@ async def _refresh(database: Database, daemon: daemons.Daemon) -> None:
             async with database.transaction() as connection:
                 await daemons.register(connection, daemon)
         await asyncio.sleep(daemons.REFRESH_S)
+
+
+def _key_of(database: Database, seal: Seal) -> HeartbeatKey:
+    async def key_of(amphora_id: AmphoraId) -> bytes | None:
+        async with database.read() as connection:
+            sealed = await fleet.sealed_key(connection, amphora_id)
+        return None if sealed is None else seal.unseal(sealed, amphora_id)
+
+    return key_of
 
 
 def _authority(config: Config) -> Authority:

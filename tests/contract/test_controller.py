@@ -6,6 +6,7 @@ answer, and to be where the controller is killed. Afterwards the right amphora a
 had one owner at every moment, and nothing is left over.
 """
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -187,6 +188,39 @@ async def test_a_failover_takes_one_pass(database: Database, config: Config) -> 
     assert world.answering()
     assert old not in world.answering()
     assert old not in world.network.amphorae
+
+
+async def test_an_amphora_that_freezes_while_it_is_told_is_fenced_without_waiting_for_it(
+    database: Database, config: Config
+) -> None:
+    world = await begun(database, config, silence)
+    frozen = world.cut_off()
+    world.amphorae.frozen.add(frozen)
+    await world.add_member()
+    telling = asyncio.create_task(world.pass_once("cluster:%"))
+    await world.amphorae.holding.wait()
+    await world.beat()  # a receiver misses it meanwhile
+    async with asyncio.timeout(5):
+        await telling
+    await world.pass_once("cluster:%")
+    assert len(world.answering()) == 1
+    assert frozen not in world.network.amphorae
+    await world.settle()
+    await assert_right(world, silence)
+
+
+async def test_an_amphora_that_could_not_be_told_is_notified(
+    database: Database, config: Config
+) -> None:
+    world = await begun(database, config, add_member)
+    deaf = world.cut_off()
+    await world.add_member()
+    await world.pass_once("cluster:%")
+    assert world.amphorae.notified == [deaf]
+    world.amphorae.cut_off.clear()
+    await world.settle()
+    assert world.answering() == {deaf}
+    await assert_right(world, add_member)
 
 
 async def test_a_port_that_the_user_brought_outlives_the_load_balancer(

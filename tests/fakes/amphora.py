@@ -6,6 +6,7 @@ One that does not run, or was cut off, is unreachable. `before` is called with t
 call and may raise.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from colonnade.domain.errors import Rejected, Unreachable
@@ -23,14 +24,18 @@ def _nothing(call: str) -> None:
 
 
 class FakeAmphorae:
-    """`network` knows which amphorae run. `cut_off` run, and serve, but do not answer us.
-    A wish with a listener on a port of `hated_ports` is rejected, as by a haproxy."""
+    """`network` knows which amphorae run. `cut_off` run, and serve, but do not answer us; `frozen`
+    never end a call. A wish with a listener on a port of `hated_ports` is rejected, as by a
+    haproxy. `notified` got a notice."""
 
     name = "fake"
 
     def __init__(self, network: FakeNetwork, before: Callable[[str], None] = _nothing) -> None:
         self.before = before
         self.cut_off: set[AmphoraId] = set()
+        self.frozen: set[AmphoraId] = set()
+        self.holding = asyncio.Event()  # a frozen one was called
+        self.notified: list[AmphoraId] = []
         self.hated_ports: set[int] = set()
         self.serving: dict[AmphoraId, Cluster] = {}
         self.interfaces: dict[AmphoraId, Sequence[Interface]] = {}
@@ -43,6 +48,9 @@ class FakeAmphorae:
         self, amphora: Amphora, wanted: Cluster, interfaces: Sequence[Interface]
     ) -> int:
         self.before("amphora.apply")
+        if amphora.id in self.frozen:
+            self.holding.set()
+            await asyncio.Event().wait()
         self._reach(amphora.id)
         for load_balancer in wanted.load_balancers:
             for listener in load_balancer.listeners:
@@ -63,6 +71,7 @@ class FakeAmphorae:
 
     async def notify(self, amphora: Amphora) -> None:
         self.before("amphora.notify")
+        self.notified.append(amphora.id)
 
     def _reach(self, amphora_id: AmphoraId) -> None:
         if amphora_id not in self._network.amphorae or amphora_id in self.cut_off:

@@ -9,7 +9,7 @@ may raise, which is how a test fails any call it likes.
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from colonnade.domain.errors import NotFound
+from colonnade.domain.errors import NotFound, Unavailable
 from colonnade.domain.ids import AmphoraId, NetworkId, PortId, SubnetId, new_id
 from colonnade.drivers.network.namespaces.addresses import (
     FIRST_NETWORKS,
@@ -41,7 +41,8 @@ class FakeNetwork:
 
     def __init__(self, before: Callable[[str], None] = _nothing) -> None:
         self.before = before
-        self.amphorae: set[AmphoraId] = set()
+        self.amphorae: set[AmphoraId] = set()  # those that run
+        self.stopped: set[AmphoraId] = set()
         self._book = AddressBook()
         for record in FIRST_NETWORKS:
             self._book.add_network(record)
@@ -81,6 +82,8 @@ class FakeNetwork:
     async def plug(self, port_id: PortId, amphora_id: AmphoraId) -> Port:
         self.before("network.plug")
         self._book.port(port_id)
+        if amphora_id in self.stopped:
+            raise Unavailable(f"amphora {amphora_id} is not running")
         if amphora_id not in self.amphorae:
             raise NotFound(f"there is no amphora {amphora_id}")
         return self._book.note_plug(port_id, amphora_id)
@@ -100,6 +103,7 @@ class FakeNetwork:
     def lost(self, amphora_id: AmphoraId) -> None:
         """The amphora is gone, and every interface it had with it."""
         self.amphorae.discard(amphora_id)
+        self.stopped.discard(amphora_id)
         for port in list(self._book.ports.values()):
             if port.plugged_into == amphora_id:
                 self._book.note_plug(port.id, None)

@@ -86,7 +86,7 @@ class NetworkDriver(Protocol):
 
         If the port is plugged elsewhere it is moved: afterwards exactly one amphora has it.
         Addresses and routes on it are the agent's work. Raises NotFound when there is no
-        such amphora."""
+        such amphora, Unavailable when there is one that does not run."""
 
     async def unplug(self, port_id: PortId) -> None:
         """Take the interface away. Not plugged, or no such port: nothing to do."""
