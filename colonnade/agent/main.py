@@ -8,7 +8,6 @@ catch for everything: one part's bug must not silence the heartbeats of an ampho
 import asyncio
 import gc
 import logging
-import os
 import signal
 import sys
 import time
@@ -154,9 +153,9 @@ class Agent:
 def main() -> None:
     """Serve as the amphora whose config drive is in place. Returns after SIGTERM or SIGINT."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=_LogLine.FORMAT)
-    logging.getLogger().handlers[0].setFormatter(_LogLine())
     drive = Path(paths.CONFIG_DRIVE)
     config = msgspec.json.decode((drive / "agent.json").read_bytes(), type=AgentConfig)
+    logging.getLogger().handlers[0].setFormatter(_LogLine(config.amphora_id))
     try:
         asyncio.run(_run_until_told(config, drive))
     except (traffic.NotThere, traffic.Failed, OSError) as error:
@@ -189,12 +188,17 @@ class _LogLine(logging.Formatter):
 
     FORMAT = "%(message)s"
 
+    def __init__(self, amphora_id: str) -> None:
+        super().__init__(self.FORMAT)
+        self._amphora_id = amphora_id
+
     def format(self, record: logging.LogRecord) -> str:
         line = {
             "event": record.getMessage(),
             "level": record.levelname.lower(),
             "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
-            "process": f"agent:{os.getpid()}",
+            "process": "agent",
+            "amphora_id": self._amphora_id,
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
