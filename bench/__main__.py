@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m bench [PART...]`: measure, keep the figures, and show them beside those of before.
+
+Without words it measures every part, one after the other, so that none disturbs another. It is
+never a test: a goal that is missed is shown, and the exit code stays 0. A part that cannot be
+measured is told, the others go on, and the exit code is 1.
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+import msgspec
+from rich.console import Console
+
+from bench import idle, render, results, system
+from colonnade.domain.errors import ColonnadeError
+from colonnade.runtime import logging
+
+
+class Part(msgspec.Struct, frozen=True):
+    what: str
+    measure: Callable[[], Awaitable[results.Figures]]
+    goals: Mapping[str, str] = {}
+
+
+async def _api() -> results.Figures:
+    """In a process of its own, as it is run by hand: it is a client that needs a core."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench.api", stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    if process.returncode:
+        raise ColonnadeError(f"bench.api ended with {process.returncode}")
+    return results.flat(msgspec.json.decode(said.splitlines()[-1]))
+
+
+PARTS = {
+    "render": Part("what is computed without a network: one core", render.measure, render.GOALS),
+    "api": Part("the user API alone, with the noop provider", _api),
+    "idle": Part("what a system costs that has nothing to do", idle.measure, idle.GOALS),
+    "system": Part("how long a user waits", system.measure, system.GOALS),
+}
+
+
+def main(words: list[str]) -> int:
+    console = Console()
+    unknown = [word for word in words if word not in PARTS]
+    if unknown:
+        console.print("usage: python -m bench [PART...]; without a word, all of")
+        for name, part in PARTS.items():
+            console.print(f"  {name:8} {part.what}")
+        return 0 if unknown[0] in ("-h", "--help", "list") else 2
+    logging.configure("bench", level="ERROR")
+    run = results.begin()
+    console.print(f"{run.machine}; load average {run.load_before:g}")
+    failed = False
+    for name in words or PARTS:
+        began = time.monotonic()
+        try:
+            run.parts[name] = figures = asyncio.run(_measured(PARTS[name]))
+        except (ColonnadeError, OSError) as error:
+            console.print(f"[red]{name} was not measured:[/red] {error}")
+            failed = True
+            continue
+        console.print(
+            results.compared(name, figures, results.before(name, run.began), PARTS[name].goals)
+        )
+        console.print(f"{PARTS[name].what}; took {time.monotonic() - began:.0f} s\n")
+    if run.parts:
+        console.print(f"kept in {results.save(run)}")
+    return 1 if failed else 0
+
+
+async def _measured(part: Part) -> results.Figures:
+    return await part.measure()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
