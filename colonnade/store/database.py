@@ -88,6 +88,14 @@ class Database:
             yield connection
 
     @asynccontextmanager
+    async def pipeline(self) -> AsyncIterator[Connection]:
+        """As `transaction`, but no statement waits for the one before it: they wait together, as
+        something is fetched and at the end."""
+        async with self._connection() as connection:
+            async with connection.pipeline(), connection.transaction():
+                yield connection
+
+    @asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:
         """Each statement for itself, committed at once."""
         async with self._connection() as connection:

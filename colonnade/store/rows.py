@@ -59,24 +59,38 @@ DECODERS: Final[Mapping[str, msgspec.json.Decoder[Any]]] = {
 
 def body_of(node: Node) -> str:
     """The node's own attributes, as its row keeps them."""
-    own = {f: getattr(node, f) for f in node.__struct_fields__ if f not in CHILDREN}
-    return msgspec.json.encode(own).decode()
+    return json_of(own_fields(node))
+
+
+def own_fields(node: Node) -> dict[str, Any]:
+    return {f: getattr(node, f) for f in _OWN[type(node)]}
+
+
+def json_of(value: Any) -> str:
+    """As a parameter for PostgreSQL."""
+    return msgspec.json.encode(value).decode()
+
+
+_OWN: Final = {
+    kind: tuple(f for f in kind.__struct_fields__ if f not in CHILDREN) for kind in TABLES
+}
 
 
 _CHILDREN_SQL: Final = """
 SELECT 'listener', load_balancer_id, NULL, body::text, created_at, id
-  FROM listeners WHERE load_balancer_id = ANY(%(ids)s::uuid[]) AND NOT deleted
+  FROM listeners WHERE {place} AND NOT deleted
 UNION ALL
 SELECT 'pool', load_balancer_id, id, body::text, created_at, id
-  FROM pools WHERE load_balancer_id = ANY(%(ids)s::uuid[]) AND NOT deleted
+  FROM pools WHERE {place} AND NOT deleted
 UNION ALL
 SELECT 'member', load_balancer_id, pool_id, body::text, created_at, id
-  FROM members WHERE load_balancer_id = ANY(%(ids)s::uuid[]) AND NOT deleted
+  FROM members WHERE {place} AND NOT deleted
 UNION ALL
 SELECT 'health_monitor', load_balancer_id, pool_id, body::text, created_at, id
-  FROM health_monitors WHERE load_balancer_id = ANY(%(ids)s::uuid[]) AND NOT deleted
+  FROM health_monitors WHERE {place} AND NOT deleted
 ORDER BY 5, 6
 """
+_CHILDREN_OF_MANY: Final = _CHILDREN_SQL.format(place="load_balancer_id = ANY(%(ids)s::uuid[])")
 
 
 async def load_trees(
@@ -85,8 +99,20 @@ async def load_trees(
     """The whole trees under these roots, one query for all of them."""
     if not roots:
         return ()
-    cursor = await connection.execute(_CHILDREN_SQL, {"ids": [root.id for root in roots]})
-    rows = await cursor.fetchall()
+    cursor = await connection.execute(_CHILDREN_OF_MANY, {"ids": [root.id for root in roots]})
+    return with_children(roots, await cursor.fetchall())
+
+
+async def ask_children(connection: Connection, of_root: str, object_id: str) -> Any:
+    """The rows under one root, to be fetched later. `of_root`: the root's id as SQL, from that of
+    an object, `%(id)s`."""
+    place = f"load_balancer_id = {of_root}"
+    return await connection.execute(_CHILDREN_SQL.format(place=place).encode(), {"id": object_id})
+
+
+def with_children(
+    roots: Sequence[LoadBalancer], rows: Sequence[Sequence[Any]]
+) -> tuple[LoadBalancer, ...]:
     listeners: dict[str, list[Listener]] = defaultdict(list)
     pools: dict[str, list[Pool]] = defaultdict(list)
     members: dict[str, list[Member]] = defaultdict(list)

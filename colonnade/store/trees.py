@@ -7,30 +7,30 @@ the event recorded. On an exception, nothing happened; without a difference, not
 This module knows no provider: what it must ask of one, it asks of a `Review`.
 """
 
-from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Final, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from colonnade.domain.errors import Conflict, Forbidden, NotFound
 from colonnade.domain.fleet import Cluster, Topology
 from colonnade.domain.ids import ClusterId, ProjectId
+from colonnade.domain.status import Applied
 from colonnade.domain.tree import LoadBalancer
-from colonnade.store import clusters, events, work
+from colonnade.store import changes
+from colonnade.store.changes import Change
 from colonnade.store.database import Connection, Database
-from colonnade.store.difference import Difference, Place, difference
+from colonnade.store.difference import difference
 from colonnade.store.rows import (
-    HEALTH_MONITORS,
-    LISTENERS,
     LOAD_BALANCERS,
-    MEMBERS,
-    POOLS,
     Table,
-    body_of,
+    ask_children,
     load_trees,
     read_root,
+    with_children,
 )
 
 POLICY: Final = "Policy does not allow this request to be performed."
@@ -54,13 +54,27 @@ class Review(Protocol):
         """True when there is nothing to wait for: the wish is the fact."""
 
 
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """A tree as it was left by the transaction that wrote it: enough to show what is new."""
+
+    tree: LoadBalancer
+    generation: int
+    at: datetime
+    applied: Applied
+    issues: Sequence[Issue] = ()
+
+
 class Edit:
     """A tree under change. Assign `tree`; None deletes the whole of it."""
 
-    def __init__(self, tree: LoadBalancer, generation: int) -> None:
-        self.before = tree
-        self.generation = generation
-        self._tree: LoadBalancer | None = tree
+    def __init__(self, before: Stored) -> None:
+        self.before = before.tree
+        self.stored = before  # once the change is written, as it was left
+        self._tree: LoadBalancer | None = before.tree
+
+    @property
+    def generation(self) -> int:
+        return self.stored.generation
 
     @property
     def tree(self) -> LoadBalancer:
@@ -108,14 +122,25 @@ async def wanted(connection: Connection, cluster_id: ClusterId) -> Cluster | Non
     )
 
 
-async def create(database: Database, tree: LoadBalancer, review: Review) -> None:
+async def create(database: Database, tree: LoadBalancer, review: Review) -> Stored:
     """Store a new tree with a cluster of its own. Raises Incompatible."""
     issues = _issues(review, tree)
-    async with database.transaction() as connection, connection.pipeline():
-        await _insert_root(connection, tree, issues, review.settles_at_once(tree.provider))
-        found = difference(None, tree)
-        await _write_children(connection, tree, 1, found)
-        await _commit_wish(connection, tree, _Wish(1, "created", found), review)
+    at_once = review.settles_at_once(tree.provider)
+    found = difference(None, tree)
+    async with database.pipeline() as connection:
+        made = await changes.insert_root(connection, tree, issues, at_once)
+        change = Change(1, "created", found, at_once)
+        await changes.write_children(connection, tree, change)
+        await changes.record(connection, tree, change)
+    (at,) = await made.fetchone()
+    settled = int(at_once)
+    return Stored(
+        tree=tree,
+        generation=1,
+        at=at,
+        applied=Applied(lowest=settled, highest_settled=settled),
+        issues=issues,
+    )
 
 
 @asynccontextmanager
@@ -125,209 +150,72 @@ async def editing(
     """Change the tree that the named object is part of. `project` None may edit any.
 
     Raises NotFound, Forbidden, and Conflict for a tree that is being deleted."""
-    async with database.transaction() as connection:
+    async with database.pipeline() as connection:
         edit = await _lock(connection, table, object_id, project)
         yield edit
-        await _save(connection, edit, review)
+        stored = await _save(connection, edit, review)
+    edit.stored = stored
 
 
 async def _lock(
     connection: Connection, table: Table, object_id: str, project: ProjectId | None
 ) -> Edit:
-    # Both rows are locked: the one that waited must not go on with the older body.
-    where = (
-        "lb.id = %s"
+    """Two statements, for the second must see what whoever held the lock has written."""
+    of_root = (
+        "%(id)s::uuid"
         if table is LOAD_BALANCERS
-        else f"lb.id = (SELECT load_balancer_id FROM {table.name} WHERE id = %s)"  # noqa: S608
+        else f"(SELECT load_balancer_id FROM {table.name} WHERE id = %(id)s)"  # noqa: S608
     )
-    cursor = await connection.execute(
-        "SELECT c.generation, lb.id, lb.project_id, lb.deleted, lb.body::text"  # noqa: S608
+    # Both rows are locked: the one that waited must not go on with the older body.
+    locked = await connection.execute(
+        "SELECT lb.id, lb.project_id, lb.deleted, lb.body::text, c.generation, now(),"  # noqa: S608
+        " c.applied_lowest, c.highest_settled, c.failed_at"
         " FROM load_balancers lb JOIN clusters c ON c.id = lb.cluster_id"
-        f" WHERE {where} FOR UPDATE OF c, lb",
-        [object_id],
+        f" WHERE lb.id = {of_root} FOR UPDATE OF c, lb",
+        {"id": object_id},
     )
-    row = await cursor.fetchone()
+    children = await ask_children(connection, of_root, object_id)
+    row = await locked.fetchone()
     if row is None:
         raise NotFound(f"{table.noun} {object_id} not found.")
-    generation, root_id, owner, deleted, body = row
+    root_id, owner, deleted, body, generation, at, lowest, settled, failed_at = row
     if project is not None and owner != project:
         raise Forbidden(POLICY)
     if deleted and table is LOAD_BALANCERS:
         raise Conflict(f"Invalid state PENDING_DELETE of loadbalancer resource {root_id}")
     if deleted:
         raise Conflict(f"Load Balancer {root_id} is immutable and cannot be updated.")
-    (tree,) = await load_trees(connection, [read_root(body)])
-    return Edit(tree, generation)
+    (tree,) = with_children([read_root(body)], await children.fetchall())
+    applied = Applied(lowest=lowest, highest_settled=settled, failed_at=failed_at)
+    return Edit(Stored(tree=tree, generation=generation, at=at, applied=applied))
 
 
-async def _save(connection: Connection, edit: Edit, review: Review) -> None:
-    before, after = edit.before, edit.after
+async def _save(connection: Connection, edit: Edit, review: Review) -> Stored:
+    before, after, stored = edit.before, edit.after, edit.stored
     found = difference(before, after)
     if found.is_empty:
-        return
-    generation = edit.generation + 1
+        return stored
     issues = _issues(review, after) if after is not None else ()
-    async with connection.pipeline():
-        at_once = review.settles_at_once(before.provider)
-        await connection.execute(
-            "UPDATE clusters SET generation = %(new)s, deleted = %(deleted)s,"
-            " applied_lowest = CASE WHEN %(at_once)s THEN %(new)s ELSE applied_lowest END,"
-            " highest_settled = CASE WHEN %(at_once)s THEN %(new)s ELSE highest_settled END"
-            " WHERE id = %(id)s",
-            {
-                "id": before.cluster_id,
-                "new": generation,
-                "deleted": after is None,
-                "at_once": at_once,
-            },
-        )
-        await _update_root(connection, edit, found, issues)
-        await _write_children(connection, before, generation, found)
-        verb = "updated" if after is not None else "deleted"
-        await _commit_wish(connection, before, _Wish(generation, verb, found), review)
-    edit.generation = generation
-
-
-class _Wish(msgspec.Struct, frozen=True):
-    generation: int
-    verb: str
-    found: Difference
-
-
-async def _commit_wish(
-    connection: Connection, tree: LoadBalancer, wish: _Wish, review: Review
-) -> None:
-    event = events.Event(
-        object_kind="load_balancer",
-        object_id=tree.id,
-        kind=wish.verb,
-        message=_told(wish),
-        load_balancer_id=tree.id,
-        project_id=tree.project_id,
-        generation=wish.generation,
+    change = Change(
+        edit.generation + 1,
+        "updated" if after is not None else "deleted",
+        found,
+        review.settles_at_once(before.provider),
     )
-    await events.record(connection, event)
-    if review.settles_at_once(tree.provider):
-        # Its facts are written with the wish; only what is gone is left to be purged.
-        if wish.verb == "deleted" or wish.found.removed:
-            await clusters.settle(connection, tree.cluster_id, wish.generation)
-    else:
-        await work.mark(connection, f"cluster:{tree.cluster_id}")
-
-
-def _told(wish: _Wish) -> str:
-    """The change in a few words: "updated: added 2 members, removed 1 member"."""
-    words = []
-    for verb in ("added", "altered", "removed"):
-        places: Sequence[Place] = getattr(wish.found, verb)
-        counts = Counter(place.table.noun.lower() for place in places)
-        words += [f"{verb} {n} {noun}{'s' if n > 1 else ''}" for noun, n in counts.items()]
-    return f"{wish.verb}: {', '.join(words)}" if words else wish.verb
-
-
-async def _insert_root(
-    connection: Connection, tree: LoadBalancer, issues: Sequence[Issue], at_once: bool
-) -> None:
-    await connection.execute(
-        "INSERT INTO clusters (id, provider, generation, applied_lowest, highest_settled)"
-        " VALUES (%s, %s, 1, %s, %s)",
-        [tree.cluster_id, tree.provider, int(at_once), int(at_once)],
+    await changes.update_root(connection, after or before, change, issues)
+    await changes.write_children(connection, before, change)
+    await changes.record(connection, before, change)
+    applied = stored.applied
+    if change.at_once:
+        applied = replace(applied, lowest=change.generation, highest_settled=change.generation)
+    return replace(
+        stored,
+        tree=after or before,
+        generation=change.generation,
+        applied=applied,
+        issues=issues,
     )
-    await connection.execute(
-        "INSERT INTO load_balancers (id, cluster_id, project_id, body, issues, created, changed)"
-        " VALUES (%s, %s, %s, %s::jsonb, %s::jsonb, 1, 1)",
-        [tree.id, tree.cluster_id, tree.project_id, body_of(tree), _json(issues)],
-    )
-
-
-async def _update_root(
-    connection: Connection, edit: Edit, found: Difference, issues: Sequence[Issue]
-) -> None:
-    """The root takes part in each generation: a load balancer is ACTIVE when all of it is."""
-    root = edit.after or edit.before
-    await connection.execute(
-        "UPDATE load_balancers SET changed = %s, deleted = %s, body = %s::jsonb,"
-        " issues = %s::jsonb, updated_at = CASE WHEN %s THEN now() ELSE updated_at END"
-        " WHERE id = %s",
-        [
-            edit.generation + 1,
-            edit.after is None,
-            body_of(root),
-            _json(issues),
-            found.root_altered,
-            root.id,
-        ],
-    )
-
-
-async def _write_children(
-    connection: Connection, root: LoadBalancer, generation: int, found: Difference
-) -> None:
-    for table in (LISTENERS, POOLS, MEMBERS, HEALTH_MONITORS):
-        added = [place for place in found.added if place.table is table]
-        if added:
-            await _insert(connection, table, root, generation, added)
-        altered = [place for place in found.altered if place.table is table]
-        if altered:
-            await connection.execute(
-                f"UPDATE {table.name} t SET body = u.body::jsonb, changed = %s,"  # noqa: S608
-                " updated_at = now()"
-                " FROM unnest(%s::uuid[], %s::text[]) AS u (id, body) WHERE t.id = u.id",
-                [generation, [p.id for p in altered], [body_of(p.own) for p in altered]],
-            )
-        removed = [place.id for place in found.removed if place.table is table]
-        if removed:
-            await connection.execute(
-                f"UPDATE {table.name} SET deleted = true, changed = %s"  # noqa: S608
-                " WHERE id = ANY(%s::uuid[])",
-                [generation, removed],
-            )
-    for table, touched in ((POOLS, found.touched_pools), (LISTENERS, found.touched_listeners)):
-        if touched:
-            await connection.execute(
-                f"UPDATE {table.name} SET changed = %s WHERE id = ANY(%s::uuid[])",  # noqa: S608
-                [generation, sorted(touched)],
-            )
-
-
-async def _insert(
-    connection: Connection,
-    table: Table,
-    root: LoadBalancer,
-    generation: int,
-    added: Sequence[Place],
-) -> None:
-    """One statement for any number of rows of one table."""
-    pool = "pool_id, ", "u.pool_id, "
-    into, take = pool if table.below_pool else ("", "")
-    await connection.execute(
-        f"INSERT INTO {table.name} (id, {into}load_balancer_id, project_id, body, created,"  # noqa: S608
-        " changed, operating_status)"
-        f" SELECT u.id, {take}%(root)s, %(project)s, u.body::jsonb, %(generation)s,"
-        " %(generation)s, u.status"
-        " FROM unnest(%(ids)s::uuid[], %(pools)s::uuid[], %(bodies)s::text[], %(statuses)s::text[])"
-        " AS u (id, pool_id, body, status)",
-        {
-            "root": root.id,
-            "project": root.project_id,
-            "generation": generation,
-            "ids": [place.id for place in added],
-            "pools": [place.pool_id for place in added],
-            "bodies": [body_of(place.own) for place in added],
-            "statuses": [_first_status(place) for place in added],
-        },
-    )
-
-
-def _first_status(place: Place) -> str:
-    if place.table is MEMBERS and not place.monitored:
-        return "NO_MONITOR"
-    return "OFFLINE"
 
 
 def _issues(review: Review, tree: LoadBalancer) -> tuple[Issue, ...]:
     return tuple(Issue(path, reason) for path, reason in review.lacks(tree))
-
-
-def _json(issues: Sequence[Issue]) -> str:
-    return msgspec.json.encode(issues).decode()

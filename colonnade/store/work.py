@@ -28,13 +28,14 @@ class Lease(msgspec.Struct, frozen=True):
 async def mark(connection: Connection, key: str, delay_s: float = 0) -> None:
     """There is something to do for the key, from `delay_s` on. Part of the caller's transaction."""
     await connection.execute(
-        """INSERT INTO work (key, due_at) VALUES (%(key)s, now() + make_interval(secs => %(s)s))
-        ON CONFLICT (key) DO UPDATE
-        SET dirty = work.dirty + 1, due_at = least(work.due_at, EXCLUDED.due_at)""",
-        {"key": key, "s": delay_s},
+        """WITH marked AS (
+            INSERT INTO work (key, due_at) VALUES (%(key)s, now() + make_interval(secs => %(s)s))
+            ON CONFLICT (key) DO UPDATE
+            SET dirty = work.dirty + 1, due_at = least(work.due_at, EXCLUDED.due_at)
+            RETURNING key)
+        SELECT pg_notify(%(channel)s, key) FROM marked WHERE %(s)s <= 0""",
+        {"key": key, "s": delay_s, "channel": CHANNEL},
     )
-    if delay_s <= 0:
-        await connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, key])
 
 
 async def lease(connection: Connection, limit: int, lease_s: float) -> Sequence[Lease]:
