@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real command line client makes, changes, shows and deletes a tree, without Keystone.
 
-`endpoint` says which API is asked; here it is one `colonnade api` process with the noop provider
-and no network service. The client lives in a virtual environment of its own.
+It asks two systems the same: one `colonnade api` process with the noop provider and no network
+service, and the whole of `colonnade up`. The client lives in a virtual environment of its own.
 """
 
 import asyncio
@@ -20,6 +20,8 @@ from uuid import uuid4
 
 import httpx
 import pytest
+
+from colonnade.cli.system import running
 
 ROOT = Path(__file__).parents[2]
 VENV = ROOT / ".venv-clients"
@@ -43,8 +45,19 @@ def openstack() -> Path:
 
 
 @pytest.fixture
-def endpoint(database_url: str, tmp_path: Path) -> Iterator[str]:
-    """The address of an API. Point it elsewhere to ask another one the same."""
+def whole_system() -> Iterator[str]:
+    with asyncio.Runner() as runner:
+        context = running()
+        system = runner.run(context.__aenter__())
+        try:
+            yield system.endpoint
+        finally:
+            runner.run(context.__aexit__(None, None, None))
+    assert system.left == []
+
+
+@pytest.fixture
+def api_alone(database_url: str, tmp_path: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -96,13 +109,14 @@ class Client:
         return json.loads(self.run(f"{words} -f json"))
 
 
-@pytest.fixture
-def client(openstack: Path, endpoint: str) -> Client:
-    return Client(openstack, endpoint)
-
-
-def test_the_openstack_client_makes_changes_shows_and_deletes_a_tree(client: Client) -> None:
-    root = client.read(f"create --name web --vip-subnet-id {uuid4()} --wait")
+@pytest.mark.parametrize(
+    ("system", "subnet"), [("api_alone", str(uuid4())), ("whole_system", "public-subnet")]
+)
+def test_the_openstack_client_makes_changes_shows_and_deletes_a_tree(
+    openstack: Path, system: str, subnet: str, request: pytest.FixtureRequest
+) -> None:
+    client = Client(openstack, request.getfixturevalue(system))
+    root = client.read(f"create --name web --vip-subnet-id {subnet} --wait")
     assert root["provisioning_status"] == "ACTIVE"
     client.run("listener create --name front --protocol HTTP --protocol-port 80 web")
     client.run(
