@@ -22,6 +22,7 @@ from colonnade.domain.errors import Broken, Unavailable
 
 START_S: Final = 30.0  # recovery after an unclean end included
 STOP_S: Final = 10.0
+ORPHANS_S: Final = 3.0
 POLL_S: Final = 0.01
 LOG_BYTES_MAX: Final = 4 * 1024 * 1024  # an older log is dropped at the next start
 SOCKET_PATH_BYTES_MAX: Final = 107  # Linux: sockaddr_un
@@ -156,21 +157,28 @@ class EmbeddedPostgres:
             ) from error
 
     def _is_ready(self) -> bool:
-        """PostgreSQL keeps its own status in the eighth line of its lock file."""
+        """PostgreSQL keeps its own number in the first line of its lock file, its status in the
+        eighth. One that was killed outright leaves the file, `ready` and all."""
         lines = _lines(self._data_dir / "postmaster.pid")
         assert self._process is not None
-        return len(lines) > 7 and lines[7].strip() == "ready"
+        # No pid namespace and no fork lie between us, so its number is the same for both.
+        is_new = lines[:1] == [str(self._process.pid)]
+        return is_new and len(lines) > 7 and lines[7].strip() == "ready"
 
     async def _create_database(self) -> None:
         import psycopg
 
-        connection = await psycopg.AsyncConnection.connect(self.url_of("postgres"), autocommit=True)
-        async with connection:
-            found = await connection.execute(
-                "SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]
-            )
-            if await found.fetchone() is None:
-                await connection.execute(f"CREATE DATABASE {DATABASE}")
+        try:
+            async with await psycopg.AsyncConnection.connect(
+                self.url_of("postgres"), autocommit=True
+            ) as connection:
+                found = await connection.execute(
+                    "SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]
+                )
+                if await found.fetchone() is None:
+                    await connection.execute(f"CREATE DATABASE {DATABASE}")
+        except psycopg.OperationalError as error:  # it has just ended, or was told to
+            raise Unavailable("the database went away as it started", detail=str(error)) from error
 
     async def end_leftovers(self) -> None:
         """Stop a server of ours that outlived its parent; drop lock files that name strangers."""
@@ -187,6 +195,30 @@ class EmbeddedPostgres:
             # The number may belong to somebody else by now, and PostgreSQL would believe it.
             if _exists(pid):
                 lock.unlink(missing_ok=True)
+        await self._end_orphans()
+
+    async def _end_orphans(self) -> None:
+        """Its helpers end by themselves when a server is killed outright, but take a moment, and
+        none may start before."""
+        deadline = asyncio.get_running_loop().time() + ORPHANS_S
+        while orphans := self._orphans():
+            if asyncio.get_running_loop().time() > deadline:
+                for pid in orphans:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+            await asyncio.sleep(POLL_S)
+
+    def _orphans(self) -> list[int]:
+        """They call themselves otherwise, but all of them work in the folder of the data."""
+        found = []
+        for place in Path("/proc").iterdir():
+            if not place.name.isdigit():
+                continue
+            with contextlib.suppress(OSError):  # gone meanwhile, or somebody else's
+                is_ours = (place / "comm").read_text() == "postgres\n"
+                if is_ours and (place / "cwd").readlink() == self._data_dir:
+                    found.append(int(place.name))
+        return found
 
     def _is_ours(self, pid: int) -> bool:
         try:

@@ -2,6 +2,7 @@
 """The embedded PostgreSQL and the connections to it, through every bad day of theirs."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -124,6 +125,24 @@ async def test_a_lock_file_that_names_a_stranger_is_in_nobodys_way(folder: Path)
     (folder / "state/postgres/postmaster.pid").write_text("\n".join(lines) + "\n")
     await server.start()
     await server.stop()
+
+
+async def test_it_starts_at_once_after_a_kill_and_answers_when_it_says_so(
+    server: EmbeddedPostgres, folder: Path
+) -> None:
+    """What is left: the lock file that says `ready`, work to recover, helpers that still end."""
+    for _ in range(3):
+        with contextlib.ExitStack() as stack:
+            users = [stack.enter_context(psycopg.connect(server.url)) for _ in range(10)]
+            users[0].execute("CREATE TABLE IF NOT EXISTS much (n int)")
+            users[0].execute("INSERT INTO much SELECT generate_series(1, 50000)")
+            users[0].commit()
+            killed = postmaster_pid(folder)
+            os.kill(killed, signal.SIGKILL)
+            await server.start()
+        assert postmaster_pid(folder) != killed
+        with psycopg.connect(server.url) as connection:
+            assert connection.execute("SELECT 42").fetchone() == (42,)
 
 
 async def test_a_database_that_is_gone_is_unavailable_at_once_and_comes_back(
