@@ -17,6 +17,7 @@ from colonnade.domain.limits import PAGE_MAX
 from colonnade.store import records, trees
 from colonnade.store.records import ATTRIBUTES, Record, Wanted
 from colonnade.store.rows import Table
+from colonnade.store.trees import Edit
 
 PAGING: Final = frozenset(
     {"limit", "marker", "sort", "sort_key", "sort_dir", "page_reverse", "fields"}
@@ -49,6 +50,11 @@ async def one(
     if pool_id is not None and record.pool_id != pool_id:
         raise NotFound(f"{table.noun} {object_id} not found.")
     return {wrapper: _fields(call, show(table, record))}
+
+
+def added(call: Call, edit: Edit, table: Table, object_id: str, wrapper: str) -> JSON:
+    """One object that the edit has added, without another look."""
+    return {wrapper: _fields(call, show(table, records.added(edit.stored, table, object_id)))}
 
 
 def _fields(call: Call, shown: Shown) -> Shown:

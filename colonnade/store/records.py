@@ -13,9 +13,12 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 
 from colonnade.domain.errors import Forbidden, Invalid, NotFound
-from colonnade.domain.ids import ProjectId
+from colonnade.domain.ids import ListenerId, ProjectId
 from colonnade.domain.status import Applied, Operating, Provisioning, provisioning
+from colonnade.domain.tree import HealthMonitor, LoadBalancer, Member
+from colonnade.store.changes import first_status
 from colonnade.store.database import Connection
+from colonnade.store.difference import Place
 from colonnade.store.rows import (
     CHILDREN,
     DECODERS,
@@ -27,7 +30,7 @@ from colonnade.store.rows import (
     Node,
     Table,
 )
-from colonnade.store.trees import POLICY, Issue
+from colonnade.store.trees import POLICY, Issue, Stored
 
 T = TypeVar("T", bound=Node)
 
@@ -200,6 +203,50 @@ async def get(
     if project is not None and record.project_id != project:
         raise Forbidden(POLICY)
     return record
+
+
+def added(stored: Stored, table: Table, object_id: str) -> Record[Any]:
+    """One object that a change has just added, as `get` would find it."""
+    place, ids = _place(stored.tree, table, object_id)
+    path = "" if table is LOAD_BALANCERS else f"{table.name}/{object_id}"
+    return Record(
+        value=place.own,
+        project_id=stored.tree.project_id,
+        load_balancer_id=stored.tree.id,
+        created=stored.generation,
+        changed=stored.generation,
+        deleted=False,
+        created_at=stored.at,
+        updated_at=None,
+        operating=Operating(first_status(place)),
+        applied=stored.applied,
+        pool_id=place.pool_id,
+        issues=[x for x in stored.issues if x.path.startswith(path) and not table.below_pool],
+        **ids,
+    )
+
+
+def _place(tree: LoadBalancer, table: Table, object_id: str) -> tuple[Place, dict[str, Any]]:
+    """The object, and the ids of its children and users in the order of `get`."""
+    if table is LOAD_BALANCERS:
+        children = {"listener_ids": tree.listeners, "pool_ids": tree.pools}
+        ids = {name: sorted(x.id for x in found) for name, found in children.items()}
+        return Place(table, object_id, tree), ids
+    if table is LISTENERS:
+        return Place(table, object_id, tree.listener(ListenerId(object_id))), {}
+    for pool in tree.pools:
+        monitor = pool.health_monitor
+        if table is POOLS and pool.id == object_id:
+            return Place(table, object_id, pool), {
+                "member_ids": sorted(member.id for member in pool.members),
+                "listener_ids": [x.id for x in tree.listeners if x.default_pool_id == pool.id],
+                "health_monitor_id": monitor.id if monitor is not None else None,
+            }
+        nodes: Sequence[Member | HealthMonitor | None] = pool.members if table is MEMBERS else (monitor,)
+        for node in nodes:
+            if node is not None and node.id == object_id:
+                return Place(table, object_id, node, pool.id, monitor is not None), {}
+    raise NotFound(f"{table.noun} {object_id} not found.")
 
 
 async def exists(connection: Connection, table: Table, object_id: str) -> bool:

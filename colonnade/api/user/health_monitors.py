@@ -40,7 +40,7 @@ async def create_health_monitor(call: Call) -> JSON:
         if pool.health_monitor is not None:
             raise Conflict("This pool already has a health monitor")
         edit.tree = edit.tree.with_pool(with_monitor(pool, monitor))
-    return await pages.one(call, HEALTH_MONITORS, monitor.id, "healthmonitor")
+    return pages.added(call, edit, HEALTH_MONITORS, monitor.id, "healthmonitor")
 
 
 async def list_health_monitors(call: Call) -> JSON:

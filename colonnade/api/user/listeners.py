@@ -34,7 +34,7 @@ async def create_listener(call: Call) -> JSON:
             pool = read_pool(body.default_pool)
             tree, listener = tree.with_pool(pool), replace(listener, default_pool_id=pool.id)
         edit.tree = tree.with_listener(listener)
-    return await pages.one(call, LISTENERS, listener.id, "listener")
+    return pages.added(call, edit, LISTENERS, listener.id, "listener")
 
 
 async def list_listeners(call: Call) -> JSON:

@@ -22,6 +22,7 @@ from colonnade.api.user.bodies import (
 from colonnade.api.user.listeners import read_listener
 from colonnade.api.user.members import read_address
 from colonnade.api.user.pools import read_pool, refuse_in_pool
+from colonnade.api.user.shown import show
 from colonnade.api.user.trees import full_tree, status_tree
 from colonnade.api.user.unserved import refuse_unserved
 from colonnade.domain.errors import Invalid
@@ -61,10 +62,14 @@ async def create_load_balancer(call: Call) -> JSON:
             pools=pools,
             **_own(given(body, LoadBalancer)),
         )
-        await trees.create(call.site.database, tree, providers)
+        stored = await trees.create(call.site.database, tree, providers)
     except BaseException:
         await provider.release_vip(vip)
         raise
+    if not (listeners or pools):
+        return {
+            "loadbalancer": show(LOAD_BALANCERS, records.added(stored, LOAD_BALANCERS, root_id))
+        }
     async with call.site.database.read() as connection:
         return {"loadbalancer": await full_tree(connection, root_id)}
 

@@ -36,7 +36,7 @@ async def create_member(call: Call) -> JSON:
     async with call.editing(POOLS, pool_id) as edit:
         refuse_unserved(edit.tree.provider, body, Member)
         edit.tree = edit.tree.with_pool(edit.tree.pool(pool_id).with_member(member))
-    return await pages.one(call, MEMBERS, member.id, "member")
+    return pages.added(call, edit, MEMBERS, member.id, "member")
 
 
 async def list_members(call: Call) -> JSON:

@@ -46,7 +46,7 @@ async def create_pool(call: Call) -> JSON:
                 raise Conflict("This listener already has a default pool")
             tree = tree.with_listener(replace(listener, default_pool_id=pool.id))
         edit.tree = tree
-    return await pages.one(call, POOLS, pool.id, "pool")
+    return pages.added(call, edit, POOLS, pool.id, "pool")
 
 
 async def list_pools(call: Call) -> JSON:
