@@ -41,7 +41,8 @@ class Reconciler(Protocol):
 
 
 class Loop:
-    """`reconcilers`: by the word before the colon of their keys."""
+    """`reconcilers`: by the word before the colon of their keys. `holder`: whose leases these
+    are, for the next one in the same place."""
 
     def __init__(
         self,
@@ -50,8 +51,10 @@ class Loop:
         *,
         at_once: int = AT_ONCE,
         lease_s: float = LEASE_S,
+        holder: str = "",
     ) -> None:
         self._database = database
+        self._holder = holder
         self._reconcilers = reconcilers
         self._at_once = at_once
         self._lease_s = lease_s
@@ -83,7 +86,7 @@ class Loop:
         if free <= 0:
             return SWEEP_S
         async with self._database.read() as connection:
-            leases = await work.lease(connection, free, self._lease_s)
+            leases = await work.lease(connection, free, self._lease_s, self._holder)
             due_s = await work.next_due_s(connection) if len(leases) < free else 0.0
         for lease in leases:
             task = asyncio.create_task(self._work(lease), name=lease.key)

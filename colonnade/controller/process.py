@@ -67,6 +67,7 @@ async def _work(config: Config) -> None:
         agents = AgentClient(identity, ca)
         stack.push_async_callback(agents.close)
         driver = HaproxyDriver(config, agents, _key_of(database, seal))
+        address = f"{config.lb_network.address}:{PORT_CONTROLLER}"
         clusters = Clusters(database, network, compute, driver)
         loop = Loop(
             database,
@@ -76,6 +77,7 @@ async def _work(config: Config) -> None:
                 "spares": Spares(database, seal, config.spares),
                 "leaks": Leaks(database, network, compute),
             },
+            holder=address,
         )
         runner = web.AppRunner(
             application(database, clusters, driver.bundle),
@@ -91,8 +93,9 @@ async def _work(config: Config) -> None:
             PORT_CONTROLLER,
             ssl_context=tls,
         ).start()
-        await _mark_standing_work(database)
-        await stack.enter_async_context(_registered(database, config))
+        # Nobody else listens there, so whoever did before has ended.
+        await _begin_work(database, address)
+        await stack.enter_async_context(_registered(database, address))
         log.info("ready", address=config.lb_network.address)
         await loop.run()
 
@@ -106,17 +109,17 @@ async def _connected(url: str) -> Database:
             await asyncio.sleep(RETRY_S)
 
 
-async def _mark_standing_work(database: Database) -> None:
-    """Work that goes on for ever and must once have begun."""
+async def _begin_work(database: Database, holder: str) -> None:
+    """What a killed one held is free; what goes on for ever must once have begun."""
     async with database.transaction() as connection:
+        await work.void(connection, holder)
         await work.mark(connection, "leaks:all")
         await work.mark(connection, f"spares:{FLAVOR}")
 
 
 @contextlib.asynccontextmanager
-async def _registered(database: Database, config: Config) -> AsyncIterator[None]:
+async def _registered(database: Database, address: str) -> AsyncIterator[None]:
     """Listed, from now until the end, as a controller that amphorae may call."""
-    address = f"{config.lb_network.address}:{PORT_CONTROLLER}"
     daemon = daemons.Daemon(new_id(), daemons.Kind.CONTROLLER, address)
     refreshing = asyncio.create_task(_refresh(database, daemon))
     try:

@@ -38,7 +38,9 @@ async def mark(connection: Connection, key: str, delay_s: float = 0) -> None:
     )
 
 
-async def lease(connection: Connection, limit: int, lease_s: float) -> Sequence[Lease]:
+async def lease(
+    connection: Connection, limit: int, lease_s: float, holder: str = ""
+) -> Sequence[Lease]:
     """Up to `limit` keys that are due and nobody else's, the longest due first."""
     cursor = await connection.execute(
         """WITH due AS (
@@ -46,11 +48,11 @@ async def lease(connection: Connection, limit: int, lease_s: float) -> Sequence[
             WHERE due_at <= clock_timestamp()
               AND (leased_until IS NULL OR leased_until <= clock_timestamp())
             ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
-        UPDATE work SET leased_by = gen_random_uuid(),
+        UPDATE work SET leased_by = gen_random_uuid(), holder = %(holder)s,
             leased_until = clock_timestamp() + make_interval(secs => %(s)s)
         FROM due WHERE work.key = due.key
         RETURNING work.key, work.leased_by, work.dirty, work.attempts""",
-        {"limit": limit, "s": lease_s},
+        {"limit": limit, "s": lease_s, "holder": holder},
     )
     return [Lease(*row) for row in await cursor.fetchall()]
 
@@ -63,6 +65,13 @@ async def extend(connection: Connection, lease: Lease, lease_s: float) -> bool:
         {"key": lease.key, "token": lease.token, "s": lease_s},
     )
     return cursor.rowcount == 1
+
+
+async def void(connection: Connection, holder: str) -> None:
+    """End the leases of this holder's earlier life; only for who knows that it is over."""
+    await connection.execute(
+        "UPDATE work SET leased_by = NULL, leased_until = NULL WHERE holder = %s", [holder]
+    )
 
 
 async def finish(connection: Connection, lease: Lease, again_in_s: float | None = None) -> bool:

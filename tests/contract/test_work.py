@@ -52,6 +52,20 @@ async def test_a_leased_key_is_nobody_elses(database: Database) -> None:
     assert await lease(database) == []
 
 
+async def test_who_takes_the_place_of_a_dead_one_frees_its_leases_and_no_others(
+    database: Database,
+) -> None:
+    for key, holder in (("cluster:a", "one"), ("cluster:b", "two")):
+        await mark(database, key)
+        async with database.read() as connection:
+            (held,) = await work.lease(connection, 10, 60, holder)
+        assert held.key == key
+    async with database.transaction() as connection:
+        await work.void(connection, "one")
+    (again,) = await lease(database)
+    assert again.key == "cluster:a"
+
+
 async def test_a_finished_key_is_gone(database: Database) -> None:
     await mark(database, "cluster:a")
     (held,) = await lease(database)
