@@ -229,9 +229,10 @@ def added(stored: Stored, table: Table, object_id: str) -> Record[Any]:
 def _place(tree: LoadBalancer, table: Table, object_id: str) -> tuple[Place, dict[str, Any]]:
     """The object, and the ids of its children and users in the order of `get`."""
     if table is LOAD_BALANCERS:
-        children = {"listener_ids": tree.listeners, "pool_ids": tree.pools}
-        ids = {name: sorted(x.id for x in found) for name, found in children.items()}
-        return Place(table, object_id, tree), ids
+        return Place(table, object_id, tree), {
+            "listener_ids": sorted(listener.id for listener in tree.listeners),
+            "pool_ids": sorted(pool.id for pool in tree.pools),
+        }
     if table is LISTENERS:
         return Place(table, object_id, tree.listener(ListenerId(object_id))), {}
     for pool in tree.pools:
@@ -242,9 +243,11 @@ def _place(tree: LoadBalancer, table: Table, object_id: str) -> tuple[Place, dic
                 "listener_ids": [x.id for x in tree.listeners if x.default_pool_id == pool.id],
                 "health_monitor_id": monitor.id if monitor is not None else None,
             }
-        nodes: Sequence[Member | HealthMonitor | None] = pool.members if table is MEMBERS else (monitor,)
+        nodes: Sequence[Member | HealthMonitor] = pool.members
+        if table is HEALTH_MONITORS:
+            nodes = (monitor,) if monitor is not None else ()
         for node in nodes:
-            if node is not None and node.id == object_id:
+            if node.id == object_id:
                 return Place(table, object_id, node, pool.id, monitor is not None), {}
     raise NotFound(f"{table.noun} {object_id} not found.")
 
