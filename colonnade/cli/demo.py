@@ -111,7 +111,7 @@ class Show:
     def table(self, figures: Figures) -> None:
         table = Table(title="What was measured", title_justify="left")
         for heading in ("", "measured", "goal"):
-            table.add_column(heading)
+            table.add_column(heading, overflow="fold")
         for name, goal in GOALS.items():
             value = getattr(figures, name)
             table.add_row(name, _words(value), goal)

@@ -137,7 +137,9 @@ def _ask(state: Path | None, question: Callable[[LabClient, NetworkClient], Awai
 
 
 def _table(title: str, headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
-    table = Table(*headings, title=title, title_justify="left")
+    table = Table(title=title, title_justify="left")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")  # an id is copied whole or not at all
     for row in rows:
         table.add_row(*row)
     return table

@@ -94,6 +94,8 @@ async def _run(
         return
     await preparing
     print(f"ready: http://{config.api.host}:{config.api.port}", flush=True)
+    if sys.stdout.isatty():
+        print(f"logs are in {config.state_dir / 'logs'}; Ctrl-C stops everything", flush=True)
     await told
     print("stopping", flush=True)
 
