@@ -14,9 +14,9 @@ import msgspec
 from colonnade.cli import places
 from colonnade.domain.errors import NotFound, Unavailable
 from colonnade.drivers.network.namespaces.client import LabClient, NetworkClient
-from colonnade.drivers.network.namespaces.hosts import HostWish
 from colonnade.drivers.network.namespaces.lab import Lab
 from colonnade.drivers.network.namespaces.machines import Machine
+from colonnade.drivers.network.namespaces.wire import HostWish
 from colonnade.runtime.config import read_config
 
 

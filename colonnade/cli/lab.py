@@ -19,8 +19,8 @@ from rich.table import Table
 from colonnade.cli import places
 from colonnade.domain.errors import NotFound
 from colonnade.drivers.network.namespaces.client import LabClient, NetworkClient
-from colonnade.drivers.network.namespaces.hosts import OUTSIDE, Host, HostWish
 from colonnade.drivers.network.namespaces.lab import Lab
+from colonnade.drivers.network.namespaces.wire import OUTSIDE, Host, HostWish
 from colonnade.drivers.network.protocol import Subnet
 from colonnade.runtime.config import Config, read_config
 

@@ -25,11 +25,9 @@ import structlog
 from colonnade.cli import places
 from colonnade.cli.children import PAUSE_MAX_S, PAUSE_MIN_S, Children, Command, colonnade, tied
 from colonnade.cli.identities import ensure_identities
-from colonnade.cli.rest import until
+from colonnade.cli.waiting import until
 from colonnade.domain.errors import ColonnadeError, Conflict, Invalid, Unavailable
-from colonnade.drivers.network.namespaces.client import NetworkClient
-from colonnade.drivers.network.namespaces.host_route import host_route
-from colonnade.drivers.network.namespaces.lab import Lab, end_leftovers
+from colonnade.drivers.network.namespaces.lab import SOCKET, Lab, end_leftovers
 from colonnade.runtime import logging
 from colonnade.runtime.config import Api, Config, read_config, write_config
 from colonnade.store.embedded import EmbeddedPostgres
@@ -118,6 +116,10 @@ async def _prepare(
     stack.push_async_callback(children.stop)
     await _start_processes(children, lab, config)
     if host_route_wanted:
+        from colonnade.drivers.network.namespaces.host_route import host_route  # netlink is large
+
+        # Only here: netlink's library would stay in memory for as long as the system runs.
+
         await stack.enter_async_context(host_route(lab))
     await _answers(config)
 
@@ -150,18 +152,16 @@ async def _start_processes(children: Children, lab: Lab, config: Config) -> None
 
 
 async def _until_network_answers(config: Config) -> None:
-    pki = config.pki_dir
-    network = NetworkClient(config.network_url, pki / "supervisor.pem", pki / "ca.pem")
+    """It listens when all networks are there. Asking it more would take a TLS client here."""
 
-    async def answers() -> bool:
-        with contextlib.suppress(Unavailable):
-            return bool(await network.networks())
+    async def listens() -> bool:
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_unix_connection(config.run_dir / SOCKET)
+            writer.close()
+            return True
         return False
 
-    try:
-        await until(answers, within_s=READY_S_MAX, what="the network daemon to answer")
-    finally:
-        await network.close()
+    await until(listens, within_s=READY_S_MAX, what="the network daemon to answer")
 
 
 async def _migrate(file: str) -> None:
@@ -206,7 +206,7 @@ def _config(wish: Wish, state: Path, run_dir: Path, postgres: EmbeddedPostgres |
         "state_dir": str(state),
         "run_dir": str(run_dir),
         "database_url": postgres.url if postgres else wish.database_url,
-        "network_url": f"unix:{run_dir}/network.sock",
+        "network_url": f"unix:{run_dir / SOCKET}",
     }
     if wish.spares is not None:
         above["spares"] = wish.spares

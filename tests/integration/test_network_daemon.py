@@ -22,9 +22,8 @@ from colonnade.drivers.compute.namespaces.client import ComputeClient
 from colonnade.drivers.compute.protocol import Boot, InstanceState
 from colonnade.drivers.network.namespaces.addresses import PRIVATE, PUBLIC, network_id, subnet_id
 from colonnade.drivers.network.namespaces.client import LabClient, NetworkClient
-from colonnade.drivers.network.namespaces.hosts import HostWish
 from colonnade.drivers.network.namespaces.processes import child_of
-from colonnade.drivers.network.namespaces.wire import write_error
+from colonnade.drivers.network.namespaces.wire import HostWish, write_error
 from colonnade.drivers.network.protocol import Port, PortWish
 from colonnade.protocol.paths import CONFIG_DRIVE
 from colonnade.runtime.mtls import server_context

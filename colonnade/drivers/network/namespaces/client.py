@@ -10,8 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from colonnade.domain.ids import AmphoraId, PortId
-from colonnade.drivers.network.namespaces.hosts import Host, HostWish
-from colonnade.drivers.network.namespaces.wire import Connection, Plug, Range
+from colonnade.drivers.network.namespaces.wire import Connection, Host, HostWish, Plug, Range
 from colonnade.drivers.network.protocol import Network, Port, PortWish, Subnet
 
 

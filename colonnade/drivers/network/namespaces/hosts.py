@@ -15,36 +15,18 @@ import msgspec
 
 from colonnade.domain.errors import ColonnadeError, Conflict, Invalid, NotFound
 from colonnade.domain.ids import PortId, derived_id
-from colonnade.drivers.network.namespaces.addresses import PUBLIC, AddressBook, network_id
+from colonnade.drivers.network.namespaces.addresses import AddressBook, network_id
 from colonnade.drivers.network.namespaces.fabric import Fabric, host_link
 from colonnade.drivers.network.namespaces.links import Leg
 from colonnade.drivers.network.namespaces.machines import Machine, Machines, Start
+from colonnade.drivers.network.namespaces.wire import OUTSIDE, Host, HostWish
 from colonnade.drivers.network.protocol import Network, Port, PortWish
 
 HOST = "host"  # the kind of machine
-OUTSIDE = "outside"
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 RESERVED = {"control", "router"}  # names of namespaces
 COMMAND_BYTES_MAX = 16 * 1024
 INIT = Path(__file__).with_name("host-init.sh")
-
-
-class HostWish(msgspec.Struct, frozen=True, kw_only=True):
-    """A host to make. No command: it idles. No address: free ones are chosen."""
-
-    name: str
-    network: str = PUBLIC.name
-    address: str | None = None
-    command: tuple[str, ...] = ()
-    directory: str = "/"
-
-
-class Host(msgspec.Struct, frozen=True, kw_only=True):
-    name: str
-    network: str
-    addresses: tuple[str, ...]
-    command: tuple[str, ...]
-    is_running: bool
 
 
 class Hosts:

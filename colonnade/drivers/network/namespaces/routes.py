@@ -15,9 +15,15 @@ from colonnade.domain.errors import ColonnadeError, Forbidden, Invalid
 from colonnade.domain.ids import AmphoraId, PortId, read_id
 from colonnade.drivers.compute.namespaces.amphorae import Amphorae
 from colonnade.drivers.compute.protocol import Boot
-from colonnade.drivers.network.namespaces.hosts import Hosts, HostWish, check_name
+from colonnade.drivers.network.namespaces.hosts import Hosts, check_name
 from colonnade.drivers.network.namespaces.networks import Networks
-from colonnade.drivers.network.namespaces.wire import BODY_BYTES_MAX, Plug, Range, write_error
+from colonnade.drivers.network.namespaces.wire import (
+    BODY_BYTES_MAX,
+    HostWish,
+    Plug,
+    Range,
+    write_error,
+)
 from colonnade.drivers.network.protocol import PortWish
 from colonnade.runtime.mtls import peer_name
 

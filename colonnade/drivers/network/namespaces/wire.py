@@ -3,7 +3,7 @@
 
 Invariant: an error raised in the daemon is raised in the client as the same class. Over a
 socket of the file system or over TCP, it is always mutual TLS. It does not know what the
-calls do.
+calls do. Clients import this and not what the daemon does with it: netlink's library is large.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from yarl import URL
 
 from colonnade.domain import errors
 from colonnade.domain.errors import ColonnadeError, Invalid, Unavailable, Unreachable
+from colonnade.drivers.network.namespaces.addresses import PUBLIC
 from colonnade.runtime.mtls import client_context
 
 BODY_BYTES_MAX = 1024 * 1024
@@ -24,6 +25,7 @@ CONNECT_S_MAX = 2.0
 CALL_S_MAX = 20.0
 SERVER_NAME = "network"
 UNIX = "unix:"
+OUTSIDE = "outside"  # the host that is always there
 T = TypeVar("T")
 
 STATUSES: Final = {
@@ -57,6 +59,24 @@ class Plug(msgspec.Struct, frozen=True):
 
 class Range(msgspec.Struct, frozen=True):
     cidr: str
+
+
+class HostWish(msgspec.Struct, frozen=True, kw_only=True):
+    """A host to make. No command: it idles. No address: free ones are chosen."""
+
+    name: str
+    network: str = PUBLIC.name
+    address: str | None = None
+    command: tuple[str, ...] = ()
+    directory: str = "/"
+
+
+class Host(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    network: str
+    addresses: tuple[str, ...]
+    command: tuple[str, ...]
+    is_running: bool
 
 
 def write_error(error: ColonnadeError) -> tuple[int, bytes]:

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a process loads stays in its memory for as long as it runs, so the large libraries are
+loaded where they are needed and nowhere else.
+"""
+
+import subprocess
+import sys
+
+import pytest
+
+LOADED = "import {module}, sys; sys.exit({library!r} in sys.modules)"
+
+
+@pytest.mark.parametrize(
+    ("module", "library"),
+    [
+        ("colonnade.cli.main", "pyroute2"),
+        ("colonnade.cli.up", "pyroute2"),
+        ("colonnade.api.process", "pyroute2"),
+        ("colonnade.controller.process", "pyroute2"),
+        ("colonnade.health.process", "litestar"),
+        ("colonnade.agent.main", "structlog"),
+        ("colonnade.agent.main", "pyroute2"),
+    ],
+)
+def test_a_process_does_not_load_what_it_does_not_use(module: str, library: str) -> None:
+    program = LOADED.format(module=module, library=library)
+    loading = subprocess.run([sys.executable, "-c", program], check=False)
+    assert loading.returncode == 0, f"{module} loads {library}"
