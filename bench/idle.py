@@ -18,8 +18,9 @@ import msgspec
 
 from bench.results import Figures
 from colonnade.cli import leftovers
-from colonnade.cli.rest import Rest, until
+from colonnade.cli.rest import Rest
 from colonnade.cli.system import System, running
+from colonnade.cli.waiting import until
 
 SPARES = 2
 SPARES_S_MAX = 60.0

@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small client of the user API, for our own commands.
 
-It raises the project's errors in the API's own words and waits on levels: `until` asks again and
-again until a fact holds.
+It raises the project's errors in the API's own words.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -15,9 +12,6 @@ import msgspec
 from colonnade.domain.errors import NotFound, Refused, Unavailable, Unreachable
 
 REQUEST_S_MAX = 10.0
-PAUSE_S = 0.02
-
-T = TypeVar("T")
 
 
 class Rest:
@@ -63,21 +57,6 @@ class Rest:
         if answer.status >= 400:
             raise _refusal(answer.status, f"{method} {path}: {_words(text)}")
         return msgspec.json.decode(text) if text else None
-
-
-async def until(
-    fact: Callable[[], Awaitable[T]], *, within_s: float, what: str, pause_s: float = PAUSE_S
-) -> T:
-    """The first true answer of `fact`. Raises Unavailable, naming `what`, when time is up."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + within_s
-    while True:
-        answer = await fact()
-        if answer:
-            return answer
-        if loop.time() > deadline:
-            raise Unavailable(f"{what}: not within {within_s:g} s")
-        await asyncio.sleep(pause_s)
 
 
 def _words(text: bytes) -> str:

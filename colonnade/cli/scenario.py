@@ -15,8 +15,9 @@ from typing import Any
 import msgspec
 
 from colonnade.cli.hosts import Hosts
-from colonnade.cli.rest import Rest, until
+from colonnade.cli.rest import Rest
 from colonnade.cli.visits import Visits
+from colonnade.cli.waiting import until
 from colonnade.domain.errors import Broken, NotFound
 
 RATE = 100.0  # requests a second while something is being watched

@@ -14,9 +14,10 @@ import pytest
 from colonnade.cli import leftovers
 from colonnade.cli.children import colonnade
 from colonnade.cli.hosts import Hosts
-from colonnade.cli.rest import Rest, until
+from colonnade.cli.rest import Rest
 from colonnade.cli.scenario import Figures, Scenario, steps
 from colonnade.cli.system import System, running
+from colonnade.cli.waiting import until
 from colonnade.domain.errors import Unavailable
 
 
@@ -32,6 +33,16 @@ def database_processes(system: System) -> list[int]:
     """PostgreSQL's processes of this system; they call themselves so."""
     named = (Path(f"/proc/{pid}/cmdline") for pid in leftovers.family(system.mark))
     return [int(p.parent.name) for p in named if b"postgres" in p.read_bytes()]
+
+
+def processes(system: System, words: str) -> list[int]:
+    """This system's Python processes with these words in their command line."""
+    found = []
+    for pid in leftovers.family(system.mark):
+        line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        if "python" in line.partition(" ")[0] and f"-m {words} " in f"{line} ":
+            found.append(pid)
+    return found
 
 
 async def test_the_main_job_holds_from_the_first_request_to_the_last_trace() -> None:
@@ -149,6 +160,45 @@ async def test_a_database_that_dies_is_started_again_and_nobody_notices_for_long
         os.kill(postmaster, signal.SIGKILL)
         await until(lambda: answers(rest), within_s=20, what="the API to find its database again")
         await scenario.third_member()
+    assert system.left == []
+
+
+async def test_killing_each_part_of_the_control_plane_fails_no_request_and_loses_no_change() -> (
+    None
+):
+    async with running() as system, Rest(system.endpoint) as rest, Hosts(system.state) as hosts:
+        scenario = await web(rest, hosts)
+        serving = await scenario.serving()
+        async with scenario.visits(100) as visits:
+            await visits.first_ok(since=0.0)
+            for part in ("colonnade.agent", "colonnade health", "colonnade controller"):
+                await scenario.third_member()
+                for pid in processes(system, part):
+                    os.kill(pid, signal.SIGKILL)
+                await rest.delete(
+                    f"lbaas/pools/{scenario.pool}/members/{scenario.member_ids['web3']}"
+                )
+            for part in ("colonnade network", "colonnade api"):
+                for pid in processes(system, part):
+                    os.kill(pid, signal.SIGKILL)
+            await until(lambda: answers(rest), within_s=20, what="the API to be back")
+            await scenario.third_member()
+        assert visits.failed() == []
+        assert await scenario.serving() == serving
+    assert system.left == []
+
+
+async def test_a_failover_passes_over_dead_spares_and_needs_no_living_one() -> None:
+    async with running() as system, Rest(system.endpoint) as rest, Hosts(system.state) as hosts:
+        scenario = await web(rest, hosts)
+        listed = (await rest.get("octavia/amphorae"))["amphorae"]
+        async with scenario.visits(20) as visits:
+            await visits.first_ok(since=0.0)
+            killed = time.time()
+            for amphora in listed:
+                await hosts.kill_amphora(amphora["id"])
+            back = await visits.first_ok(since=killed + 0.5, what="traffic after the failover")
+        assert back.ended - killed < 15, "dead spares are noticed by a slow look otherwise"
     assert system.left == []
 
 

@@ -22,7 +22,7 @@ from colonnade.drivers.compute.namespaces.amphorae import Amphorae, AmphoraPlan
 from colonnade.drivers.network.namespaces.addresses import AddressBook
 from colonnade.drivers.network.namespaces.fabric import Fabric
 from colonnade.drivers.network.namespaces.hosts import Hosts
-from colonnade.drivers.network.namespaces.lab import PRIVATE_FOLDER
+from colonnade.drivers.network.namespaces.lab import PRIVATE_FOLDER, SOCKET
 from colonnade.drivers.network.namespaces.links import Links
 from colonnade.drivers.network.namespaces.machines import Machines
 from colonnade.drivers.network.namespaces.networks import Networks
@@ -32,7 +32,6 @@ from colonnade.drivers.network.namespaces.wire import UNIX
 from colonnade.runtime.config import Config
 from colonnade.runtime.mtls import server_context
 
-SOCKET = "network.sock"
 CLOSING_S_MAX = 2.0
 log = structlog.get_logger()
 
