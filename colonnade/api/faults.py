@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from colonnade.api.words import for_users
 from colonnade.domain.errors import (
     Broken,
     ColonnadeError,
@@ -47,6 +48,8 @@ def fault(error: ColonnadeError) -> tuple[int, bytes]:
     text = error.public
     if isinstance(error, Invalid) and error.field:
         text = f"Validation failure: {text}"
+    elif isinstance(error, Unavailable | Broken):
+        text = for_users(text)
     status = status_of(error)
     return status, fault_body(status, text)
 

@@ -15,6 +15,7 @@ from colonnade.domain.ids import NetworkId, PortId, SubnetId, derived_id, is_id,
 from colonnade.drivers.network.protocol import Network, NetworkDriver, Port, Subnet
 
 Shown = dict[str, Any]
+VIP_OWNER: Final = "lb:"
 IGNORED: Final = frozenset({"fields", "limit", "marker", "sort_key", "sort_dir", "page_reverse"})
 
 
@@ -27,7 +28,7 @@ async def list_subnets(call: Call) -> JSON:
 
 
 async def list_ports(call: Call) -> JSON:
-    return {"ports": _filtered(call, map(show_port, await _known(call).ports()))}
+    return {"ports": _filtered(call, map(show_port, await _visible_ports(call)))}
 
 
 async def get_network(call: Call) -> JSON:
@@ -39,7 +40,7 @@ async def get_subnet(call: Call) -> JSON:
 
 
 async def get_port(call: Call) -> JSON:
-    return {"port": _one(call, "Port", map(show_port, await _known(call).ports()))}
+    return {"port": _one(call, "Port", map(show_port, await _visible_ports(call)))}
 
 
 class Trusting:
@@ -82,6 +83,12 @@ def _known(call: Call) -> NetworkDriver | Trusting:
         return call.site.network
     asked = [*call.query.get("id", ()), *call.places.values()]
     return Trusting([read_id(one) for one in asked if is_id(one)])
+
+
+async def _visible_ports(call: Call) -> Sequence[Port]:
+    """Those of VIPs and those of nobody; what else is plugged in is the machinery's."""
+    ports = await _known(call).ports()
+    return [port for port in ports if not port.owner or port.owner.startswith(VIP_OWNER)]
 
 
 def _one(call: Call, noun: str, found: Any) -> Shown:
@@ -150,17 +157,19 @@ def show_subnet(subnet: Subnet) -> Shown:
 
 
 def show_port(port: Port) -> Shown:
+    """A VIP's port has the words that Octavia gives it at Neutron."""
+    root_id = port.owner.removeprefix(VIP_OWNER)
     return {
         "id": port.id,
-        "name": port.owner,
+        "name": f"octavia-lb-{root_id}" if root_id else "",
         "description": "",
         "network_id": port.network_id,
         "mac_address": port.mac,
         "fixed_ips": [{"subnet_id": port.subnet_id, "ip_address": port.address}],
         "status": "ACTIVE" if port.plugged_into is not None else "DOWN",
         "admin_state_up": True,
-        "device_id": port.plugged_into or "",
-        "device_owner": port.owner,
+        "device_id": f"lb-{root_id}" if root_id else "",
+        "device_owner": "Octavia" if root_id else "",
         "security_groups": [],
         "project_id": DEFAULT_PROJECT,
         "tenant_id": DEFAULT_PROJECT,

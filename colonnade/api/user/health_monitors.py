@@ -58,7 +58,10 @@ async def update_health_monitor(call: Call) -> JSON:
         pool, monitor = _find(edit.tree, monitor_id)
         fields = changed(body, HealthMonitor)
         edit.tree = edit.tree.with_pool(
-            replace(pool, health_monitor=replace(monitor, **_for_type(monitor.type, fields)))
+            replace(
+                pool,
+                health_monitor=_checked(replace(monitor, **_for_type(monitor.type, fields))),
+            )
         )
     return await pages.one(call, HEALTH_MONITORS, monitor_id, "healthmonitor")
 
@@ -74,7 +77,7 @@ def read_health_monitor(body: HealthMonitorNested) -> HealthMonitor:
     fields = given(body, HealthMonitor)
     if body.type in HTTP_MONITORS:
         fields = HTTP_DEFAULTS | fields
-    return HealthMonitor(id=HealthMonitorId(new_id()), **_for_type(body.type, fields))
+    return _checked(HealthMonitor(id=HealthMonitorId(new_id()), **_for_type(body.type, fields)))
 
 
 def with_monitor(pool: Pool, monitor: HealthMonitor) -> Pool:
@@ -110,6 +113,13 @@ def _for_type(kind: MonitorType, fields: dict[str, Any]) -> dict[str, Any]:
             field=named[0],
         )
     return fields
+
+
+def _checked(monitor: HealthMonitor) -> HealthMonitor:
+    """What no provider may accept, whichever of the attributes came first."""
+    if monitor.domain_name is not None and monitor.http_version != 1.1:
+        raise Invalid("domain_name goes with http_version 1.1 alone", field="domain_name")
+    return monitor
 
 
 def _find(tree: LoadBalancer, monitor_id: str) -> tuple[Pool, HealthMonitor]:

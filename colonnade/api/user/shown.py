@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from colonnade.api.words import for_users
 from colonnade.domain.status import Operating, Provisioning
 from colonnade.domain.tree import HealthMonitor, Listener, LoadBalancer, Member, Pool
 from colonnade.store.records import Record
@@ -63,7 +64,7 @@ def _issues(record: Record[Any]) -> list[str]:
 
 def _load_balancer(record: Record[LoadBalancer]) -> Shown:
     value = record.value
-    failure = (record.last_error,) if record.last_error is not None else ()
+    failure = (for_users(record.last_error),) if record.last_error is not None else ()
     return _facts(record) | {
         "description": value.description,
         "vip_address": value.vip.address,

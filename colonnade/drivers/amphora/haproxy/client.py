@@ -89,7 +89,8 @@ class AgentClient:
             try:
                 sender.sendto(encode(datagram, key), (address, PORT_TASKS))
             except OSError as error:
-                raise Unreachable(f"no way to amphora {amphora_id}", detail=str(error)) from error
+                detail = f"{amphora_id}: {error}"
+                raise Unreachable("there is no way to an amphora", detail=detail) from error
 
     async def close(self) -> None:
         if self._sessions is not None:
@@ -120,14 +121,15 @@ class AgentClient:
                 content = await response.content.read(-1)
                 code = response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            detail = str(error) or type(error).__name__
-            raise Unreachable(f"amphora {amphora_id} does not answer", detail=detail) from error
+            detail = f"{amphora_id}: {str(error) or type(error).__name__}"
+            raise Unreachable("an amphora does not answer", detail=detail) from error
         if code != 200:
             raise _failure(amphora_id, code, content)
         try:
             return msgspec.json.decode(content, type=answer)
         except msgspec.MsgspecError as error:
-            raise Broken(f"amphora {amphora_id} answered nonsense", detail=str(error)) from error
+            detail = f"{amphora_id}: {error}"
+            raise Broken("an amphora answered nonsense", detail=detail) from error
 
 
 def _failure(amphora_id: str, code: int, content: bytes) -> Exception:
@@ -135,14 +137,13 @@ def _failure(amphora_id: str, code: int, content: bytes) -> Exception:
         refusal = msgspec.json.decode(content, type=Refusal)
     except msgspec.MsgspecError:
         refusal = Refusal(reason=f"HTTP {code}")
+    detail = f"{amphora_id}: {refusal.reason}"
     match code:
         case 409:
-            return Outdated(
-                f"amphora {amphora_id} serves generation {refusal.generation}", refusal.generation
-            )
+            return Outdated("an amphora serves a newer generation", refusal.generation)
         case 503:
-            return Unreachable(f"amphora {amphora_id} is not ready", detail=refusal.reason)
+            return Unreachable("an amphora is not ready", detail=detail)
         case 422:
-            return Rejected("haproxy refused the configuration", detail=refusal.reason)
+            return Rejected("haproxy refused the configuration", detail=detail)
         case _:
-            return Broken(f"amphora {amphora_id} refused the call", detail=refusal.reason)
+            return Broken("an amphora refused the call", detail=detail)
