@@ -9,7 +9,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
 import typer
@@ -18,11 +18,13 @@ from rich.table import Table
 
 from colonnade.cli import places
 from colonnade.domain.errors import NotFound
-from colonnade.drivers.network.namespaces.client import LabClient, NetworkClient
-from colonnade.drivers.network.namespaces.lab import Lab
-from colonnade.drivers.network.namespaces.wire import OUTSIDE, Host, HostWish
+from colonnade.drivers.network.namespaces.lab import OUTSIDE, Lab
 from colonnade.drivers.network.protocol import Subnet
 from colonnade.runtime.config import Config, read_config
+
+if TYPE_CHECKING:  # every command loads this module, and most need no HTTP client
+    from colonnade.drivers.network.namespaces.client import LabClient, NetworkClient
+    from colonnade.drivers.network.namespaces.wire import Host
 
 lab = typer.Typer(help="Hosts and networks to try load balancers with.", no_args_is_help=True)
 host = typer.Typer(help="Hosts on the lab's networks.", no_args_is_help=True)
@@ -45,6 +47,8 @@ def add_host(
     state: State = None,
 ) -> None:
     """Make a host; it runs the command, or idles."""
+    from colonnade.drivers.network.namespaces.wire import HostWish
+
     wish = HostWish(
         name=name,
         network=on,
@@ -86,7 +90,9 @@ def show(
 ) -> None:
     """Show networks and hosts."""
 
-    async def both(client: LabClient, networks: NetworkClient) -> tuple[list[Subnet], list[Host]]:
+    async def both(
+        client: "LabClient", networks: "NetworkClient"
+    ) -> "tuple[list[Subnet], list[Host]]":
         return list(await networks.subnets()), list(await client.hosts())
 
     subnets, hosts = _ask(state, both)
@@ -120,7 +126,9 @@ def _config(state: Path | None) -> Config:
     return read_config(file)
 
 
-def _ask(state: Path | None, question: Callable[[LabClient, NetworkClient], Awaitable[T]]) -> T:
+def _ask(state: Path | None, question: Callable[["LabClient", "NetworkClient"], Awaitable[T]]) -> T:
+    from colonnade.drivers.network.namespaces.client import LabClient, NetworkClient
+
     config = _config(state)
     credentials = config.pki_dir / "supervisor.pem", config.pki_dir / "ca.pem"
 
@@ -145,7 +153,7 @@ def _table(title: str, headings: tuple[str, ...], rows: list[tuple[str, ...]]) -
     return table
 
 
-def _runs(found: Host) -> str:
+def _runs(found: "Host") -> str:
     if not found.is_running:
         return "[red]ended[/red]"
     return " ".join(found.command) or "idle"

@@ -118,8 +118,6 @@ async def _prepare(
     if host_route_wanted:
         from colonnade.drivers.network.namespaces.host_route import host_route  # netlink is large
 
-        # Only here: netlink's library would stay in memory for as long as the system runs.
-
         await stack.enter_async_context(host_route(lab))
     await _answers(config)
 

@@ -16,6 +16,8 @@ LOADED = "import {module}, sys; sys.exit({library!r} in sys.modules)"
     [
         ("colonnade.cli.main", "pyroute2"),
         ("colonnade.cli.up", "pyroute2"),
+        ("colonnade.cli.main", "aiohttp"),
+        ("colonnade.cli.up", "aiohttp"),
         ("colonnade.api.process", "pyroute2"),
         ("colonnade.controller.process", "pyroute2"),
         ("colonnade.health.process", "litestar"),

@@ -17,9 +17,10 @@ from colonnade.domain.errors import ColonnadeError, Conflict, Invalid, NotFound
 from colonnade.domain.ids import PortId, derived_id
 from colonnade.drivers.network.namespaces.addresses import AddressBook, network_id
 from colonnade.drivers.network.namespaces.fabric import Fabric, host_link
+from colonnade.drivers.network.namespaces.lab import OUTSIDE
 from colonnade.drivers.network.namespaces.links import Leg
 from colonnade.drivers.network.namespaces.machines import Machine, Machines, Start
-from colonnade.drivers.network.namespaces.wire import OUTSIDE, Host, HostWish
+from colonnade.drivers.network.namespaces.wire import Host, HostWish
 from colonnade.drivers.network.protocol import Network, Port, PortWish
 
 HOST = "host"  # the kind of machine

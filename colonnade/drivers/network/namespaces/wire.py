@@ -25,7 +25,6 @@ CONNECT_S_MAX = 2.0
 CALL_S_MAX = 20.0
 SERVER_NAME = "network"
 UNIX = "unix:"
-OUTSIDE = "outside"  # the host that is always there
 T = TypeVar("T")
 
 STATUSES: Final = {
