@@ -1,6 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures that every test may ask for, by name."""
+"""Fixtures that every test may ask for, by name; and the rule on skips.
+
+A skip is always printed with its reason (`-ra`). Where CI is set, only those listed here pass: a
+test that silently stopped running would promise what nobody checks.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
 
 from tests.database import database, database_url, databases
 
 __all__ = ["database", "database_url", "databases"]
+
+# Reasons, not tests: what a machine may lack without anybody having to look at it.
+SKIPS_ALLOWED_IN_CI = (
+    "root may",  # what only an ordinary user is refused
+    "needs root",
+    "a route of the host is root's",
+    "the other tests here run as an ordinary user",
+    "the Python of this test cannot be read by another user",
+)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_terminal_summary(terminalreporter: Any) -> Iterator[None]:
+    yield
+    for reason in _forbidden(terminalreporter):
+        terminalreporter.write_line(f"CI does not allow this skip: {reason}", red=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and _forbidden(reporter):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _forbidden(reporter: Any) -> list[str]:
+    if not os.environ.get("CI"):
+        return []
+    reasons = [str(report.longrepr) for report in reporter.stats.get("skipped", [])]
+    return [r for r in reasons if not any(allowed in r for allowed in SKIPS_ALLOWED_IN_CI)]
