@@ -30,7 +30,7 @@ from colonnade.store.database import Database
 BACKLOG: Final = 1024
 POOL_MAX: Final = 8
 RETRY_S: Final = 0.5
-GARBAGE: Final = 20_000  # objects between collections; a list of 1000 makes some 30 000
+GARBAGE: Final = 100_000  # objects between collections; a list of 1000 makes some 30 000
 
 log = structlog.get_logger()
 

@@ -18,8 +18,8 @@ import msgspec
 import psycopg
 import psycopg.errors
 from psycopg import sql
-from psycopg.adapt import Loader
 from psycopg.types.json import set_json_dumps, set_json_loads
+from psycopg.types.string import TextLoader
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from colonnade.domain.errors import Contended, Unavailable
@@ -33,13 +33,6 @@ KNOWN_GONE_S: Final = 0.5  # after a failed attempt nobody waits for the next on
 WAITING_MAX: Final = 1000
 LISTEN_BACKOFF_MAX_S: Final = 5.0
 PREPARE_AFTER: Final = 2  # the second time that a statement is seen
-
-
-class _UuidText(Loader):
-    """Ids are text everywhere in Colonnade."""
-
-    def load(self, data: Any) -> str:
-        return bytes(data).decode()
 
 
 class Database:
@@ -156,7 +149,7 @@ class Database:
 
 
 async def _prepare(connection: Connection) -> None:
-    connection.adapters.register_loader("uuid", _UuidText)
+    connection.adapters.register_loader("uuid", TextLoader)  # ids are text everywhere
     set_json_loads(msgspec.json.decode, connection)
     set_json_dumps(msgspec.json.encode, connection)
 

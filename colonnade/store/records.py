@@ -294,40 +294,45 @@ async def statistics(connection: Connection, table: Table, object_id: str) -> St
 
 
 def _record(table: Table, row: Sequence[Any]) -> Record[Any]:
-    facts = {
-        "value": DECODERS[table.name].decode(row[1]),
-        "project_id": row[2],
-        "load_balancer_id": row[3],
-        "created": row[4],
-        "changed": row[5],
-        "deleted": row[6],
-        "created_at": row[7],
-        "updated_at": row[8],
-        "operating": Operating(row[9]),
-        "applied": Applied(lowest=row[10], highest_settled=row[11], failed_at=row[12]),
-    }
-    extras = row[13:]
+    """The facts are the first columns and `extras` the rest, as `_EXTRAS` has them."""
+    return Record(
+        value=DECODERS[table.name].decode(row[1]),
+        project_id=row[2],
+        load_balancer_id=row[3],
+        created=row[4],
+        changed=row[5],
+        deleted=row[6],
+        created_at=row[7],
+        updated_at=row[8],
+        operating=_OPERATING[row[9]],
+        applied=Applied(lowest=row[10], highest_settled=row[11], failed_at=row[12]),
+        **_extras(table, row[0], row[13:]),
+    )
+
+
+def _extras(table: Table, object_id: str, extras: Sequence[Any]) -> dict[str, Any]:
     if table is LOAD_BALANCERS:
         listeners, pools, issues, error = extras
-        return Record(
-            **facts,
-            listener_ids=listeners,
-            pool_ids=pools,
-            issues=_issues(issues, ""),
-            last_error=error,
-        )
+        return {
+            "listener_ids": listeners,
+            "pool_ids": pools,
+            "issues": _issues(issues, ""),
+            "last_error": error,
+        }
     if table is LISTENERS:
-        return Record(**facts, issues=_issues(extras[0], f"listeners/{row[0]}"))
+        return {"issues": _issues(extras[0], f"listeners/{object_id}")}
     if table is POOLS:
         members, listeners, monitor, issues = extras
-        return Record(
-            **facts,
-            member_ids=members,
-            listener_ids=listeners,
-            health_monitor_id=monitor,
-            issues=_issues(issues, f"pools/{row[0]}"),
-        )
-    return Record(**facts, pool_id=extras[0])
+        return {
+            "member_ids": members,
+            "listener_ids": listeners,
+            "health_monitor_id": monitor,
+            "issues": _issues(issues, f"pools/{object_id}"),
+        }
+    return {"pool_id": extras[0]}
+
+
+_OPERATING: Final = {status.value: status for status in Operating}
 
 
 def _issues(found: Sequence[Mapping[str, str]], path: str) -> tuple[Issue, ...]:

@@ -6,7 +6,7 @@ Attributes that nothing serves yet answer what the contract says of them when th
 that what is switched off is OFFLINE.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,34 +24,39 @@ def show(table: Table, record: Record[Any]) -> Shown:
     return shown
 
 
-def operating(record: Record[Any]) -> str:
-    return (record.operating if record.value.admin_state_up else Operating.OFFLINE).value
+def operating(record: Record[Any]) -> Operating:
+    return record.operating if record.value.admin_state_up else Operating.OFFLINE
 
 
-def monitor_operating(record: Record[HealthMonitor]) -> str:
+def monitor_operating(record: Record[HealthMonitor]) -> Operating:
     """A monitor does its work once it is served; nobody reports on it apart from that."""
     works = record.provisioning is Provisioning.ACTIVE and record.value.admin_state_up
-    return (Operating.ONLINE if works else Operating.OFFLINE).value
+    return Operating.ONLINE if works else Operating.OFFLINE
 
 
-def ids(found: Iterable[str]) -> list[Shown]:
-    return [{"id": one} for one in found]
+def ids(found: Sequence[str]) -> list[Shown]:
+    return [{"id": one} for one in found] if found else []
 
 
 def time(at: datetime | None) -> str | None:
     """In UTC, without zone and fraction."""
-    return at.astimezone(UTC).isoformat(timespec="seconds")[:19] if at is not None else None
+    if at is None:
+        return None
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    return at.isoformat(timespec="seconds")[:19]
 
 
 def _facts(record: Record[Any]) -> Shown:
+    value = record.value
     return {
-        "id": record.value.id,
-        "name": record.value.name,
-        "admin_state_up": record.value.admin_state_up,
-        "tags": record.value.tags,
+        "id": value.id,
+        "name": value.name,
+        "admin_state_up": value.admin_state_up,
+        "tags": value.tags,
         "project_id": record.project_id,
         "tenant_id": record.project_id,
-        "provisioning_status": record.provisioning.value,
+        "provisioning_status": record.provisioning,
         "operating_status": operating(record),
         "created_at": time(record.created_at),
         "updated_at": time(record.updated_at),
@@ -59,19 +64,19 @@ def _facts(record: Record[Any]) -> Shown:
 
 
 def _issues(record: Record[Any]) -> list[str]:
-    return [issue.reason for issue in record.issues]
+    return [issue.reason for issue in record.issues] if record.issues else []
 
 
 def _load_balancer(record: Record[LoadBalancer]) -> Shown:
-    value = record.value
+    value, vip = record.value, record.value.vip
     failure = (for_users(record.last_error),) if record.last_error is not None else ()
     return _facts(record) | {
         "description": value.description,
-        "vip_address": value.vip.address,
-        "vip_port_id": value.vip.port_id,
-        "vip_subnet_id": value.vip.subnet_id,
-        "vip_network_id": value.vip.network_id,
-        "vip_qos_policy_id": value.vip.qos_policy_id,
+        "vip_address": vip.address,
+        "vip_port_id": vip.port_id,
+        "vip_subnet_id": vip.subnet_id,
+        "vip_network_id": vip.network_id,
+        "vip_qos_policy_id": vip.qos_policy_id,
         "vip_vnic_type": "normal",
         "vip_sg_ids": [],
         "additional_vips": [],
