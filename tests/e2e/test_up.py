@@ -4,6 +4,7 @@ nothing. Real processes, real packets between namespaces; only loopback of the h
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -31,17 +32,22 @@ async def web(rest: Rest, hosts: Hosts) -> Scenario:
 
 def database_processes(system: System) -> list[int]:
     """PostgreSQL's processes of this system; they call themselves so."""
-    named = (Path(f"/proc/{pid}/cmdline") for pid in leftovers.family(system.mark))
-    return [int(p.parent.name) for p in named if b"postgres" in p.read_bytes()]
+    found = []
+    for pid in leftovers.family(system.mark):
+        with contextlib.suppress(OSError):  # it has just ended
+            if b"postgres" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
 
 
 def processes(system: System, words: str) -> list[int]:
     """This system's Python processes with these words in their command line."""
     found = []
     for pid in leftovers.family(system.mark):
-        line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-        if "python" in line.partition(" ")[0] and f"-m {words} " in f"{line} ":
-            found.append(pid)
+        with contextlib.suppress(OSError):  # it has just ended
+            line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+            if "python" in line.partition(" ")[0] and f"-m {words} " in f"{line} ":
+                found.append(pid)
     return found
 
 
