@@ -159,7 +159,9 @@ class Beacon(asyncio.DatagramProtocol):
 
     def _drop(self, reason: str) -> None:
         self.dropped[reason] += 1
-        log.info("dropped a datagram: %s (%d so far)", reason, self.dropped[reason])
+        count = self.dropped[reason]
+        if count & (count - 1) == 0:  # ever more seldom: a flood must not fill the log
+            log.info("dropped a datagram: %s (%d so far)", reason, count)
 
 
 def split_address(text: str) -> tuple[str, int]:
