@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The statements that write one change of a tree into its rows.
 
-Any number of rows of one table is one statement, with the rows as one JSON text, for a list of
-parameters would be adapted value by value. Nothing is read and nothing decided here; all is part
-of the caller's transaction, in which nobody waits for a statement before the next.
+Any number of rows of one table is one part, with the rows as one JSON text, for a list of
+parameters would be adapted value by value; all parts are one statement. Nothing is read and
+nothing decided here.
 """
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -35,7 +36,58 @@ class Change(msgspec.Struct, frozen=True):
     at_once: bool  # its facts are written with the wish
 
 
-async def record(connection: Connection, tree: LoadBalancer, change: Change) -> None:
+class Statement:
+    """Parts that change rows, gathered into one statement, for each statement costs a wait.
+
+    All parts see the rows as they were before, so no two may change the same row."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._answers: list[str] = []
+        self._parameters: dict[str, Any] = {}
+
+    def add(self, text: str, answer: str = "", **parameters: Any) -> None:
+        """`answer`: what is selected of the part's own rows."""
+        number = len(self._parts)
+        self._parts.append(f"p{number} AS ({text.replace('%(', f'%({number}_')})")
+        self._parameters |= {f"{number}_{name}": value for name, value in parameters.items()}
+        if answer:
+            self._answers.append(f"(SELECT {answer} FROM p{number})")  # noqa: S608
+
+    async def execute(self, connection: Connection) -> Any:
+        query = f"WITH {', '.join(self._parts)} SELECT {', '.join(self._answers)}"
+        return await connection.execute(query.encode(), self._parameters)
+
+
+async def write_new(
+    connection: Connection, tree: LoadBalancer, change: Change, issues: Sequence[Any]
+) -> datetime:
+    """All of a new tree, in one statement. When that was."""
+    statement = Statement()
+    _add_root(statement, tree, change, issues)
+    _add_children(statement, tree, change)
+    _add_news(statement, tree, change)
+    cursor = await statement.execute(connection)
+    row = await cursor.fetchone()
+    at: datetime = row[0]
+    return at
+
+
+async def write(
+    connection: Connection, root: LoadBalancer, change: Change, issues: Sequence[Any]
+) -> None:
+    """A change of a tree; `root` is the tree as it shall be, or as it was when it is deleted."""
+    statement = Statement()
+    _alter_root(statement, root, change, issues)
+    _add_children(statement, root, change)
+    _add_news(statement, root, change)
+    await statement.execute(connection)
+    await _follow_monitors(connection, change.found)
+    if change.at_once and change.verb == "deleted":
+        await clusters.settle(connection, root.cluster_id, change.generation)
+
+
+def _add_news(statement: Statement, tree: LoadBalancer, change: Change) -> None:
     event = events.Event(
         object_kind="load_balancer",
         object_id=tree.id,
@@ -45,11 +97,11 @@ async def record(connection: Connection, tree: LoadBalancer, change: Change) -> 
         project_id=tree.project_id,
         generation=change.generation,
     )
-    await events.record(connection, event)
+    answer = f"pg_notify('{events.CHANNEL}', id::text)"
+    statement.add(events.RECORD, answer, **msgspec.structs.asdict(event))
     if not change.at_once:
-        await work.mark(connection, f"cluster:{tree.cluster_id}")
-    elif change.verb == "deleted":
-        await clusters.settle(connection, tree.cluster_id, change.generation)
+        answer = f"pg_notify('{work.CHANNEL}', key)"
+        statement.add(work.MARK, answer, key=f"cluster:{tree.cluster_id}", s=0)
 
 
 def _told(change: Change) -> str:
@@ -62,89 +114,89 @@ def _told(change: Change) -> str:
     return f"{change.verb}: {', '.join(words)}" if words else change.verb
 
 
-async def insert_root(
-    connection: Connection, tree: LoadBalancer, issues: Sequence[Any], at_once: bool
-) -> Any:
-    return await connection.execute(
-        """WITH cluster AS (
-            INSERT INTO clusters (id, provider, generation, applied_lowest, highest_settled)
-            VALUES (%(cluster)s, %(provider)s, 1, %(settled)s, %(settled)s))
-        INSERT INTO load_balancers (id, cluster_id, project_id, body, issues, created, changed)
-        VALUES (%(id)s, %(cluster)s, %(project)s, %(body)s, %(issues)s, 1, 1)
-        RETURNING created_at""",
-        {
-            "id": tree.id,
-            "cluster": tree.cluster_id,
-            "project": tree.project_id,
-            "provider": tree.provider,
-            "settled": int(at_once),
-            "body": body_of(tree),
-            "issues": json_of(issues),
-        },
+def _add_root(
+    statement: Statement, tree: LoadBalancer, change: Change, issues: Sequence[Any]
+) -> None:
+    statement.add(
+        "INSERT INTO clusters (id, provider, generation, applied_lowest, highest_settled)"
+        " VALUES (%(id)s, %(provider)s, 1, %(settled)s, %(settled)s)",
+        id=tree.cluster_id,
+        provider=tree.provider,
+        settled=int(change.at_once),
+    )
+    statement.add(
+        "INSERT INTO load_balancers (id, cluster_id, project_id, body, issues, created, changed)"
+        " VALUES (%(id)s, %(cluster)s, %(project)s, %(body)s, %(issues)s, 1, 1)"
+        " RETURNING created_at",
+        "created_at",
+        id=tree.id,
+        cluster=tree.cluster_id,
+        project=tree.project_id,
+        body=body_of(tree),
+        issues=json_of(issues),
     )
 
 
-async def update_root(
-    connection: Connection, root: LoadBalancer, change: Change, issues: Sequence[Any]
+def _alter_root(
+    statement: Statement, root: LoadBalancer, change: Change, issues: Sequence[Any]
 ) -> None:
     """The root takes part in each generation: a load balancer is ACTIVE when all of it is."""
-    await connection.execute(
-        """WITH cluster AS (
-            UPDATE clusters SET generation = %(new)s, deleted = %(deleted)s,
-                applied_lowest = CASE WHEN %(at_once)s THEN %(new)s ELSE applied_lowest END,
-                highest_settled = CASE WHEN %(at_once)s THEN %(new)s ELSE highest_settled END
-            WHERE id = %(cluster)s)
-        UPDATE load_balancers SET changed = %(new)s, deleted = %(deleted)s, issues = %(issues)s,
-            body = coalesce(%(body)s, body),
-            updated_at = CASE WHEN %(altered)s THEN now() ELSE updated_at END
-        WHERE id = %(id)s""",
-        {
-            "id": root.id,
-            "cluster": root.cluster_id,
-            "new": change.generation,
-            "deleted": change.verb == "deleted",
-            "at_once": change.at_once,
-            "altered": change.found.root_altered,
-            "body": body_of(root) if change.found.root_altered else None,
-            "issues": json_of(issues),
-        },
+    settled = ", applied_lowest = %(new)s, highest_settled = %(new)s" if change.at_once else ""
+    statement.add(
+        f"UPDATE clusters SET generation = %(new)s, deleted = %(deleted)s{settled}"  # noqa: S608
+        " WHERE id = %(id)s",
+        id=root.cluster_id,
+        new=change.generation,
+        deleted=change.verb == "deleted",
+    )
+    altered = ", body = %(body)s, updated_at = now()" if change.found.root_altered else ""
+    statement.add(
+        "UPDATE load_balancers SET changed = %(new)s, deleted = %(deleted)s,"  # noqa: S608
+        f" issues = %(issues)s{altered} WHERE id = %(id)s",
+        id=root.id,
+        new=change.generation,
+        deleted=change.verb == "deleted",
+        issues=json_of(issues),
+        **({"body": body_of(root)} if altered else {}),
     )
 
 
-async def write_children(connection: Connection, root: LoadBalancer, change: Change) -> None:
+def _add_children(statement: Statement, root: LoadBalancer, change: Change) -> None:
     found, generation = change.found, change.generation
     for table in (LISTENERS, POOLS, MEMBERS, HEALTH_MONITORS):
         added = [place for place in found.added if place.table is table]
         if added:
-            await _insert(connection, table, root, generation, added)
+            _insert(statement, table, root, generation, added)
         altered = [place for place in found.altered if place.table is table]
         if altered:
-            await connection.execute(
-                f"UPDATE {table.name} t SET body = u.body, changed = %s,"  # noqa: S608
-                " updated_at = now()"
-                " FROM jsonb_to_recordset(%s) AS u (id uuid, body jsonb) WHERE t.id = u.id",
-                [generation, json_of([_Row(id=p.id, body=own_fields(p.own)) for p in altered])],
+            statement.add(
+                f"UPDATE {table.name} t SET body = u.body, changed = %(new)s,"  # noqa: S608
+                " updated_at = now() FROM jsonb_to_recordset(%(rows)s) AS u (id uuid, body jsonb)"
+                " WHERE t.id = u.id",
+                new=generation,
+                rows=json_of([_Row(id=p.id, body=own_fields(p.own)) for p in altered]),
             )
         removed = [place.id for place in found.removed if place.table is table]
         if removed and change.at_once:
-            await connection.execute(
-                f"DELETE FROM {table.name} WHERE id = ANY(%s::uuid[])",  # noqa: S608
-                [_array(removed)],
+            statement.add(
+                f"DELETE FROM {table.name} WHERE id = ANY(%(ids)s::uuid[])",  # noqa: S608
+                ids=_array(removed),
             )
         elif removed:
-            await _touch(connection, table, removed, "deleted = true, changed = %s", generation)
+            _touch(statement, table, removed, "deleted = true, changed = %(new)s", generation)
+    written = {place.id for place in (*found.added, *found.altered, *found.removed)}
     for table, touched in ((POOLS, found.touched_pools), (LISTENERS, found.touched_listeners)):
-        if touched:
-            await _touch(connection, table, sorted(touched), "changed = %s", generation)
-    await _follow_monitors(connection, found)
+        if touched - written:
+            _touch(statement, table, sorted(touched - written), "changed = %(new)s", generation)
 
 
-async def _touch(
-    connection: Connection, table: Table, ids: Sequence[str], change: str, generation: int
+def _touch(
+    statement: Statement, table: Table, ids: Sequence[str], change: str, generation: int
 ) -> None:
-    await connection.execute(
-        f"UPDATE {table.name} SET {change} WHERE id = ANY(%s::uuid[])",  # noqa: S608 - our own text
-        [generation, _array(ids)],
+    statement.add(
+        f"UPDATE {table.name} SET {change} WHERE id = ANY(%(ids)s::uuid[])",  # noqa: S608
+        new=generation,
+        ids=_array(ids),
     )
 
 
@@ -169,29 +221,26 @@ class _Row(msgspec.Struct, frozen=True, omit_defaults=True):
     status: str | None = None
 
 
-async def _insert(
-    connection: Connection,
+def _insert(
+    statement: Statement,
     table: Table,
     root: LoadBalancer,
     generation: int,
     added: Sequence[Place],
 ) -> None:
-    """One statement for any number of rows of one table."""
+    """One part for any number of rows of one table."""
     pool = "pool_id, ", "u.pool_id, "
     into, take = pool if table.below_pool else ("", "")
     rows = [_Row(p.id, own_fields(p.own), p.pool_id, first_status(p)) for p in added]
-    await connection.execute(
+    statement.add(
         f"INSERT INTO {table.name} (id, {into}load_balancer_id, project_id, body, created,"  # noqa: S608
         " changed, operating_status)"
-        f" SELECT u.id, {take}%(root)s, %(project)s, u.body, %(generation)s, %(generation)s,"
-        " u.status"
+        f" SELECT u.id, {take}%(root)s::uuid, %(project)s, u.body, %(new)s, %(new)s, u.status"
         " FROM jsonb_to_recordset(%(rows)s) AS u (id uuid, pool_id uuid, body jsonb, status text)",
-        {
-            "root": root.id,
-            "project": root.project_id,
-            "generation": generation,
-            "rows": json_of(rows),
-        },
+        root=root.id,
+        project=root.project_id,
+        new=generation,
+        rows=json_of(rows),
     )
 
 

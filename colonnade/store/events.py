@@ -5,6 +5,7 @@ Messages are safe to show to the owner of the load balancer. Nothing is decided 
 """
 
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
@@ -30,14 +31,15 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     event: Event
 
 
+RECORD: Final = """INSERT INTO events (object_kind, object_id, kind, message, load_balancer_id,
+        project_id, generation)
+    VALUES (%(object_kind)s, %(object_id)s, %(kind)s, %(message)s, %(load_balancer_id)s,
+        %(project_id)s, %(generation)s) RETURNING id"""
+
+
 async def record(connection: Connection, event: Event) -> None:
     await connection.execute(
-        """WITH written AS (
-            INSERT INTO events (object_kind, object_id, kind, message, load_balancer_id,
-                project_id, generation)
-            VALUES (%(object_kind)s, %(object_id)s, %(kind)s, %(message)s, %(load_balancer_id)s,
-                %(project_id)s, %(generation)s) RETURNING id)
-        SELECT pg_notify('events', id::text) FROM written""",
+        f"WITH written AS ({RECORD}) SELECT pg_notify('{CHANNEL}', id::text) FROM written",  # noqa: S608
         msgspec.structs.asdict(event),
     )
 

@@ -127,12 +127,9 @@ async def create(database: Database, tree: LoadBalancer, review: Review) -> Stor
     issues = _issues(review, tree)
     at_once = review.settles_at_once(tree.provider)
     found = difference(None, tree)
-    async with database.pipeline() as connection:
-        made = await changes.insert_root(connection, tree, issues, at_once)
-        change = Change(1, "created", found, at_once)
-        await changes.write_children(connection, tree, change)
-        await changes.record(connection, tree, change)
-    (at,) = await made.fetchone()
+    change = Change(1, "created", found, at_once)
+    async with database.read() as connection:  # one statement is a transaction
+        at = await changes.write_new(connection, tree, change, issues)
     settled = int(at_once)
     return Stored(
         tree=tree,
@@ -202,9 +199,7 @@ async def _save(connection: Connection, edit: Edit, review: Review) -> Stored:
         found,
         review.settles_at_once(before.provider),
     )
-    await changes.update_root(connection, after or before, change, issues)
-    await changes.write_children(connection, before, change)
-    await changes.record(connection, before, change)
+    await changes.write(connection, after or before, change, issues)
     applied = stored.applied
     if change.at_once:
         applied = replace(applied, lowest=change.generation, highest_settled=change.generation)
