@@ -18,6 +18,8 @@ from bench import idle, render, results, system
 from colonnade.domain.errors import ColonnadeError
 from colonnade.runtime import logging
 
+ERROR_SHOWN_MAX = 600  # a system that does not start says a lot; its end says why
+
 
 class Part(msgspec.Struct, frozen=True):
     what: str
@@ -61,7 +63,7 @@ def main(words: list[str]) -> int:
         try:
             run.parts[name] = figures = asyncio.run(_measured(PARTS[name]))
         except (ColonnadeError, OSError) as error:
-            console.print(f"[red]{name} was not measured:[/red] {error}")
+            console.print(f"{name} was not measured: {str(error)[-ERROR_SHOWN_MAX:]}", markup=False)
             failed = True
             continue
         console.print(
