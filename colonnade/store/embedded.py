@@ -3,7 +3,7 @@
 
 It listens on a unix socket only. Whoever can open that socket may do everything (`trust`), so the
 socket and the database both lie in folders that only our user may enter. PostgreSQL refuses to
-run as root, so as root its programs run in a user namespace where root is called 1000. It ends
+run as root, so as root its programs run in a user namespace where root has another name. It ends
 with its parent: the kernel sends it SIGINT, which is PostgreSQL's own fast and clean shutdown,
 and the next start stops whatever an unclean end has left. Knows nothing of what is stored.
 """
@@ -11,6 +11,7 @@ and the next start stops whatever an unclean end has left. Knows nothing of what
 import asyncio
 import contextlib
 import os
+import pwd
 import shutil
 import signal
 from collections.abc import Sequence
@@ -253,7 +254,10 @@ def binaries() -> Path:
 def _as_user(command: Sequence[str]) -> list[str]:
     if os.geteuid() != 0:
         return list(command)
-    return ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--", *command]
+    # initdb looks its user up by name, so it must be one that this machine has: any but root.
+    other = next(entry for entry in pwd.getpwall() if entry.pw_uid != 0)
+    names = (f"--map-user={other.pw_uid}", f"--map-group={other.pw_gid}")
+    return ["unshare", "--user", *names, "--", *command]
 
 
 def _environment() -> dict[str, str]:
