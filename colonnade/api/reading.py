@@ -59,6 +59,8 @@ def _explain(
         whole = msgspec.json.decode(raw)
     except RecursionError:
         return "Invalid JSON in the body of the request: it is nested too deeply"
+    except ValueError:  # a number of thousands of digits, which nothing here can show
+        return f"Invalid input: {error}"
     if not isinstance(whole, dict):
         return f"Invalid input: the body must be a JSON object with the key '{wrapper}'."
     if wrapper not in whole:

@@ -5,10 +5,10 @@ The VIP is a port of the network service, named after the load balancer, so that
 create finds the same one. This module knows no amphora; it only says what they could serve.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from colonnade.domain.errors import Conflict, Invalid, NotFound, Unavailable
-from colonnade.domain.ids import PortId, derived_id
+from colonnade.domain.ids import PortId, SubnetId, derived_id
 from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.drivers.amphora.haproxy.objections import objections
 from colonnade.drivers.amphora.protocol import Objection
@@ -23,6 +23,7 @@ class AmphoraProvider:
 
     def __init__(self, network: NetworkDriver | None) -> None:
         self._network = network
+        self._subnets: frozenset[SubnetId] = frozenset()  # those seen; the common case asks nobody
 
     def objections(self, tree: LoadBalancer) -> Sequence[Objection]:
         return objections(tree)
@@ -42,6 +43,13 @@ class AmphoraProvider:
             owned=wish.port_id is None,
             qos_policy_id=wish.qos_policy_id,
         )
+
+    async def check_subnets(self, subnet_ids: Collection[SubnetId]) -> None:
+        if self._network is None or self._subnets.issuperset(subnet_ids):
+            return
+        self._subnets = frozenset(subnet.id for subnet in await self._network.subnets())
+        for missing in sorted(set(subnet_ids) - self._subnets):
+            raise Invalid(f"Subnet {missing} not found.")
 
     async def release_vip(self, vip: Vip) -> None:
         if vip.owned and self._network is not None:

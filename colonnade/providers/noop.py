@@ -6,7 +6,7 @@ given, and settles at once. An address that was not given is one of TEST-NET-2 (
 RFC 5737), the same for the same load balancer; two load balancers may well share one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from colonnade.domain.ids import NetworkId, PortId, SubnetId, derived_id
@@ -33,6 +33,9 @@ class NoopProvider:
             owned=wish.port_id is None,
             qos_policy_id=wish.qos_policy_id,
         )
+
+    async def check_subnets(self, subnet_ids: Collection[SubnetId]) -> None:
+        """Any subnet will do."""
 
     async def release_vip(self, vip: Vip) -> None:
         """Nothing was made, so there is nothing to give back."""

@@ -6,14 +6,14 @@ INCOMPLETE is stored beside the tree and shown. It also finds the VIP. Providers
 the database nor HTTP. `tests/contract/test_providers.py` is the other half of this file.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
 from colonnade.domain.errors import Incompatible, Invalid
 from colonnade.domain.ids import LoadBalancerId, NetworkId, PortId, SubnetId
-from colonnade.domain.tree import LoadBalancer, Vip
+from colonnade.domain.tree import LoadBalancer, Member, Vip
 from colonnade.drivers.amphora.protocol import Objection, Severity
 
 
@@ -41,6 +41,9 @@ class Provider(Protocol):
 
         Raises Invalid for a port, network or subnet that is not there and for an address that
         does not fit, Conflict for one that is taken, Unavailable when waiting may help."""
+
+    async def check_subnets(self, subnet_ids: Collection[SubnetId]) -> None:
+        """Raises Invalid for a subnet of a member that is not there."""
 
     async def release_vip(self, vip: Vip) -> None:
         """Give back what `allocate_vip` made. Nothing there: nothing to do."""
@@ -75,6 +78,12 @@ class Providers:
             reasons = " ".join(f"{o.path.rpartition('/')[2]}: {o.reason}" for o in refused)
             raise unsupported(tree.provider, reasons)
         return [(o.path, o.reason) for o in objections if o.severity is Severity.INCOMPLETE]
+
+    async def check_members(self, provider: str, members: Iterable[Member]) -> None:
+        """Raises Invalid when one names a subnet that is not there."""
+        subnets = {m.subnet_id for m in members if m.subnet_id is not None}
+        if subnets:
+            await self.get(provider).check_subnets(subnets)
 
     def settles_at_once(self, provider: str) -> bool:
         return self.get(provider).settles_at_once

@@ -239,6 +239,33 @@ async def test_a_vip_that_cannot_be_is_refused(api: Api) -> None:
         assert len(await api.network.ports()) == ports, body
 
 
+async def test_a_member_on_a_subnet_that_is_not_there_is_refused(api: Api) -> None:
+    lost = {"address": "10.0.0.11", "protocol_port": 80, "subnet_id": NOBODY}
+    pool = await api.pool(await api.load_balancer("amphora"))
+    place = f"pools/{pool['id']}/members"
+    nested = {"protocol": "HTTP", "lb_algorithm": "ROUND_ROBIN", "name": "p", "members": [lost]}
+    ports = len(await api.network.ports())
+    answers = [
+        await api.post(place, {"member": lost}, 400),
+        await api.put(place, {"members": [lost]}, 400),
+        await api.post(
+            "loadbalancers",
+            {"loadbalancer": {"vip_subnet_id": PRIVATE_SUBNET, "pools": [nested]}},
+            400,
+        ),
+    ]
+    assert {a["faultstring"] for a in answers} == {f"Subnet {NOBODY} not found."}
+    assert (await api.get(place))["members"] == []
+    assert len(await api.network.ports()) == ports
+    await api.post(place, {"member": lost | {"subnet_id": PRIVATE_SUBNET}})
+
+
+async def test_a_number_that_nobody_can_read_is_refused(api: Api) -> None:
+    text = b'{"listener": {"protocol_port": ' + b"9" * 5000 + b"}}"
+    answer = await api.ask("POST", "/v2/lbaas/listeners", 400, content=text)
+    assert answer["faultcode"] == "Client"
+
+
 async def test_what_a_provider_cannot_serve_is_refused_and_not_stored(api: Api) -> None:
     root = await api.load_balancer("octavia")
     answer = await api.listener(root, 501, protocol="UDP")

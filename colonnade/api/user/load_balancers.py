@@ -62,6 +62,7 @@ async def create_load_balancer(call: Call) -> JSON:
             pools=pools,
             **_own(given(body, LoadBalancer)),
         )
+        await providers.check_members(name, (m for pool in pools for m in pool.members))
         stored = await trees.create(call.site.database, tree, providers)
     except BaseException:
         await provider.release_vip(vip)

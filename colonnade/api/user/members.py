@@ -35,6 +35,7 @@ async def create_member(call: Call) -> JSON:
     member = read_member(body)
     async with call.editing(POOLS, pool_id) as edit:
         refuse_unserved(edit.tree.provider, body, Member)
+        await call.site.providers.check_members(edit.tree.provider, [member])
         edit.tree = edit.tree.with_pool(edit.tree.pool(pool_id).with_member(member))
     return pages.added(call, edit, MEMBERS, member.id, "member")
 
@@ -76,6 +77,7 @@ async def replace_members(call: Call) -> JSON:
             refuse_unserved(edit.tree.provider, body, Member)
         pool = edit.tree.pool(pool_id)
         members = batch(pool, bodies, additive=call.flag("additive_only"))
+        await call.site.providers.check_members(edit.tree.provider, members)
         edit.tree = edit.tree.with_pool(replace(pool, members=members))
 
 
