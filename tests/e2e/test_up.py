@@ -162,49 +162,17 @@ async def test_traffic_goes_on_while_the_database_is_away_and_all_converges_afte
 async def test_a_database_that_dies_is_started_again_and_nobody_notices_for_long() -> None:
     async with running() as system, Rest(system.endpoint) as rest, Hosts(system.state) as hosts:
         scenario = await web(rest, hosts)
-        postmaster = int((system.state / "postgres" / "postmaster.pid").read_text().split()[0])
-        os.kill(postmaster, signal.SIGKILL)
-        await until(lambda: answers(rest), within_s=20, what="the API to find its database again")
+        record = system.state / "postgres" / "postmaster.pid"
+        killed = record.read_text().split()[0]
+        os.kill(int(killed), signal.SIGKILL)
+
+        async def another_answers() -> bool:
+            # For a moment after its death the old one's processes still answer.
+            words = record.read_text().split() if record.exists() else []
+            return bool(words) and words[0] != killed and await answers(rest)
+
+        await until(another_answers, within_s=20, what="the API to find a database again")
         await scenario.third_member()
-    assert system.left == []
-
-
-async def test_killing_each_part_of_the_control_plane_fails_no_request_and_loses_no_change() -> (
-    None
-):
-    async with running() as system, Rest(system.endpoint) as rest, Hosts(system.state) as hosts:
-        scenario = await web(rest, hosts)
-        serving = await scenario.serving()
-        async with scenario.visits(100) as visits:
-            await visits.first_ok(since=0.0)
-            for part in ("colonnade.agent", "colonnade health", "colonnade controller"):
-                await scenario.third_member()
-                for pid in processes(system, part):
-                    os.kill(pid, signal.SIGKILL)
-                await rest.delete(
-                    f"lbaas/pools/{scenario.pool}/members/{scenario.member_ids['web3']}"
-                )
-            for part in ("colonnade network", "colonnade api"):
-                for pid in processes(system, part):
-                    os.kill(pid, signal.SIGKILL)
-            await until(lambda: answers(rest), within_s=20, what="the API to be back")
-            await scenario.third_member()
-        assert visits.failed() == []
-        assert await scenario.serving() == serving
-    assert system.left == []
-
-
-async def test_a_failover_passes_over_dead_spares_and_needs_no_living_one() -> None:
-    async with running() as system, Rest(system.endpoint) as rest, Hosts(system.state) as hosts:
-        scenario = await web(rest, hosts)
-        listed = (await rest.get("octavia/amphorae"))["amphorae"]
-        async with scenario.visits(20) as visits:
-            await visits.first_ok(since=0.0)
-            killed = time.time()
-            for amphora in listed:
-                await hosts.kill_amphora(amphora["id"])
-            back = await visits.first_ok(since=killed + 0.5, what="traffic after the failover")
-        assert back.ended - killed < 15, "dead spares are noticed by a slow look otherwise"
     assert system.left == []
 
 
