@@ -13,8 +13,8 @@ from pathlib import Path
 from colonnade.runtime import tls
 
 OFFICES = ("controller", "api", "supervisor", "health", "network")
-OFFICE_DAYS = 90.0
-RENEW_BEFORE = timedelta(days=30)
+OFFICE_DAYS = 395.0  # renewed at start only, so longer than anything runs without one
+RENEW_BEFORE = timedelta(days=180)
 
 
 def ensure_identities(pki: Path) -> None:
