@@ -17,7 +17,6 @@ from rich.console import Console
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
-from rich.text import Text
 
 from colonnade.cli.hosts import Hosts
 from colonnade.cli.rest import Rest
@@ -25,6 +24,8 @@ from colonnade.cli.scenario import Figures, Scenario, steps
 from colonnade.cli.system import running
 from colonnade.domain.errors import ColonnadeError
 from colonnade.runtime import logging
+
+SPINNER = Spinner("dots")
 
 GOALS = {  # what the project promises for each figure; shown beside what was measured
     "ready_s": "",
@@ -47,7 +48,8 @@ def run_demo(*, as_json: bool, keep: bool) -> int:
     figures = Figures()
     began = time.monotonic()
     try:
-        asyncio.run(_demo(figures, show, keep=keep))
+        with show.watched():
+            asyncio.run(_demo(figures, show, keep=keep))
     except ColonnadeError as error:
         figures.error = str(error)
     except KeyboardInterrupt:
@@ -83,30 +85,53 @@ async def _demo(figures: Figures, show: "Show", *, keep: bool) -> None:
             show.result("nothing left" if not system.left else f"{len(system.left)} left")
 
 
+class Row(msgspec.Struct):
+    """One step on the screen; `mark` is empty while it is under way."""
+
+    title: str
+    began: float
+    result: str = ""
+    mark: str = ""
+    took_s: float = 0.0
+
+
 class Show:
-    """Steps on the screen: a spinner while one is under way, a mark and a result afterwards."""
+    """The steps as a table that fills while they are taken; line by line where nobody watches."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._result = ""
+        self._rows: list[Row] = []
+        self._live = Live(get_renderable=self._steps, console=console, refresh_per_second=8)
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        with self._live if self._console.is_terminal else contextlib.nullcontext():
+            yield
 
     @contextlib.contextmanager
     def step(self, title: str) -> Iterator[None]:
-        self._result = ""
-        began = time.monotonic()
-        mark = "[red]✗[/red]"
-        with Live(Spinner("dots", Text(title)), console=self._console, transient=True):
-            try:
-                yield
-                mark = "[green]✓[/green]"
-            finally:
-                took = time.monotonic() - began
-                self._console.print(f"{mark} {title} [dim]({took:.1f} s)[/dim]")
-                if self._result:
-                    self._console.print(f"    [cyan]{self._result}[/cyan]", highlight=False)
+        row = Row(title=title, began=time.monotonic())
+        self._rows.append(row)
+        row_mark = "[red]✗[/red]"
+        try:
+            yield
+            row_mark = "[green]✓[/green]"
+        finally:
+            row.mark, row.took_s = row_mark, time.monotonic() - row.began
+            if not self._console.is_terminal:
+                self._console.print(f"{row.mark} {row.title} [dim]({row.took_s:.1f} s)[/dim]")
+                self._console.print(f"    {row.result}" if row.result else "", highlight=False)
 
     def result(self, words: str) -> None:
-        self._result = words
+        self._rows[-1].result = words
+
+    def _steps(self) -> Table:
+        table = Table("", "step", "result", "took", title="The main job", title_justify="left")
+        for row in self._rows:
+            took = row.took_s if row.mark else time.monotonic() - row.began
+            mark = row.mark or SPINNER.render(time.monotonic())
+            table.add_row(mark, row.title, f"[cyan]{row.result}[/cyan]", f"{took:.1f} s")
+        return table
 
     def table(self, figures: Figures) -> None:
         table = Table(title="What was measured", title_justify="left")
