@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -124,7 +124,11 @@ async def running(text: str, folder: Path) -> AsyncIterator[Say]:
 
     try:
         deadline = time.monotonic() + 10
-        while not (folder / "haproxy.sock").exists():
+        while True:
+            # Its sockets appear one after the other; it answers when all of them are there.
+            with suppress(FileNotFoundError, ConnectionError):
+                if await say("show info"):
+                    break
             assert process.returncode is None, "haproxy ended"
             assert time.monotonic() < deadline, "haproxy did not start"
             await asyncio.sleep(0.01)
