@@ -38,7 +38,6 @@ NO_DUPLICATE_DETECTION: Final = 0x02  # IFA_F_NODAD, linux/if_addr.h
 TABLE_FIRST: Final = 1000  # policy tables: this and the link's index
 RULE_PRIORITY: Final = 1000
 MAIN_TABLE: Final = 254
-UNIVERSE, PERMANENT_SCOPE = 0, 0
 FAMILIES: Final = (int(socket.AF_INET), int(socket.AF_INET6))
 
 

@@ -120,12 +120,6 @@ class Counters(msgspec.Struct, frozen=True):
                     ended[name] = ended.get(name, Totals()).plus(old.ended)
         return Counters(ended, {pid: dict(sample) for pid, sample in samples.items()})
 
-    def only(self, served: Bundle, names: frozenset[str]) -> "Counters":
-        """Without listeners that are gone for good, so that nothing grows for ever."""
-        if served.serves and not names:
-            return self
-        return Counters({n: t for n, t in self.ended.items() if n in names}, self.living)
-
     def report(self) -> StatisticsReport:
         sums = dict(self.ended)
         for sample in self.living.values():

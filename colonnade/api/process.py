@@ -20,7 +20,7 @@ from granian.server.embed import Server
 
 from colonnade.api.app import create_app
 from colonnade.api.call import Site
-from colonnade.domain.errors import Broken, Unavailable
+from colonnade.domain.errors import Broken
 from colonnade.drivers.network.namespaces.client import NetworkClient
 from colonnade.providers.enabled import enabled_providers
 from colonnade.runtime import logging
@@ -29,7 +29,6 @@ from colonnade.store.database import Database
 
 BACKLOG: Final = 1024
 POOL_MAX: Final = 8
-RETRY_S: Final = 0.5
 GARBAGE: Final = 100_000  # objects between collections; a list of 1000 makes some 30 000
 
 log = structlog.get_logger()
@@ -39,7 +38,7 @@ async def run(config: Config) -> None:
     """Serve until SIGTERM or SIGINT. Raises Broken when the configuration cannot be served."""
     logging.configure("api", level=config.log_level)
     check_address(config.api)
-    database = await _connected(config.database_url)
+    database = await Database.when_there(config.database_url, pool_max=POOL_MAX)
     network = _network(config)
     try:
         providers = enabled_providers(
@@ -83,16 +82,6 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-async def _connected(url: str) -> Database:
-    """Wait for the database: who starts first is nobody's business."""
-    while True:
-        try:
-            return await Database.connect(url, pool_max=POOL_MAX)
-        except Unavailable as error:
-            log.warning("waiting for the database", error=str(error))
-            await asyncio.sleep(RETRY_S)
 
 
 def _network(config: Config) -> NetworkClient | None:

@@ -37,7 +37,6 @@ from colonnade.store import daemons, fleet, work
 from colonnade.store.database import Database
 
 FLAVOR: Final = "default"
-RETRY_S: Final = 0.5
 SHUTDOWN_S: Final = 1.0
 
 log = structlog.get_logger()
@@ -58,7 +57,7 @@ async def _work(config: Config) -> None:
     seal = Seal.from_file(config.pki_dir / "master.key")
     births = Births(config, _authority(config), seal, str(find_haproxy(config.haproxy)))
     async with contextlib.AsyncExitStack() as stack:
-        database = await _connected(config.database_url)
+        database = await Database.when_there(config.database_url)
         stack.push_async_callback(database.close)
         network = NetworkClient(config.network_url, identity, ca)
         stack.push_async_callback(network.close)
@@ -98,15 +97,6 @@ async def _work(config: Config) -> None:
         await stack.enter_async_context(_registered(database, address))
         log.info("ready", address=config.lb_network.address)
         await loop.run()
-
-
-async def _connected(url: str) -> Database:
-    while True:
-        try:
-            return await Database.connect(url)
-        except Unavailable as error:
-            log.warning("waiting for the database", error=str(error))
-            await asyncio.sleep(RETRY_S)
 
 
 async def _begin_work(database: Database, holder: str) -> None:

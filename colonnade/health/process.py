@@ -33,7 +33,6 @@ log = structlog.get_logger()
 
 FLUSH_S: Final = 0.5
 FLUSH_SOON_S: Final = 0.05
-CONNECT_S: Final = 0.5
 TIDY_S: Final = 600.0
 
 
@@ -152,7 +151,7 @@ async def run(config: Config) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     seal = Seal.from_file(config.pki_dir / "master.key")
-    database = await _connect(config)
+    database = await Database.when_there(config.database_url, pool_max=4)
     try:
         agents = AgentClient(config.pki_dir / "health.pem", config.pki_dir / "ca.pem")
         health = Health(database, Keys(database, seal), agents, config.heartbeats)
@@ -180,12 +179,3 @@ async def _either(stop: asyncio.Event, running: asyncio.Task[None] | None) -> No
     asked.cancel()
     if running.done():
         running.result()
-
-
-async def _connect(config: Config) -> Database:
-    while True:
-        try:
-            return await Database.connect(config.database_url, pool_max=4)
-        except Unavailable as error:
-            log.warning("waiting for the database", reason=str(error))
-            await asyncio.sleep(CONNECT_S)

@@ -7,9 +7,7 @@ All lie on a tmpfs of the amphora's own, so that keys never reach a disk.
 ROOT = "/run/colonnade"
 CONFIG_DRIVE = f"{ROOT}/config"  # the files that the amphora was born with
 TRAFFIC_NAMESPACE = "/run/netns/traffic"  # interfaces that carry user traffic live there
-HAPROXY_CONFIG = f"{ROOT}/haproxy.cfg"
 HAPROXY_SOCKET = f"{ROOT}/haproxy.sock"  # the runtime API, level admin
-HAPROXY_MASTER_SOCKET = f"{ROOT}/master.sock"
 HAPROXY_LOG_SOCKET = f"{ROOT}/log.sock"  # datagrams: haproxy -> agent
 SERVER_STATE = f"{ROOT}/servers.state"
 FILES = f"{ROOT}/files"  # certificates, error pages, maps: `Bundle.files`

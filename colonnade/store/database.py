@@ -17,6 +17,7 @@ from typing import Any, Final, Self, TypeAlias
 import msgspec
 import psycopg
 import psycopg.errors
+import structlog
 from psycopg import sql
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg.types.string import TextLoader
@@ -32,7 +33,10 @@ GIVE_UP_S: Final = 0.1  # for the pool's own attempts: the next caller causes th
 KNOWN_GONE_S: Final = 0.5  # after a failed attempt nobody waits for the next one
 WAITING_MAX: Final = 1000
 LISTEN_BACKOFF_MAX_S: Final = 5.0
+RETRY_S: Final = 0.5  # between questions whether the database is there yet
 PREPARE_AFTER: Final = 2  # the second time that a statement is seen
+
+log = structlog.get_logger()
 
 
 class Database:
@@ -67,6 +71,16 @@ class Database:
             await database._pool.close()
             raise Unavailable("the database is not available", detail=str(error)) from error
         return database
+
+    @classmethod
+    async def when_there(cls, url: str, *, pool_max: int = 8) -> Self:
+        """Connected as soon as the database answers: who starts first is nobody's business."""
+        while True:
+            try:
+                return await cls.connect(url, pool_max=pool_max)
+            except Unavailable as error:
+                log.warning("waiting for the database", error=str(error))
+                await asyncio.sleep(RETRY_S)
 
     async def close(self) -> None:
         if self._checking is not None:

@@ -7,7 +7,6 @@ begin a directive, whatever a template does with it. Knows no listener and no po
 """
 
 import re
-from collections.abc import Iterable
 from ipaddress import IPv4Address, ip_address
 from typing import Final
 from urllib.parse import quote
@@ -63,10 +62,6 @@ def quoted(text: str) -> Word:
     """One argument to haproxy, whatever is in the text. Control characters are refused."""
     require("text", text.isprintable(), "has characters that cannot be printed")
     return Word("'" + text.replace("'", "'\\''") + "'")
-
-
-def joined(words: Iterable[Word], separator: str = " ") -> Word:
-    return Word(separator.join(words))
 
 
 def url_path(text: str) -> Word:

@@ -26,7 +26,6 @@ from colonnade.drivers.network.protocol import Network, Port, PortWish
 HOST = "host"  # the kind of machine
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 RESERVED = {"control", "router"}  # names of namespaces
-COMMAND_BYTES_MAX = 16 * 1024
 INIT = Path(__file__).with_name("host-init.sh")
 
 
