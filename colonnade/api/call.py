@@ -101,4 +101,5 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     takes: type[msgspec.Struct] | None = None
     wrapper: str = ""
     query: tuple[str, ...] = ()
+    rule: str = ""  # the policy rule that decides who may: "os_load-balancer_api:pool:post"
     media_type: str = "application/json"
