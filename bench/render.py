@@ -31,18 +31,10 @@ from colonnade.domain.ids import (
     SubnetId,
     new_id,
 )
-from colonnade.domain.tree import (
-    Algorithm,
-    HealthMonitor,
-    Listener,
-    ListenerProtocol,
-    LoadBalancer,
-    Member,
-    MonitorType,
-    Pool,
-    PoolProtocol,
-    Vip,
-)
+from colonnade.domain.listeners import Listener
+from colonnade.domain.pools import HealthMonitor, Member, Pool
+from colonnade.domain.tree import LoadBalancer, Vip
+from colonnade.domain.vocabulary import Algorithm, ListenerProtocol, MonitorType, PoolProtocol
 from colonnade.drivers.amphora.haproxy.objections import objections
 from colonnade.drivers.amphora.haproxy.render import Templates, render
 from colonnade.health.intake import Intake

@@ -23,20 +23,16 @@ from colonnade.domain.ids import (
     ProjectId,
     SubnetId,
 )
-from colonnade.domain.tree import (
+from colonnade.domain.listeners import Listener
+from colonnade.domain.pools import HealthMonitor, Member, Persistence, Pool
+from colonnade.domain.tree import LoadBalancer, Vip
+from colonnade.domain.vocabulary import (
     POOLS_OF_LISTENER,
     Algorithm,
-    HealthMonitor,
-    Listener,
     ListenerProtocol,
-    LoadBalancer,
-    Member,
     MonitorType,
-    Persistence,
     PersistenceType,
-    Pool,
     PoolProtocol,
-    Vip,
 )
 from colonnade.drivers.amphora.haproxy.objections import objections
 from colonnade.drivers.amphora.protocol import Severity

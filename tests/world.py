@@ -34,16 +34,10 @@ from colonnade.domain.ids import (
     new_id,
 )
 from colonnade.domain.lifecycle import State
-from colonnade.domain.tree import (
-    Algorithm,
-    Listener,
-    ListenerProtocol,
-    LoadBalancer,
-    Member,
-    Pool,
-    PoolProtocol,
-    Vip,
-)
+from colonnade.domain.listeners import Listener
+from colonnade.domain.pools import Member, Pool
+from colonnade.domain.tree import LoadBalancer, Vip
+from colonnade.domain.vocabulary import Algorithm, ListenerProtocol, PoolProtocol
 from colonnade.drivers.amphora.protocol import AmphoraDriver
 from colonnade.drivers.compute.protocol import ComputeDriver
 from colonnade.drivers.network.protocol import NetworkDriver, Port, PortWish

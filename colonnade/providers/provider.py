@@ -13,7 +13,8 @@ import msgspec
 
 from colonnade.domain.errors import Incompatible, Invalid
 from colonnade.domain.ids import LoadBalancerId, NetworkId, PortId, SubnetId
-from colonnade.domain.tree import LoadBalancer, Member, Vip
+from colonnade.domain.pools import Member
+from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.drivers.amphora.protocol import Objection, Severity
 
 

@@ -9,7 +9,8 @@ new generation, as clients that wait for a pool or a listener expect.
 import msgspec
 from msgspec.structs import replace
 
-from colonnade.domain.tree import LoadBalancer, Pool
+from colonnade.domain.pools import Pool
+from colonnade.domain.tree import LoadBalancer
 from colonnade.store.rows import HEALTH_MONITORS, LISTENERS, MEMBERS, POOLS, Node, Table
 
 

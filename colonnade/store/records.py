@@ -14,8 +14,9 @@ import msgspec
 
 from colonnade.domain.errors import Forbidden, Invalid, NotFound
 from colonnade.domain.ids import ListenerId, ProjectId
+from colonnade.domain.pools import HealthMonitor, Member
 from colonnade.domain.status import Applied, Operating, Provisioning, provisioning
-from colonnade.domain.tree import HealthMonitor, LoadBalancer, Member
+from colonnade.domain.tree import LoadBalancer
 from colonnade.store.changes import first_status
 from colonnade.store.database import Connection
 from colonnade.store.difference import Place

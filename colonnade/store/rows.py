@@ -13,7 +13,9 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec.structs import replace
 
-from colonnade.domain.tree import HealthMonitor, Listener, LoadBalancer, Member, Pool
+from colonnade.domain.listeners import Listener
+from colonnade.domain.pools import HealthMonitor, Member, Pool
+from colonnade.domain.tree import LoadBalancer
 from colonnade.store.database import Connection
 
 Node: TypeAlias = LoadBalancer | Listener | Pool | Member | HealthMonitor

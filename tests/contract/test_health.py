@@ -35,18 +35,10 @@ from colonnade.domain.ids import (
     new_id,
 )
 from colonnade.domain.lifecycle import State
-from colonnade.domain.tree import (
-    Algorithm,
-    HealthMonitor,
-    Listener,
-    ListenerProtocol,
-    LoadBalancer,
-    Member,
-    MonitorType,
-    Pool,
-    PoolProtocol,
-    Vip,
-)
+from colonnade.domain.listeners import Listener
+from colonnade.domain.pools import HealthMonitor, Member, Pool
+from colonnade.domain.tree import LoadBalancer, Vip
+from colonnade.domain.vocabulary import Algorithm, ListenerProtocol, MonitorType, PoolProtocol
 from colonnade.drivers.secrets.database import Seal
 from colonnade.health.process import Health, Keys
 from colonnade.protocol.datagram import (

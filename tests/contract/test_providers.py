@@ -7,7 +7,9 @@ import pytest
 
 from colonnade.domain.errors import Incompatible, Invalid
 from colonnade.domain.ids import ClusterId, ListenerId, LoadBalancerId, PortId, ProjectId
-from colonnade.domain.tree import Listener, ListenerProtocol, LoadBalancer, Vip
+from colonnade.domain.listeners import Listener
+from colonnade.domain.tree import LoadBalancer, Vip
+from colonnade.domain.vocabulary import ListenerProtocol
 from colonnade.drivers.network.protocol import PortWish
 from colonnade.providers.amphora import AmphoraProvider
 from colonnade.providers.enabled import enabled_providers

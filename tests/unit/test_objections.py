@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from colonnade.domain.tree import (
+from colonnade.domain.pools import Persistence
+from colonnade.domain.tree import LoadBalancer
+from colonnade.domain.vocabulary import (
     Algorithm,
     ListenerProtocol,
-    LoadBalancer,
     MonitorType,
-    Persistence,
     PersistenceType,
     PoolProtocol,
 )

@@ -33,7 +33,9 @@ from colonnade.domain.ids import (
     SubnetId,
 )
 from colonnade.domain.lifecycle import State
-from colonnade.domain.tree import Algorithm, LoadBalancer, Member, Pool, PoolProtocol, Vip
+from colonnade.domain.pools import Member, Pool
+from colonnade.domain.tree import LoadBalancer, Vip
+from colonnade.domain.vocabulary import Algorithm, PoolProtocol
 from colonnade.drivers.network.protocol import Port
 
 WEB = ClusterId("web")

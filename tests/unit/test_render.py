@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from msgspec.structs import replace
 
 from colonnade.domain.errors import Broken, Invalid
-from colonnade.domain.tree import LoadBalancer, MonitorType
+from colonnade.domain.tree import LoadBalancer
+from colonnade.domain.vocabulary import MonitorType
 from colonnade.drivers.amphora.haproxy import words
 from colonnade.drivers.amphora.haproxy.render import OUR_TEMPLATES, Templates, render
 from colonnade.drivers.amphora.haproxy.sample import SAMPLE

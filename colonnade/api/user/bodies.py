@@ -13,7 +13,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from colonnade.domain.limits import PORT_MAX, PROJECT_ID_MAX, TEXT_MAX, TIMEOUT_MS_MAX, WEIGHT_MAX
-from colonnade.domain.tree import (
+from colonnade.domain.vocabulary import (
     Algorithm,
     ListenerProtocol,
     MonitorType,

@@ -15,14 +15,9 @@ from colonnade.api.reading import changed, given
 from colonnade.api.user.bodies import HealthMonitorCreate, HealthMonitorNested, HealthMonitorUpdate
 from colonnade.domain.errors import Conflict, Invalid, NotFound
 from colonnade.domain.ids import HealthMonitorId, PoolId, new_id
-from colonnade.domain.tree import (
-    DATAGRAM_POOLS,
-    HTTP_MONITORS,
-    HealthMonitor,
-    LoadBalancer,
-    MonitorType,
-    Pool,
-)
+from colonnade.domain.pools import HealthMonitor, Pool
+from colonnade.domain.tree import LoadBalancer
+from colonnade.domain.vocabulary import DATAGRAM_POOLS, HTTP_MONITORS, MonitorType
 from colonnade.store.rows import HEALTH_MONITORS, POOLS
 
 HTTP_DEFAULTS: Final = {"http_method": "GET", "url_path": "/", "expected_codes": "200"}

@@ -18,7 +18,7 @@ from colonnade.api.user.pools import read_pool, refuse_in_pool
 from colonnade.api.user.unserved import refuse_unserved
 from colonnade.domain.errors import Invalid
 from colonnade.domain.ids import ListenerId, PoolId, new_id
-from colonnade.domain.tree import Listener
+from colonnade.domain.listeners import Listener
 from colonnade.store import records
 from colonnade.store.rows import LISTENERS, LOAD_BALANCERS
 

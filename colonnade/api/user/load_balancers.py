@@ -35,7 +35,9 @@ from colonnade.domain.ids import (
     SubnetId,
     new_id,
 )
-from colonnade.domain.tree import Listener, LoadBalancer, Pool
+from colonnade.domain.listeners import Listener
+from colonnade.domain.pools import Pool
+from colonnade.domain.tree import LoadBalancer
 from colonnade.providers.provider import VipWish
 from colonnade.store import records, trees
 from colonnade.store.rows import LOAD_BALANCERS

@@ -19,7 +19,7 @@ from colonnade.api.user.bodies import MemberCreate, MemberUpdate
 from colonnade.api.user.unserved import refuse_unserved
 from colonnade.domain.errors import Invalid
 from colonnade.domain.ids import MemberId, PoolId, new_id
-from colonnade.domain.tree import Member, Pool
+from colonnade.domain.pools import Member, Pool
 from colonnade.store.rows import MEMBERS, POOLS
 
 RESERVED = frozenset({"169.254.169.254"})  # where instances find their metadata

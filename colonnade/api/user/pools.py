@@ -18,7 +18,7 @@ from colonnade.api.user.members import read_member
 from colonnade.api.user.unserved import refuse_unserved
 from colonnade.domain.errors import Conflict, Invalid
 from colonnade.domain.ids import ListenerId, PoolId, new_id
-from colonnade.domain.tree import Member, Persistence, Pool
+from colonnade.domain.pools import Member, Persistence, Pool
 from colonnade.store.rows import LISTENERS, LOAD_BALANCERS, POOLS
 
 

@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from colonnade.api.words import for_users
+from colonnade.domain.listeners import Listener
+from colonnade.domain.pools import HealthMonitor, Member, Pool
 from colonnade.domain.status import Operating, Provisioning
-from colonnade.domain.tree import HealthMonitor, Listener, LoadBalancer, Member, Pool
+from colonnade.domain.tree import LoadBalancer
 from colonnade.store.records import Record
 from colonnade.store.rows import HEALTH_MONITORS, LISTENERS, LOAD_BALANCERS, MEMBERS, POOLS, Table
 

@@ -9,16 +9,15 @@ are in the user's own words: the attributes and values of the user API.
 from collections.abc import Iterator
 
 from colonnade.domain.errors import Invalid
-from colonnade.domain.tree import (
+from colonnade.domain.listeners import Listener
+from colonnade.domain.pools import HealthMonitor, Pool
+from colonnade.domain.tree import LoadBalancer
+from colonnade.domain.vocabulary import (
     HTTP_MONITORS,
     Algorithm,
-    HealthMonitor,
-    Listener,
     ListenerProtocol,
-    LoadBalancer,
     MonitorType,
     PersistenceType,
-    Pool,
     PoolProtocol,
 )
 from colonnade.drivers.amphora.haproxy import view, words

@@ -20,19 +20,15 @@ from colonnade.domain.ids import (
     ProjectId,
     SubnetId,
 )
-from colonnade.domain.tree import (
+from colonnade.domain.listeners import Listener
+from colonnade.domain.pools import HealthMonitor, Member, Persistence, Pool
+from colonnade.domain.tree import LoadBalancer, Vip
+from colonnade.domain.vocabulary import (
     Algorithm,
-    HealthMonitor,
-    Listener,
     ListenerProtocol,
-    LoadBalancer,
-    Member,
     MonitorType,
-    Persistence,
     PersistenceType,
-    Pool,
     PoolProtocol,
-    Vip,
 )
 
 HEADERS: Final = ("X-Forwarded-For", "X-Forwarded-Port", "X-Forwarded-Proto")

@@ -14,18 +14,15 @@ import msgspec
 
 from colonnade.domain.errors import require
 from colonnade.domain.fleet import Cluster
-from colonnade.domain.tree import (
+from colonnade.domain.listeners import Listener
+from colonnade.domain.pools import HealthMonitor, Member, Persistence, Pool
+from colonnade.domain.tree import LoadBalancer
+from colonnade.domain.vocabulary import (
     HTTP_MONITORS,
     Algorithm,
-    HealthMonitor,
-    Listener,
     ListenerProtocol,
-    LoadBalancer,
-    Member,
     MonitorType,
-    Persistence,
     PersistenceType,
-    Pool,
     PoolProtocol,
 )
 from colonnade.drivers.amphora.haproxy import words
