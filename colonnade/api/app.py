@@ -1,27 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """The HTTP application: the table of routes, and around each handler what all of them need.
 
-Here alone an error becomes a response, a body is limited, a request becomes a `Call`. Handlers
-know none of that. What stands before the routes (spellings of paths, request ids, the audit
-line) is in `api/front.py`.
+Here alone an error becomes a response. What stands before the routes (who calls, spellings of
+paths, request ids, the audit line) is in `api/front.py`; what makes a request a call is in
+`api/admission.py`; what stands around the handlers is `STEPS`. Handlers know none of that.
 """
 
 import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import Any
-from urllib.parse import parse_qs
 
-import msgspec
 import structlog
 from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
+from litestar.response.streaming import ASGIStreamingResponse
 
 from colonnade.api import documents, networks
+from colonnade.api.admission import admitted
+from colonnade.api.answers import Answer, Step, Within, around, encoded
 from colonnade.api.call import Call, Route, Site
-from colonnade.api.faults import fault, fault_body, framework_body
+from colonnade.api.faults import fault, fault_body, framework_body, headers_of
 from colonnade.api.front import Front
+from colonnade.api.identity.policy import PUBLIC
 from colonnade.api.operator import amphorae
 from colonnade.api.user import (
     health_monitors,
@@ -31,9 +33,8 @@ from colonnade.api.user import (
     pools,
     providers,
 )
-from colonnade.domain.errors import Broken, ColonnadeError, Contended, Invalid, Unavailable
-from colonnade.domain.ids import ProjectId
-from colonnade.domain.limits import BODY_BYTES_MAX, PROJECT_ID_MAX
+from colonnade.domain.errors import Broken, ColonnadeError, Contended, Unavailable
+from colonnade.domain.limits import BODY_BYTES_MAX
 
 ROUTES: Sequence[Route] = [
     *load_balancers.ROUTES,
@@ -45,7 +46,8 @@ ROUTES: Sequence[Route] = [
     *amphorae.ROUTES,
     *networks.ROUTES,
 ]
-RETRY_S = "1"
+# Around every handler, the first of them outermost. See `api/answers.py` for what a step may do.
+STEPS: Sequence[Step] = []
 ANSWER_S_MAX = 4.0
 TRIES = 3
 
@@ -63,23 +65,33 @@ def create_app(site: Site) -> Front:
         logging_config=None,
         debug=False,
     )
-    return Front(app)
+    public = frozenset(route.path for route in table if route.rule == PUBLIC)
+    return Front(app, site, public)
 
 
 def _handler(route: Route, site: Site) -> HTTPRouteHandler:
+    within = around(route, STEPS, _innermost(route))
+
     async def handle(request: Request[Any, Any, Any]) -> ASGIResponse:
         try:
-            answer = await _in_time(_answer(route, await _call(request, site)))
+            answer = await within(await admitted(route, request, site))
         except ColonnadeError as error:
-            return _failed(error)
-        return _succeeded(route, answer)
+            answer = _refused(error)
+        return _sent(answer)
 
     # The status is the answer's own: the framework would look at the annotation instead.
     return HTTPRouteHandler(route.path, http_method=route.method, status_code=200)(handle)
 
 
-async def _answer(route: Route, call: Call) -> Any:
-    """The handler's answer. Losing a race for rows is nobody's fault and has changed nothing, so
+def _innermost(route: Route) -> Within:
+    async def answered(call: Call) -> Answer:
+        return encoded(route, await _in_time(_found(route, call)))
+
+    return answered
+
+
+async def _found(route: Route, call: Call) -> Any:
+    """What the handler gives. Losing a race for rows is nobody's fault and has changed nothing, so
     it is tried again before the caller has to."""
     for _ in range(TRIES - 1):
         try:
@@ -101,44 +113,22 @@ async def _in_time(answering: Coroutine[Any, Any, Any]) -> Any:
     return task.result()
 
 
-async def _call(request: Request[Any, Any, Any], site: Site) -> Call:
-    scope: Any = request.scope
-    headers = request.headers
-    words = scope["query_string"].decode("latin-1")
-    if "%00" in words:
-        raise Invalid("One or more arguments are either duplicate or invalid")
-    project = headers.get("x-project-id") or None
-    if project is not None and len(project) > PROJECT_ID_MAX:
-        raise Invalid(f"X-Project-Id is at most {PROJECT_ID_MAX} long", field="project_id")
-    return Call(
-        site=site,
-        project=ProjectId(project) if project is not None else None,
-        places=request.path_params,
-        query=parse_qs(words, keep_blank_values=True) if words else {},
-        path=scope["asked_path"],
-        base=f"{scope['scheme']}://{headers.get('host', '')}",
-        raw=b"" if request.method in ("GET", "DELETE") else await request.body(),
-    )
-
-
-def _succeeded(route: Route, answer: Any) -> ASGIResponse:
-    if route.success == 204 or answer is None:
-        return ASGIResponse(status_code=route.success, media_type="application/json")
-    if route.media_type == "application/json":
-        answer = msgspec.json.encode(answer)
-    return ASGIResponse(body=answer, status_code=route.success, media_type=route.media_type)
-
-
-def _failed(error: ColonnadeError) -> ASGIResponse:
+def _refused(error: ColonnadeError) -> Answer:
     status, body = fault(error)
     if isinstance(error, Broken):
         log.error("broken", error=str(error))
     if isinstance(error, Unavailable):
         log.warning("unavailable", error=str(error))
-    headers = {"retry-after": RETRY_S} if isinstance(error, Unavailable) else {}
-    return ASGIResponse(
-        body=body, status_code=status, media_type="application/json", headers=headers
-    )
+    return Answer(status=status, body=body, headers=headers_of(error))
+
+
+def _sent(answer: Answer) -> ASGIResponse:
+    status, kind, headers = answer.status, answer.media_type, dict(answer.headers)
+    if answer.stream is not None:
+        return ASGIStreamingResponse(
+            iterator=answer.stream, status_code=status, media_type=kind, headers=headers
+        )
+    return ASGIResponse(body=answer.body, status_code=status, media_type=kind, headers=headers)
 
 
 def _refused_by_framework(

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One request, as a handler sees it, and the table's row that leads to the handler.
 
-The caller's project comes from X-Project-Id: this API trusts whoever reaches it, and listens on
-loopback alone. With a project, a caller sees that project's objects; without one, all of them,
-and what is created belongs to `DEFAULT_PROJECT`. This module knows no noun.
+Who calls was found out before, and what it may touch was decided by the route's rule: handlers
+look at `project` alone. What a caller of no project makes belongs to `DEFAULT_PROJECT`. This
+module knows no noun.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,6 +12,11 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 
+from colonnade.api.identity.caller import Caller, Identity
+from colonnade.api.identity.policy import Policy
+from colonnade.api.identity.rates import Rates
+from colonnade.api.identity.rules import DefaultPolicy
+from colonnade.api.identity.trusting import Trusting
 from colonnade.api.reading import read_body, read_list
 from colonnade.domain.errors import Forbidden, NotFound
 from colonnade.domain.ids import ProjectId, read_id
@@ -25,6 +30,7 @@ from colonnade.store.rows import HEALTH_MONITORS, LISTENERS, LOAD_BALANCERS, MEM
 T = TypeVar("T", bound=msgspec.Struct)
 JSON: TypeAlias = Any
 
+BODY_S_MAX: Final = 20.0  # for all of a body to come
 DEFAULT_PROJECT: Final = ProjectId("default")
 NOUNS: Final[Mapping[str, Table]] = {
     "load_balancer_id": LOAD_BALANCERS,
@@ -41,11 +47,16 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     database: Database
     providers: Providers
     network: NetworkDriver | None = None
+    identity: Identity = msgspec.field(default_factory=Trusting)
+    policy: Policy = msgspec.field(default_factory=DefaultPolicy)
+    rates: Rates = msgspec.field(default_factory=lambda: Rates(0))
+    body_s_max: float = BODY_S_MAX
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     site: Site
-    project: ProjectId | None
+    project: ProjectId | None  # whose objects may be touched; None: anybody's
+    caller: Caller = Caller()
     places: Mapping[str, str]  # the ids in the path
     query: Mapping[str, list[str]]
     path: str = ""  # as it was asked for
@@ -72,10 +83,10 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         return read_list(self.raw, kind, wrapper)
 
     def owner(self, asked: str | None) -> ProjectId:
-        """Who owns what is created now."""
+        """Who owns what is created now. Raises Forbidden for another's project."""
         if asked and self.project is not None and asked != self.project:
             raise Forbidden(trees.POLICY)
-        return ProjectId(asked) if asked else self.project or DEFAULT_PROJECT
+        return ProjectId(asked) if asked else self.caller.project or DEFAULT_PROJECT
 
     def editing(self, table: Table, object_id: str) -> AbstractAsyncContextManager[trees.Edit]:
         return trees.editing(
@@ -102,4 +113,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     wrapper: str = ""
     query: tuple[str, ...] = ()
     rule: str = ""  # the policy rule that decides who may: "os_load-balancer_api:pool:post"
+    # Rules that must hold too, each unless the flag of that name is in the query ("": always).
+    more_rules: Mapping[str, str] = {}
+    guarded: tuple[str, ...] = ()  # attributes whose use has a rule of its own: "<rule>:<name>"
     media_type: str = "application/json"

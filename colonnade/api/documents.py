@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from colonnade.api.call import JSON, Call, Route
+from colonnade.api.identity.policy import KNOWN, PUBLIC
 
 _PLACE: Final = re.compile(r"\{(\w+):str\}")
 _PAGE: Final = Path(__file__).with_name("docs.html")
@@ -69,11 +70,23 @@ def routes(table: Sequence[Route]) -> list[Route]:
         return document()
 
     return [
-        Route(method="GET", path="/", handler=show_versions),
-        Route(method="GET", path="/v2", handler=show_version),
-        Route(method="GET", path="/openapi.json", handler=show_openapi),
-        Route(method="GET", path="/healthcheck", handler=check_health, media_type="text/plain"),
-        Route(method="GET", path="/docs", handler=show_page, media_type="text/html; charset=utf-8"),
+        Route(method="GET", path="/", handler=show_versions, rule=PUBLIC),
+        Route(method="GET", path="/v2", handler=show_version, rule=KNOWN),
+        Route(method="GET", path="/openapi.json", handler=show_openapi, rule=PUBLIC),
+        Route(
+            method="GET",
+            path="/healthcheck",
+            handler=check_health,
+            media_type="text/plain",
+            rule=PUBLIC,
+        ),
+        Route(
+            method="GET",
+            path="/docs",
+            handler=show_page,
+            media_type="text/html; charset=utf-8",
+            rule=PUBLIC,
+        ),
     ]
 
 

@@ -5,6 +5,7 @@ The body is the wire contract's. A bug shows its request id and nothing of the p
 operator needs goes to the log.
 """
 
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
@@ -19,9 +20,12 @@ from colonnade.domain.errors import (
     Forbidden,
     Incompatible,
     Invalid,
+    NotAuthenticated,
     NotFound,
     OverQuota,
     Refused,
+    Throttled,
+    TooSlow,
     Unavailable,
 )
 
@@ -29,15 +33,19 @@ from colonnade.domain.errors import (
 STATUS: Final[Mapping[type[BaseException], int]] = {
     Invalid: 400,
     Refused: 400,
+    NotAuthenticated: 401,
     Forbidden: 403,
     OverQuota: 403,
     NotFound: 404,
+    TooSlow: 408,
     Conflict: 409,
+    Throttled: 429,
     Broken: 500,
     ColonnadeError: 500,
     Incompatible: 501,
     Unavailable: 503,
 }
+UNAVAILABLE_S: Final = 1.0
 
 
 def status_of(error: ColonnadeError) -> int:
@@ -45,6 +53,8 @@ def status_of(error: ColonnadeError) -> int:
 
 
 def fault(error: ColonnadeError) -> tuple[int, bytes]:
+    if isinstance(error, NotAuthenticated):
+        return 401, unauthorized_body(error.public)
     text = error.public
     if isinstance(error, Invalid) and error.field:
         text = f"Validation failure: {text}"
@@ -52,6 +62,18 @@ def fault(error: ColonnadeError) -> tuple[int, bytes]:
         text = for_users(text)
     status = status_of(error)
     return status, fault_body(status, text)
+
+
+def headers_of(error: ColonnadeError) -> dict[str, str]:
+    """What an error says beside its body: when to ask again, and how to say who one is."""
+    if isinstance(error, NotAuthenticated):
+        return {"www-authenticate": 'X-Auth-Token realm="colonnade"'}
+    if isinstance(error, Throttled):
+        return {"retry-after": str(max(1, math.ceil(error.after_s)))}
+    if isinstance(error, Unavailable):
+        return {"retry-after": f"{UNAVAILABLE_S:.0f}"}
+    # The rest of the body may still come, and must not be read as the next request.
+    return {"connection": "close"} if isinstance(error, TooSlow) else {}
 
 
 def fault_body(status: int, text: str) -> bytes:
@@ -65,6 +87,11 @@ def framework_body(status: int, text: str = "") -> bytes:
     return msgspec.json.encode(
         {"message": text or title, "code": f"{status} {title}", "title": title}
     )
+
+
+def unauthorized_body(text: str) -> bytes:
+    """As Keystone's middleware says it, whose errors clients of a token know."""
+    return msgspec.json.encode({"error": {"code": 401, "title": "Unauthorized", "message": text}})
 
 
 def unacceptable_body(request_id: str) -> bytes:

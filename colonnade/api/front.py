@@ -2,17 +2,22 @@
 """What every request meets first and every answer last, whatever it is about.
 
 Paths have many spellings (with and without version, tree or `.json`) and one meaning; each
-answer carries a request id; each write leaves an audit line. Content that is not JSON is refused
-here. This module knows no noun but the names of the trees.
+answer carries a request id; each write leaves an audit line. Who calls is found out here, so that
+a stranger learns nothing, not even which paths there are. This module knows no noun but the names
+of the trees.
 """
 
 import time
+from collections.abc import Collection, Mapping
 from typing import Any, Final, TypeAlias
 from uuid import uuid4
 
 import structlog
 
-from colonnade.api.faults import fault_body, unacceptable_body
+from colonnade.api.call import Site
+from colonnade.api.faults import fault, headers_of, unacceptable_body
+from colonnade.api.identity.caller import Caller
+from colonnade.domain.errors import ColonnadeError, Forbidden
 
 Scope: TypeAlias = Any
 Receive: TypeAlias = Any
@@ -22,7 +27,9 @@ REQUEST_ID: Final = b"x-openstack-request-id"
 TREES: Final = frozenset({"lbaas", "octavia", "networks", "subnets", "ports"})
 NETWORK_TREES: Final = frozenset({"networks", "subnets", "ports"})
 VERSIONS: Final = frozenset({"v2", "v2.0"})
-ACCEPTED: Final = (b"*/*", b"application/*", b"application/json")
+ACCEPTED: Final = frozenset({b"*/*", b"application/*", b"application/json"})
+STREAM_TYPE: Final = b"text/event-stream"
+STREAMS: Final = "/events"  # how the paths end that may answer with a stream
 # Pages for people and probes, which answer in a format of their own.
 ANY_FORMAT: Final = frozenset({"/docs", "/healthcheck"})
 READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -33,8 +40,11 @@ log = structlog.get_logger()
 class Front:
     """Stands before the application."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, site: Site, public: Collection[str]) -> None:
+        """`public`: the paths that ask for no token."""
         self._app = app
+        self._site = site
+        self._public = public
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -58,23 +68,40 @@ class Front:
         scope["raw_path"] = scope["path"].encode()
         scope["asked_path"] = asked
         scope["request_id"] = request_id
-        if _is_foreign(headers):
-            body = fault_body(403, "Requests from pages of other sites are refused.")
-            await _answer(send_marked, 403, body)
-        elif scope["path"] not in ANY_FORMAT and not _accepts_json(headers.get(b"accept", b"")):
-            await _answer(send_marked, 406, unacceptable_body(request_id))
-        else:
-            await self._app(scope, receive, send_marked)
+        scope["caller"] = Caller()
+        try:
+            if not _accepts(scope["path"], headers.get(b"accept", b"")):
+                await _answer(send_marked, 406, unacceptable_body(request_id))
+            else:
+                scope["caller"] = await self._caller(scope["path"], headers)
+                await self._app(scope, receive, send_marked)
+        except ColonnadeError as error:
+            # Of the framework's handlers none lets one out, so it is from before them.
+            await _answer(send_marked, *fault(error), headers_of(error))
         if scope["method"] not in READS:
-            log.info(
-                "audit",
-                request=request_id,
-                method=scope["method"],
-                path=asked,
-                project=headers.get(b"x-project-id", b"").decode("latin-1"),
-                status=status,
-                ms=round((time.perf_counter() - started) * 1000, 1),
-            )
+            self._audit(scope, status, time.perf_counter() - started)
+
+    async def _caller(self, path: str, headers: dict[bytes, bytes]) -> Caller:
+        if _is_foreign(headers):
+            raise Forbidden("Requests from pages of other sites are refused.")
+        if path in self._public:
+            return Caller()
+        caller = await self._site.identity.caller(headers)
+        self._site.rates.take(caller.project)
+        return caller
+
+    def _audit(self, scope: Scope, status: int, took_s: float) -> None:
+        caller: Caller = scope["caller"]
+        log.info(
+            "audit",
+            request=scope["request_id"],
+            method=scope["method"],
+            path=scope["asked_path"],
+            project=caller.project or "",
+            user=caller.user,
+            status=status,
+            ms=round(took_s * 1000, 1),
+        )
 
 
 def canonical(path: str) -> str:
@@ -96,11 +123,11 @@ def canonical(path: str) -> str:
     return "/" + "/".join(["v2", *tree, *steps])
 
 
-def _accepts_json(accept: bytes) -> bool:
-    if not accept.strip():
+def _accepts(path: str, accept: bytes) -> bool:
+    if not accept.strip() or path in ANY_FORMAT:
         return True
-    kinds = (part.partition(b";")[0].strip().lower() for part in accept.split(b","))
-    return any(kind in ACCEPTED for kind in kinds)
+    kinds = {part.partition(b";")[0].strip().lower() for part in accept.split(b",")}
+    return not kinds.isdisjoint(ACCEPTED) or (path.endswith(STREAMS) and STREAM_TYPE in kinds)
 
 
 def _is_foreign(headers: dict[bytes, bytes]) -> bool:
@@ -110,7 +137,10 @@ def _is_foreign(headers: dict[bytes, bytes]) -> bool:
     return origin is not None and origin.rpartition(b"//")[2] != headers.get(b"host")
 
 
-async def _answer(send: Send, status: int, body: bytes) -> None:
+async def _answer(
+    send: Send, status: int, body: bytes, more: Mapping[str, str] | None = None
+) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    headers += [(name.encode(), value.encode()) for name, value in (more or {}).items()]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

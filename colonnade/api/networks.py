@@ -186,11 +186,18 @@ ROUTES = [
     route
     for word, many, single, noun in _TABLE
     for route in (
-        Route(method="GET", path=f"/v2/{word}", handler=many, summary=f"List {word}"),
+        Route(
+            method="GET",
+            path=f"/v2/{word}",
+            handler=many,
+            rule="os_load-balancer_api:network:get_all",
+            summary=f"List {word}",
+        ),
         Route(
             method="GET",
             path=f"/v2/{word}/{{object_id:str}}",
             handler=single,
+            rule="os_load-balancer_api:network:get_one",
             summary=f"Show {noun}",
         ),
     )

@@ -32,6 +32,22 @@ class Forbidden(Refused):
     """The caller may not do this."""
 
 
+class NotAuthenticated(Refused):
+    """Nothing proves who calls."""
+
+
+class Throttled(Refused):
+    """Too much at once. It may be asked again after `after_s` seconds."""
+
+    def __init__(self, public: str, *, after_s: float = 1.0) -> None:
+        super().__init__(public)
+        self.after_s = after_s
+
+
+class TooSlow(Refused):
+    """The caller took too long to say what it wants."""
+
+
 class NotFound(Refused):
     """No such object (for this caller)."""
 

@@ -82,12 +82,17 @@ def show_amphora(record: AmphoraRecord) -> dict[str, Any]:
 
 ROUTES = [
     Route(
-        method="GET", path="/v2/octavia/amphorae", handler=list_amphorae, summary="List amphorae"
+        method="GET",
+        path="/v2/octavia/amphorae",
+        handler=list_amphorae,
+        rule="os_load-balancer_api:amphora:get_all",
+        summary="List amphorae",
     ),
     Route(
         method="GET",
         path="/v2/octavia/amphorae/{amphora_id:str}",
         handler=get_amphora,
+        rule="os_load-balancer_api:amphora:get_one",
         summary="Show an amphora",
     ),
 ]

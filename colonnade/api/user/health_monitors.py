@@ -127,21 +127,35 @@ def _find(tree: LoadBalancer, monitor_id: str) -> tuple[Pool, HealthMonitor]:
 MONITORS_PATH = "/v2/lbaas/healthmonitors"
 MONITOR_PATH = MONITORS_PATH + "/{health_monitor_id:str}"
 ROUTES = [
-    Route(method="GET", path=MONITORS_PATH, handler=list_health_monitors, summary="List monitors"),
+    Route(
+        method="GET",
+        path=MONITORS_PATH,
+        handler=list_health_monitors,
+        rule="os_load-balancer_api:healthmonitor:get_all",
+        summary="List monitors",
+    ),
     Route(
         method="POST",
         path=MONITORS_PATH,
         handler=create_health_monitor,
+        rule="os_load-balancer_api:healthmonitor:post",
         takes=HealthMonitorCreate,
         wrapper="healthmonitor",
         success=201,
         summary="Check the members of a pool",
     ),
-    Route(method="GET", path=MONITOR_PATH, handler=show_health_monitor, summary="Show a monitor"),
+    Route(
+        method="GET",
+        path=MONITOR_PATH,
+        handler=show_health_monitor,
+        rule="os_load-balancer_api:healthmonitor:get_one",
+        summary="Show a monitor",
+    ),
     Route(
         method="PUT",
         path=MONITOR_PATH,
         handler=update_health_monitor,
+        rule="os_load-balancer_api:healthmonitor:put",
         takes=HealthMonitorUpdate,
         wrapper="healthmonitor",
         summary="Change a monitor",
@@ -150,6 +164,7 @@ ROUTES = [
         method="DELETE",
         path=MONITOR_PATH,
         handler=delete_health_monitor,
+        rule="os_load-balancer_api:healthmonitor:delete",
         success=204,
         summary="Stop checking the members of a pool",
     ),

@@ -95,21 +95,35 @@ def _read_cidr(text: str) -> str:
 LISTENERS_PATH = "/v2/lbaas/listeners"
 LISTENER_PATH = LISTENERS_PATH + "/{listener_id:str}"
 ROUTES = [
-    Route(method="GET", path=LISTENERS_PATH, handler=list_listeners, summary="List listeners"),
+    Route(
+        method="GET",
+        path=LISTENERS_PATH,
+        handler=list_listeners,
+        rule="os_load-balancer_api:listener:get_all",
+        summary="List listeners",
+    ),
     Route(
         method="POST",
         path=LISTENERS_PATH,
         handler=create_listener,
+        rule="os_load-balancer_api:listener:post",
         takes=ListenerCreate,
         wrapper="listener",
         success=201,
         summary="Open a port on a load balancer's VIP",
     ),
-    Route(method="GET", path=LISTENER_PATH, handler=show_listener, summary="Show a listener"),
+    Route(
+        method="GET",
+        path=LISTENER_PATH,
+        handler=show_listener,
+        rule="os_load-balancer_api:listener:get_one",
+        summary="Show a listener",
+    ),
     Route(
         method="PUT",
         path=LISTENER_PATH,
         handler=update_listener,
+        rule="os_load-balancer_api:listener:put",
         takes=ListenerUpdate,
         wrapper="listener",
         summary="Change a listener",
@@ -118,6 +132,7 @@ ROUTES = [
         method="DELETE",
         path=LISTENER_PATH,
         handler=delete_listener,
+        rule="os_load-balancer_api:listener:delete",
         success=204,
         summary="Close a port",
     ),
@@ -125,6 +140,7 @@ ROUTES = [
         method="GET",
         path=LISTENER_PATH + "/stats",
         handler=show_statistics,
+        rule="os_load-balancer_api:listener:get_stats",
         summary="Show a listener's counters",
     ),
 ]

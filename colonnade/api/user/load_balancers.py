@@ -71,7 +71,7 @@ async def create_load_balancer(call: Call) -> JSON:
         raise
     if not (listeners or pools):
         return {
-            "loadbalancer": show(LOAD_BALANCERS, records.added(stored, LOAD_BALANCERS, root_id))
+            "loadbalancer": show(LOAD_BALANCERS, added.added(stored, LOAD_BALANCERS, root_id))
         }
     async with call.site.database.read() as connection:
         return {"loadbalancer": await full_tree(connection, root_id)}
@@ -200,22 +200,36 @@ ROOTS_PATH = "/v2/lbaas/loadbalancers"
 ROOT_PATH = ROOTS_PATH + "/{load_balancer_id:str}"
 ROUTES = [
     Route(
-        method="GET", path=ROOTS_PATH, handler=list_load_balancers, summary="List load balancers"
+        method="GET",
+        path=ROOTS_PATH,
+        handler=list_load_balancers,
+        rule="os_load-balancer_api:loadbalancer:get_all",
+        summary="List load balancers",
     ),
     Route(
         method="POST",
         path=ROOTS_PATH,
         handler=create_load_balancer,
+        rule="os_load-balancer_api:loadbalancer:post",
+        guarded=("vip_sg_ids",),
         takes=LoadBalancerCreate,
         wrapper="loadbalancer",
         success=201,
         summary="Make a load balancer, alone or with its whole tree",
     ),
-    Route(method="GET", path=ROOT_PATH, handler=show_load_balancer, summary="Show a load balancer"),
+    Route(
+        method="GET",
+        path=ROOT_PATH,
+        handler=show_load_balancer,
+        rule="os_load-balancer_api:loadbalancer:get_one",
+        summary="Show a load balancer",
+    ),
     Route(
         method="PUT",
         path=ROOT_PATH,
         handler=update_load_balancer,
+        rule="os_load-balancer_api:loadbalancer:put",
+        guarded=("vip_sg_ids",),
         takes=LoadBalancerUpdate,
         wrapper="loadbalancer",
         summary="Change a load balancer",
@@ -224,6 +238,7 @@ ROUTES = [
         method="DELETE",
         path=ROOT_PATH,
         handler=delete_load_balancer,
+        rule="os_load-balancer_api:loadbalancer:delete",
         success=204,
         query=("cascade",),
         summary="Delete a load balancer; with cascade, all that is under it",
@@ -232,18 +247,21 @@ ROUTES = [
         method="GET",
         path=ROOT_PATH + "/stats",
         handler=show_statistics,
+        rule="os_load-balancer_api:loadbalancer:get_stats",
         summary="Show a load balancer's counters",
     ),
     Route(
         method="GET",
         path=ROOT_PATH + "/status",
         handler=show_statuses,
+        rule="os_load-balancer_api:loadbalancer:get_status",
         summary="Show the statuses of a whole tree",
     ),
     Route(
         method="GET",
         path=ROOT_PATH + "/statuses",
         handler=show_statuses,
+        rule="os_load-balancer_api:loadbalancer:get_status",
         summary="Show the statuses of a whole tree",
     ),
 ]

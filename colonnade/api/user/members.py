@@ -132,11 +132,18 @@ def read_address(field: str, text: str) -> str:
 MEMBERS_PATH = "/v2/lbaas/pools/{pool_id:str}/members"
 MEMBER_PATH = MEMBERS_PATH + "/{member_id:str}"
 ROUTES = [
-    Route(method="GET", path=MEMBERS_PATH, handler=list_members, summary="List members"),
+    Route(
+        method="GET",
+        path=MEMBERS_PATH,
+        handler=list_members,
+        rule="os_load-balancer_api:member:get_all",
+        summary="List members",
+    ),
     Route(
         method="POST",
         path=MEMBERS_PATH,
         handler=create_member,
+        rule="os_load-balancer_api:member:post",
         takes=MemberCreate,
         wrapper="member",
         success=201,
@@ -146,16 +153,28 @@ ROUTES = [
         method="PUT",
         path=MEMBERS_PATH,
         handler=replace_members,
+        rule="os_load-balancer_api:member:put",
+        more_rules={
+            "os_load-balancer_api:member:post": "",
+            "os_load-balancer_api:member:delete": "additive_only",
+        },
         takes=MembersBatch,
         success=202,
         query=("additive_only",),
         summary="Replace the members of a pool, or add some",
     ),
-    Route(method="GET", path=MEMBER_PATH, handler=show_member, summary="Show a member"),
+    Route(
+        method="GET",
+        path=MEMBER_PATH,
+        handler=show_member,
+        rule="os_load-balancer_api:member:get_one",
+        summary="Show a member",
+    ),
     Route(
         method="PUT",
         path=MEMBER_PATH,
         handler=update_member,
+        rule="os_load-balancer_api:member:put",
         takes=MemberUpdate,
         wrapper="member",
         summary="Change a member",
@@ -164,6 +183,7 @@ ROUTES = [
         method="DELETE",
         path=MEMBER_PATH,
         handler=delete_member,
+        rule="os_load-balancer_api:member:delete",
         success=204,
         summary="Remove a member",
     ),

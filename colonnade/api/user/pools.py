@@ -117,21 +117,35 @@ def read_persistence(body: PersistenceBody, old: Persistence | None) -> Persiste
 POOLS_PATH = "/v2/lbaas/pools"
 POOL_PATH = POOLS_PATH + "/{pool_id:str}"
 ROUTES = [
-    Route(method="GET", path=POOLS_PATH, handler=list_pools, summary="List pools"),
+    Route(
+        method="GET",
+        path=POOLS_PATH,
+        handler=list_pools,
+        rule="os_load-balancer_api:pool:get_all",
+        summary="List pools",
+    ),
     Route(
         method="POST",
         path=POOLS_PATH,
         handler=create_pool,
+        rule="os_load-balancer_api:pool:post",
         takes=PoolCreate,
         wrapper="pool",
         success=201,
         summary="Make a pool, under a load balancer or as a listener's default",
     ),
-    Route(method="GET", path=POOL_PATH, handler=show_pool, summary="Show a pool"),
+    Route(
+        method="GET",
+        path=POOL_PATH,
+        handler=show_pool,
+        rule="os_load-balancer_api:pool:get_one",
+        summary="Show a pool",
+    ),
     Route(
         method="PUT",
         path=POOL_PATH,
         handler=update_pool,
+        rule="os_load-balancer_api:pool:put",
         takes=PoolUpdate,
         wrapper="pool",
         summary="Change a pool",
@@ -140,6 +154,7 @@ ROUTES = [
         method="DELETE",
         path=POOL_PATH,
         handler=delete_pool,
+        rule="os_load-balancer_api:pool:delete",
         success=204,
         summary="Delete a pool with its members and its monitor",
     ),

@@ -10,6 +10,10 @@ async def list_providers(call: Call) -> JSON:
 
 ROUTES = [
     Route(
-        method="GET", path="/v2/lbaas/providers", handler=list_providers, summary="List providers"
+        method="GET",
+        path="/v2/lbaas/providers",
+        handler=list_providers,
+        rule="os_load-balancer_api:provider:get_all",
+        summary="List providers",
     )
 ]

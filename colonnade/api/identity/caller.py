@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who calls, and what anything that finds that out must look like.
+
+A caller is what Keystone would say of a token: a project, roles in it, a user. Whether that is
+enough for what is asked is for `policy.py` to say; how it was found out is the mode's own affair.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+from colonnade.domain.ids import ProjectId
+
+ADMIN = "admin"
+MEMBER = "member"
+READER = "reader"
+
+
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """`project` None: a caller of no project. `user` is for the record only."""
+
+    project: ProjectId | None = None
+    roles: frozenset[str] = frozenset()
+    user: str = ""
+
+
+class Identity(Protocol):
+    """A mode of identity: what Keystone's tokens, tokens of our own and plain trust share."""
+
+    async def caller(self, headers: Mapping[bytes, bytes]) -> Caller:
+        """Who sent these headers, whose names are in lower case.
+
+        Asked before anything else of every request but those for public pages, so it must cost
+        next to nothing most of the time. Raises NotAuthenticated when the headers prove nothing,
+        Unavailable when it cannot be found out now, Invalid for headers that make no sense."""
