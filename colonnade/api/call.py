@@ -22,6 +22,7 @@ from colonnade.domain.errors import Forbidden, NotFound
 from colonnade.domain.ids import ProjectId, read_id
 from colonnade.drivers.network.protocol import NetworkDriver
 from colonnade.providers.provider import Providers
+from colonnade.runtime.config import Quotas
 from colonnade.store import records, trees
 from colonnade.store.database import Database
 from colonnade.store.records import Record

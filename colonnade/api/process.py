@@ -44,7 +44,9 @@ async def run(config: Config) -> None:
         providers = enabled_providers(
             config.api.enabled_providers, default=config.api.default_provider, network=network
         )
-        site = Site(database=database, providers=providers, network=network)
+        site = Site(
+            database=database, providers=providers, network=network, quotas=config.quotas
+        )
         await _serve(site, config.api)
     finally:
         await database.close()

@@ -38,6 +38,18 @@ class Heartbeats(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     boot_s: float = 60.0  # longest wait for an amphora's first heartbeat
 
 
+class Quotas(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a project may have when nobody has said otherwise for it. -1: any number."""
+
+    loadbalancer: int = -1
+    listener: int = -1
+    pool: int = -1
+    member: int = -1
+    healthmonitor: int = -1
+    l7policy: int = -1
+    l7rule: int = -1
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     state_dir: Path  # durable: database, certificates, the network's address book
     run_dir: Path  # sockets and pid files; short, because of the 107 bytes of a socket's path
@@ -51,6 +63,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     api: Api = Api()
     lb_network: LbNetwork = LbNetwork()
     heartbeats: Heartbeats = Heartbeats()
+    quotas: Quotas = Quotas()
 
     @property
     def pki_dir(self) -> Path:
