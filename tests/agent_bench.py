@@ -107,7 +107,10 @@ class Bench:
         identity.write_text(self.ca.issue(name, days=1).pem)
         return AgentClient(identity, self.folder / "ca.pem", new_socket=self.site.factory)
 
-    async def start(self, *, spare_s: float = 30.0, plugged: bool = True) -> None:
+    async def start(
+        self, *, spare_s: float = 30.0, plugged: bool = True, config: dict[str, Any] | None = None
+    ) -> None:
+        """`config`: what differs from a usual amphora's."""
         config = {
             "amphora_id": self.amphora_id,
             "lb_network_ip": AMPHORA_IP,
@@ -117,6 +120,7 @@ class Bench:
             "heartbeat_s": 0.2,
             "heartbeat_spare_s": spare_s,
             "haproxy": find_haproxy(),
+            **(config or {}),
         }
         drive = {
             "agent.json": json.dumps(config),
@@ -150,7 +154,8 @@ class Bench:
         return [one for one in self.heard if one.kind is kind]
 
     async def web_server(self, number: int) -> asyncio.Server:
-        """A web server that says its number; `/slow` takes a second and a half."""
+        """A web server that says its number; `/slow` takes a second and a half, `/held`
+        as long as the client stays."""
         host, _, port = WEB[number - 1].partition(":")
         listening = self.site.new_socket(socket.AF_INET)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -292,6 +297,8 @@ def _answering(
             slow = b"/slow" in request
             writer.write(HEAD + name.encode())
             await writer.drain()
+            if b"/held" in request:
+                await reader.read()  # until the other end goes
             if slow:
                 await asyncio.sleep(1.5)
                 writer.write(b" finished")

@@ -2,8 +2,9 @@
 """Bring the amphora from the bundle it serves to the one that is wanted.
 
 Invariant: one bundle is served whole, the old or the new; a refused one changes nothing; an
-older generation never replaces a newer; one apply at a time. What was begun and not finished
-when the agent ended is finished, by a reload, when it starts again. It knows no network.
+older generation never replaces a newer; one apply at a time, the newest wish first. What was begun
+and not finished when the agent ended is finished, by a reload, when it starts again. It knows no
+network.
 """
 
 import asyncio
@@ -13,10 +14,12 @@ from typing import Final
 
 from colonnade.agent import statistics, traffic
 from colonnade.agent.console import Silent
-from colonnade.agent.folder import Folder, write
+from colonnade.agent.folder import Folder, write_if_room
 from colonnade.agent.haproxy import Haproxy
+from colonnade.agent.reloads import Limits, Reloads
 from colonnade.agent.servers import Servers
 from colonnade.agent.status import Watch
+from colonnade.agent.turns import TooMany, Turns
 from colonnade.protocol.bundle import Bundle, Change, plan_change
 from colonnade.protocol.messages import Applied
 
@@ -41,14 +44,24 @@ class NotNow(Exception):
 class Amphora:
     """What is served, and the way to change it."""
 
-    def __init__(self, folder: Folder, haproxy: Haproxy, watch: Watch, namespace: Path) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        haproxy: Haproxy,
+        watch: Watch,
+        namespace: Path,
+        limits: Limits | None = None,
+    ) -> None:
         self.present: Bundle | None = folder.present()
         self._folder = folder
         self._haproxy = haproxy
         self._watch = watch
         self._namespace = namespace
         self._servers = Servers(haproxy.console)
+        self._reloads = Reloads(haproxy, limits or Limits())
+        self._turns = Turns()
         self._lock = asyncio.Lock()
+        self._means = "nothing"  # how the present bundle came to be served
         self._restart: asyncio.Task[None] | None = None
         haproxy.on_end = self._haproxy_ended
 
@@ -76,21 +89,53 @@ class Amphora:
                     log.warning("could not finish a change: %s", error)
                     self.present = before
                     if adopted:
-                        await self._haproxy.reload()
-            elif adopted and not self.serves:
+                        await self._reloads.reload()
+            else:
+                self._folder.settle(self.present)
+            if adopted and not self.serves:
                 await self._haproxy.stop()
             if self.serves and not self._haproxy.is_running:
                 self._haproxy_ended()
 
     async def apply(self, wanted: Bundle) -> Applied:
-        """Raises Older, Refused or NotNow; then all is as before."""
-        async with self._lock:
-            if wanted.generation < self.generation:
-                raise Older(self.generation)
-            means = await self._change(self.present, wanted)
-            log.info("serving generation %s by %s", wanted.generation, means)
+        """Returns when it, or a newer one, is served. Raises Older, Refused, NotNow or
+        TooLittleMemory; then all is as before.
+
+        Of those that wait for a reload the newest is served, and all are answered by that."""
+        if wanted.generation < self.generation:
+            raise Older(self.generation)
+        try:
+            with self._turns.waiting(wanted.generation):
+                applied = await self._apply_in_turn(wanted)
+        except TooMany as error:
+            raise NotNow(str(error)) from error
         self._watch.look()
-        return Applied(generation=wanted.generation, means=means)
+        return applied
+
+    async def _apply_in_turn(self, wanted: Bundle) -> Applied:
+        while True:
+            pause_s = None
+            async with self._lock:
+                if self.generation > wanted.generation:
+                    return Applied(generation=self.generation, means=self._means)
+                if self._turns.is_newest(wanted.generation):
+                    pause_s = self._pause_s(wanted)
+                    if pause_s == 0:
+                        means = await self._change(self.present, wanted)
+                        self._means = means
+                        log.info("serving generation %s by %s", wanted.generation, means)
+                        return Applied(generation=wanted.generation, means=means)
+            await self._turns.look_again(pause_s)
+
+    def _pause_s(self, wanted: Bundle) -> float:
+        """How long this change has to wait for its reload; 0 when it needs none."""
+        if not self._haproxy.is_running or not wanted.serves or not self._reloads_for(wanted):
+            return 0.0
+        return self._reloads.pause_s()
+
+    def _reloads_for(self, wanted: Bundle) -> bool:
+        change = plan_change(self.present, wanted)
+        return change.reload or (change.touches_servers and self._servers.needs_reload(change))
 
     async def repair_interfaces(self) -> None:
         """Set again what somebody else may have changed: a port taken out and put back."""
@@ -106,65 +151,76 @@ class Amphora:
     async def _change(self, before: Bundle | None, wanted: Bundle) -> str:
         change = plan_change(self.present, wanted)
         same = before is not None and before.digest == wanted.digest
-        if same and self._haproxy.is_running == wanted.serves:
-            self._commit(wanted)
-            return "nothing"
-        await self._prepare(before, wanted)
-        self._folder.begin(wanted)
+        if self.present is not None and self._haproxy.is_running and wanted.serves:
+            await self._afford(self.present, wanted)
         try:
+            if same and self._haproxy.is_running == wanted.serves:
+                self._commit(wanted)
+                return "nothing"
+            await self._prepare(wanted)
+            self._folder.begin(wanted)
             if change.interfaces:
                 await self._arrange(wanted)
             means = await self._act(change, before, wanted)
-        except (Refused, NotNow):
+        except (Refused, NotNow, OSError) as error:
             self._folder.abandon(before)
             if change.interfaces and before is not None:
                 await self._restore_interfaces(before)
+            if isinstance(error, OSError):
+                raise Refused(f"the amphora cannot write: {error.strerror}") from error
             raise
         self._commit(wanted)
         return means
 
-    async def _prepare(self, before: Bundle | None, wanted: Bundle) -> None:
+    async def _afford(self, present: Bundle, wanted: Bundle) -> None:
+        if self._reloads_for(wanted):
+            await self._reloads.afford(len(wanted.config) / max(1, len(present.config)))
+
+    async def _prepare(self, wanted: Bundle) -> None:
         """Files in place, then haproxy's opinion of the text. Raises Refused."""
         try:
             self._folder.write_files(wanted)
-            if not wanted.serves:
-                return
-            write(self._folder.candidate, wanted.config.encode())
-            objection = await self._haproxy.check(self._folder.candidate)
+            self._folder.stage(wanted)
+            objection = ""
+            if wanted.serves:
+                objection = await self._haproxy.check(self._folder.candidate)
         except ValueError as error:
             objection = str(error)
         if objection:
-            self._folder.abandon(before)
             raise Refused(objection.replace(str(self._folder.candidate), "haproxy.cfg"))
-        self._folder.candidate.unlink()
 
     async def _act(self, change: Change, before: Bundle | None, wanted: Bundle) -> str:
         if not wanted.serves:
             await self._haproxy.stop()
             self._servers.forget()
+            self._folder.place(wanted)
             return "reload"
         if self._haproxy.is_running and not change.reload and before is not None:
             if before.config == wanted.config:
                 return "nothing"
             if change.touches_servers and await self._servers.change(change):
+                self._folder.place(wanted)
                 return "runtime"
-        await self._load(before, wanted)
+        await self._load(before, wanted, half_done=not change.reload)
         return "reload"
 
-    async def _load(self, before: Bundle | None, wanted: Bundle) -> None:
-        """Start or reload on the wanted file. Raises Refused, then the old one is served."""
+    async def _load(self, before: Bundle | None, wanted: Bundle, *, half_done: bool) -> None:
+        """Start or reload on the wanted file. Raises Refused, then the old one is served.
+
+        `half_done`: the running haproxy has been told some of the change already."""
         await self._save_for_reload(before, wanted)
-        write(self._folder.config, wanted.config.encode())
-        if not self._haproxy.is_running:
-            objection = await self._haproxy.start()
-        else:
-            objection = await self._haproxy.reload()
+        self._folder.place(wanted)
+        running = self._haproxy.is_running
+        objection = await (self._reloads.reload() if running else self._haproxy.start())
         self._servers.forget()
         if not objection:
             return
         self._folder.abandon(before)
-        if not self._haproxy.is_running and before is not None and before.serves:
-            await self._haproxy.start()
+        if before is not None and before.serves:
+            if not self._haproxy.is_running:
+                await self._haproxy.start()
+            elif half_done:
+                await self._reloads.reload()
         raise Refused(objection)
 
     async def _save_for_reload(self, before: Bundle | None, wanted: Bundle) -> None:
@@ -179,7 +235,8 @@ class Amphora:
                 text = statistics.down_servers(state, keep)
             except Silent as error:
                 log.warning("the servers' states are lost: %s", error)
-        write(self._folder.server_state, text.encode() or b"1\n")
+        if not write_if_room(self._folder.server_state, text.encode() or b"1\n"):
+            self._folder.server_state.unlink(missing_ok=True)  # none is better than another's
 
     async def _arrange(self, wanted: Bundle) -> None:
         try:
@@ -214,7 +271,7 @@ class Amphora:
                 if self._haproxy.is_running or not self.serves:
                     return
                 self._servers.forget()
-                write(self._folder.server_state, b"1\n")
+                write_if_room(self._folder.server_state, b"1\n")
                 objection = await self._haproxy.start()
             if not objection:
                 log.warning("haproxy is back")

@@ -20,7 +20,7 @@ from uuid import UUID
 
 import msgspec
 
-from colonnade.agent.folder import Folder, write
+from colonnade.agent.folder import Folder, write_if_room
 from colonnade.agent.status import News, digest
 from colonnade.protocol.datagram import (
     EDGES_MAX,
@@ -54,7 +54,7 @@ class Sequence64:
         self._last = max(self._last + 1, time.time_ns())
         if self._last >= self._reserved:
             self._reserved = self._last + RESERVED
-            write(self._path, str(self._reserved).encode())
+            write_if_room(self._path, str(self._reserved).encode())
         return self._last
 
 
@@ -91,7 +91,7 @@ class Beacon(asyncio.DatagramProtocol):
             self._drop("sequence")
         else:
             self._heard = heard.sequence
-            write(self._heard_path, str(self._heard).encode())
+            write_if_room(self._heard_path, str(self._heard).encode())
             self.on_tasks()
 
     def error_received(self, exc: Exception) -> None:

@@ -3,14 +3,21 @@
 
 Invariant: at any moment, also after being killed in the middle, the folder tells one whole bundle
 that haproxy serves or served (`present`), and perhaps one that was being put in its place
-(`wanted`). Every file appears whole. It knows no haproxy.
+(`wanted`). Every file appears whole. Room is taken before anything is done: from `place` on, only
+names change, so that a full disk can neither keep a change from ending nor from being undone. It
+knows no haproxy.
 """
 
+import contextlib
+import logging
+import os
 from pathlib import Path
 
 import msgspec
 
 from colonnade.protocol.bundle import Bundle
+
+log = logging.getLogger(__name__)
 
 
 class Folder:
@@ -27,6 +34,8 @@ class Folder:
         self.files = root / "files"
         self._present = root / "present.json"
         self._wanted = root / "wanted.json"
+        self._previous = root / "previous.cfg"  # haproxy's file before the change under way
+        self._begun: Bundle | None = None
 
     def present(self) -> Bundle | None:
         return _read_bundle(self._present)
@@ -37,21 +46,52 @@ class Folder:
 
     def begin(self, wanted: Bundle) -> None:
         write(self._wanted, msgspec.json.encode(wanted))
+        self._begun = wanted
+
+    def stage(self, wanted: Bundle) -> None:
+        """haproxy's file of the wanted bundle, beside the one in place."""
+        self.candidate.unlink(missing_ok=True)
+        if wanted.serves:
+            write(self.candidate, wanted.config.encode())
+
+    def place(self, wanted: Bundle) -> None:
+        """The staged file becomes haproxy's; the one before stays until `commit`."""
+        if self.config.exists() and not self._previous.exists():
+            os.link(self.config, self._previous)
+        if self.candidate.exists():
+            self.candidate.replace(self.config)
+        else:
+            write(self.config, wanted.config.encode())
 
     def commit(self, served: Bundle) -> None:
-        write(self.config, served.config.encode())
-        write(self._present, msgspec.json.encode(served))
-        self._wanted.unlink(missing_ok=True)
+        if self._begun is not served:
+            self.begin(served)
+        self._wanted.replace(self._present)
+        self._begun = None
+        self._previous.unlink(missing_ok=True)
+        self.candidate.unlink(missing_ok=True)
         self.keep_files(served)
 
     def abandon(self, present: Bundle | None) -> None:
         """Back to what there was: the wanted bundle is not served."""
+        self._begun = None
+        self.candidate.unlink(missing_ok=True)
+        if self._previous.exists():
+            self._previous.replace(self.config)
+        self._wanted.unlink(missing_ok=True)
         if present is not None:
-            write(self.config, present.config.encode())
+            self.keep_files(present)
+            self.write_files(present)
+
+    def settle(self, present: Bundle | None) -> None:
+        """Nothing is under way: whatever a killed agent left half done is as `present` says."""
+        self._previous.unlink(missing_ok=True)
+        self.candidate.unlink(missing_ok=True)
+        if present is not None:
+            if not self.config.exists() or self.config.read_text() != present.config:
+                write(self.config, present.config.encode())
             self.write_files(present)
             self.keep_files(present)
-        self.candidate.unlink(missing_ok=True)
-        self._wanted.unlink(missing_ok=True)
 
     def write_files(self, bundle: Bundle) -> None:
         """Put the bundle's files beside those that are there. Raises ValueError on a bad name."""
@@ -75,8 +115,23 @@ def write(path: Path, content: bytes) -> None:
     """Write a file that is seen whole or not at all, by its owner only."""
     fresh = path.with_name(f".{path.name}.new")
     fresh.touch(mode=0o600)
-    fresh.write_bytes(content)
-    fresh.replace(path)
+    try:
+        fresh.write_bytes(content)
+        fresh.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+        raise
+
+
+def write_if_room(path: Path, content: bytes) -> bool:
+    """The same for what the amphora can serve without: no room is only said."""
+    try:
+        write(path, content)
+    except OSError as error:
+        log.warning("%s is not written: %s", path.name, error)
+        return False
+    return True
 
 
 def _read_bundle(path: Path) -> Bundle | None:

@@ -139,7 +139,7 @@ class Haproxy:
             except OSError:
                 continue
             if ours and int(entry.name) != os.getpid():
-                _signal(int(entry.name), signal.SIGKILL)
+                send_signal(int(entry.name), signal.SIGKILL)
 
 
 class _Watched:
@@ -156,11 +156,11 @@ class _Watched:
         asyncio.get_running_loop().add_reader(self._handle, self._is_over)
 
     async def end(self) -> None:
-        _signal(self._pid, signal.SIGTERM)
+        send_signal(self._pid, signal.SIGTERM)
         try:
             await asyncio.wait_for(self._over.wait(), 2.0)
         except TimeoutError:
-            _signal(self._pid, signal.SIGKILL)
+            send_signal(self._pid, signal.SIGKILL)
             await self._over.wait()
 
     def _is_over(self) -> None:
@@ -185,7 +185,7 @@ def _listener_of(path: Path) -> int | None:
     return pid or None
 
 
-def _signal(pid: int, number: signal.Signals) -> None:
+def send_signal(pid: int, number: signal.Signals) -> None:
     try:
         os.kill(pid, number)
     except ProcessLookupError:

@@ -26,6 +26,9 @@ from colonnade.agent.controllers import Controllers, NobodyAnswers, pause
 from colonnade.agent.folder import Folder
 from colonnade.agent.haproxy import Haproxy
 from colonnade.agent.link import have_lb_address
+from colonnade.agent.logs.shipping import Logs
+from colonnade.agent.logs.spool import Spool
+from colonnade.agent.reloads import Limits, TooLittleMemory
 from colonnade.agent.server import application
 from colonnade.agent.status import Watch
 from colonnade.protocol import paths
@@ -47,7 +50,13 @@ class Agent:
         self._tasks = asyncio.Event()
         self._haproxy = Haproxy(config.haproxy, folder, namespace)
         self._watch = Watch(folder, self._haproxy)
-        self._amphora = Amphora(folder, self._haproxy, self._watch, namespace)
+        limits = Limits(
+            pause_s=config.reload_pause_s,
+            old_workers_max=config.old_workers_max,
+            memory_reserve_mib=config.memory_reserve_mib,
+        )
+        self._watch.old_workers_max = config.old_workers_max
+        self._amphora = Amphora(folder, self._haproxy, self._watch, namespace, limits)
         key = bytes.fromhex((drive / "heartbeat.key").read_text().strip())
         self._beacon = Beacon(config.amphora_id, key, folder)
         self._beacon.receivers = config.receivers
@@ -56,6 +65,9 @@ class Agent:
         self._watch.on_news = self._beacon.tell
         identity, ca = drive / "agent.pem", drive / "ca.pem"
         self._controllers = Controllers(config.controllers, client_context(identity, ca))
+        spool = Spool(Path(paths.ACCESS_LOGS), config.logs)
+        access = Path(paths.HAPROXY_ACCESS_SOCKET)
+        self._logs = Logs(access, spool, self._controllers.log_places, namespace)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -81,7 +93,10 @@ class Agent:
         log.info("agent is ready")
         try:
             await asyncio.gather(
-                _for_ever(self._watch.run), _for_ever(self._beat), _for_ever(self._pull)
+                _for_ever(self._watch.run),
+                _for_ever(self._beat),
+                _for_ever(self._pull),
+                _for_ever(self._logs.run),
             )
         finally:
             await runner.cleanup()
@@ -145,7 +160,7 @@ class Agent:
             await self._amphora.apply(wanted)
         except Older:
             return
-        except (Refused, NotNow) as error:
+        except (Refused, NotNow, TooLittleMemory) as error:
             failure = Report(generation=wanted.generation, reason=str(error))
             await self._controllers.report(failure)
 

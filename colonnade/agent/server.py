@@ -12,6 +12,7 @@ import msgspec
 from aiohttp import web
 
 from colonnade.agent.apply import Amphora, NotNow, Older, Refused
+from colonnade.agent.reloads import TooLittleMemory
 from colonnade.agent.status import Watch
 from colonnade.protocol.bundle import BUNDLE_BYTES_MAX, Bundle
 from colonnade.protocol.messages import Info, Refusal
@@ -47,6 +48,8 @@ def application(amphora: Amphora, watch: Watch, about: Info) -> web.Application:
             return _refusal(422, str(error))
         except NotNow as error:
             return _refusal(503, str(error))
+        except TooLittleMemory as error:
+            return _refusal(507, str(error))
 
     app = web.Application(client_max_size=BUNDLE_BYTES_MAX, middlewares=[_guard])
     app.router.add_get("/info", info)

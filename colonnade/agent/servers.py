@@ -71,6 +71,10 @@ class Servers:
         self._deadlines: dict[tuple[str, str], float] = {}
         self._removal: asyncio.Task[None] | None = None
 
+    def needs_reload(self, change: Change) -> bool:
+        """Whether it is known before asking haproxy."""
+        return commands(change, self._leaving) is None
+
     async def change(self, change: Change) -> bool:
         """True when haproxy took all of it; else it is somewhere between and must reload."""
         said = commands(change, self._leaving)

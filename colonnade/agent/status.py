@@ -16,7 +16,7 @@ import msgspec
 
 from colonnade.agent import statistics
 from colonnade.agent.console import Silent
-from colonnade.agent.folder import Folder, write
+from colonnade.agent.folder import Folder, write_if_room
 from colonnade.agent.haproxy import Haproxy
 from colonnade.protocol.bundle import Bundle
 from colonnade.protocol.messages import ServerStatus, StatisticsReport, StatusReport
@@ -24,7 +24,6 @@ from colonnade.protocol.messages import ServerStatus, StatisticsReport, StatusRe
 log = logging.getLogger(__name__)
 PAUSE_S: Final = 0.05  # between two looks, so that a storm of log lines costs little
 SILENT_S_MAX: Final = 3.0  # a haproxy that says nothing for longer does not run
-OLD_WORKERS_MAX: Final = 8  # of those that finish after reloads, how many are counted
 EMPTY: Final = Bundle(generation=0, config="", frame="")
 
 
@@ -39,6 +38,7 @@ class Watch:
         self.served: Bundle | None = None
         self.report = StatusReport(generation=0, haproxy_running=False)
         self.on_news: Callable[[News], None] = lambda _news: None
+        self.old_workers_max = 24  # of those that finish after reloads, how many are counted
         self._folder = folder
         self._haproxy = haproxy
         self._wanted = asyncio.Event()
@@ -96,13 +96,13 @@ class Watch:
         counters = self._counters.read(samples)
         if counters != self._counters:
             self._counters = counters
-            write(self._folder.counters, msgspec.json.encode(counters))
+            write_if_room(self._folder.counters, msgspec.json.encode(counters))
         return counters.report()
 
     async def _samples(self) -> dict[int, dict[str, statistics.Totals]]:
         console = self._haproxy.console
         samples = {}
-        for pid in (await console.workers())[: OLD_WORKERS_MAX + 1]:
+        for pid in (await console.workers())[: self.old_workers_max + 1]:
             try:
                 answer = await console.ask(statistics.SHOW, worker=f"@!{pid}")
             except Silent:

@@ -3,11 +3,14 @@
 
 The amphora API (agent serves): GET /info, GET /status, GET /statistics, PUT /bundle.
 The controller's amphora-facing API (controller serves): GET /bundle?generation=N, POST /report,
-GET /peers. Counters are absolute since the agent's counting began, so a lost message loses
-nothing. `docs/protocol/amphora-api.md` is the page for people. No sockets here.
+GET /peers, POST /log-places (bodies in `protocol/logs.py`). Counters are absolute since the agent's
+counting began, so a lost message loses nothing. `docs/protocol/amphora-api.md` is the page for
+people. No sockets here.
 """
 
 import msgspec
+
+from colonnade.protocol.logs import LogLimits
 
 PORT_AGENT = 9443  # TCP, on the amphora's LB network address
 PORT_CONTROLLER = 9442  # TCP, on the controller's LB network address
@@ -101,3 +104,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_s: float = 1.0  # while it serves
     heartbeat_spare_s: float = 30.0  # while it does not
     haproxy: str = "haproxy"  # path of the binary
+    logs: LogLimits = LogLimits()
+    reload_pause_s: float = 1.0  # at least, between two reloads
+    old_workers_max: int = 24  # that finish old connections; the oldest is ended beyond
+    memory_reserve_mib: int = 32  # a reload that would leave less is refused

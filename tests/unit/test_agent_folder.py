@@ -18,12 +18,19 @@ def files(folder: Folder) -> dict[str, str]:
     return {path.name: path.read_text() for path in folder.files.iterdir()}
 
 
+def serve(folder: Folder, bundle: Bundle) -> None:
+    folder.write_files(bundle)
+    folder.place(bundle)
+    folder.commit(bundle)
+
+
 def test_a_commit_replaces_all(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
-    folder.write_files(OLD)
-    folder.commit(OLD)
+    serve(folder, OLD)
     folder.write_files(NEW)
     folder.begin(NEW)
+    folder.stage(NEW)
+    folder.place(NEW)
     assert (folder.present(), folder.unfinished()) == (OLD, NEW)
     folder.commit(NEW)
     assert (folder.present(), folder.unfinished()) == (NEW, None)
@@ -33,21 +40,21 @@ def test_a_commit_replaces_all(tmp_path: Path) -> None:
 
 def test_what_is_abandoned_leaves_no_trace(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
-    folder.write_files(OLD)
-    folder.commit(OLD)
+    serve(folder, OLD)
     folder.write_files(NEW)
     folder.begin(NEW)
-    folder.candidate.write_text("new")
+    folder.stage(NEW)
+    folder.place(NEW)
     folder.abandon(OLD)
     assert (folder.present(), folder.unfinished()) == (OLD, None)
+    assert folder.config.read_text() == "old"
     assert files(folder) == OLD.files
     assert not folder.candidate.exists()
 
 
 def test_keys_are_for_the_owner_only(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
-    folder.write_files(OLD)
-    folder.commit(OLD)
+    serve(folder, OLD)
     modes = {path.stat().st_mode & 0o077 for path in (*folder.files.iterdir(), folder.config)}
     assert modes == {0}
 

@@ -145,5 +145,7 @@ def _failure(amphora_id: str, code: int, content: bytes) -> Exception:
             return Unreachable("an amphora is not ready", detail=detail)
         case 422:
             return Rejected("haproxy refused the configuration", detail=detail)
+        case 507:
+            return Broken(f"an amphora has too little memory: {refusal.reason}", detail=detail)
         case _:
             return Broken("an amphora refused the call", detail=detail)

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reloads of haproxy, few and affordable.
+
+Invariant: two reloads begin at least `Limits.pause_s` apart; the first after a quiet time is not
+kept waiting; one that would take more memory than there is, is not begun; not more than
+`Limits.old_workers_max` workers finish old connections at a time, the oldest is ended first. How
+old a worker gets is limited by haproxy's file. It knows no bundle.
+"""
+
+import asyncio
+import logging
+import signal
+
+import msgspec
+
+from colonnade.agent import memory
+from colonnade.agent.console import Silent
+from colonnade.agent.haproxy import Haproxy, send_signal
+
+log = logging.getLogger(__name__)
+
+
+class TooLittleMemory(Exception):
+    """Nothing was done; it may be asked again when there is more."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    pause_s: float = 1.0
+    old_workers_max: int = 24
+    memory_reserve_mib: int = 32  # left over for connections, after a reload
+
+
+class Reloads:
+    def __init__(self, haproxy: Haproxy, limits: Limits) -> None:
+        self._haproxy = haproxy
+        self._limits = limits
+        self._begun_at = float("-inf")
+
+    def pause_s(self) -> float:
+        """How long the next one has to wait."""
+        now = asyncio.get_running_loop().time()
+        return max(0.0, self._begun_at + self._limits.pause_s - now)
+
+    async def afford(self, growth: float) -> None:
+        """Raises TooLittleMemory. `growth`: how many times as long the file is as the one of
+        the running worker."""
+        try:
+            workers = await self._haproxy.console.workers()
+        except Silent:
+            return  # then nobody can say, and the reload will
+        if not workers:
+            return
+        need = int(memory.held_bytes(workers[0]) * max(1.0, growth))
+        there = memory.available_bytes()
+        if need + self._limits.memory_reserve_mib * memory.MIB > there:
+            raise TooLittleMemory(
+                f"a reload needs about {need // memory.MIB} MiB of memory, and "
+                f"{self._limits.memory_reserve_mib} MiB are to be left; the amphora has "
+                f"{there // memory.MIB} MiB ({len(workers) - 1} workers finish old connections)"
+            )
+
+    async def reload(self) -> str:
+        """Load the file anew, in its turn. "" or haproxy's words."""
+        await asyncio.sleep(self.pause_s())
+        self._begun_at = asyncio.get_running_loop().time()
+        objection = await self._haproxy.reload()
+        if not objection:
+            await self._end_oldest()
+        return objection
+
+    async def _end_oldest(self) -> None:
+        try:
+            workers = await self._haproxy.console.workers()
+        except Silent as error:
+            log.warning("old workers are not counted: %s", error)
+            return
+        for pid in workers[1 + self._limits.old_workers_max :]:
+            log.warning("worker %d is ended with its connections: too many reloads", pid)
+            send_signal(pid, signal.SIGTERM)
