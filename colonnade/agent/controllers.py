@@ -14,6 +14,7 @@ import aiohttp
 import msgspec
 
 from colonnade.protocol.bundle import BUNDLE_BYTES_MAX, Bundle
+from colonnade.protocol.logs import LogPlaces, LogQuestion
 from colonnade.protocol.messages import Peers, Report
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,11 @@ class Controllers:
     async def report(self, failure: Report) -> None:
         """Say that a fetched bundle could not be applied. Raises NobodyAnswers."""
         await self._ask("POST", "/report", msgspec.json.encode(failure))
+
+    async def log_places(self, question: LogQuestion) -> LogPlaces:
+        """Where files of access logs go. Raises NobodyAnswers."""
+        body = await self._ask("POST", "/log-places", msgspec.json.encode(question))
+        return msgspec.json.decode(body, type=LogPlaces)
 
     async def _ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
         for address in self.addresses:

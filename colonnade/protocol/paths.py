@@ -9,5 +9,7 @@ CONFIG_DRIVE = f"{ROOT}/config"  # the files that the amphora was born with
 TRAFFIC_NAMESPACE = "/run/netns/traffic"  # interfaces that carry user traffic live there
 HAPROXY_SOCKET = f"{ROOT}/haproxy.sock"  # the runtime API, level admin
 HAPROXY_LOG_SOCKET = f"{ROOT}/log.sock"  # datagrams: haproxy -> agent
+HAPROXY_ACCESS_SOCKET = f"{ROOT}/access.sock"  # datagrams: a line of an access log each
+ACCESS_LOGS = f"{ROOT}/logs"  # the spool
 SERVER_STATE = f"{ROOT}/servers.state"
 FILES = f"{ROOT}/files"  # certificates, error pages, maps: `Bundle.files`
