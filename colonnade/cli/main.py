@@ -7,14 +7,17 @@ stay small. No logic lives here.
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from colonnade.cli.lab import lab
+from colonnade.cli.objects.groups import Words
 
 app = typer.Typer(
+    cls=Words,
     name="colonnade",
     help="Load balancing as a service: the Octavia v2 API over real HAProxy.",
     no_args_is_help=True,
@@ -140,11 +143,12 @@ def network(config: ConfigFile) -> None:
     asyncio.run(run(settings))
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
+    """`words` are those of the command line when none are given."""
     from colonnade.domain.errors import ColonnadeError
 
     try:
-        app()
+        app(args=words)
     except ColonnadeError as error:
         print(f"colonnade: {error}", file=sys.stderr)
         raise SystemExit(1) from None

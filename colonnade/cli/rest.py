@@ -1,73 +1,153 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small client of the user API, for our own commands.
 
-It raises the project's errors in the API's own words.
+It raises the project's errors in the API's own words, and adds nothing to a request that it was
+not asked to add, so that it speaks to any endpoint of the same contract. A token is in no message.
 """
 
-from typing import Any
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import aiohttp
 import msgspec
 
-from colonnade.domain.errors import NotFound, Refused, Unavailable, Unreachable
+from colonnade.domain.errors import (
+    Broken,
+    Conflict,
+    Forbidden,
+    NotFound,
+    Refused,
+    Unavailable,
+    Unreachable,
+)
 
 REQUEST_S_MAX = 10.0
+VERSIONS = ("/v2", "/v2.0")
+
+Query: TypeAlias = Mapping[str, str | Sequence[str]]
 
 
 class Rest:
-    """Use as an async context manager. Paths are below the version: "lbaas/pools"."""
+    """Use as an async context manager. Paths are below the version: "lbaas/pools".
 
-    def __init__(self, endpoint: str) -> None:
-        self._base = f"{endpoint.rstrip('/')}/v2/"
+    `endpoint` may end in the version. `headers` go with each request."""
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        request_s_max: float = REQUEST_S_MAX,
+    ) -> None:
+        root = endpoint.rstrip("/")
+        for version in VERSIONS:
+            root = root.removesuffix(version)
+        self.endpoint = root
+        self._headers = {"Accept": "application/json", **(headers or {})}
+        self._timeout = aiohttp.ClientTimeout(total=request_s_max)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> "Rest":
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=REQUEST_S_MAX))
+        self._session = aiohttp.ClientSession(timeout=self._timeout, headers=self._headers)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         if self._session is not None:
             await self._session.close()
 
-    async def get(self, path: str) -> Any:
-        return await self._call("GET", path)
+    async def get(self, path: str, query: Query | None = None) -> Any:
+        return await self._call("GET", path, query=query)
 
-    async def post(self, path: str, body: dict[str, Any]) -> Any:
+    async def post(self, path: str, body: Any, query: Query | None = None) -> Any:
         """The created object, out of its wrapper."""
-        answer = await self._call("POST", path, body)
-        return next(iter(answer.values()))
+        answer = await self._call("POST", path, body, query)
+        return next(iter(answer.values())) if isinstance(answer, dict) and answer else answer
 
-    async def put(self, path: str, body: dict[str, Any]) -> Any:
-        return await self._call("PUT", path, body)
+    async def put(self, path: str, body: Any = None, query: Query | None = None) -> Any:
+        return await self._call("PUT", path, body, query)
 
-    async def delete(self, path: str) -> None:
-        await self._call("DELETE", path)
+    async def delete(self, path: str, query: Query | None = None) -> Any:
+        return await self._call("DELETE", path, query=query)
 
-    async def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    async def lines(self, path: str, query: Query | None = None) -> AsyncIterator[str]:
+        """The lines of an answer that has no end (`text/event-stream`), as they come."""
+        assert self._session is not None, "used outside its context"
+        try:
+            async with self._session.get(
+                self._url(path),
+                params=_pairs(query),
+                headers={"Accept": "text/event-stream"},
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_S_MAX),
+            ) as answer:
+                if answer.status >= 400:
+                    words = _words(await answer.read())
+                    raise _refusal(answer.status, words, f"GET {path}")
+                async for line in answer.content:
+                    yield line.decode(errors="replace").rstrip("\r\n")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._unreachable(error, f"GET {path}") from error
+
+    async def _call(
+        self, method: str, path: str, body: Any = None, query: Query | None = None
+    ) -> Any:
         assert self._session is not None, "used outside its context"
         encoded = msgspec.json.encode(body) if body is not None else None
         headers = {"Content-Type": "application/json"}
         try:
             async with self._session.request(
-                method, self._base + path, data=encoded, headers=headers
+                method, self._url(path), data=encoded, headers=headers, params=_pairs(query)
             ) as answer:
                 text = await answer.read()
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise Unreachable(f"{method} {path}: no answer ({error or 'timeout'})") from error
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise self._unreachable(error, f"{method} {path}") from error
         if answer.status >= 400:
-            raise _refusal(answer.status, f"{method} {path}: {_words(text)}")
-        return msgspec.json.decode(text) if text else None
+            raise _refusal(answer.status, _words(text), f"{method} {path}")
+        try:
+            return msgspec.json.decode(text) if text else None
+        except msgspec.DecodeError as error:
+            raise Broken(
+                f"{self.endpoint} does not answer as a load balancing API does",
+                detail=f"{method} {path}: no JSON",
+            ) from error
+
+    def _url(self, path: str) -> str:
+        return f"{self.endpoint}/v2/{path}"
+
+    def _unreachable(self, error: Exception, request: str) -> Unreachable:
+        why = "no answer in time" if isinstance(error, TimeoutError) else str(error)
+        return Unreachable(f"{self.endpoint} cannot be reached: {why}", detail=request)
+
+
+def _pairs(query: Query | None) -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    for name, value in (query or {}).items():
+        values = [value] if isinstance(value, str) else value
+        pairs += [(name, one) for one in values]
+    return pairs
 
 
 def _words(text: bytes) -> str:
     try:
         body = msgspec.json.decode(text)
+        if isinstance(body.get("error"), dict):  # as Keystone says it
+            body = body["error"]
         return str(body.get("faultstring") or body.get("message") or body)
     except (msgspec.DecodeError, AttributeError):
-        return text.decode(errors="replace")[:300]
+        return text.decode(errors="replace")[:300].strip() or "no reason given"
 
 
-def _refusal(status: int, words: str) -> Exception:
-    if status == 404:
-        return NotFound(words)
-    return Unavailable(words) if status in (429, 503) else Refused(words)
+_REFUSALS: Mapping[int, type[Exception]] = {
+    401: Forbidden,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    429: Unavailable,
+    503: Unavailable,
+}
+
+
+def _refusal(status: int, words: str, request: str) -> Exception:
+    kind = _REFUSALS.get(status, Refused)
+    if status == 401:
+        words = f"{words}: the endpoint wants a token (--token, COLONNADE_TOKEN)"
+    return kind(words, detail=f"{request}: {status}")  # type: ignore[call-arg]

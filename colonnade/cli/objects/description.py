@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a noun of the API is, as a table: where it lives, what it shows, what may be said of it.
+
+The tables beside this module are all that differs from noun to noun; commands, completion and
+look-ups by name are made from them. Nothing here speaks to an endpoint or prints.
+"""
+
+from enum import Enum
+from typing import Final
+
+import msgspec
+
+
+class Kind(Enum):
+    TEXT = "text"
+    INTEGER = "integer"
+    NUMBER = "number"
+    FLAG = "flag"
+    TEXTS = "texts"  # the option is repeated, or its words are parted by commas
+    PAIRS = "pairs"  # KEY=VALUE, repeated
+    TAGS = "tags"
+
+
+class Attribute(msgspec.Struct, frozen=True):
+    """One attribute of the wire. `options` are its words on the command line; the first is the
+    one that is shown. `refers`: the word of the noun whose name may stand for the id."""
+
+    name: str
+    help: str = ""
+    kind: Kind = Kind.TEXT
+    options: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    refers: str = ""
+    required: bool = False
+    fixed: bool = False  # said at creation only
+    nested: bool = False  # PAIRS whose values are numbers where they look like it
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return self.options or (f"--{self.name.replace('_', '-')}",)
+
+
+class Column(msgspec.Struct, frozen=True):
+    """`of` is an attribute; `status` is provisioning and operating status in one."""
+
+    title: str
+    of: str
+
+
+class Noun(msgspec.Struct, frozen=True, kw_only=True):
+    """`path` is below the version; `{parent}` in it is the id of the parent, whose name comes
+    first on the command line. `key` is what the path names an object by."""
+
+    word: str
+    noun: str
+    help: str
+    path: str
+    one: str
+    many: str
+    columns: tuple[Column, ...]
+    attributes: tuple[Attribute, ...] = ()
+    parent: str = ""
+    verbs: tuple[str, ...] = ("list", "show", "create", "set", "delete")
+    links: str = ""
+    key: str = "id"
+    named: bool = True  # by name too, and created with one
+    waits: bool = True  # has a provisioning status to wait for
+    filters: tuple[Attribute, ...] = ()
+
+    @property
+    def links_word(self) -> str:
+        return self.links or f"{self.many}_links"
+
+    def place(self, parent: str = "") -> str:
+        return self.path.format(parent=parent)
+
+
+NAME: Final = Column("Name", "name")
+ID: Final = Column("ID", "id")
+STATUS: Final = Column("Status", "status")
+
+DESCRIPTION: Final = Attribute("description", "What it is for.")
+TAGS: Final = Attribute("tags", "A tag; repeat for more.", Kind.TAGS, ("--tag",))
+ENABLED: Final = Attribute(
+    "admin_state_up", "Switched on or off.", Kind.FLAG, ("--enable/--disable",)
+)
+OF_LOAD_BALANCER: Final = Attribute(
+    "loadbalancer_id", "Of this load balancer.", options=("--lb",), refers="lb"
+)

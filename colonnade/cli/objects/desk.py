@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a command stands: the endpoint it speaks to, as whom, and how it prints.
+
+The endpoint is the one that is named, else that of the system whose state folder is here, else
+the API's default place on this machine.
+"""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from colonnade.cli import places
+from colonnade.cli.objects.names import Names
+from colonnade.cli.objects.printing import Printer
+
+if TYPE_CHECKING:  # help and completion of words need no HTTP client
+    from colonnade.cli.rest import Rest
+
+DEFAULT_URL = "http://127.0.0.1:9876"
+COMPLETION_S_MAX = 1.5
+
+
+class Where(msgspec.Struct, frozen=True, kw_only=True):
+    """What the options and the environment say about the endpoint."""
+
+    url: str = ""
+    token: str = ""
+    project: str = ""
+    state: Path | None = None
+
+    def endpoint(self) -> str:
+        return self.url or _of_the_system(places.state_dir(self.state)) or DEFAULT_URL
+
+    def headers(self) -> dict[str, str]:
+        named = {"X-Auth-Token": self.token, "X-Project-Id": self.project}
+        return {name: value for name, value in named.items() if value}
+
+    def rest(self, request_s_max: float = 60.0) -> "Rest":
+        from colonnade.cli.rest import Rest
+
+        return Rest(self.endpoint(), headers=self.headers(), request_s_max=request_s_max)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    rest: "Rest"
+    names: Names
+    printer: Printer
+
+    @property
+    def as_json(self) -> bool:
+        return self.printer.as_json
+
+    async def id(self, word: str, text: str, parent: str = "") -> str:
+        return await self.names.id(word, text, parent)
+
+    async def object(self, word: str, text: str, parent: str = "") -> dict[str, Any]:
+        """One object, whole, by name or id."""
+        noun = self.names.noun(word)
+        found = await self.id(word, text, parent)
+        answer = await self.rest.get(f"{noun.place(parent)}/{found}")
+        shown: dict[str, Any] = answer[noun.one]
+        return shown
+
+
+def _of_the_system(state: Path) -> str:
+    """The address in a system's own configuration; empty when there is none to read."""
+    try:
+        with places.config_file(state).open("rb") as file:
+            api = tomllib.load(file).get("api", {})
+    except (OSError, tomllib.TOMLDecodeError):
+        return ""
+    host, port = str(api.get("host", "127.0.0.1")), api.get("port", 9876)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Objects on a terminal: tables that fit it, statuses in colour, or JSON and nothing else.
+
+In a pipe nothing is cut, coloured or drawn. What an endpoint says is printed as text: it can
+neither colour itself nor move the cursor. This module asks no endpoint.
+"""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from colonnade.cli.objects.description import Column
+
+PIPE_WIDTH: Final = 100_000
+COLOURS: Final[Mapping[str, str]] = {
+    "ACTIVE": "green",
+    "ONLINE": "green",
+    "READY": "green",
+    "ALLOCATED": "green",
+    "ERROR": "bold red",
+    "DEGRADED": "yellow",
+    "DRAINING": "cyan",
+    "OFFLINE": "dim",
+    "NO_MONITOR": "",
+}
+QUIET: Final = frozenset({"tenant_id"})  # another word for something that is shown
+Row = Mapping[str, Any]
+
+
+class Printer:
+    def __init__(self, *, as_json: bool = False) -> None:
+        self.as_json = as_json
+        plain = not sys.stdout.isatty()
+        self.console = Console(
+            width=PIPE_WIDTH if plain else None, no_color=True if plain else None, highlight=False
+        )
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.console.is_terminal
+
+    def json(self, answer: Any) -> None:
+        print(msgspec.json.format(msgspec.json.encode(answer)).decode())
+
+    def said(self, sentence: str) -> None:
+        """Something for people: with --json it goes beside the answer, not into it."""
+        if self.as_json:
+            print(printable(sentence), file=sys.stderr)
+        else:
+            print(printable(sentence))
+
+    def noted(self, sentence: str) -> None:
+        print(printable(sentence), file=sys.stderr)
+
+    def show(self, drawn: RenderableType) -> None:
+        if isinstance(drawn, Table) and not self.is_terminal:
+            self._plain(drawn)
+        else:
+            self.console.print(drawn)
+
+    def _plain(self, drawn: Table) -> None:
+        """Without the blanks at the ends of lines that a table fills up its width with."""
+        with self.console.capture() as captured:
+            self.console.print(drawn)
+        print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+    def list(self, rows: Sequence[Row], columns: Sequence[Column]) -> None:
+        if self.as_json:
+            self.json(rows)
+        else:
+            self.show(self.table(rows, columns))
+
+    def one(self, shown: Row, *, everything: bool = False) -> None:
+        if self.as_json:
+            self.json(shown)
+        else:
+            self.show(self.card(shown, everything=everything))
+
+    def table(self, rows: Sequence[Row], columns: Sequence[Column]) -> RenderableType:
+        """A table as wide as the terminal allows: what does not fit loses its last columns, but
+        never its first two."""
+        if not rows and self.is_terminal:
+            return Text("none", style="dim")
+        cells = [[cell(row, column.of) for column in columns] for row in rows]
+        widths = [
+            max([len(column.title), *(line[place].cell_len for line in cells)])
+            for place, column in enumerate(columns)
+        ]
+        kept = len(columns)
+        while kept > 2 and sum(widths[:kept]) + 2 * (kept - 1) > self.console.width:
+            kept -= 1
+        drawn = _grid()
+        for column in columns[:kept]:
+            drawn.add_column(column.title, no_wrap=True, overflow="ellipsis")
+        for line in cells:
+            drawn.add_row(*line[:kept])
+        return drawn
+
+    def card(self, shown: Row, *, everything: bool = False) -> Table:
+        """One object: an attribute in each line, without those that are not set."""
+        drawn = _grid(header=False)
+        drawn.add_column(style="bold", no_wrap=True)
+        drawn.add_column(overflow="fold")
+        for name, value in shown.items():
+            unset = value is None or value in ("", [], {})
+            if name not in QUIET and (everything or not unset):
+                drawn.add_row(name, Text("-", style="dim") if unset else _text(name, value))
+        return drawn
+
+
+def cell(row: Row, of: str) -> Text:
+    if of == "status":
+        return statuses(row)
+    if of == "endpoint":
+        return Text(endpoint(row))
+    return _text(of, row.get(of))
+
+
+def endpoint(row: Row) -> str:
+    address, port = str(row.get("address", "")), row.get("protocol_port", "")
+    return printable(f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
+
+
+def statuses(row: Row) -> Text:
+    """Provisioning status, when there is something to say about it, and operating status."""
+    parts = [row.get("provisioning_status"), row.get("operating_status")]
+    return Text(" ").join(status(str(part)) for part in parts if part)
+
+
+def status(word: str) -> Text:
+    colour = "yellow" if word.startswith("PENDING") else COLOURS.get(word, "")
+    return Text(printable(word), style=colour)
+
+
+def printable(text: str) -> str:
+    """What cannot be printed, escape sequences above all, shows as a question mark."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _grid(*, header: bool = True) -> Table:
+    return Table(
+        box=None, show_header=header, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0)
+    )
+
+
+def _text(name: str, value: Any) -> Text:
+    if name.endswith("status") and isinstance(value, str):
+        return status(value)
+    return Text(printable(_words(value)))
+
+
+def _words(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case Mapping():
+            if set(value) == {"id"}:
+                return str(value["id"])
+            return ", ".join(f"{name}={_words(one)}" for name, one in value.items())
+        case str():
+            return value
+        case Iterable():
+            parts = [_words(one) for one in value]
+            return ("\n" if any(len(part) > 30 for part in parts) else ", ").join(parts)
+        case _:
+            return str(value)

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Attributes as options, and options as the body of a request.
+
+What was not said is not in the body; an empty word, and what `--clear` names, is null. Names of
+other objects become their ids on the way. Limits and rules are the endpoint's to check.
+"""
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from inspect import Parameter
+from typing import Any
+
+import typer
+
+from colonnade.cli.objects.commands import once, parameter
+from colonnade.cli.objects.completion import names_of
+from colonnade.cli.objects.description import Attribute, Kind, Noun
+from colonnade.cli.objects.desk import Desk
+from colonnade.domain.errors import Invalid
+
+_KINDS: dict[Kind, Any] = {
+    Kind.TEXT: str | None,
+    Kind.INTEGER: int | None,
+    Kind.NUMBER: float | None,
+    Kind.FLAG: bool | None,
+    Kind.TEXTS: list[str] | None,
+    Kind.PAIRS: list[str] | None,
+    Kind.TAGS: list[str] | None,
+}
+
+
+def option(attribute: Attribute, *, required: bool = False) -> Parameter:
+    kind = _KINDS[attribute.kind]
+    if attribute.choices:
+        one: Any = StrEnum("Choice", {choice: choice for choice in attribute.choices})  # type: ignore[misc]
+        kind = list[one] | None if attribute.kind is Kind.TEXTS else one | None
+    return parameter(
+        attribute.name,
+        kind,
+        ... if required else None,
+        typer.Option(
+            *attribute.words,
+            help=attribute.help,
+            case_sensitive=False,
+            autocompletion=names_of(attribute.refers) if attribute.refers else None,
+            metavar="KEY=VALUE" if attribute.kind is Kind.PAIRS else _metavar(attribute),
+            show_default=False,
+        ),
+    )
+
+
+def _metavar(attribute: Attribute) -> str | None:
+    return "NAME|ID" if attribute.refers else None
+
+
+async def body(
+    desk: Desk, attributes: Iterable[Attribute], words: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The attributes that were said, as the wire wants them."""
+    said: dict[str, Any] = {}
+    for attribute in attributes:
+        value = words.get(attribute.name)
+        if value is None or value == []:  # typer has an empty list for what was not said
+            continue
+        said[attribute.name] = await _value(desk, attribute, value)
+    return said
+
+
+def cleared(noun: Noun, names: Iterable[str]) -> dict[str, None]:
+    """What `--clear` names, by an attribute's name or by its option's."""
+    known: dict[str, str] = {}
+    for attribute in noun.attributes:
+        if not attribute.fixed:
+            options = (part for word in attribute.words for part in word.split("/"))
+            for word in (attribute.name, *options):
+                known[word.strip("-").replace("-", "_")] = attribute.name
+    nulls: dict[str, None] = {}
+    for name in once(names):
+        wanted = name.strip("-").replace("-", "_")
+        if wanted not in known:
+            choice = ", ".join(sorted(set(known.values())))
+            raise Invalid(f"'{name}' cannot be cleared; these can: {choice}")
+        nulls[known[wanted]] = None
+    return nulls
+
+
+async def _value(desk: Desk, attribute: Attribute, value: Any) -> Any:
+    match attribute.kind:
+        case Kind.PAIRS:
+            return pairs(attribute.words[0], value, numbers=attribute.nested)
+        case Kind.TAGS:
+            return [tag for tag in value if tag]
+        case Kind.TEXTS:
+            return [await _reference(desk, attribute, one) for one in once(map(str, value))]
+        case Kind.TEXT:
+            text = str(value)
+            return await _reference(desk, attribute, text) if text else _nothing(attribute)
+        case _:
+            return value
+
+
+def _nothing(attribute: Attribute) -> str | None:
+    return "" if attribute.name in ("name", "description") else None
+
+
+async def _reference(desk: Desk, attribute: Attribute, text: str) -> str:
+    if not attribute.refers:
+        return text
+    if attribute.refers == "secret":
+        return await desk.names.secret_ref(text)
+    return await desk.id(attribute.refers, text)
+
+
+def pairs(option_word: str, texts: Iterable[str], *, numbers: bool) -> dict[str, Any]:
+    """KEY=VALUE, repeated or joined by commas; numbers where asked for and where they look so."""
+    found: dict[str, Any] = {}
+    for text in once(texts):
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise Invalid(f"{option_word} takes KEY=VALUE, not '{text}'")
+        found[key] = int(value) if numbers and value.isdecimal() else value
+    return found
