@@ -3,12 +3,13 @@
 
 Granian accepts and parses in threads of its own; handlers run in this process's one event loop,
 which is lighter than a supervisor with a worker. The process keeps no state, so any number of
-them may run, each on an address of its own.
+them may run: several on one address are `api/workers.py`'s affair.
 """
 
 import asyncio
 import gc
 import ipaddress
+import resource
 import signal
 import socket
 from contextlib import suppress
@@ -16,10 +17,14 @@ from typing import Final
 
 import structlog
 from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
 from colonnade.api.app import create_app
 from colonnade.api.call import Site
+from colonnade.api.identity.modes import NONE, check_mode, identity_of, policy_of
+from colonnade.api.identity.rates import Rates
+from colonnade.api.workers import run_workers
 from colonnade.domain.errors import Broken
 from colonnade.drivers.network.namespaces.client import NetworkClient
 from colonnade.providers.enabled import enabled_providers
@@ -29,46 +34,63 @@ from colonnade.store.database import Database
 
 BACKLOG: Final = 1024
 POOL_MAX: Final = 8
+WORKERS_MAX: Final = 64
+FILES_BESIDE: Final = 256  # what the process opens beside connections of callers
 GARBAGE: Final = 100_000  # objects between collections; a list of 1000 makes some 30 000
 
 log = structlog.get_logger()
 
 
-async def run(config: Config) -> None:
+def serve(config: Config) -> None:
     """Serve until SIGTERM or SIGINT. Raises Broken when the configuration cannot be served."""
     logging.configure("api", level=config.log_level)
     check_address(config.api)
+    policy_of(config.api)  # a bad file is told now, and once
+    _allow_connections(config.api.connections_max)
+    if config.api.workers == 1:
+        asyncio.run(run(config))
+    else:
+        run_workers(config.api.workers, lambda stop: asyncio.run(run(config, stop)))
+
+
+async def run(config: Config, stop: socket.socket | None = None) -> None:
+    """Serve in this process until SIGTERM or SIGINT, or until `stop` is readable."""
     database = await Database.when_there(config.database_url, pool_max=POOL_MAX)
     network = _network(config)
     try:
-        providers = enabled_providers(
-            config.api.enabled_providers, default=config.api.default_provider, network=network
-        )
-        site = Site(
-            database=database, providers=providers, network=network, quotas=config.quotas
-        )
-        await _serve(site, config.api)
+        await _serve(_site(config, database, network), config.api, stop)
     finally:
         await database.close()
         if network is not None:
             await network.close()
 
 
-def serve(config: Config) -> None:
-    asyncio.run(run(config))
+def _site(config: Config, database: Database, network: NetworkClient | None) -> Site:
+    api = config.api
+    providers = enabled_providers(
+        api.enabled_providers, default=api.default_provider, network=network, noop=api.noop
+    )
+    return Site(
+        database=database,
+        providers=providers,
+        network=network,
+        identity=identity_of(api, database),
+        policy=policy_of(api),
+        rates=Rates(api.rate_per_s, burst=api.rate_burst),
+        body_s_max=api.body_timeout_s,
+    )
 
 
 def check_address(api: Api) -> None:
     """Raises Broken for an address where this API must not or cannot listen."""
-    if api.auth != "none":
-        raise Broken(f"auth '{api.auth}' is not known; this version has 'none' alone")
-    if not _is_loopback(api.host):
+    check_mode(api)
+    if api.auth == NONE and not _is_loopback(api.host):
         raise Broken(
             f"auth 'none' lets in everybody who reaches the API, so it listens on loopback alone; "
             f"{api.host} is not loopback"
         )
-    if api.workers != 1:
-        raise Broken("this version serves with one worker; start more processes instead")
+    if not 1 <= api.workers <= WORKERS_MAX:
+        raise Broken(f"there are 1 to {WORKERS_MAX} workers, not {api.workers}")
     with socket.socket(socket.AF_INET6 if ":" in api.host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -94,7 +116,18 @@ def _network(config: Config) -> NetworkClient | None:
     return NetworkClient(config.network_url, pki / "api.pem", pki / "ca.pem")
 
 
-async def _serve(site: Site, api: Api) -> None:
+def _allow_connections(number: int) -> None:
+    """Each takes a file, and where a process may have few, it may have more if it asks."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = number + FILES_BESIDE
+    if hard != resource.RLIM_INFINITY and wanted > hard:
+        log.warning("fewer connections than configured", files=hard, wanted=wanted)
+        wanted = hard
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+async def _serve(site: Site, api: Api, stop: socket.socket | None) -> None:
     server = Server(
         create_app(site),
         address=api.host,
@@ -103,6 +136,8 @@ async def _serve(site: Site, api: Api) -> None:
         http=HTTPModes.http1,
         websockets=False,
         backlog=BACKLOG,
+        backpressure=api.connections_max,
+        http1_settings=HTTP1Settings(header_read_timeout=round(api.header_timeout_s * 1000)),
         log_enabled=False,
     )
     # What lives as long as the process need not be looked at by each collection.
@@ -114,6 +149,8 @@ async def _serve(site: Site, api: Api) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    if stop is not None:
+        loop.add_reader(stop.fileno(), stopping.set)
     stopped = asyncio.create_task(stopping.wait())
     log.info("serving", host=api.host, port=api.port)
     await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)

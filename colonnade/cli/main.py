@@ -15,6 +15,7 @@ import typer
 
 from colonnade.cli.lab import lab
 from colonnade.cli.objects.groups import Words
+from colonnade.cli.token import token
 
 app = typer.Typer(
     cls=Words,
@@ -25,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(lab, name="lab")
+app.add_typer(token, name="token")
 
 State = Annotated[
     Path | None, typer.Option("--state", help="Where the system keeps what must last.")
@@ -105,12 +107,29 @@ def migrate(config: ConfigFile) -> None:
 
 
 @app.command()
-def api(config: ConfigFile) -> None:
+def api(
+    config: Annotated[Path | None, typer.Option(help="The configuration file (TOML).")] = None,
+    noop: Annotated[
+        bool, typer.Option("--noop", help="Alone, serving nothing: for conformance suites.")
+    ] = False,
+    listen: Annotated[str, typer.Option(help="With --noop: HOST:PORT to listen on.")] = "",
+    database: Annotated[
+        str, typer.Option(help="With --noop: a PostgreSQL to use (libpq string).")
+    ] = "",
+    state: State = None,
+) -> None:
     """The user and operator API (started by `up`, or by a unit file)."""
-    from colonnade.api.process import run
+    if noop:
+        from colonnade.cli.noop import Wish, run_noop
+
+        wish = Wish(config=config, state=state, database_url=database, listen=listen)
+        raise typer.Exit(run_noop(wish))
+    from colonnade.api.process import serve
     from colonnade.runtime.config import read_config
 
-    asyncio.run(run(read_config(config)))
+    if config is None:
+        raise typer.BadParameter("--config FILE is needed, or --noop")
+    serve(read_config(config))
 
 
 @app.command()

@@ -9,13 +9,10 @@ killed run left is cleared away first.
 
 import asyncio
 import contextlib
-import fcntl
 import os
-import signal
 import socket
 import sys
 import tomllib
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +22,7 @@ import structlog
 from colonnade.cli import places
 from colonnade.cli.children import PAUSE_MAX_S, PAUSE_MIN_S, Children, Command, colonnade, tied
 from colonnade.cli.identities import ensure_identities
+from colonnade.cli.starting import api_answers, only_one, place, started, stop_signal
 from colonnade.cli.waiting import until
 from colonnade.domain.errors import ColonnadeError, Conflict, Invalid, Unavailable
 from colonnade.drivers.network.namespaces.lab import SOCKET, Lab, end_leftovers
@@ -63,7 +61,7 @@ async def _up(wish: Wish) -> None:
         raise Invalid("--host-route changes this host's routes, so it needs root")
     state = places.state_dir(wish.state)
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _only_one(state):
+    with only_one(state):
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(places.remove_run_dir, state)
             run_dir = places.run_dir(state)
@@ -82,7 +80,7 @@ async def _run(
     stack: contextlib.AsyncExitStack,
 ) -> None:
     """Start, say so, and return when told to stop, be it before everything has started."""
-    stop = _stop_signal()
+    stop = stop_signal()
     preparing = asyncio.create_task(_prepare(config, postgres, host_route_wanted, stack))
     told = asyncio.create_task(stop.wait())
     await asyncio.wait({preparing, told}, return_when=asyncio.FIRST_COMPLETED)
@@ -108,7 +106,7 @@ async def _prepare(
     write_config(places.config_file(config.state_dir), config)
     lab = Lab(config)
     parts: list[Lab | EmbeddedPostgres] = [lab] if postgres is None else [lab, postgres]
-    await asyncio.gather(*(stack.enter_async_context(_started(part)) for part in parts))
+    await asyncio.gather(*(stack.enter_async_context(started(part)) for part in parts))
     if postgres is not None:
         keeper = asyncio.create_task(_keep(postgres))
         stack.callback(keeper.cancel)
@@ -172,28 +170,12 @@ async def _migrate(file: str) -> None:
 
 
 async def _answers(config: Config) -> None:
-    """Return when the API answers a real question, which takes the database too."""
+    """Return when the API answers, which takes the database too."""
 
     async def answers() -> bool:
-        return await _asks(config.api)
+        return await api_answers(config.api)
 
     await until(answers, within_s=READY_S_MAX, what="the API to answer")
-
-
-async def _asks(api: Api) -> bool:
-    question = "GET /v2/lbaas/loadbalancers?limit=1 HTTP/1.1\r\nHost: colonnade\r\n\r\n"
-    try:
-        reader, writer = await asyncio.open_connection(api.host, api.port)
-    except OSError:
-        return False
-    try:
-        writer.write(question.encode())
-        line = await asyncio.wait_for(reader.readline(), 5)
-    except (OSError, TimeoutError):
-        return False
-    finally:
-        writer.close()
-    return line.split(b" ")[1:2] == [b"200"]
 
 
 def _config(wish: Wish, state: Path, run_dir: Path, postgres: EmbeddedPostgres | None) -> Config:
@@ -209,20 +191,13 @@ def _config(wish: Wish, state: Path, run_dir: Path, postgres: EmbeddedPostgres |
     if wish.spares is not None:
         above["spares"] = wish.spares
     if wish.api:
-        above["api"] = _place(wish.api)
+        above["api"] = place(wish.api)
     file = places.config_file(state)
     file.touch(mode=0o600)
     try:
         return read_config(file, above)
     except (msgspec.ValidationError, tomllib.TOMLDecodeError) as error:
         raise Invalid(f"{file}: {error}") from error
-
-
-def _place(text: str) -> dict[str, Any]:
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdigit() or int(port) > 65535:
-        raise Invalid(f"--api takes HOST:PORT, not {text!r}")
-    return {"host": host.strip("[]"), "port": int(port)}
 
 
 def _check_free(api: Api) -> None:
@@ -237,36 +212,3 @@ def _check_free(api: Api) -> None:
                 f"{api.host}:{api.port} cannot be listened on ({error.strerror}); "
                 "choose another place with --api HOST:PORT"
             ) from error
-
-
-@contextlib.contextmanager
-def _only_one(state: Path) -> Iterator[None]:
-    """Hold the state folder's lock. Raises Conflict while another supervisor does."""
-    with (state / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise Conflict(
-                f"a system with the state in {state} is running already (process {file.read()})"
-            ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
-
-
-@contextlib.asynccontextmanager
-async def _started(part: Lab | EmbeddedPostgres) -> AsyncIterator[None]:
-    try:
-        await part.start()
-        yield
-    finally:
-        await part.stop()
-
-
-def _stop_signal() -> asyncio.Event:
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop

@@ -2,7 +2,8 @@
 """Which provider each name of the configuration means.
 
 `amphora` and `octavia` are one provider: clients and suites written for Octavia ask for either,
-and the answer keeps the name that was asked for.
+and the answer keeps the name that was asked for. Where nothing is to be served, noop answers to
+every name.
 """
 
 from collections.abc import Sequence
@@ -15,11 +16,12 @@ from colonnade.providers.provider import Provider, Providers
 
 
 def enabled_providers(
-    names: Sequence[str], *, default: str, network: NetworkDriver | None
+    names: Sequence[str], *, default: str, network: NetworkDriver | None, noop: bool = False
 ) -> Providers:
     """Raises Broken for a name that no provider has."""
-    amphora = AmphoraProvider(network)
-    known: dict[str, Provider] = {"amphora": amphora, "octavia": amphora, "noop": NoopProvider()}
+    nothing = NoopProvider()
+    amphora: Provider = nothing if noop else AmphoraProvider(network)
+    known: dict[str, Provider] = {"amphora": amphora, "octavia": amphora, "noop": nothing}
     missing = [name for name in (*names, default) if name not in known]
     if missing:
         raise Broken(f"Provider '{missing[0]}' was not found.")

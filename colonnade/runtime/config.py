@@ -17,9 +17,16 @@ class Api(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     host: str = "127.0.0.1"
     port: int = 9876
     workers: int = 1
-    auth: str = "none"  # "none" is refused on any address that is not loopback
+    auth: str = "none"  # or "token"; "none" is refused on any address that is not loopback
+    policy_file: Path | None = None  # oslo.policy YAML, in place of the rules that are built in
+    rate_per_s: float = 0.0  # requests of one project, in each worker; 0: as many as it likes
+    rate_burst: int = 0  # at once; 0: those of two seconds
+    header_timeout_s: float = 10.0  # for a request's head to come
+    body_timeout_s: float = 20.0  # for its body
+    connections_max: int = 8192  # held open at once, in each worker
     default_provider: str = "amphora"
     enabled_providers: tuple[str, ...] = ("amphora", "octavia", "noop")
+    noop: bool = False  # every name above is served by the noop provider
 
 
 class LbNetwork(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -20,24 +20,44 @@ SERVICE: Final = "service"
 
 
 class Base(msgspec.Struct, frozen=True, kw_only=True):
-    """`owners`: roles that suffice in the object's own project; `anybody`: in any."""
+    """`owners`: roles that suffice in the object's own project; `anybody`: in any. `name` is what
+    a policy file calls it."""
 
+    name: str
     owners: frozenset[str] = frozenset()
     anybody: frozenset[str] = frozenset({ADMIN})
 
 
-READ: Final = Base(owners=frozenset({READER, MEMBER}))
-READ_OR_SERVICE: Final = Base(owners=READ.owners, anybody=frozenset({ADMIN, SERVICE}))
-WRITE: Final = Base(owners=frozenset({MEMBER}))
-OPERATE: Final = Base()
+_READERS: Final = frozenset({READER, MEMBER})
+READ: Final = Base(name="read", owners=_READERS)
+READ_GLOBAL: Final = Base(name="read-global")
+READ_OR_SERVICE: Final = Base(
+    name="read-or-service", owners=_READERS, anybody=frozenset({ADMIN, SERVICE})
+)
+WRITE: Final = Base(name="write", owners=frozenset({MEMBER}))
+READ_QUOTA: Final = Base(name="read-quota", owners=_READERS)
+READ_QUOTA_GLOBAL: Final = Base(name="read-quota-global")
+WRITE_QUOTA: Final = Base(name="write-quota")
+OPERATE: Final = Base(name="admin")
+BASES: Final = (
+    READ,
+    READ_GLOBAL,
+    READ_OR_SERVICE,
+    WRITE,
+    READ_QUOTA,
+    READ_QUOTA_GLOBAL,
+    WRITE_QUOTA,
+    OPERATE,
+)
 
 Actions = Mapping[str, Base]
 
-_LISTED: Final[Actions] = {"get_all": READ, "get_all-global": OPERATE}
 _READ: Final[Actions] = {"get_all": READ, "get_one": READ}
 _WRITTEN: Final[Actions] = {"post": WRITE, "put": WRITE, "delete": WRITE}
-_CATALOGUE: Final[Actions] = {"post": OPERATE, "put": OPERATE, "delete": OPERATE}
-_OBJECT: Final[Actions] = {**_LISTED, **_READ, **_WRITTEN}
+_OBJECT: Final[Actions] = {**_READ, "get_all-global": READ_GLOBAL, **_WRITTEN}
+_OPERATED: Final[Actions] = {"post": OPERATE, "put": OPERATE, "delete": OPERATE}
+_CATALOGUE: Final[Actions] = {**_READ, **_OPERATED}
+_PROFILE: Final[Actions] = {"get_all": OPERATE, "get_one": OPERATE, **_OPERATED}
 
 DEFAULTS: Final[Mapping[str, Actions]] = {
     "loadbalancer": {
@@ -55,19 +75,20 @@ DEFAULTS: Final[Mapping[str, Actions]] = {
     "l7policy": _OBJECT,
     "l7rule": {**_READ, **_WRITTEN},
     "quota": {
-        **_LISTED,
-        "get_one": READ,
-        "get_defaults": READ,
-        "put": OPERATE,
-        "delete": OPERATE,
+        "get_all": READ_QUOTA,
+        "get_all-global": READ_QUOTA_GLOBAL,
+        "get_one": READ_QUOTA,
+        "get_defaults": READ_QUOTA,
+        "put": WRITE_QUOTA,
+        "delete": WRITE_QUOTA,
     },
     "provider": {"get_all": READ},
     "provider-flavor": {"get_all": OPERATE},
     "provider-availability-zone": {"get_all": OPERATE},
-    "flavor": {**_READ, **_CATALOGUE},
-    "flavor-profile": {"get_all": OPERATE, "get_one": OPERATE, **_CATALOGUE},
-    "availability-zone": {**_READ, **_CATALOGUE},
-    "availability-zone-profile": {"get_all": OPERATE, "get_one": OPERATE, **_CATALOGUE},
+    "flavor": _CATALOGUE,
+    "flavor-profile": _PROFILE,
+    "availability-zone": _CATALOGUE,
+    "availability-zone-profile": _PROFILE,
     "amphora": {
         "get_all": OPERATE,
         "get_one": OPERATE,
@@ -78,8 +99,8 @@ DEFAULTS: Final[Mapping[str, Actions]] = {
     },
     # Ours, beyond the contract.
     "network": _READ,
-    "secret": {**_OBJECT},
-    "affinitygroup": {**_OBJECT},
+    "secret": _OBJECT,
+    "affinitygroup": _OBJECT,
 }
 
 
@@ -100,6 +121,10 @@ def _base(rule: str) -> Base | None:
     return DEFAULTS.get(noun, {}).get(action)
 
 
-def names() -> list[str]:
-    """Every rule that there is."""
-    return [f"{PREFIX}{noun}:{action}" for noun, actions in DEFAULTS.items() for action in actions]
+def bases() -> dict[str, Base]:
+    """Every rule that there is, and what it rests on."""
+    return {
+        f"{PREFIX}{noun}:{action}": base
+        for noun, actions in DEFAULTS.items()
+        for action, base in actions.items()
+    }

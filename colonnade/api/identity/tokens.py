@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mode `token`: X-Auth-Token is a secret of our own, which the store knows by its digest alone.
+
+What was found is remembered for a few seconds, so that a busy caller costs no query, a revoked
+token is dead soon after, and a wrong one costs a query but seldom. Strangers can neither push
+callers out of memory nor take all connections of the database. A secret is never logged.
+"""
+
+import asyncio
+import re
+import secrets
+from collections import OrderedDict
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Final
+
+import msgspec
+
+from colonnade.api.identity.caller import Caller
+from colonnade.domain.errors import NotAuthenticated
+from colonnade.runtime.clock import Clock, SystemClock
+from colonnade.store import tokens
+from colonnade.store.database import Database
+
+REMEMBERED_S: Final = 5.0
+REMEMBERED_MAX: Final = 10_000
+QUESTIONS_MAX: Final = 2  # at once, of the connections that all callers share
+HEADER: Final = b"x-auth-token"
+_SECRET: Final = re.compile(rb"col_[A-Za-z0-9_-]{43}")
+_REFUSAL: Final = "The request you have made requires authentication."
+
+
+def new_secret() -> str:
+    """256 bits of chance, in a form that scanners for leaked secrets can tell."""
+    return f"col_{secrets.token_urlsafe(32)}"
+
+
+def digest_of(secret: str | bytes) -> bytes:
+    return sha256(secret.encode() if isinstance(secret, str) else secret).digest()
+
+
+class _Found(msgspec.Struct, frozen=True):
+    caller: Caller | None
+    until: float
+
+
+class Tokens:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        remembered_s: float = REMEMBERED_S,
+        clock: Clock | None = None,
+    ) -> None:
+        self._database = database
+        self._remembered_s = remembered_s
+        self._clock = clock or SystemClock()
+        self._good: OrderedDict[bytes, _Found] = OrderedDict()
+        self._bad: OrderedDict[bytes, _Found] = OrderedDict()
+        self._questions = asyncio.Semaphore(QUESTIONS_MAX)
+
+    async def caller(self, headers: Mapping[bytes, bytes]) -> Caller:
+        secret = headers.get(HEADER, b"").strip()
+        if _SECRET.fullmatch(secret) is None:
+            raise NotAuthenticated(_REFUSAL)
+        digest = digest_of(secret)
+        found = self._remembered(digest)
+        if found is None:
+            async with self._questions:
+                # Whoever waited may find that another request has asked meanwhile.
+                found = self._remembered(digest) or await self._ask(digest)
+        if found.caller is None:
+            raise NotAuthenticated(_REFUSAL)
+        return found.caller
+
+    def _remembered(self, digest: bytes) -> _Found | None:
+        found = self._good.get(digest) or self._bad.get(digest)
+        return found if found is not None and found.until > self._clock.monotonic() else None
+
+    async def _ask(self, digest: bytes) -> _Found:
+        async with self._database.read() as connection:
+            token = await tokens.good(connection, digest)
+        now = self._clock.monotonic()
+        if token is None:
+            return self._remember(digest, _Found(None, now + self._remembered_s))
+        left_s = self._remembered_s if token.left_s is None else token.left_s
+        caller = Caller(
+            project=token.project_id, roles=frozenset(token.roles), user=f"token:{token.id}"
+        )
+        return self._remember(digest, _Found(caller, now + min(self._remembered_s, left_s)))
+
+    def _remember(self, digest: bytes, found: _Found) -> _Found:
+        here, there = (self._good, self._bad) if found.caller else (self._bad, self._good)
+        there.pop(digest, None)
+        here.pop(digest, None)
+        here[digest] = found
+        if len(here) > REMEMBERED_MAX:
+            here.popitem(last=False)
+        return found

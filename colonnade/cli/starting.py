@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every supervisor of this machine does alike: hold its state alone, start and stop its
+parts, tell when the API answers, and hear that it is to stop. It knows no command.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from colonnade.domain.errors import Conflict, Invalid
+from colonnade.runtime.config import Api
+
+
+class Part(Protocol):
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+@contextlib.asynccontextmanager
+async def started(part: Part) -> AsyncIterator[None]:
+    try:
+        await part.start()
+        yield
+    finally:
+        await part.stop()
+
+
+@contextlib.contextmanager
+def only_one(state: Path) -> Iterator[None]:
+    """Hold the state folder's lock. Raises Conflict while another supervisor does."""
+    with (state / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise Conflict(
+                f"a system with the state in {state} is running already (process {file.read()})"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def place(text: str) -> dict[str, Any]:
+    """HOST:PORT as the configuration has it. Raises Invalid."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdigit() or int(port) > 65535:
+        raise Invalid(f"--api takes HOST:PORT, not {text!r}")
+    return {"host": host.strip("[]"), "port": int(port)}
+
+
+async def api_answers(api: Api) -> bool:
+    """Does it answer a question that takes the database, and that anybody may ask?"""
+    question = "GET /healthcheck HTTP/1.1\r\nHost: colonnade\r\n\r\n"
+    try:
+        reader, writer = await asyncio.open_connection(api.host, api.port)
+    except OSError:
+        return False
+    try:
+        writer.write(question.encode())
+        line = await asyncio.wait_for(reader.readline(), 5)
+    except (OSError, TimeoutError):
+        return False
+    finally:
+        writer.close()
+    return line.split(b" ")[1:2] == [b"200"]
+
+
+def stop_signal() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
