@@ -22,6 +22,7 @@ class State(StrEnum):
 class Event(StrEnum):
     FIRST_HEARTBEAT = "seen for the first time"
     WENT_SILENT = "silent"
+    GIVEN_UP = "given up"
     LENT = "lent"
     RELEASED = "released"
     FENCED = "fenced"
@@ -34,8 +35,10 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
     (State.BOOTING, Event.RELEASED): State.RETIRING,
     (State.SPARE, Event.LENT): State.SERVING,
     (State.SPARE, Event.WENT_SILENT): State.FAILED,
+    (State.SPARE, Event.GIVEN_UP): State.FAILED,
     (State.SPARE, Event.RELEASED): State.RETIRING,
     (State.SERVING, Event.WENT_SILENT): State.FAILED,
+    (State.SERVING, Event.GIVEN_UP): State.FAILED,
     (State.SERVING, Event.RELEASED): State.RETIRING,
     (State.FAILED, Event.FENCED): State.RETIRING,
     (State.RETIRING, Event.DESTROYED): State.GONE,

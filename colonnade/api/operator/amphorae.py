@@ -1,57 +1,103 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Amphorae, as the operator API shows them. Nothing is changed here.
+"""Amphorae, as the operator API shows them.
 
-The wire contract has other words for an amphora's state than its lifecycle; the table below is
-the one place where they meet.
+They are kept by controllers, which replace what fails; an operator may ask for that too. What is
+asked for is written into the store and answered at once, and whoever works on the cluster acts.
 """
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from colonnade.api.call import JSON, Call, Route
+from colonnade.api.lists import Kind, listed, trimmed
 from colonnade.api.user.shown import time
-from colonnade.domain.errors import Forbidden, Invalid, NotFound
-from colonnade.domain.lifecycle import State
-from colonnade.store import amphora_records, trees
-from colonnade.store.amphora_records import AmphoraRecord
-
-STATUSES: Final[Mapping[State, str]] = {
-    State.BOOTING: "BOOTING",
-    State.SPARE: "READY",
-    State.SERVING: "ALLOCATED",
-    State.FAILED: "ERROR",
-    State.RETIRING: "PENDING_DELETE",
-    State.GONE: "DELETED",
-}
-PAGING: Final = frozenset(
-    {"limit", "marker", "sort", "sort_key", "sort_dir", "page_reverse", "fields"}
-)
+from colonnade.domain.errors import Conflict, NotFound
+from colonnade.domain.ids import AmphoraId, LoadBalancerId, read_id
+from colonnade.domain.lifecycle import Event, State
+from colonnade.domain.status import Provisioning
+from colonnade.store import amphora_records, fleet, listing, records, work
+from colonnade.store.amphora_records import SOURCE, STATUSES, AmphoraRecord
+from colonnade.store.database import Connection
+from colonnade.store.rows import LOAD_BALANCERS
 
 
 async def list_amphorae(call: Call) -> JSON:
-    found = [show_amphora(record) for record in await _all(call)]
-    for name, values in call.query.items():
-        if name in PAGING or name == "project_id":
-            continue
-        if found and name not in found[0]:
-            raise Invalid("One or more arguments are either duplicate or invalid")
-        found = [shown for shown in found if str(shown[name]) in values]
-    return {"amphorae": found, "amphorae_links": []}
+    return await listed(call, _KIND, "amphorae")
 
 
 async def get_amphora(call: Call) -> JSON:
-    wanted = call.id("amphora_id")
-    for record in await _all(call):
-        if record.id == wanted:
-            return {"amphora": show_amphora(record)}
-    raise NotFound(f"Amphora {wanted} not found.")
+    return {"amphora": trimmed(call, show_amphora(await _record(call)))}
 
 
-async def _all(call: Call) -> list[AmphoraRecord]:
-    if call.project is not None:
-        raise Forbidden(trees.POLICY)  # amphorae are the operator's
+async def delete_amphora(call: Call) -> JSON:
+    """One in ERROR is being removed already; this makes sure that it is looked at now."""
+    record = await _record(call)
+    if record.state is not State.FAILED:
+        status = STATUSES[record.state]
+        raise Conflict(f"Amphora {record.id} is {status}; it can be deleted in ERROR alone.")
+    await _wake(call, record)
+
+
+async def show_amphora_statistics(call: Call) -> JSON:
+    record = await _record(call)
     async with call.site.database.read() as connection:
-        return await amphora_records.find(connection)
+        found = await amphora_records.statistics(connection, record.id)
+    if not found:
+        raise NotFound(f"Amphora {record.id} has no statistics.")
+    return {"amphora_stats": found}
+
+
+async def configure_amphora(call: Call) -> JSON:
+    """Agents fetch what they are to know by themselves; what they serve is looked after now."""
+    await _wake(call, await _record(call))
+
+
+async def fail_over_amphora(call: Call) -> JSON:
+    record = await _record(call)
+    async with call.site.database.transaction() as connection:
+        if record.load_balancer_id is not None:
+            await _check_active(connection, record.load_balancer_id)
+        amphora = await fleet.amphora(connection, AmphoraId(record.id))
+        if amphora is None or amphora.state not in (State.SERVING, State.SPARE):
+            raise Conflict(f"Amphora {record.id} is {STATUSES[record.state]}, not in use.")
+        await fleet.advance(connection, amphora, Event.GIVEN_UP)
+
+
+async def fail_over_load_balancer(call: Call) -> JSON:
+    """Give up all that serve it. The same reconcile that answers silence fences and replaces."""
+    root = await call.record(LOAD_BALANCERS, call.id("load_balancer_id"))
+    state = root.provisioning
+    if state not in (Provisioning.ACTIVE, Provisioning.ERROR):
+        raise Conflict(f"Invalid state {state} of loadbalancer resource {root.value.id}")
+    if call.site.providers.settles_at_once(root.value.provider):
+        return  # nothing serves it
+    async with call.site.database.transaction() as connection:
+        for amphora in await fleet.of_cluster(connection, root.value.cluster_id):
+            if amphora.state is State.SERVING:
+                await fleet.advance(connection, amphora, Event.GIVEN_UP)
+        await work.mark(connection, f"cluster:{root.value.cluster_id}")
+
+
+async def _check_active(connection: Connection, root_id: str) -> None:
+    root = await records.get(connection, LOAD_BALANCERS, LoadBalancerId(root_id), project=None)
+    if root.provisioning is not Provisioning.ACTIVE:
+        raise Conflict(f"Load Balancer {root_id} is immutable and cannot be updated.")
+
+
+async def _record(call: Call) -> AmphoraRecord:
+    text = call.places["amphora_id"]
+    try:
+        amphora_id = read_id(text)
+    except ValueError as error:
+        raise NotFound(f"Amphora {text} not found.") from error
+    async with call.site.database.read() as connection:
+        return await amphora_records.get(connection, amphora_id)
+
+
+async def _wake(call: Call, record: AmphoraRecord) -> None:
+    async with call.site.database.transaction() as connection:
+        await work.mark(connection, f"amphora:{record.id}")
+        if record.cluster_id is not None:
+            await work.mark(connection, f"cluster:{record.cluster_id}")
 
 
 def show_amphora(record: AmphoraRecord) -> dict[str, Any]:
@@ -80,19 +126,71 @@ def show_amphora(record: AmphoraRecord) -> dict[str, Any]:
     }
 
 
+_KIND = Kind(
+    attributes=SOURCE.attributes,
+    ids=SOURCE.ids | {"loadbalancer_id", "vrrp_port_id", "ha_port_id"},
+    find=amphora_records.find,
+    exists=lambda connection, key: listing.exists(connection, SOURCE, key),
+    key=lambda record: record.id,
+    show=show_amphora,
+)
+
+AMPHORAE_PATH = "/v2/octavia/amphorae"
+AMPHORA_PATH = AMPHORAE_PATH + "/{amphora_id:str}"
+_RULE = "os_load-balancer_api:amphora:"
 ROUTES = [
     Route(
         method="GET",
-        path="/v2/octavia/amphorae",
+        path=AMPHORAE_PATH,
         handler=list_amphorae,
-        rule="os_load-balancer_api:amphora:get_all",
         summary="List amphorae",
+        rule=_RULE + "get_all",
     ),
     Route(
         method="GET",
-        path="/v2/octavia/amphorae/{amphora_id:str}",
+        path=AMPHORA_PATH,
         handler=get_amphora,
-        rule="os_load-balancer_api:amphora:get_one",
         summary="Show an amphora",
+        query=("fields",),
+        rule=_RULE + "get_one",
+    ),
+    Route(
+        method="DELETE",
+        path=AMPHORA_PATH,
+        handler=delete_amphora,
+        success=204,
+        summary="Delete an amphora that is in ERROR",
+        rule=_RULE + "delete",
+    ),
+    Route(
+        method="GET",
+        path=AMPHORA_PATH + "/stats",
+        handler=show_amphora_statistics,
+        summary="Show an amphora's counters, one of each listener",
+        rule=_RULE + "get_stats",
+    ),
+    Route(
+        method="PUT",
+        path=AMPHORA_PATH + "/config",
+        handler=configure_amphora,
+        success=202,
+        summary="Bring an amphora's agent up to date",
+        rule=_RULE + "put_config",
+    ),
+    Route(
+        method="PUT",
+        path=AMPHORA_PATH + "/failover",
+        handler=fail_over_amphora,
+        success=202,
+        summary="Replace an amphora",
+        rule=_RULE + "put_failover",
+    ),
+    Route(
+        method="PUT",
+        path="/v2/lbaas/loadbalancers/{load_balancer_id:str}/failover",
+        handler=fail_over_load_balancer,
+        success=202,
+        summary="Replace the amphorae of a load balancer",
+        rule="os_load-balancer_api:loadbalancer:put_failover",
     ),
 ]

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lists as answers: filters, order, pages, links and the choice of fields, for any kind of object.
+
+The words of a query string are the wire contract's. A page is full when as many objects came as
+were asked for; its `next` link may then lead to an empty page. Filters are not repeated in links.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import msgspec
+
+from colonnade.api.call import JSON, Call
+from colonnade.domain.errors import Forbidden, Invalid
+from colonnade.domain.ids import ProjectId, is_id, read_id
+from colonnade.domain.limits import PAGE_MAX
+from colonnade.store.database import Connection
+from colonnade.store.listing import Wanted
+from colonnade.store.trees import POLICY
+
+PAGING: Final = frozenset(
+    {"limit", "marker", "sort", "sort_key", "sort_dir", "page_reverse", "fields"}
+)
+TAGS: Final = frozenset({"tags", "tags-any", "not-tags", "not-tags-any"})
+FLAGS: Final = frozenset(
+    {"admin_state_up", "backup", "enabled", "cert_busy", "invert", "tls_enabled"}
+)
+
+Shown = dict[str, Any]
+
+
+class Kind(msgspec.Struct, frozen=True, kw_only=True):
+    """What a list needs to know of one kind of object."""
+
+    attributes: Collection[str]  # what may be filtered by
+    ids: frozenset[str]  # those of them that are UUIDs: what is none matches nothing
+    find: Callable[[Connection, Wanted], Awaitable[Sequence[Any]]]
+    exists: Callable[[Connection, str], Awaitable[bool]]
+    key: Callable[[Any], str]  # what a marker names it by
+    show: Callable[[Any], Shown]
+    has_tags: bool = False
+    keys_are_ids: bool = True
+
+
+async def listed(
+    call: Call, kind: Kind, word: str, *, links: str = "", within: Mapping[str, str] | None = None
+) -> JSON:
+    """The list that the query string asks for, and its links. `within`: parents in the path;
+    `links`: their key, where the contract has a word of its own."""
+    links = links or f"{word}_links"
+    wanted = _wanted(call, kind, within or {})
+    if wanted is None:
+        return {word: [], links: []}
+    async with call.site.database.read() as connection:
+        if wanted.marker is not None and not await kind.exists(connection, wanted.marker):
+            raise Invalid(f"Supplied pagination marker '{wanted.marker}' is not valid.")
+        found = await kind.find(connection, wanted)
+    shown = [trimmed(call, kind.show(one)) for one in found]
+    return {word: shown, links: _links(call, [kind.key(one) for one in found], wanted)}
+
+
+def trimmed(call: Call, shown: Shown) -> Shown:
+    """Only the fields that the query string chooses."""
+    chosen = call.query.get("fields")
+    if not chosen:
+        return shown
+    names = {name for text in chosen for name in text.split(",")}
+    return {name: value for name, value in shown.items() if name in names}
+
+
+def _wanted(call: Call, kind: Kind, within: Mapping[str, str]) -> Wanted | None:
+    """None: nothing can match."""
+    project = call.project
+    asked = [*call.query.get("project_id", ()), *call.query.get("tenant_id", ())]
+    if asked:
+        if project not in (None, asked[-1]):
+            raise Forbidden(POLICY)
+        project = ProjectId(asked[-1])
+    filters: dict[str, Sequence[str]] = {name: [value] for name, value in within.items()}
+    for name, values in call.query.items():
+        if name in PAGING or name in TAGS or name in ("project_id", "tenant_id"):
+            continue
+        if name not in kind.attributes or name in within:
+            raise Invalid("One or more arguments are either duplicate or invalid")
+        if name in kind.ids and not all(is_id(value) for value in values):
+            return None
+        read = read_id if name in kind.ids else partial(_word, name)
+        filters[name] = [read(value) for value in values]
+    tags = {word: _words(call, word) for word in TAGS if kind.has_tags and word in call.query}
+    return Wanted(
+        project=project,
+        filters=filters,
+        tags=tags,
+        sort=_sort(call),
+        marker=_marker(call, kind),
+        limit=_limit(call),
+        reverse=call.flag("page_reverse"),
+    )
+
+
+def _word(name: str, value: str) -> str:
+    if name not in FLAGS:
+        return value
+    return "false" if value.lower() in ("false", "0", "no", "off", "f", "n", "") else "true"
+
+
+def _words(call: Call, word: str) -> list[str]:
+    return [item for text in call.query.get(word, ()) for item in text.split(",") if item]
+
+
+def _sort(call: Call) -> list[tuple[str, bool]]:
+    pairs: list[tuple[str, str]] = []
+    for item in _words(call, "sort"):
+        key, _, direction = item.partition(":")
+        pairs.append((key, direction or "asc"))
+    directions = _words(call, "sort_dir")
+    for place, key in enumerate(_words(call, "sort_key")):
+        pairs.append((key, directions[place] if place < len(directions) else "asc"))
+    for _, direction in pairs:
+        if direction not in ("asc", "desc"):
+            raise Invalid(f"Supplied sort direction '{direction}' is not valid.")
+    return [(key, direction == "desc") for key, direction in pairs]
+
+
+def _limit(call: Call) -> int:
+    text = call.query.get("limit", ["infinite"])[-1]
+    if text == "infinite":
+        return PAGE_MAX
+    try:
+        limit = int(text)
+    except ValueError as error:
+        raise Invalid(f"Supplied pagination limit '{text}' is not valid.") from error
+    return min(limit, PAGE_MAX) if limit >= 1 else PAGE_MAX
+
+
+def _marker(call: Call, kind: Kind) -> str | None:
+    text = call.query.get("marker", [""])[-1]
+    if not text or not kind.keys_are_ids:
+        return text or None
+    if not is_id(text):
+        raise Invalid(f"Supplied pagination marker '{text}' is not valid.")
+    return read_id(text)
+
+
+def _links(call: Call, keys: Sequence[str], wanted: Wanted) -> list[dict[str, str]]:
+    if not keys:
+        return []
+    links = []
+    full = len(keys) == wanted.limit
+    if full or (wanted.reverse and wanted.marker is not None):
+        links.append(_link(call, "next", keys[-1], wanted.limit))
+    if (wanted.marker is not None and not wanted.reverse) or (wanted.reverse and full):
+        links.append(_link(call, "previous", keys[0], wanted.limit))
+    return links
+
+
+def _link(call: Call, rel: str, marker: str, limit: int | None) -> dict[str, str]:
+    words: list[tuple[str, str]] = [("limit", str(limit))]
+    for name in ("sort", "sort_key", "sort_dir"):
+        words += [(name, value) for value in call.query.get(name, ())]
+    words.append(("marker", marker))
+    if rel == "previous":
+        words.append(("page_reverse", "True"))
+    return {"rel": rel, "href": f"{call.base}{call.path}?{urlencode(words)}"}

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which provider serves a new load balancer, and what its flavor and zone make of it.
+
+A flavor or a zone must be there, enabled, and of the provider that was asked for. What they say
+is settled here, once: it reaches the cluster as it is stored, and a flavor's profile does not
+change while it is in use.
+"""
+
+from typing import Any
+
+import msgspec
+
+from colonnade.api.call import Call
+from colonnade.api.user.bodies import LoadBalancerCreate
+from colonnade.domain.catalogue import Sizing, ZoneFacts, read_data, sizing
+from colonnade.domain.errors import Invalid, NotFound
+from colonnade.domain.tree import Vip
+from colonnade.providers.provider import Provider, lacks_action
+from colonnade.store import catalogue
+from colonnade.store.catalogue import FLAVOR_PROFILES, FLAVORS, ZONE_PROFILES, ZONES, Shelf
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """What was chosen, by name or by default."""
+
+    provider: str
+    flavor_id: str | None = None
+    availability_zone: str | None = None
+    sizing: Sizing = Sizing()
+    zone: ZoneFacts = ZoneFacts()
+
+    def check(self, vip: Vip) -> None:
+        """Raises Invalid for a VIP on a network that is none of the zone's."""
+        allowed = self.zone.valid_vip_networks
+        if allowed and vip.network_id not in allowed:
+            raise Invalid(
+                f"The selected vip_network_id is not allowed in this deployment: {vip.network_id}"
+            )
+
+
+async def choose(call: Call, body: LoadBalancerCreate) -> Choice:
+    """Raises Invalid for what is not there, not enabled or of another provider, and Incompatible
+    for what the provider cannot serve."""
+    flavor_id = str(body.flavor_id) if body.flavor_id else None
+    zone = body.availability_zone or None
+    flavor_profile = await _profile(call, FLAVORS, FLAVOR_PROFILES, flavor_id, "flavor")
+    zone_profile = await _profile(call, ZONES, ZONE_PROFILES, zone, "availability_zone")
+    offered = flavor_profile or zone_profile
+    name = body.provider or (offered.provider_name if offered else call.site.providers.default)
+    provider = call.site.providers.get(name)
+    size, zone_facts = Sizing(), ZoneFacts()
+    if flavor_id is not None:
+        _check_same(call, provider, flavor_profile, f"Flavor '{flavor_id}'", name)
+        data = read_data(flavor_profile.flavor_data, "flavor_data")
+        size = sizing(flavor_id, provider.validate_flavor(data))
+    if zone is not None:
+        if provider.availability_zone_capabilities() is None:
+            raise lacks_action(name, "it has no availability zones")
+        _check_same(call, provider, zone_profile, f"Availability zone '{zone}'", name)
+        data = read_data(zone_profile.availability_zone_data, "availability_zone_data")
+        zone_facts = provider.validate_availability_zone(data)
+    return Choice(
+        provider=name, flavor_id=flavor_id, availability_zone=zone, sizing=size, zone=zone_facts
+    )
+
+
+async def _profile(
+    call: Call, shelf: Shelf[Any], profiles: Shelf[Any], key: str | None, option: str
+) -> Any:
+    """The profile of what is named; None when nothing is."""
+    if key is None:
+        return None
+    async with call.site.database.read() as connection:
+        try:
+            offer = await catalogue.get(connection, shelf, key)
+        except NotFound as error:
+            raise Invalid(error.public) from error
+        if not offer.enabled:
+            raise Invalid(f"The selected {option} is not allowed in this deployment: {key}")
+        return await catalogue.get(connection, profiles, getattr(offer, shelf.profile_key))
+
+
+def _check_same(call: Call, provider: Provider, profile: Any, what: str, name: str) -> None:
+    """Two names may mean the same provider."""
+    if call.site.providers.get(profile.provider_name) is not provider:
+        raise Invalid(f"{what} is not compatible with provider '{name}'")

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an operator offers: flavors and availability zones, each told by a profile.
+
+A profile's data is JSON that its provider understands; it stays text here, as it was given, so
+that it reads back as it was written. `FlavorFacts` and `ZoneFacts` are the same once understood:
+the keys that our own providers know. What a provider can serve of them is not known here.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from colonnade.domain.errors import Invalid
+from colonnade.domain.fleet import Topology
+from colonnade.domain.limits import SPARES_PER_FLAVOR_MAX
+
+NO_ID: Final = "00000000-0000-0000-0000-000000000000"  # contract: reserved, names nothing
+DEFAULT_FLAVOR: Final = "default"
+
+
+class FlavorProfile(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    name: str
+    provider_name: str
+    flavor_data: str
+
+
+class Flavor(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    name: str
+    flavor_profile_id: str
+    description: str = ""
+    enabled: bool = True
+
+
+class AvailabilityZoneProfile(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    name: str
+    provider_name: str
+    availability_zone_data: str
+
+
+class AvailabilityZone(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    availability_zone_profile_id: str
+    description: str = ""
+    enabled: bool = True
+
+
+class FrontEnd(StrEnum):
+    """How clients' packets find the amphora that answers."""
+
+    LAYER_2 = "layer2"
+    ROUTED = "routed"
+
+
+class FlavorFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A flavor profile's data, understood. The first five keys are the wire contract's."""
+
+    loadbalancer_topology: Topology = Topology.SINGLE
+    compute_flavor: str | None = None
+    amp_image_tag: str | None = None
+    sriov_vip: bool = False
+    allow_member_sriov: bool = False
+    spare_pool_size: Annotated[int, Meta(ge=0, le=SPARES_PER_FLAVOR_MAX)] | None = None
+    front_end: FrontEnd = FrontEnd.LAYER_2
+    connection_limit_max: Annotated[int, Meta(ge=1)] | None = None
+    amphora_driver: str = "haproxy"
+
+    @property
+    def needs_own_spares(self) -> bool:
+        """Whether its amphorae differ from any other's, or are kept ready apart."""
+        machine = (self.compute_flavor, self.amp_image_tag, self.spare_pool_size)
+        return any(fact is not None for fact in machine)
+
+
+class ZoneFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An availability zone profile's data, understood."""
+
+    compute_zone: str | None = None
+    volume_zone: str | None = None
+    management_network: str | None = None
+    valid_vip_networks: tuple[str, ...] = ()
+
+
+class Sizing(msgspec.Struct, frozen=True, kw_only=True):
+    """What a flavor makes of a new cluster: its layout, and whose spares it takes."""
+
+    topology: Topology = Topology.SINGLE
+    flavor: str = DEFAULT_FLAVOR
+
+
+def read_data(text: str, option: str) -> dict[str, Any]:
+    """A profile's data as JSON, not yet understood. Raises Invalid, in the contract's words."""
+    try:
+        found = msgspec.json.decode(text)
+    except (ValueError, RecursionError) as error:
+        raise Invalid(f"{text} is not a valid option for {option}") from error
+    if not isinstance(found, dict):
+        raise Invalid(f"{text} is not a valid option for {option}")
+    return found
+
+
+def sizing(flavor_id: str, facts: FlavorFacts) -> Sizing:
+    return Sizing(
+        topology=facts.loadbalancer_topology,
+        flavor=flavor_id if facts.needs_own_spares else DEFAULT_FLAVOR,
+    )
