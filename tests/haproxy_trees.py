@@ -24,7 +24,7 @@ from colonnade.domain.ids import (
     SubnetId,
 )
 from colonnade.domain.listeners import Listener
-from colonnade.domain.pools import HealthMonitor, Member, Persistence, Pool
+from colonnade.domain.pools import COOKIE_NAME, HealthMonitor, Member, Persistence, Pool
 from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.domain.vocabulary import (
     POOLS_OF_LISTENER,
@@ -245,7 +245,9 @@ _monitors = st.builds(
     http_version=st.sampled_from([None, 1.0, 1.1]),
     domain_name=st.sampled_from([None, "a", "www.example.org", "x" * 255]) | _hostile,
 )
-_cookies = st.text(alphabet="abcZ09!#$%&*+.^_`|~-'", min_size=1, max_size=255) | _hostile
+_cookies = (st.text(alphabet="abcZ09!#$%&*+.^_`|~-'", min_size=1, max_size=255) | _hostile).filter(
+    lambda name: COOKIE_NAME.fullmatch(name) is not None and name != ""
+)
 _stickiness = st.one_of(
     st.none(),
     st.sampled_from([PersistenceType.SOURCE_IP, PersistenceType.HTTP_COOKIE]).map(
@@ -283,7 +285,7 @@ def served_trees(draw: st.DrawFn) -> LoadBalancer:
 
 _headers = st.dictionaries(
     st.sampled_from(["X-Forwarded-For", "X-Forwarded-Port", "X-Real-IP"]),
-    st.sampled_from(["true", "false"]) | _hostile,
+    st.sampled_from(["true", "false", "True"]),
 )
 
 

@@ -24,14 +24,17 @@ from colonnade.api.call import Call, Route, Site
 from colonnade.api.faults import fault, fault_body, framework_body, headers_of
 from colonnade.api.front import Front
 from colonnade.api.identity.policy import PUBLIC
-from colonnade.api.operator import amphorae
+from colonnade.api.operator import amphorae, flavors, zones
 from colonnade.api.user import (
     health_monitors,
+    l7policies,
+    l7rules,
     listeners,
     load_balancers,
     members,
     pools,
     providers,
+    quotas,
 )
 from colonnade.domain.errors import Broken, ColonnadeError, Contended, Unavailable
 from colonnade.domain.limits import BODY_BYTES_MAX
@@ -42,7 +45,12 @@ ROUTES: Sequence[Route] = [
     *pools.ROUTES,
     *members.ROUTES,
     *health_monitors.ROUTES,
+    *l7policies.ROUTES,
+    *l7rules.ROUTES,
     *providers.ROUTES,
+    *quotas.ROUTES,
+    *flavors.ROUTES,
+    *zones.ROUTES,
     *amphorae.ROUTES,
     *networks.ROUTES,
 ]

@@ -26,7 +26,16 @@ from colonnade.runtime.config import Quotas
 from colonnade.store import records, trees
 from colonnade.store.database import Database
 from colonnade.store.records import Record
-from colonnade.store.rows import HEALTH_MONITORS, LISTENERS, LOAD_BALANCERS, MEMBERS, POOLS, Table
+from colonnade.store.rows import (
+    HEALTH_MONITORS,
+    L7POLICIES,
+    L7RULES,
+    LISTENERS,
+    LOAD_BALANCERS,
+    MEMBERS,
+    POOLS,
+    Table,
+)
 
 T = TypeVar("T", bound=msgspec.Struct)
 JSON: TypeAlias = Any
@@ -39,6 +48,8 @@ NOUNS: Final[Mapping[str, Table]] = {
     "pool_id": POOLS,
     "member_id": MEMBERS,
     "health_monitor_id": HEALTH_MONITORS,
+    "l7policy_id": L7POLICIES,
+    "l7rule_id": L7RULES,
 }
 
 
@@ -52,6 +63,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     policy: Policy = msgspec.field(default_factory=DefaultPolicy)
     rates: Rates = msgspec.field(default_factory=lambda: Rates(0))
     body_s_max: float = BODY_S_MAX
+    quotas: Quotas = Quotas()  # of projects that have none of their own
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):

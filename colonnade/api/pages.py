@@ -15,6 +15,7 @@ from colonnade.domain.errors import Forbidden, Invalid, NotFound
 from colonnade.domain.ids import ProjectId, is_id, read_id
 from colonnade.domain.limits import PAGE_MAX
 from colonnade.store import records, trees
+from colonnade.store.added import record_of
 from colonnade.store.records import ATTRIBUTES, Record, Wanted
 from colonnade.store.rows import Table
 from colonnade.store.trees import Edit
@@ -23,8 +24,20 @@ PAGING: Final = frozenset(
     {"limit", "marker", "sort", "sort_key", "sort_dir", "page_reverse", "fields"}
 )
 TAGS: Final = frozenset({"tags", "tags-any", "not-tags", "not-tags-any"})
-FLAGS: Final = frozenset({"admin_state_up", "backup"})
-IDS: Final = frozenset({"id", "loadbalancer_id", "pool_id", "listener_id"})
+FLAGS: Final = frozenset(
+    {
+        "admin_state_up",
+        "backup",
+        "compression",
+        "deletion_protection",
+        "hsts_include_subdomains",
+        "hsts_preload",
+        "http2",
+        "invert",
+        "tls_enabled",
+    }
+)
+IDS: Final = frozenset({"id", "loadbalancer_id", "pool_id", "listener_id", "l7policy_id"})
 
 
 async def page(
@@ -43,18 +56,18 @@ async def page(
 
 
 async def one(
-    call: Call, table: Table, object_id: str, wrapper: str, *, pool_id: str | None = None
+    call: Call, table: Table, object_id: str, wrapper: str, *, parent_id: str | None = None
 ) -> JSON:
-    """One object. `pool_id`: the pool that the path says it is in."""
+    """One object. `parent_id`: what the path says it is in."""
     record = await call.record(table, object_id)
-    if pool_id is not None and record.pool_id != pool_id:
+    if parent_id is not None and record.parent_id != parent_id:
         raise NotFound(f"{table.noun} {object_id} not found.")
     return {wrapper: _fields(call, show(table, record))}
 
 
 def added(call: Call, edit: Edit, table: Table, object_id: str, wrapper: str) -> JSON:
     """One object that the edit has added, without another look."""
-    return {wrapper: _fields(call, show(table, records.added(edit.stored, table, object_id)))}
+    return {wrapper: _fields(call, show(table, record_of(edit.stored, table, object_id)))}
 
 
 def _fields(call: Call, shown: Shown) -> Shown:

@@ -205,9 +205,3 @@ def _default(field: msgspec.structs.FieldInfo) -> Any:
     raise Invalid(
         f"Invalid input for field/attribute {field.name}. Value: 'None'. It cannot be null."
     )
-
-
-def unserved(body: msgspec.Struct, node: type[msgspec.Struct], known: frozenset[str]) -> list[str]:
-    """Attributes of the contract that were set to something and that no value here has yet."""
-    own = set(node.__struct_fields__) | known
-    return [n for n, v in set_fields(body).items() if n not in own and v and v != "NONE"]

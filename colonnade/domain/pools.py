@@ -5,8 +5,9 @@ Values are checked as they are made. An edit is a function from a pool to a pool
 knows which listener uses a pool.
 """
 
+import re
 from ipaddress import ip_address
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 from msgspec.structs import replace
@@ -15,7 +16,19 @@ from colonnade.domain import limits
 from colonnade.domain.errors import Conflict, require
 from colonnade.domain.ids import HealthMonitorId, MemberId, PoolId, SubnetId
 from colonnade.domain.node import Node, only, put
-from colonnade.domain.vocabulary import Algorithm, MonitorType, PersistenceType, PoolProtocol
+from colonnade.domain.tls import check_reference, check_tls
+from colonnade.domain.vocabulary import (
+    DATAGRAM_POOLS,
+    Algorithm,
+    AlpnProtocol,
+    MonitorType,
+    Observed,
+    PersistenceType,
+    PoolProtocol,
+    TlsVersion,
+)
+
+COOKIE_NAME: Final = re.compile(r"[^\s,;\\\x00-\x20\x7f]*")  # contract (B.6)
 
 
 class Member(Node, frozen=True, kw_only=True):
@@ -29,6 +42,7 @@ class Member(Node, frozen=True, kw_only=True):
     subnet_id: SubnetId | None = None  # None: reached through the default gateway
     monitor_address: str | None = None
     monitor_port: int | None = None
+    request_sriov: bool = False
 
     def __post_init__(self) -> None:
         Node.__post_init__(self)
@@ -93,6 +107,23 @@ class Persistence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             named == (self.type is PersistenceType.APP_COOKIE),
             "goes with APP_COOKIE, and only with it",
         )
+        fits = COOKIE_NAME.fullmatch(self.cookie_name or "") is not None
+        require(
+            "session_persistence.cookie_name",
+            fits and len(self.cookie_name or "") <= limits.TEXT_MAX,
+            "has characters that the name of a cookie cannot have",
+        )
+
+
+class OutlierEjection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A member that fails `errors` times in a row in real traffic counts as down until its health
+    monitor finds it up again."""
+
+    errors: int = 10
+    observe: Observed = Observed.RESPONSES
+
+    def __post_init__(self) -> None:
+        require("outlier_ejection.errors", 1 <= self.errors <= 1000, "must be between 1 and 1000")
 
 
 class Pool(Node, frozen=True, kw_only=True):
@@ -103,12 +134,35 @@ class Pool(Node, frozen=True, kw_only=True):
     lb_algorithm: Algorithm
     description: str = ""
     session_persistence: Persistence | None = None
+    tls_enabled: bool = False  # TLS to the members
+    tls_container_ref: str | None = None  # our own certificate, shown to members
+    ca_tls_container_ref: str | None = None
+    crl_container_ref: str | None = None
+    tls_ciphers: str | None = None
+    tls_versions: tuple[TlsVersion, ...] = ()
+    alpn_protocols: tuple[AlpnProtocol, ...] = ()
     members: tuple[Member, ...] = ()
     health_monitor: HealthMonitor | None = None
+    # Ours. Seconds, per cent, and how often a failed request is tried on another member.
+    slow_start: int = 0
+    drain_seconds: int = 0
+    panic_threshold: int = 0
+    retries: int | None = None
+    http2: bool = False  # cleartext HTTP/2 to the members, as gRPC servers speak it
+    outlier_ejection: OutlierEjection | None = None
 
     def __post_init__(self) -> None:
         Node.__post_init__(self)
         require("description", len(self.description) <= limits.TEXT_MAX, "is at most 255 long")
+        check_tls(self)
+        for field in ("tls_container_ref", "ca_tls_container_ref", "crl_container_ref"):
+            check_reference(field, getattr(self, field))
+        lone = self.crl_container_ref is not None and self.ca_tls_container_ref is None
+        require("crl_container_ref", not lone, "needs a ca_tls_container_ref")
+        for field, most in (("slow_start", 3600), ("drain_seconds", 3600), ("panic_threshold", 99)):
+            require(field, 0 <= getattr(self, field) <= most, f"must be between 0 and {most}")
+        require("retries", 0 <= (self.retries or 0) <= 10, "must be between 0 and 10")
+        self._check_persistence()
         count = len(self.members)
         require("members", count <= limits.MEMBERS_PER_POOL_MAX, "are too many")
         seen: set[tuple[str, int]] = set()
@@ -119,6 +173,17 @@ class Pool(Node, frozen=True, kw_only=True):
                     f"on protocol_port {member.protocol_port}"
                 )
             seen.add(member.endpoint)
+
+    def _check_persistence(self) -> None:
+        wish = self.session_persistence
+        if wish is None:
+            return
+        datagrams = self.protocol in DATAGRAM_POOLS
+        fits = not datagrams or wish.type is PersistenceType.SOURCE_IP
+        require("session_persistence.type", fits, "must be SOURCE_IP for UDP and SCTP pools")
+        for field in ("persistence_timeout", "persistence_granularity"):
+            fits = datagrams or getattr(wish, field) is None
+            require(f"session_persistence.{field}", fits, "goes with UDP and SCTP pools alone")
 
     def member(self, member_id: MemberId) -> Member:
         return only("Member", member_id, (m for m in self.members if m.id == member_id))

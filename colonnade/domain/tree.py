@@ -6,15 +6,17 @@ tree; storing the difference is somebody else's work. This module reads no clock
 socket, and has never heard of amphorae or haproxy.
 """
 
+from ipaddress import ip_address, ip_network
 from typing import Self
 
 import msgspec
 from msgspec.structs import replace
 
 from colonnade.domain import limits
-from colonnade.domain.errors import Conflict, NotFound, require
+from colonnade.domain.errors import Conflict, Invalid, NotFound, require
 from colonnade.domain.ids import (
     ClusterId,
+    L7PolicyId,
     ListenerId,
     LoadBalancerId,
     NetworkId,
@@ -23,7 +25,7 @@ from colonnade.domain.ids import (
     ProjectId,
     SubnetId,
 )
-from colonnade.domain.listeners import Listener
+from colonnade.domain.listeners import AccessLog, Listener
 from colonnade.domain.node import Node, only, put
 from colonnade.domain.pools import Pool
 from colonnade.domain.vocabulary import POOLS_OF_LISTENER
@@ -38,6 +40,7 @@ class Vip(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     network_id: NetworkId
     owned: bool = True  # False: the user brought the port, so it is not ours to delete
     qos_policy_id: str | None = None
+    sg_ids: tuple[str, ...] = ()
 
 
 class LoadBalancer(Node, frozen=True, kw_only=True):
@@ -47,10 +50,15 @@ class LoadBalancer(Node, frozen=True, kw_only=True):
     project_id: ProjectId
     cluster_id: ClusterId
     vip: Vip
+    additional_vips: tuple[Vip, ...] = ()  # one for each subnet, all on the VIP's network
     provider: str  # the name that was asked for: an alias stays an alias
     description: str = ""
     flavor_id: str | None = None
     availability_zone: str | None = None
+    # Ours.
+    deletion_protection: bool = False
+    affinity_group_id: str | None = None
+    access_log: AccessLog | None = None
     listeners: tuple[Listener, ...] = ()
     pools: tuple[Pool, ...] = ()
 
@@ -66,7 +74,28 @@ class LoadBalancer(Node, frozen=True, kw_only=True):
         self._check_ports()
         pools = {pool.id: pool for pool in self.pools}
         for listener in self.listeners:
-            self._check_default_pool(listener, pools)
+            self._check_pools(listener, pools)
+            self._check_cidrs(listener)
+        self._check_vips()
+
+    def _check_vips(self) -> None:
+        count = len(self.additional_vips)
+        require("additional_vips", count <= limits.ADDITIONAL_VIPS_MAX, "are too many")
+        subnets = [vip.subnet_id for vip in self.vips]
+        once = len(set(subnets)) == len(subnets)
+        require("additional_vips", once, "must be on different subnets, one VIP on each")
+        together = {vip.network_id for vip in self.vips} == {self.vip.network_id}
+        require("additional_vips", together, "must all be on the network of the VIP")
+
+    def _check_cidrs(self, listener: Listener) -> None:
+        if not listener.allowed_cidrs:
+            return
+        if self.vip.sg_ids:
+            raise Invalid("allowed_cidrs cannot be used with vip_sg_ids", field="allowed_cidrs")
+        versions = {ip_address(vip.address).version for vip in self.vips}
+        for cidr in listener.allowed_cidrs:
+            fits = ip_network(cidr).version in versions
+            require("allowed_cidrs", fits, f"have {cidr}, of an IP version that no VIP has")
 
     def _check_ports(self) -> None:
         taken: set[tuple[str, int]] = set()
@@ -79,24 +108,36 @@ class LoadBalancer(Node, frozen=True, kw_only=True):
                 )
             taken.add(place)
 
-    def _check_default_pool(self, listener: Listener, pools: dict[PoolId, Pool]) -> None:
-        if listener.default_pool_id is None:
-            return
-        pool = pools.get(listener.default_pool_id)
-        if pool is None:
-            raise NotFound(f"Pool {listener.default_pool_id} not found.")
-        require(
-            "default_pool_id",
-            pool.protocol in POOLS_OF_LISTENER[listener.protocol],
-            f"names a {pool.protocol.value} pool, which cannot serve a "
-            f"{listener.protocol.value} listener",
-        )
+    def _check_pools(self, listener: Listener, pools: dict[PoolId, Pool]) -> None:
+        default = listener.default_pool_id
+        named = [("default_pool_id", default)] if default is not None else []
+        for policy in listener.l7policies:
+            named += [("redirect_pool_id", pool_id) for pool_id in policy.pool_ids]
+        for field, pool_id in named:
+            pool = pools.get(pool_id)
+            if pool is None:
+                raise NotFound(f"Pool {pool_id} not found.")
+            require(
+                field,
+                pool.protocol in POOLS_OF_LISTENER[listener.protocol],
+                f"names a {pool.protocol.value} pool, which cannot serve a "
+                f"{listener.protocol.value} listener",
+            )
+
+    @property
+    def vips(self) -> tuple[Vip, ...]:
+        return (self.vip, *self.additional_vips)
 
     def listener(self, listener_id: ListenerId) -> Listener:
         return only("Listener", listener_id, (x for x in self.listeners if x.id == listener_id))
 
     def pool(self, pool_id: PoolId) -> Pool:
         return only("Pool", pool_id, (p for p in self.pools if p.id == pool_id))
+
+    def listener_of(self, policy_id: L7PolicyId) -> Listener:
+        """The listener that has the policy."""
+        found = (x for x in self.listeners if any(p.id == policy_id for p in x.l7policies))
+        return only("L7 Policy", policy_id, found)
 
     def with_listener(self, listener: Listener) -> Self:
         return replace(self, listeners=put(self.listeners, listener))
@@ -109,8 +150,13 @@ class LoadBalancer(Node, frozen=True, kw_only=True):
         return replace(self, pools=put(self.pools, pool))
 
     def without_pool(self, pool_id: PoolId) -> Self:
-        """Drop the pool; listeners that used it are left without one."""
+        """Drop the pool; listeners that used it are left without one. Raises Conflict when an
+        L7 policy sends requests to it."""
         self.pool(pool_id)
+        for listener in self.listeners:
+            for policy in listener.l7policies:
+                if pool_id in policy.pool_ids:
+                    raise Conflict(f"Pool {pool_id} is in use by L7 policy {policy.id}")
         return replace(
             self,
             pools=tuple(p for p in self.pools if p.id != pool_id),

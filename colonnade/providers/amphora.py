@@ -5,15 +5,19 @@ The VIP is a port of the network service, named after the load balancer, so that
 create finds the same one. This module knows no amphora; it only says what they could serve.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
+from colonnade.domain.catalogue import FlavorFacts, FrontEnd, ZoneFacts
 from colonnade.domain.errors import Conflict, Invalid, NotFound, Unavailable
-from colonnade.domain.ids import PortId, SubnetId, derived_id
+from colonnade.domain.fleet import Topology
+from colonnade.domain.ids import SubnetId
 from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.drivers.amphora.haproxy.objections import objections
 from colonnade.drivers.amphora.protocol import Objection
 from colonnade.drivers.network.protocol import NetworkDriver, Port, PortWish
-from colonnade.providers.provider import VipWish
+from colonnade.providers import offers
+from colonnade.providers.provider import VipWish, unsupported
 
 
 class AmphoraProvider:
@@ -42,6 +46,7 @@ class AmphoraProvider:
             network_id=port.network_id,
             owned=wish.port_id is None,
             qos_policy_id=wish.qos_policy_id,
+            sg_ids=wish.sg_ids,
         )
 
     async def check_subnets(self, subnet_ids: Collection[SubnetId]) -> None:
@@ -54,6 +59,31 @@ class AmphoraProvider:
     async def release_vip(self, vip: Vip) -> None:
         if vip.owned and self._network is not None:
             await self._network.delete_port(vip.port_id)
+
+    def validate_flavor(self, data: Mapping[str, Any]) -> FlavorFacts:
+        facts = offers.read_flavor(self.name, data)
+        for asked, reason in (
+            (
+                facts.loadbalancer_topology is not Topology.SINGLE,
+                "loadbalancer_topology: only SINGLE is served yet",
+            ),
+            (facts.front_end is not FrontEnd.LAYER_2, "front_end: only layer2 is served yet"),
+            (facts.sriov_vip, "sriov_vip: the network has no SR-IOV ports"),
+            (facts.allow_member_sriov, "allow_member_sriov: the network has no SR-IOV ports"),
+            (facts.amphora_driver != "haproxy", "amphora_driver: only haproxy is there"),
+        ):
+            if asked:
+                raise unsupported(self.name, reason)
+        return facts
+
+    def flavor_capabilities(self) -> Mapping[str, str]:
+        return offers.FLAVOR_CAPABILITIES
+
+    def validate_availability_zone(self, data: Mapping[str, Any]) -> ZoneFacts:
+        return offers.read_zone(self.name, data)
+
+    def availability_zone_capabilities(self) -> Mapping[str, str]:
+        return offers.ZONE_CAPABILITIES
 
 
 async def _users_port(network: NetworkDriver, wish: VipWish) -> Port:
@@ -78,7 +108,7 @@ async def _users_port(network: NetworkDriver, wish: VipWish) -> Port:
 async def _own_port(network: NetworkDriver, wish: VipWish) -> Port:
     await _check_place(network, wish)
     port = PortWish(
-        id=PortId(derived_id(wish.load_balancer_id, "vip")),
+        id=wish.own_port_id,
         owner=f"lb:{wish.load_balancer_id}",
         network_id=wish.network_id,
         subnet_id=wish.subnet_id,

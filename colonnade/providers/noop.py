@@ -6,12 +6,15 @@ given, and settles at once. An address that was not given is one of TEST-NET-2 (
 RFC 5737), the same for the same load balancer; two load balancers may well share one.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
-from colonnade.domain.ids import NetworkId, PortId, SubnetId, derived_id
+from colonnade.domain.catalogue import FlavorFacts, ZoneFacts
+from colonnade.domain.ids import NetworkId, SubnetId, derived_id
 from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.drivers.amphora.protocol import Objection
+from colonnade.providers import offers
 from colonnade.providers.provider import VipWish
 
 
@@ -27,11 +30,12 @@ class NoopProvider:
         root = wish.load_balancer_id
         return Vip(
             address=wish.address or f"198.51.100.{UUID(root).int % 254 + 1}",
-            port_id=wish.port_id or PortId(derived_id(root, "vip")),
+            port_id=wish.port_id or wish.own_port_id,
             subnet_id=wish.subnet_id or SubnetId(derived_id(root, "subnet")),
             network_id=wish.network_id or NetworkId(derived_id(root, "network")),
             owned=wish.port_id is None,
             qos_policy_id=wish.qos_policy_id,
+            sg_ids=wish.sg_ids,
         )
 
     async def check_subnets(self, subnet_ids: Collection[SubnetId]) -> None:
@@ -39,3 +43,15 @@ class NoopProvider:
 
     async def release_vip(self, vip: Vip) -> None:
         """Nothing was made, so there is nothing to give back."""
+
+    def validate_flavor(self, data: Mapping[str, Any]) -> FlavorFacts:
+        return offers.read_flavor(self.name, data)
+
+    def flavor_capabilities(self) -> Mapping[str, str]:
+        return offers.FLAVOR_CAPABILITIES
+
+    def validate_availability_zone(self, data: Mapping[str, Any]) -> ZoneFacts:
+        return offers.read_zone(self.name, data)
+
+    def availability_zone_capabilities(self) -> Mapping[str, str]:
+        return offers.ZONE_CAPABILITIES

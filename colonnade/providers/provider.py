@@ -7,12 +7,13 @@ the database nor HTTP. `tests/contract/test_providers.py` is the other half of t
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
+from colonnade.domain.catalogue import FlavorFacts, ZoneFacts
 from colonnade.domain.errors import Incompatible, Invalid
-from colonnade.domain.ids import LoadBalancerId, NetworkId, PortId, SubnetId
+from colonnade.domain.ids import LoadBalancerId, NetworkId, PortId, SubnetId, derived_id
 from colonnade.domain.pools import Member
 from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.drivers.amphora.protocol import Objection, Severity
@@ -22,11 +23,19 @@ class VipWish(msgspec.Struct, frozen=True, kw_only=True):
     """What the user said of the VIP. At least one of port, network and subnet is named."""
 
     load_balancer_id: LoadBalancerId
+    number: int = 0  # 0: the VIP; from 1: the additional ones
     address: str | None = None
     port_id: PortId | None = None
     network_id: NetworkId | None = None
     subnet_id: SubnetId | None = None
     qos_policy_id: str | None = None
+    sg_ids: tuple[str, ...] = ()
+
+    @property
+    def own_port_id(self) -> PortId:
+        """Where the user brings no port: named after the load balancer, so that it can be found."""
+        number = (str(self.number),) if self.number else ()
+        return PortId(derived_id(self.load_balancer_id, "vip", *number))
 
 
 class Provider(Protocol):
@@ -48,6 +57,19 @@ class Provider(Protocol):
 
     async def release_vip(self, vip: Vip) -> None:
         """Give back what `allocate_vip` made. Nothing there: nothing to do."""
+
+    def validate_flavor(self, data: Mapping[str, Any]) -> FlavorFacts:
+        """What a flavor profile's data says. Raises Incompatible for what this provider does not
+        know or cannot serve."""
+
+    def flavor_capabilities(self) -> Mapping[str, str] | None:
+        """Each key of a flavor profile's data, and what it means. None: knows no flavors."""
+
+    def validate_availability_zone(self, data: Mapping[str, Any]) -> ZoneFacts:
+        """As `validate_flavor`, for an availability zone profile's data."""
+
+    def availability_zone_capabilities(self) -> Mapping[str, str] | None:
+        """As `flavor_capabilities`. None: knows no availability zones."""
 
 
 class Providers:
@@ -93,3 +115,8 @@ class Providers:
 def unsupported(provider: str, option: str) -> Incompatible:
     """The wire contract's words for an option that a provider cannot serve."""
     return Incompatible(f"Provider '{provider}' does not support a requested option: {option}")
+
+
+def lacks_action(provider: str, action: str) -> Incompatible:
+    """The wire contract's words for what a provider has no way to do."""
+    return Incompatible(f"Provider '{provider}' does not support a requested action: {action}")

@@ -18,10 +18,9 @@ from colonnade.store import clusters, events, work
 from colonnade.store.database import Connection
 from colonnade.store.difference import Difference, Place
 from colonnade.store.rows import (
+    BELOW,
     HEALTH_MONITORS,
-    LISTENERS,
     MEMBERS,
-    POOLS,
     Table,
     body_of,
     json_of,
@@ -163,7 +162,7 @@ def _alter_root(
 
 def _add_children(statement: Statement, root: LoadBalancer, change: Change) -> None:
     found, generation = change.found, change.generation
-    for table in (LISTENERS, POOLS, MEMBERS, HEALTH_MONITORS):
+    for table in BELOW:
         added = [place for place in found.added if place.table is table]
         if added:
             _insert(statement, table, root, generation, added)
@@ -185,7 +184,7 @@ def _add_children(statement: Statement, root: LoadBalancer, change: Change) -> N
         elif removed:
             _touch(statement, table, removed, "deleted = true, changed = %(new)s", generation)
     written = {place.id for place in (*found.added, *found.altered, *found.removed)}
-    for table, touched in ((POOLS, found.touched_pools), (LISTENERS, found.touched_listeners)):
+    for table, touched in found.touched.items():
         if touched - written:
             _touch(statement, table, sorted(touched - written), "changed = %(new)s", generation)
 
@@ -204,7 +203,7 @@ async def _follow_monitors(connection: Connection, found: Difference) -> None:
     """Members of a pool are OFFLINE from the moment that it has a monitor until that speaks, and
     have no monitor from the moment that it has none."""
     for places, status in ((found.removed, "NO_MONITOR"), (found.added, "OFFLINE")):
-        pools = [p.pool_id for p in places if p.table is HEALTH_MONITORS and p.pool_id is not None]
+        pools = [p.parent_id for p in places if p.table is HEALTH_MONITORS and p.parent_id]
         if pools:
             await connection.execute(
                 "UPDATE members SET operating_status = %s"
@@ -217,7 +216,7 @@ async def _follow_monitors(connection: Connection, found: Difference) -> None:
 class _Row(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str
     body: Any
-    pool_id: str | None = None
+    parent_id: str | None = None
     status: str | None = None
 
 
@@ -229,14 +228,14 @@ def _insert(
     added: Sequence[Place],
 ) -> None:
     """One part for any number of rows of one table."""
-    pool = "pool_id, ", "u.pool_id, "
-    into, take = pool if table.below_pool else ("", "")
-    rows = [_Row(p.id, own_fields(p.own), p.pool_id, first_status(p)) for p in added]
+    into, take = (f"{table.parent}, ", "u.parent_id, ") if table.parent else ("", "")
+    rows = [_Row(p.id, own_fields(p.own), p.parent_id, first_status(p)) for p in added]
     statement.add(
         f"INSERT INTO {table.name} (id, {into}load_balancer_id, project_id, body, created,"  # noqa: S608
         " changed, operating_status)"
         f" SELECT u.id, {take}%(root)s::uuid, %(project)s, u.body, %(new)s, %(new)s, u.status"
-        " FROM jsonb_to_recordset(%(rows)s) AS u (id uuid, pool_id uuid, body jsonb, status text)",
+        " FROM jsonb_to_recordset(%(rows)s)"
+        " AS u (id uuid, parent_id uuid, body jsonb, status text)",
         root=root.id,
         project=root.project_id,
         new=generation,

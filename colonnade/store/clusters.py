@@ -25,7 +25,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # Children before parents; a purged listener takes its statistics with it.
-PURGED = ("members", "health_monitors", "listeners", "pools")
+PURGED = ("members", "health_monitors", "l7rules", "l7policies", "listeners", "pools")
 
 
 async def settle(connection: Connection, cluster_id: ClusterId, generation: int) -> bool:

@@ -6,12 +6,31 @@ one row. A parent whose child changed is not written anew, but touched: it takes
 new generation, as clients that wait for a pool or a listener expect.
 """
 
+from collections.abc import Mapping
+from typing import Final
+
 import msgspec
 from msgspec.structs import replace
 
+from colonnade.domain.listeners import Listener
 from colonnade.domain.pools import Pool
 from colonnade.domain.tree import LoadBalancer
-from colonnade.store.rows import HEALTH_MONITORS, LISTENERS, MEMBERS, POOLS, Node, Table
+from colonnade.store.rows import (
+    HEALTH_MONITORS,
+    L7POLICIES,
+    L7RULES,
+    LISTENERS,
+    MEMBERS,
+    POOLS,
+    Node,
+    Table,
+)
+
+_PARENTS: Final[Mapping[str, Table]] = {
+    "pool_id": POOLS,
+    "listener_id": LISTENERS,
+    "l7policy_id": L7POLICIES,
+}
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -20,7 +39,7 @@ class Place(msgspec.Struct, frozen=True):
     table: Table
     id: str
     own: Node  # without children
-    pool_id: str | None = None
+    parent_id: str | None = None  # the pool, listener or policy that it is below
     monitored: bool = False  # a member of a pool with a health monitor
 
 
@@ -29,8 +48,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     added: tuple[Place, ...] = ()
     altered: tuple[Place, ...] = ()
     removed: tuple[Place, ...] = ()
-    touched_pools: frozenset[str] = frozenset()
-    touched_listeners: frozenset[str] = frozenset()
+    touched: Mapping[Table, frozenset[str]] = {}
 
     @property
     def is_empty(self) -> bool:
@@ -46,18 +64,29 @@ def difference(before: LoadBalancer | None, after: LoadBalancer | None) -> Diffe
     added = tuple(place for key, place in new.items() if key not in old)
     removed = tuple(place for key, place in old.items() if key not in new)
     altered = tuple(place for key, place in new.items() if key in old and old[key].own != place.own)
-    changed = [*added, *removed, *altered]
-    pools = frozenset(place.pool_id for place in changed if place.pool_id is not None)
-    with_pools = pools | {place.id for place in altered if place.table is POOLS}
-    listeners = after.listeners if after is not None else ()
     return Difference(
         root_altered=_root(before) != _root(after),
         added=added,
         altered=altered,
         removed=removed,
-        touched_pools=pools,
-        touched_listeners=frozenset(x.id for x in listeners if x.default_pool_id in with_pools),
+        touched=_touched((*added, *removed, *altered), after),
     )
+
+
+def _touched(
+    changed: tuple[Place, ...], after: LoadBalancer | None
+) -> Mapping[Table, frozenset[str]]:
+    """Parents of what changed, and the listeners that use a pool which did."""
+    parents: dict[Table, set[str]] = {POOLS: set(), L7POLICIES: set(), LISTENERS: set()}
+    for place in changed:
+        if place.parent_id is not None:
+            parents[_PARENTS[place.table.parent]].add(place.parent_id)
+    pools = parents[POOLS] | {place.id for place in changed if place.table is POOLS}
+    for listener in after.listeners if after is not None else ():
+        policies = {policy.id for policy in listener.l7policies}
+        if listener.pool_ids & pools or policies & parents[L7POLICIES]:
+            parents[LISTENERS].add(listener.id)
+    return {table: frozenset(ids) for table, ids in parents.items()}
 
 
 def _pool_identities(tree: LoadBalancer | None) -> set[int]:
@@ -71,10 +100,22 @@ def _root(tree: LoadBalancer | None) -> LoadBalancer | None:
 def _places(tree: LoadBalancer | None, shared: set[int]) -> dict[str, Place]:
     if tree is None:
         return {}
-    found: dict[str, Place] = {x.id: Place(LISTENERS, x.id, x) for x in tree.listeners}
+    found: dict[str, Place] = {}
+    for listener in tree.listeners:
+        found.update(_places_of_listener(listener))
     for pool in tree.pools:
         if id(pool) not in shared:
             found.update(_places_of_pool(pool))
+    return found
+
+
+def _places_of_listener(listener: Listener) -> dict[str, Place]:
+    own = replace(listener, l7policies=()) if listener.l7policies else listener
+    found: dict[str, Place] = {listener.id: Place(LISTENERS, listener.id, own)}
+    for policy in listener.l7policies:
+        found[policy.id] = Place(L7POLICIES, policy.id, replace(policy, rules=()), listener.id)
+        for rule in policy.rules:
+            found[rule.id] = Place(L7RULES, rule.id, rule, policy.id)
     return found
 
 

@@ -13,25 +13,25 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 
 from colonnade.domain.errors import Forbidden, Invalid, NotFound
-from colonnade.domain.ids import ListenerId, ProjectId
-from colonnade.domain.pools import HealthMonitor, Member
+from colonnade.domain.ids import ProjectId
 from colonnade.domain.status import Applied, Operating, Provisioning, provisioning
-from colonnade.domain.tree import LoadBalancer
-from colonnade.store.changes import first_status
 from colonnade.store.database import Connection
-from colonnade.store.difference import Place
 from colonnade.store.rows import (
+    BELOW,
     CHILDREN,
     DECODERS,
     HEALTH_MONITORS,
+    L7POLICIES,
+    L7RULES,
     LISTENERS,
     LOAD_BALANCERS,
     MEMBERS,
     POOLS,
+    TABLES,
     Node,
     Table,
 )
-from colonnade.store.trees import POLICY, Issue, Stored
+from colonnade.store.trees import POLICY, Issue
 
 T = TypeVar("T", bound=Node)
 
@@ -49,11 +49,13 @@ class Record(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     updated_at: datetime | None
     operating: Operating
     applied: Applied
-    pool_id: str | None = None
+    parent_id: str | None = None  # as the table's own column names it
     listener_ids: Sequence[str] = ()
     pool_ids: Sequence[str] = ()
     member_ids: Sequence[str] = ()
     health_monitor_id: str | None = None
+    policy_ids: Sequence[str] = ()
+    rule_ids: Sequence[str] = ()
     issues: Sequence[Issue] = ()
     last_error: str | None = None
 
@@ -95,14 +97,19 @@ _EXTRAS: Final[Mapping[str, str]] = {
             "c.last_error ->> 'message'",
         ]
     ),
-    LISTENERS.name: "lb.issues",
+    LISTENERS.name: "ARRAY(SELECT x.id FROM l7policies x WHERE x.listener_id = t.id"
+    " AND NOT x.deleted ORDER BY (x.body -> 'position')::int, x.id), lb.issues",
     POOLS.name: ", ".join(
         [
             _IDS.format("members", "x.pool_id = t.id"),
             _IDS.format(
                 "listeners",
                 "x.load_balancer_id = t.load_balancer_id"
-                " AND x.body ->> 'default_pool_id' = t.id::text",
+                " AND (x.body ->> 'default_pool_id' = t.id::text OR x.id IN"
+                " (SELECT p.listener_id FROM l7policies p"
+                " WHERE p.load_balancer_id = t.load_balancer_id AND NOT p.deleted"
+                " AND (p.body ->> 'redirect_pool_id' = t.id::text OR p.body -> 'redirect_pools'"
+                " @> jsonb_build_array(jsonb_build_object('pool_id', t.id)))))",
             ),
             "(SELECT x.id FROM health_monitors x WHERE x.pool_id = t.id AND NOT x.deleted)",
             "lb.issues",
@@ -110,6 +117,8 @@ _EXTRAS: Final[Mapping[str, str]] = {
     ),
     MEMBERS.name: "t.pool_id",
     HEALTH_MONITORS.name: "t.pool_id",
+    L7POLICIES.name: "t.listener_id, " + _IDS.format("l7rules", "x.l7policy_id = t.id"),
+    L7RULES.name: "t.l7policy_id",
 }
 _FROM: Final[Mapping[str, str]] = {
     name: (
@@ -161,14 +170,13 @@ def _attributes(table: Table) -> dict[str, str]:
             ("vip_qos_policy_id", "qos_policy_id"),
         ):
             found[name] = f"coalesce(t.body -> 'vip' -> '{key}', 'null')"
-    if table.below_pool:
-        found["pool_id"] = "t.pool_id"
+    if table.parent:
+        found[table.parent] = f"t.{table.parent}"
     return found
 
 
 ATTRIBUTES: Final[Mapping[str, Mapping[str, str]]] = {
-    table.name: _attributes(table)
-    for table in (LOAD_BALANCERS, LISTENERS, POOLS, MEMBERS, HEALTH_MONITORS)
+    table.name: _attributes(table) for table in TABLES.values()
 }
 
 
@@ -206,53 +214,6 @@ async def get(
     return record
 
 
-def added(stored: Stored, table: Table, object_id: str) -> Record[Any]:
-    """One object that a change has just added, as `get` would find it."""
-    place, ids = _place(stored.tree, table, object_id)
-    path = "" if table is LOAD_BALANCERS else f"{table.name}/{object_id}"
-    return Record(
-        value=place.own,
-        project_id=stored.tree.project_id,
-        load_balancer_id=stored.tree.id,
-        created=stored.generation,
-        changed=stored.generation,
-        deleted=False,
-        created_at=stored.at,
-        updated_at=None,
-        operating=Operating(first_status(place)),
-        applied=stored.applied,
-        pool_id=place.pool_id,
-        issues=[x for x in stored.issues if x.path.startswith(path) and not table.below_pool],
-        **ids,
-    )
-
-
-def _place(tree: LoadBalancer, table: Table, object_id: str) -> tuple[Place, dict[str, Any]]:
-    """The object, and the ids of its children and users in the order of `get`."""
-    if table is LOAD_BALANCERS:
-        return Place(table, object_id, tree), {
-            "listener_ids": sorted(listener.id for listener in tree.listeners),
-            "pool_ids": sorted(pool.id for pool in tree.pools),
-        }
-    if table is LISTENERS:
-        return Place(table, object_id, tree.listener(ListenerId(object_id))), {}
-    for pool in tree.pools:
-        monitor = pool.health_monitor
-        if table is POOLS and pool.id == object_id:
-            return Place(table, object_id, pool), {
-                "member_ids": sorted(member.id for member in pool.members),
-                "listener_ids": [x.id for x in tree.listeners if x.default_pool_id == pool.id],
-                "health_monitor_id": monitor.id if monitor is not None else None,
-            }
-        nodes: Sequence[Member | HealthMonitor] = pool.members
-        if table is HEALTH_MONITORS:
-            nodes = (monitor,) if monitor is not None else ()
-        for node in nodes:
-            if node.id == object_id:
-                return Place(table, object_id, node, pool.id, monitor is not None), {}
-    raise NotFound(f"{table.noun} {object_id} not found.")
-
-
 async def exists(connection: Connection, table: Table, object_id: str) -> bool:
     cursor = await connection.execute(
         f"SELECT FROM {table.name} WHERE id = %s",
@@ -264,10 +225,7 @@ async def exists(connection: Connection, table: Table, object_id: str) -> bool:
 async def below(connection: Connection, load_balancer_id: str) -> dict[str, list[Record[Any]]]:
     """All objects under a load balancer, by the name of their table."""
     wanted = Wanted(filters={"loadbalancer_id": [load_balancer_id]})
-    return {
-        table.name: await find(connection, table, wanted)
-        for table in (LISTENERS, POOLS, MEMBERS, HEALTH_MONITORS)
-    }
+    return {table.name: await find(connection, table, wanted) for table in BELOW}
 
 
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -321,7 +279,8 @@ def _extras(table: Table, object_id: str, extras: Sequence[Any]) -> dict[str, An
             "last_error": error,
         }
     if table is LISTENERS:
-        return {"issues": _issues(extras[0], f"listeners/{object_id}")}
+        policies, issues = extras
+        return {"policy_ids": policies, "issues": _issues(issues, f"listeners/{object_id}")}
     if table is POOLS:
         members, listeners, monitor, issues = extras
         return {
@@ -330,7 +289,9 @@ def _extras(table: Table, object_id: str, extras: Sequence[Any]) -> dict[str, An
             "health_monitor_id": monitor,
             "issues": _issues(issues, f"pools/{object_id}"),
         }
-    return {"pool_id": extras[0]}
+    if table is L7POLICIES:
+        return {"parent_id": extras[0], "rule_ids": extras[1]}
+    return {"parent_id": extras[0]}
 
 
 _OPERATING: Final = {status.value: status for status in Operating}
@@ -356,7 +317,7 @@ def _where(table: Table, wanted: Wanted) -> tuple[list[str], dict[str, Any]]:
             if "body" in expression
             else (f"{expression}::text")
         )
-        if name in ("id", "loadbalancer_id", "pool_id"):
+        if name in ("id", "loadbalancer_id", table.parent):
             # By id there is an index.
             where.append(f"{expression} = ANY(%(f{number})s::uuid[])")
         else:

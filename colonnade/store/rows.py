@@ -13,15 +13,18 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec.structs import replace
 
+from colonnade.domain.l7 import L7Policy, L7Rule
 from colonnade.domain.listeners import Listener
 from colonnade.domain.pools import HealthMonitor, Member, Pool
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.database import Connection
 
-Node: TypeAlias = LoadBalancer | Listener | Pool | Member | HealthMonitor
+Node: TypeAlias = LoadBalancer | Listener | Pool | Member | HealthMonitor | L7Policy | L7Rule
 
 
-CHILDREN: Final = frozenset({"listeners", "pools", "members", "health_monitor"})
+CHILDREN: Final = frozenset(
+    {"listeners", "pools", "members", "health_monitor", "l7policies", "rules"}
+)
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -31,24 +34,27 @@ class Table(msgspec.Struct, frozen=True):
     noun: str
     type: type[Node]
     kind: str  # the word of the wire and of events
-    below_pool: bool = False
+    parent: str = ""  # the column that names its parent, when that is not the load balancer
 
 
 LOAD_BALANCERS: Final = Table("load_balancers", "Load Balancer", LoadBalancer, "loadbalancer")
 LISTENERS: Final = Table("listeners", "Listener", Listener, "listener")
 POOLS: Final = Table("pools", "Pool", Pool, "pool")
-MEMBERS: Final = Table("members", "Member", Member, "member", below_pool=True)
+MEMBERS: Final = Table("members", "Member", Member, "member", "pool_id")
 HEALTH_MONITORS: Final = Table(
-    "health_monitors", "Health Monitor", HealthMonitor, "healthmonitor", below_pool=True
+    "health_monitors", "Health Monitor", HealthMonitor, "healthmonitor", "pool_id"
 )
+L7POLICIES: Final = Table("l7policies", "L7 Policy", L7Policy, "l7policy", "listener_id")
+L7RULES: Final = Table("l7rules", "L7 Rule", L7Rule, "l7rule", "l7policy_id")
+# Parents before children.
+BELOW: Final = (LISTENERS, POOLS, MEMBERS, HEALTH_MONITORS, L7POLICIES, L7RULES)
 TABLES: Final[Mapping[type[Node], Table]] = {
-    table.type: table for table in (LOAD_BALANCERS, LISTENERS, POOLS, MEMBERS, HEALTH_MONITORS)
+    table.type: table for table in (LOAD_BALANCERS, *BELOW)
 }
 
-_listener = msgspec.json.Decoder(Listener)
-_pool = msgspec.json.Decoder(Pool)
-_member = msgspec.json.Decoder(Member)
-_health_monitor = msgspec.json.Decoder(HealthMonitor)
+_checked: Final[Mapping[str, msgspec.json.Decoder[Any]]] = {
+    table.name: msgspec.json.Decoder(table.type) for table in BELOW
+}
 _load_balancer = msgspec.json.Decoder(LoadBalancer)
 
 
@@ -90,20 +96,15 @@ _OWN: Final = {
 }
 
 
-_CHILDREN_SQL: Final = """
-SELECT 'listener', load_balancer_id, NULL, body::text, created_at, id
-  FROM listeners WHERE {place} AND NOT deleted
-UNION ALL
-SELECT 'pool', load_balancer_id, id, body::text, created_at, id
-  FROM pools WHERE {place} AND NOT deleted
-UNION ALL
-SELECT 'member', load_balancer_id, pool_id, body::text, created_at, id
-  FROM members WHERE {place} AND NOT deleted
-UNION ALL
-SELECT 'health_monitor', load_balancer_id, pool_id, body::text, created_at, id
-  FROM health_monitors WHERE {place} AND NOT deleted
-ORDER BY 5, 6
-"""
+def _select_children(table: Table) -> str:
+    parent = table.parent or "NULL::uuid"
+    return (
+        f"SELECT '{table.name}', load_balancer_id, {parent}, body::text, created_at, id"  # noqa: S608
+        f" FROM {table.name} WHERE {{place}} AND NOT deleted"
+    )
+
+
+_CHILDREN_SQL: Final = " UNION ALL ".join(map(_select_children, BELOW)) + " ORDER BY 5, 6"
 _CHILDREN_OF_MANY: Final = _CHILDREN_SQL.format(place="load_balancer_id = ANY(%(ids)s::uuid[])")
 
 
@@ -127,34 +128,34 @@ async def ask_children(connection: Connection, of_root: str, object_id: str) -> 
 def with_children(
     roots: Sequence[LoadBalancer], rows: Sequence[Sequence[Any]]
 ) -> tuple[LoadBalancer, ...]:
-    listeners: dict[str, list[Listener]] = defaultdict(list)
-    pools: dict[str, list[Pool]] = defaultdict(list)
-    members: dict[str, list[Member]] = defaultdict(list)
-    monitors: dict[str, HealthMonitor] = {}
-    for kind, root, pool, body, _, _ in rows:
-        match kind:
-            case "listener":
-                listeners[root].append(_listener.decode(body))
-            case "pool":
-                pools[root].append(_pool.decode(body))
-            case "member":
-                members[pool].append(_member.decode(body))
-            case _:
-                monitors[pool] = _health_monitor.decode(body)
+    """`rows`: (table, root's id, parent's id, body, ...), in the order of creation."""
+    below: dict[str, dict[str, list[Any]]] = {table.name: defaultdict(list) for table in BELOW}
+    for table, root, parent, body, *_ in rows:
+        below[table][parent or root].append(_checked[table].decode(body))
     return tuple(
         replace(
             root,
-            listeners=tuple(listeners[root.id]),
-            pools=tuple(
-                replace(
-                    pool,
-                    members=tuple(members[pool.id]),
-                    health_monitor=monitors.get(pool.id),
-                )
-                for pool in pools[root.id]
-            ),
+            listeners=tuple(_listener(x, below) for x in below[LISTENERS.name][root.id]),
+            pools=tuple(_pool(pool, below) for pool in below[POOLS.name][root.id]),
         )
         for root in roots
+    )
+
+
+def _pool(pool: Pool, below: Mapping[str, Mapping[str, list[Any]]]) -> Pool:
+    monitors = below[HEALTH_MONITORS.name][pool.id]
+    members = tuple(below[MEMBERS.name][pool.id])
+    return replace(pool, members=members, health_monitor=monitors[0] if monitors else None)
+
+
+def _listener(listener: Listener, below: Mapping[str, Mapping[str, list[Any]]]) -> Listener:
+    policies = below[L7POLICIES.name][listener.id]
+    if not policies:
+        return listener
+    rules = below[L7RULES.name]
+    return listener.with_policies(
+        replace(policy, rules=tuple(rules[policy.id]))
+        for policy in sorted(policies, key=lambda policy: policy.position)
     )
 
 

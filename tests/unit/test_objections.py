@@ -37,7 +37,9 @@ L, P, M = f"listeners/{ident(100)}", f"pools/{ident(200)}", f"pools/{ident(200)}
 
 def of(protocol: ListenerProtocol, pool_protocol: PoolProtocol | None) -> LoadBalancer:
     if pool_protocol is None:
-        return tree((listener(protocol=protocol, default_pool_id=None),), ())
+        tls = protocol is ListenerProtocol.TERMINATED_HTTPS
+        more = {"default_tls_container_ref": "web"} if tls else {}
+        return tree((listener(protocol=protocol, default_pool_id=None, **more),), ())
     return tree((listener(protocol=protocol),), (pool(protocol=pool_protocol),))
 
 
@@ -49,7 +51,7 @@ def monitored(kind: MonitorType, **more: Any) -> LoadBalancer:
     return first({"health_monitor": monitor(kind, **more)})
 
 
-APP = Persistence(type=PersistenceType.APP_COOKIE, cookie_name="a b")
+APP = Persistence(type=PersistenceType.APP_COOKIE, cookie_name="a'b")
 SRV = Persistence(type=PersistenceType.HTTP_COOKIE)
 CASES: dict[str, tuple[LoadBalancer, Severity, str, str]] = {
     "nothing yet": (tree((), ()), WAITS, "listeners", "no listener"),
@@ -71,18 +73,6 @@ CASES: dict[str, tuple[LoadBalancer, Severity, str, str]] = {
         "503",
     ),
     "tcp without pool": (of(TCP, None), WAITS, f"{L}/default_pool_id", "closed"),
-    "headers into tcp": (
-        tree((listener(protocol=TCP, insert_headers={"X-Forwarded-For": "true"}),), (pool(),)),
-        NO,
-        f"{L}/insert_headers",
-        "TCP",
-    ),
-    "unknown header": (
-        tree((listener(insert_headers={"X-Evil\n": "true"}),), (pool(),)),
-        NO,
-        f"{L}/insert_headers",
-        "cannot insert",
-    ),
     "source ip and port": (
         first({"lb_algorithm": Algorithm.SOURCE_IP_PORT}),
         NO,

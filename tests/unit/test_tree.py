@@ -33,6 +33,7 @@ from colonnade.domain.vocabulary import (
     PoolProtocol,
 )
 from colonnade.store.difference import difference
+from colonnade.store.rows import LISTENERS, POOLS
 
 
 def member(number: int = 1, **more: Any) -> Member:
@@ -142,10 +143,10 @@ def test_a_changed_member_is_one_row_and_touches_those_above_it() -> None:
     front = listener(default_pool_id=used.id)
     whole = tree(used, other, listeners=(front, listener(81)))
     found = difference(whole, whole.with_pool(used.with_member(replace(one, weight=9))))
-    assert [(p.id, p.pool_id) for p in found.altered] == [(one.id, used.id)]
+    assert [(p.id, p.parent_id) for p in found.altered] == [(one.id, used.id)]
     assert (found.added, found.removed, found.root_altered) == ((), (), False)
-    assert found.touched_pools == {used.id}
-    assert found.touched_listeners == {front.id}
+    assert found.touched[POOLS] == {used.id}
+    assert found.touched[LISTENERS] == {front.id}
 
 
 def test_a_pool_that_goes_takes_its_members_and_monitor_along() -> None:

@@ -2,23 +2,39 @@
 """What a request may say about each noun: the attributes of the wire contract and their types.
 
 Absent is UNSET and null is None; what they mean is in `api/reading.py`. Limits that the domain
-checks are not repeated here, except where the contract wants its own words for them. Attributes
-that nothing serves yet are accepted by name, so that they can be refused by name.
+checks are not repeated here, except where the contract wants its own words for them.
 """
 
 from enum import StrEnum
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Final, TypeAlias
 from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from colonnade.domain.limits import PORT_MAX, PROJECT_ID_MAX, TEXT_MAX, TIMEOUT_MS_MAX, WEIGHT_MAX
+from colonnade.domain.l7 import FixedResponse, RateLimit, Rewrite, WeightedPool
+from colonnade.domain.limits import (
+    CIPHERS_MAX,
+    PORT_MAX,
+    POSITION_MAX,
+    PROJECT_ID_MAX,
+    TEXT_MAX,
+    TIMEOUT_MS_MAX,
+    WEIGHT_MAX,
+)
+from colonnade.domain.listeners import AccessLog
+from colonnade.domain.pools import OutlierEjection
 from colonnade.domain.vocabulary import (
     Algorithm,
+    AlpnProtocol,
+    ClientAuthentication,
+    CompareType,
+    L7Action,
+    L7RuleType,
     ListenerProtocol,
     MonitorType,
     PersistenceType,
     PoolProtocol,
+    TlsVersion,
 )
 
 _Text: TypeAlias = Annotated[str, Meta(max_length=TEXT_MAX)]
@@ -38,6 +54,9 @@ OptTexts: TypeAlias = list[_Text] | UnsetType | None
 OptId: TypeAlias = UUID | UnsetType | None
 OptFlag: TypeAlias = bool | UnsetType | None
 OptInt: TypeAlias = int | UnsetType | None
+OptCiphers: TypeAlias = Annotated[str, Meta(max_length=CIPHERS_MAX)] | UnsetType | None
+OptVersions: TypeAlias = list[TlsVersion] | UnsetType | None
+OptAlpn: TypeAlias = list[AlpnProtocol] | UnsetType | None
 OptTime: TypeAlias = _Milliseconds | UnsetType | None
 # Accepted on create; on children it is ignored, for it is the load balancer's.
 OptProject: TypeAlias = Annotated[str, Meta(max_length=PROJECT_ID_MAX)] | UnsetType | None
@@ -116,15 +135,21 @@ class _PoolTls(_Body, frozen=True, kw_only=True):
     tls_container_ref: OptText = UNSET
     ca_tls_container_ref: OptText = UNSET
     crl_container_ref: OptText = UNSET
-    tls_ciphers: str | UnsetType | None = UNSET
-    tls_versions: OptTexts = UNSET
-    alpn_protocols: OptTexts = UNSET
+    tls_ciphers: OptCiphers = UNSET
+    tls_versions: OptVersions = UNSET
+    alpn_protocols: OptAlpn = UNSET
 
 
 class PoolUpdate(_PoolTls, frozen=True, kw_only=True):
     description: OptText = UNSET
     lb_algorithm: Algorithm | UnsetType | None = UNSET
     session_persistence: PersistenceBody | UnsetType | None = UNSET
+    slow_start: _Seconds | UnsetType | None = UNSET
+    drain_seconds: _Seconds | UnsetType | None = UNSET
+    panic_threshold: Annotated[int, Meta(ge=0, le=99)] | UnsetType | None = UNSET
+    retries: Annotated[int, Meta(ge=0, le=10)] | UnsetType | None = UNSET
+    http2: OptFlag = UNSET
+    outlier_ejection: OutlierEjection | UnsetType | None = UNSET
 
 
 class PoolNested(PoolUpdate, frozen=True, kw_only=True):
@@ -152,14 +177,64 @@ class _ListenerTls(_Body, frozen=True, kw_only=True):
     default_tls_container_ref: OptText = UNSET
     sni_container_refs: OptTexts = UNSET
     client_ca_tls_container_ref: OptText = UNSET
-    client_authentication: OptText = UNSET
+    client_authentication: ClientAuthentication | UnsetType | None = UNSET
     client_crl_container_ref: OptText = UNSET
-    tls_ciphers: str | UnsetType | None = UNSET
-    tls_versions: OptTexts = UNSET
-    alpn_protocols: OptTexts = UNSET
-    hsts_max_age: OptInt = UNSET
+    tls_ciphers: OptCiphers = UNSET
+    tls_versions: OptVersions = UNSET
+    alpn_protocols: OptAlpn = UNSET
+    hsts_max_age: _Seconds | UnsetType | None = UNSET
     hsts_include_subdomains: OptFlag = UNSET
     hsts_preload: OptFlag = UNSET
+
+
+class L7RuleUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    admin_state_up: OptFlag = UNSET
+    tags: OptTexts = UNSET
+    type: L7RuleType | UnsetType | None = UNSET
+    compare_type: CompareType | UnsetType | None = UNSET
+    key: OptText = UNSET
+    value: OptText = UNSET
+    invert: OptFlag = UNSET
+
+
+class L7RuleCreate(L7RuleUpdate, frozen=True, kw_only=True):
+    project_id: OptProject = UNSET
+    tenant_id: OptProject = UNSET
+    type: L7RuleType
+    compare_type: CompareType
+    value: _Text
+
+
+class L7PolicyUpdate(_Body, frozen=True, kw_only=True):
+    description: OptText = UNSET
+    action: L7Action | UnsetType | None = UNSET
+    position: Annotated[int, Meta(ge=1, le=POSITION_MAX)] | UnsetType | None = UNSET
+    redirect_pool_id: OptId = UNSET
+    redirect_url: OptText = UNSET
+    redirect_prefix: OptText = UNSET
+    redirect_http_code: OptInt = UNSET
+    redirect_pools: list[WeightedPool] | UnsetType | None = UNSET
+    rate_limit: RateLimit | UnsetType | None = UNSET
+    fixed_response: FixedResponse | UnsetType | None = UNSET
+    rewrite: Rewrite | UnsetType | None = UNSET
+
+
+class L7PolicyNested(L7PolicyUpdate, frozen=True, kw_only=True):
+    """A policy inside of its listener; its pool may come with it, or be referred to by name."""
+
+    project_id: OptProject = UNSET
+    tenant_id: OptProject = UNSET
+    action: L7Action
+    redirect_pool: PoolNested | UnsetType | None = UNSET
+    rules: list[L7RuleCreate] | UnsetType | None = UNSET
+
+
+class L7PolicyCreate(L7PolicyUpdate, frozen=True, kw_only=True):
+    project_id: OptProject = UNSET
+    tenant_id: OptProject = UNSET
+    listener_id: UUID
+    action: L7Action
+    rules: list[L7RuleCreate] | UnsetType | None = UNSET
 
 
 class ListenerUpdate(_ListenerTls, frozen=True, kw_only=True):
@@ -172,6 +247,8 @@ class ListenerUpdate(_ListenerTls, frozen=True, kw_only=True):
     timeout_member_data: OptTime = UNSET
     timeout_tcp_inspect: OptTime = UNSET
     allowed_cidrs: OptTexts = UNSET
+    compression: OptFlag = UNSET
+    access_log: AccessLog | UnsetType | None = UNSET
 
 
 class ListenerNested(ListenerUpdate, frozen=True, kw_only=True):
@@ -180,7 +257,7 @@ class ListenerNested(ListenerUpdate, frozen=True, kw_only=True):
     protocol: ListenerProtocol
     protocol_port: _Number
     default_pool: PoolNested | UnsetType | None = UNSET
-    l7policies: list[dict[str, Any]] | UnsetType | None = UNSET
+    l7policies: list[L7PolicyNested] | UnsetType | None = UNSET
 
 
 class ListenerCreate(ListenerNested, frozen=True, kw_only=True):
@@ -191,6 +268,14 @@ class LoadBalancerUpdate(_Body, frozen=True, kw_only=True):
     description: OptText = UNSET
     vip_qos_policy_id: OptId = UNSET
     vip_sg_ids: list[UUID] | UnsetType | None = UNSET
+    deletion_protection: OptFlag = UNSET
+    access_log: AccessLog | UnsetType | None = UNSET
+
+
+class AdditionalVip(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    subnet_id: UUID
+    ip_address: OptText = UNSET
+    port_id: OptId = UNSET
 
 
 class LoadBalancerCreate(LoadBalancerUpdate, frozen=True, kw_only=True):
@@ -200,7 +285,8 @@ class LoadBalancerCreate(LoadBalancerUpdate, frozen=True, kw_only=True):
     vip_port_id: OptId = UNSET
     vip_network_id: OptId = UNSET
     vip_subnet_id: OptId = UNSET
-    additional_vips: list[dict[str, Any]] | UnsetType | None = UNSET
+    additional_vips: list[AdditionalVip] | UnsetType | None = UNSET
+    affinity_group_id: OptId = UNSET
     provider: Annotated[str, Meta(max_length=64)] | UnsetType | None = UNSET
     flavor_id: OptId = UNSET
     availability_zone: OptText = UNSET

@@ -5,34 +5,30 @@ A listener without a pool is accepted; its answer says what it lacks. Which prot
 served is the provider's to say, before anything is stored.
 """
 
-from ipaddress import ip_network
-from typing import Any
-
 from msgspec.structs import replace
 
 from colonnade.api import pages
 from colonnade.api.call import JSON, Call, Route
-from colonnade.api.reading import changed, given
-from colonnade.api.user.bodies import ListenerCreate, ListenerNested, ListenerUpdate
-from colonnade.api.user.pools import read_pool, refuse_in_pool
-from colonnade.api.user.unserved import refuse_unserved
-from colonnade.domain.errors import Invalid
-from colonnade.domain.ids import ListenerId, PoolId, new_id
+from colonnade.api.reading import changed, set_fields
+from colonnade.api.user.bodies import ListenerCreate, ListenerUpdate
+from colonnade.api.user.tls import change_tls, refuse_empty_lists
+from colonnade.api.user.whole import Whole, canonical_listener
+from colonnade.domain.ids import ListenerId
 from colonnade.domain.listeners import Listener
+from colonnade.domain.vocabulary import ListenerProtocol
 from colonnade.store import records
 from colonnade.store.rows import LISTENERS, LOAD_BALANCERS
 
 
 async def create_listener(call: Call) -> JSON:
     body = call.body(ListenerCreate, "listener")
-    listener = read_listener(body)
+    wholes = Whole()
     async with call.editing(LOAD_BALANCERS, str(body.loadbalancer_id)) as edit:
-        refuse_unserved(edit.tree.provider, body, Listener)
         tree = edit.tree
-        if body.default_pool:
-            refuse_in_pool(tree.provider, body.default_pool)
-            pool = read_pool(body.default_pool)
-            tree, listener = tree.with_pool(pool), replace(listener, default_pool_id=pool.id)
+        wholes.know(tree.pools)
+        listener = wholes.read_listener(body)
+        for pool in wholes.pools:
+            tree = tree.with_pool(pool)
         edit.tree = tree.with_listener(listener)
     return pages.added(call, edit, LISTENERS, listener.id, "listener")
 
@@ -48,10 +44,12 @@ async def show_listener(call: Call) -> JSON:
 async def update_listener(call: Call) -> JSON:
     body = call.body(ListenerUpdate, "listener")
     listener_id = ListenerId(call.id("listener_id"))
+    refuse_empty_lists(set_fields(body))
     async with call.editing(LISTENERS, listener_id) as edit:
-        refuse_unserved(edit.tree.provider, body, Listener)
-        fields = _canonical(changed(body, Listener))
-        edit.tree = edit.tree.with_listener(replace(edit.tree.listener(listener_id), **fields))
+        listener = edit.tree.listener(listener_id)
+        used = listener.protocol is ListenerProtocol.TERMINATED_HTTPS
+        fields = change_tls(canonical_listener(changed(body, Listener)), used=used)
+        edit.tree = edit.tree.with_listener(replace(listener, **fields))
     return await pages.one(call, LISTENERS, listener_id, "listener")
 
 
@@ -66,30 +64,6 @@ async def show_statistics(call: Call) -> JSON:
     await call.record(LISTENERS, listener_id)
     async with call.site.database.read() as connection:
         return {"stats": await records.statistics(connection, LISTENERS, listener_id)}
-
-
-def read_listener(body: ListenerNested, default_pool_id: PoolId | None = None) -> Listener:
-    fields = _canonical(given(body, Listener))
-    if default_pool_id is not None:
-        fields["default_pool_id"] = default_pool_id
-    return Listener(id=ListenerId(new_id()), **fields)
-
-
-def _canonical(fields: dict[str, Any]) -> dict[str, Any]:
-    cidrs = fields.get("allowed_cidrs")
-    if cidrs:
-        fields["allowed_cidrs"] = tuple(_read_cidr(text) for text in cidrs)
-    return fields
-
-
-def _read_cidr(text: str) -> str:
-    try:
-        return str(ip_network(text, strict=False))
-    except ValueError as error:
-        raise Invalid(
-            f"Invalid input for field/attribute allowed_cidrs. Value: '{text}'. "
-            "Value should be IPv4 or IPv6 CIDR format"
-        ) from error
 
 
 LISTENERS_PATH = "/v2/lbaas/listeners"

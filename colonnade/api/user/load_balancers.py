@@ -13,33 +13,24 @@ from msgspec.structs import replace
 from colonnade.api import pages
 from colonnade.api.call import JSON, Call, Route
 from colonnade.api.reading import changed, given, set_fields
-from colonnade.api.user.bodies import (
-    ListenerNested,
-    LoadBalancerCreate,
-    LoadBalancerUpdate,
-    PoolNested,
-)
-from colonnade.api.user.listeners import read_listener
+from colonnade.api.user.bodies import LoadBalancerCreate, LoadBalancerUpdate
 from colonnade.api.user.members import read_address
-from colonnade.api.user.pools import read_pool, refuse_in_pool
 from colonnade.api.user.shown import show
 from colonnade.api.user.trees import full_tree, status_tree
-from colonnade.api.user.unserved import refuse_unserved
-from colonnade.domain.errors import Invalid
+from colonnade.api.user.whole import read_children
+from colonnade.domain.errors import Conflict, Invalid
 from colonnade.domain.ids import (
     ClusterId,
     LoadBalancerId,
     NetworkId,
-    PoolId,
     PortId,
     SubnetId,
     new_id,
 )
-from colonnade.domain.listeners import Listener
-from colonnade.domain.pools import Pool
-from colonnade.domain.tree import LoadBalancer
+from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.providers.provider import VipWish
 from colonnade.store import records, trees
+from colonnade.store.added import record_of
 from colonnade.store.rows import LOAD_BALANCERS
 
 
@@ -48,17 +39,20 @@ async def create_load_balancer(call: Call) -> JSON:
     providers = call.site.providers
     name = body.provider or providers.default
     provider = providers.get(name)
-    _refuse(name, body)
+    _refuse(body)
     root_id = LoadBalancerId(new_id())
-    wish = read_vip(body, root_id)
+    wishes = read_vips(body, root_id)
     listeners, pools = read_children(body)
-    vip = await provider.allocate_vip(wish)
+    vips: list[Vip] = []
     try:
+        for wish in wishes:
+            vips.append(await provider.allocate_vip(wish))
         tree = LoadBalancer(
             id=root_id,
             project_id=call.owner(body.project_id or body.tenant_id or None),
             cluster_id=ClusterId(new_id()),
-            vip=vip,
+            vip=vips[0],
+            additional_vips=tuple(vips[1:]),
             provider=name,
             listeners=listeners,
             pools=pools,
@@ -67,12 +61,11 @@ async def create_load_balancer(call: Call) -> JSON:
         await providers.check_members(name, (m for pool in pools for m in pool.members))
         stored = await trees.create(call.site.database, tree, providers)
     except BaseException:
-        await provider.release_vip(vip)
+        for vip in vips:
+            await provider.release_vip(vip)
         raise
     if not (listeners or pools):
-        return {
-            "loadbalancer": show(LOAD_BALANCERS, added.added(stored, LOAD_BALANCERS, root_id))
-        }
+        return {"loadbalancer": show(LOAD_BALANCERS, record_of(stored, LOAD_BALANCERS, root_id))}
     async with call.site.database.read() as connection:
         return {"loadbalancer": await full_tree(connection, root_id)}
 
@@ -89,18 +82,19 @@ async def update_load_balancer(call: Call) -> JSON:
     body = call.body(LoadBalancerUpdate, "loadbalancer")
     root_id = call.id("load_balancer_id")
     async with call.editing(LOAD_BALANCERS, root_id) as edit:
-        refuse_unserved(edit.tree.provider, body, LoadBalancer)
-        fields = changed(body, LoadBalancer)
-        if "vip_qos_policy_id" in set_fields(body):
-            policy = str(body.vip_qos_policy_id) if body.vip_qos_policy_id else None
-            fields["vip"] = replace(edit.tree.vip, qos_policy_id=policy)
-        edit.tree = replace(edit.tree, **fields)
+        vip = replace(edit.tree.vip, **_vip_changes(body))
+        edit.tree = replace(edit.tree, vip=vip, **changed(body, LoadBalancer))
     return await pages.one(call, LOAD_BALANCERS, root_id, "loadbalancer")
 
 
 async def delete_load_balancer(call: Call) -> JSON:
     root_id = call.id("load_balancer_id")
     async with call.editing(LOAD_BALANCERS, root_id) as edit:
+        if edit.tree.deletion_protection:
+            raise Conflict(
+                f"Load Balancer {root_id} is protected from deletion; "
+                "set deletion_protection to false first"
+            )
         if not call.flag("cascade") and (edit.tree.listeners or edit.tree.pools):
             raise Invalid(f"Cannot delete Load Balancer {root_id} - it has children")
         edit.delete()
@@ -119,7 +113,31 @@ async def show_statuses(call: Call) -> JSON:
         return {"statuses": {"loadbalancer": await status_tree(connection, root)}}
 
 
-def read_vip(body: LoadBalancerCreate, root_id: LoadBalancerId) -> VipWish:
+def _vip_changes(body: LoadBalancerUpdate) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if "vip_qos_policy_id" in set_fields(body):
+        found["qos_policy_id"] = str(body.vip_qos_policy_id) if body.vip_qos_policy_id else None
+    if "vip_sg_ids" in set_fields(body):
+        found["sg_ids"] = tuple(str(group) for group in body.vip_sg_ids or ())
+    return found
+
+
+def read_vips(body: LoadBalancerCreate, root_id: LoadBalancerId) -> list[VipWish]:
+    """The VIP first, then the additional ones."""
+    more = [
+        VipWish(
+            load_balancer_id=root_id,
+            number=number,
+            address=read_address("ip_address", vip.ip_address) if vip.ip_address else None,
+            port_id=PortId(str(vip.port_id)) if vip.port_id else None,
+            subnet_id=SubnetId(str(vip.subnet_id)),
+        )
+        for number, vip in enumerate(body.additional_vips or (), start=1)
+    ]
+    return [_read_vip(body, root_id), *more]
+
+
+def _read_vip(body: LoadBalancerCreate, root_id: LoadBalancerId) -> VipWish:
     ids = {n: str(v) if (v := getattr(body, f"vip_{n}")) else None for n in _VIP_PLACES}
     if not any(ids[n] for n in ("port_id", "network_id", "subnet_id")):
         raise Invalid(
@@ -133,60 +151,15 @@ def read_vip(body: LoadBalancerCreate, root_id: LoadBalancerId) -> VipWish:
         network_id=NetworkId(ids["network_id"]) if ids["network_id"] else None,
         subnet_id=SubnetId(ids["subnet_id"]) if ids["subnet_id"] else None,
         qos_policy_id=ids["qos_policy_id"],
+        sg_ids=tuple(str(group) for group in body.vip_sg_ids or ()),
     )
 
 
-def read_children(body: LoadBalancerCreate) -> tuple[tuple[Listener, ...], tuple[Pool, ...]]:
-    """Listeners and pools of a tree that comes at once; pools are referred to by name."""
-    pools = [read_pool(nested) for nested in body.pools or ()]
-    named: dict[str, PoolId] = {}
-    listeners = []
-
-    def add_name(pool: Pool) -> None:
-        if not pool.name:
-            raise Invalid(
-                "Pools must be named when they come with their load balancer.", field="pools"
-            )
-        if pool.name in named:
-            raise Invalid(f"Pool name '{pool.name}' must be unique", field="pools")
-        named[pool.name] = pool.id
-
-    for pool in pools:
-        add_name(pool)
-    wishes: list[tuple[ListenerNested, PoolNested | None]] = []
-    for nested in body.listeners or ():
-        default = nested.default_pool or None
-        if default is not None and not _is_reference(default):
-            pool = read_pool(default)
-            add_name(pool)
-            pools.append(pool)
-        wishes.append((nested, default))
-    for nested, default in wishes:
-        pool_id = None
-        if default is not None:
-            pool_id = named.get(default.name or "")
-            if pool_id is None:
-                raise Invalid(f"Pool name '{default.name}' is not defined", field="default_pool")
-        listeners.append(read_listener(nested, pool_id))
-    return tuple(listeners), tuple(pools)
-
-
-def _is_reference(body: PoolNested) -> bool:
-    return set(set_fields(body)) == {"name"}
-
-
-def _refuse(provider: str, body: LoadBalancerCreate) -> None:
+def _refuse(body: LoadBalancerCreate) -> None:
     if body.flavor_id:
         raise Invalid(f"Flavor {body.flavor_id} not found.")
     if body.availability_zone:
         raise Invalid(f"Availability Zone {body.availability_zone} not found.")
-    refuse_unserved(provider, body, LoadBalancer)
-    for listener in body.listeners or ():
-        refuse_unserved(provider, listener, Listener)
-        if listener.default_pool:
-            refuse_in_pool(provider, listener.default_pool)
-    for pool in body.pools or ():
-        refuse_in_pool(provider, pool)
 
 
 def _own(fields: dict[str, Any]) -> dict[str, Any]:
@@ -194,7 +167,17 @@ def _own(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 _VIP_PLACES = ("port_id", "network_id", "subnet_id", "qos_policy_id")
-_OWN = frozenset({"name", "description", "admin_state_up", "tags"})
+_OWN = frozenset(
+    {
+        "name",
+        "description",
+        "admin_state_up",
+        "tags",
+        "deletion_protection",
+        "affinity_group_id",
+        "access_log",
+    }
+)
 
 ROOTS_PATH = "/v2/lbaas/loadbalancers"
 ROOT_PATH = ROOTS_PATH + "/{load_balancer_id:str}"

@@ -16,7 +16,6 @@ from colonnade.api import pages
 from colonnade.api.call import JSON, Call, Route
 from colonnade.api.reading import changed, given
 from colonnade.api.user.bodies import MemberCreate, MemberUpdate
-from colonnade.api.user.unserved import refuse_unserved
 from colonnade.domain.errors import Invalid
 from colonnade.domain.ids import MemberId, PoolId, new_id
 from colonnade.domain.pools import Member, Pool
@@ -34,7 +33,6 @@ async def create_member(call: Call) -> JSON:
     pool_id = PoolId(call.id("pool_id"))
     member = read_member(body)
     async with call.editing(POOLS, pool_id) as edit:
-        refuse_unserved(edit.tree.provider, body, Member)
         await call.site.providers.check_members(edit.tree.provider, [member])
         edit.tree = edit.tree.with_pool(edit.tree.pool(pool_id).with_member(member))
     return pages.added(call, edit, MEMBERS, member.id, "member")
@@ -49,7 +47,7 @@ async def list_members(call: Call) -> JSON:
 async def show_member(call: Call) -> JSON:
     pool_id, member_id = call.id("pool_id"), call.id("member_id")
     await call.record(POOLS, pool_id)
-    return await pages.one(call, MEMBERS, member_id, "member", pool_id=pool_id)
+    return await pages.one(call, MEMBERS, member_id, "member", parent_id=pool_id)
 
 
 async def update_member(call: Call) -> JSON:
@@ -73,8 +71,6 @@ async def replace_members(call: Call) -> JSON:
     bodies = call.body_list(MemberCreate, "members")
     pool_id = PoolId(call.id("pool_id"))
     async with call.editing(POOLS, pool_id) as edit:
-        for body in bodies:
-            refuse_unserved(edit.tree.provider, body, Member)
         pool = edit.tree.pool(pool_id)
         members = batch(pool, bodies, additive=call.flag("additive_only"))
         await call.site.providers.check_members(edit.tree.provider, members)

@@ -11,14 +11,14 @@ from msgspec.structs import replace
 
 from colonnade.api import pages
 from colonnade.api.call import JSON, Call, Route
-from colonnade.api.reading import changed, given
+from colonnade.api.reading import changed, given, set_fields
 from colonnade.api.user.bodies import PersistenceBody, PoolCreate, PoolNested, PoolUpdate
 from colonnade.api.user.health_monitors import read_health_monitor, with_monitor
 from colonnade.api.user.members import read_member
-from colonnade.api.user.unserved import refuse_unserved
+from colonnade.api.user.tls import change_tls, read_tls, refuse_empty_lists
 from colonnade.domain.errors import Conflict, Invalid
 from colonnade.domain.ids import ListenerId, PoolId, new_id
-from colonnade.domain.pools import Member, Persistence, Pool
+from colonnade.domain.pools import Persistence, Pool
 from colonnade.store.rows import LISTENERS, LOAD_BALANCERS, POOLS
 
 
@@ -33,7 +33,6 @@ async def create_pool(call: Call) -> JSON:
     else:
         raise Invalid("Must provide at least one of: loadbalancer_id, listener_id", field="pool")
     async with call.editing(place, found) as edit:
-        refuse_in_pool(edit.tree.provider, body)
         if body.loadbalancer_id and edit.tree.id != str(body.loadbalancer_id):
             raise Invalid(
                 f"listener {listener_id} is not on load balancer {body.loadbalancer_id}",
@@ -60,10 +59,11 @@ async def show_pool(call: Call) -> JSON:
 async def update_pool(call: Call) -> JSON:
     body = call.body(PoolUpdate, "pool")
     pool_id = PoolId(call.id("pool_id"))
+    refuse_empty_lists(set_fields(body))
     async with call.editing(POOLS, pool_id) as edit:
-        refuse_unserved(edit.tree.provider, body, Pool)
         pool = edit.tree.pool(pool_id)
         fields = changed(body, Pool)
+        fields = change_tls(fields, used=fields.get("tls_enabled", pool.tls_enabled))
         if isinstance(body.session_persistence, PersistenceBody):
             fields["session_persistence"] = read_persistence(
                 body.session_persistence, pool.session_persistence
@@ -89,17 +89,12 @@ def read_pool(body: PoolCreate | PoolNested) -> Pool:
     }
     if isinstance(body.session_persistence, PersistenceBody):
         fields["session_persistence"] = read_persistence(body.session_persistence, None)
+    fields = read_tls(fields, used=bool(body.tls_enabled), alpn=False)
     members = tuple(read_member(member) for member in body.members or ())
     pool = Pool(id=PoolId(new_id()), members=members, **fields)
     if body.healthmonitor is UNSET or body.healthmonitor is None:
         return pool
     return with_monitor(pool, read_health_monitor(body.healthmonitor))
-
-
-def refuse_in_pool(provider: str, body: PoolCreate | PoolNested) -> None:
-    refuse_unserved(provider, body, Pool)
-    for member in body.members or ():
-        refuse_unserved(provider, member, Member)
 
 
 def read_persistence(body: PersistenceBody, old: Persistence | None) -> Persistence:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Objects as answers: every attribute of the wire contract, from one record.
 
-Attributes that nothing serves yet answer what the contract says of them when they are unset.
 `issues` is ours: what the object lacks to be served, in words. Nothing is decided here except
 that what is switched off is OFFLINE.
 """
@@ -11,12 +10,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 from colonnade.api.words import for_users
+from colonnade.domain.l7 import L7Policy, L7Rule
 from colonnade.domain.listeners import Listener
 from colonnade.domain.pools import HealthMonitor, Member, Pool
 from colonnade.domain.status import Operating, Provisioning
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.records import Record
-from colonnade.store.rows import HEALTH_MONITORS, LISTENERS, LOAD_BALANCERS, MEMBERS, POOLS, Table
+from colonnade.store.rows import (
+    HEALTH_MONITORS,
+    L7POLICIES,
+    L7RULES,
+    LISTENERS,
+    LOAD_BALANCERS,
+    MEMBERS,
+    POOLS,
+    Table,
+)
 
 Shown = dict[str, Any]
 
@@ -30,8 +39,8 @@ def operating(record: Record[Any]) -> Operating:
     return record.operating if record.value.admin_state_up else Operating.OFFLINE
 
 
-def monitor_operating(record: Record[HealthMonitor]) -> Operating:
-    """A monitor does its work once it is served; nobody reports on it apart from that."""
+def quiet_operating(record: Record[Any]) -> Operating:
+    """Of what nobody reports on: it does its work once it is served."""
     works = record.provisioning is Provisioning.ACTIVE and record.value.admin_state_up
     return Operating.ONLINE if works else Operating.OFFLINE
 
@@ -65,6 +74,14 @@ def _facts(record: Record[Any]) -> Shown:
     }
 
 
+def _tls(value: Listener | Pool) -> Shown:
+    return {
+        "tls_ciphers": value.tls_ciphers,
+        "tls_versions": value.tls_versions or None,
+        "alpn_protocols": value.alpn_protocols or None,
+    }
+
+
 def _issues(record: Record[Any]) -> list[str]:
     return [issue.reason for issue in record.issues] if record.issues else []
 
@@ -80,11 +97,17 @@ def _load_balancer(record: Record[LoadBalancer]) -> Shown:
         "vip_network_id": vip.network_id,
         "vip_qos_policy_id": vip.qos_policy_id,
         "vip_vnic_type": "normal",
-        "vip_sg_ids": [],
-        "additional_vips": [],
+        "vip_sg_ids": vip.sg_ids,
+        "additional_vips": [
+            {"subnet_id": x.subnet_id, "ip_address": x.address, "port_id": x.port_id}
+            for x in value.additional_vips
+        ],
         "provider": value.provider,
         "flavor_id": value.flavor_id,
         "availability_zone": value.availability_zone,
+        "deletion_protection": value.deletion_protection,
+        "affinity_group_id": value.affinity_group_id,
+        "access_log": value.access_log,
         "listeners": ids(record.listener_ids),
         "pools": ids(record.pool_ids),
         "issues": [*failure, *_issues(record)],
@@ -93,55 +116,65 @@ def _load_balancer(record: Record[LoadBalancer]) -> Shown:
 
 def _listener(record: Record[Listener]) -> Shown:
     value = record.value
-    return _facts(record) | {
-        "description": value.description,
-        "protocol": value.protocol.value,
-        "protocol_port": value.protocol_port,
-        "connection_limit": value.connection_limit,
-        "default_pool_id": value.default_pool_id,
-        "insert_headers": value.insert_headers,
-        "timeout_client_data": value.timeout_client_data,
-        "timeout_member_connect": value.timeout_member_connect,
-        "timeout_member_data": value.timeout_member_data,
-        "timeout_tcp_inspect": value.timeout_tcp_inspect,
-        "allowed_cidrs": value.allowed_cidrs or None,
-        "default_tls_container_ref": None,
-        "sni_container_refs": [],
-        "client_ca_tls_container_ref": None,
-        "client_authentication": "NONE",
-        "client_crl_container_ref": None,
-        "tls_ciphers": None,
-        "tls_versions": None,
-        "alpn_protocols": None,
-        "hsts_max_age": None,
-        "hsts_include_subdomains": False,
-        "hsts_preload": False,
-        "l7policies": [],
-        "loadbalancers": ids([record.load_balancer_id]),
-        "issues": _issues(record),
-    }
+    return (
+        _facts(record)
+        | _tls(value)
+        | {
+            "description": value.description,
+            "protocol": value.protocol.value,
+            "protocol_port": value.protocol_port,
+            "connection_limit": value.connection_limit,
+            "default_pool_id": value.default_pool_id,
+            "insert_headers": value.insert_headers,
+            "timeout_client_data": value.timeout_client_data,
+            "timeout_member_connect": value.timeout_member_connect,
+            "timeout_member_data": value.timeout_member_data,
+            "timeout_tcp_inspect": value.timeout_tcp_inspect,
+            "allowed_cidrs": value.allowed_cidrs or None,
+            "default_tls_container_ref": value.default_tls_container_ref,
+            "sni_container_refs": value.sni_container_refs,
+            "client_ca_tls_container_ref": value.client_ca_tls_container_ref,
+            "client_authentication": value.client_authentication.value,
+            "client_crl_container_ref": value.client_crl_container_ref,
+            "hsts_max_age": value.hsts_max_age,
+            "hsts_include_subdomains": value.hsts_include_subdomains,
+            "hsts_preload": value.hsts_preload,
+            "l7policies": ids(record.policy_ids),
+            "compression": value.compression,
+            "access_log": value.access_log,
+            "loadbalancers": ids([record.load_balancer_id]),
+            "issues": _issues(record),
+        }
+    )
 
 
 def _pool(record: Record[Pool]) -> Shown:
     value = record.value
-    return _facts(record) | {
-        "description": value.description,
-        "protocol": value.protocol.value,
-        "lb_algorithm": value.lb_algorithm.value,
-        "session_persistence": value.session_persistence,
-        "healthmonitor_id": record.health_monitor_id,
-        "tls_enabled": False,
-        "tls_container_ref": None,
-        "ca_tls_container_ref": None,
-        "crl_container_ref": None,
-        "tls_ciphers": None,
-        "tls_versions": None,
-        "alpn_protocols": None,
-        "loadbalancers": ids([record.load_balancer_id]),
-        "listeners": ids(record.listener_ids),
-        "members": ids(record.member_ids),
-        "issues": _issues(record),
-    }
+    return (
+        _facts(record)
+        | _tls(value)
+        | {
+            "description": value.description,
+            "protocol": value.protocol.value,
+            "lb_algorithm": value.lb_algorithm.value,
+            "session_persistence": value.session_persistence,
+            "healthmonitor_id": record.health_monitor_id,
+            "tls_enabled": value.tls_enabled,
+            "tls_container_ref": value.tls_container_ref,
+            "ca_tls_container_ref": value.ca_tls_container_ref,
+            "crl_container_ref": value.crl_container_ref,
+            "slow_start": value.slow_start,
+            "drain_seconds": value.drain_seconds,
+            "panic_threshold": value.panic_threshold,
+            "retries": value.retries,
+            "http2": value.http2,
+            "outlier_ejection": value.outlier_ejection,
+            "loadbalancers": ids([record.load_balancer_id]),
+            "listeners": ids(record.listener_ids),
+            "members": ids(record.member_ids),
+            "issues": _issues(record),
+        }
+    )
 
 
 def _member(record: Record[Member]) -> Shown:
@@ -154,14 +187,14 @@ def _member(record: Record[Member]) -> Shown:
         "subnet_id": value.subnet_id,
         "monitor_address": value.monitor_address,
         "monitor_port": value.monitor_port,
-        "vnic_type": "normal",
+        "vnic_type": "direct" if value.request_sriov else "normal",
     }
 
 
 def _health_monitor(record: Record[HealthMonitor]) -> Shown:
     value = record.value
     return _facts(record) | {
-        "operating_status": monitor_operating(record),
+        "operating_status": quiet_operating(record),
         "type": value.type.value,
         "delay": value.delay,
         "timeout": value.timeout,
@@ -172,8 +205,42 @@ def _health_monitor(record: Record[HealthMonitor]) -> Shown:
         "expected_codes": value.expected_codes,
         "http_version": value.http_version,
         "domain_name": value.domain_name,
-        "pools": ids([record.pool_id] if record.pool_id is not None else []),
+        "pools": ids([record.parent_id] if record.parent_id is not None else []),
     }
+
+
+def _l7policy(record: Record[L7Policy]) -> Shown:
+    value = record.value
+    return _facts(record) | {
+        "operating_status": quiet_operating(record),
+        "description": value.description,
+        "listener_id": record.parent_id,
+        "action": value.action.value,
+        "position": value.position,
+        "redirect_pool_id": value.redirect_pool_id,
+        "redirect_url": value.redirect_url,
+        "redirect_prefix": value.redirect_prefix,
+        "redirect_http_code": value.redirect_http_code,
+        "redirect_pools": value.redirect_pools,
+        "rate_limit": value.rate_limit,
+        "fixed_response": value.fixed_response,
+        "rewrite": value.rewrite,
+        "rules": ids(record.rule_ids),
+    }
+
+
+def _l7rule(record: Record[L7Rule]) -> Shown:
+    value = record.value
+    shown = _facts(record) | {
+        "operating_status": quiet_operating(record),
+        "type": value.type.value,
+        "compare_type": value.compare_type.value,
+        "key": value.key,
+        "value": value.value,
+        "invert": value.invert,
+    }
+    del shown["name"]
+    return shown
 
 
 _SHOWS: dict[str, Any] = {
@@ -182,4 +249,6 @@ _SHOWS: dict[str, Any] = {
     POOLS.name: _pool,
     MEMBERS.name: _member,
     HEALTH_MONITORS.name: _health_monitor,
+    L7POLICIES.name: _l7policy,
+    L7RULES.name: _l7rule,
 }

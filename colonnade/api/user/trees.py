@@ -4,14 +4,24 @@
 The status tree has exactly the keys of the wire contract; suites count them.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from colonnade.api.user.shown import Shown, monitor_operating, operating, show
+from colonnade.api.user.shown import Shown, operating, quiet_operating, show
+from colonnade.domain.l7 import L7Policy
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store import records
 from colonnade.store.database import Connection
 from colonnade.store.records import Record
-from colonnade.store.rows import HEALTH_MONITORS, LISTENERS, LOAD_BALANCERS, MEMBERS, POOLS
+from colonnade.store.rows import (
+    HEALTH_MONITORS,
+    L7POLICIES,
+    L7RULES,
+    LISTENERS,
+    LOAD_BALANCERS,
+    MEMBERS,
+    POOLS,
+)
 
 
 async def full_tree(connection: Connection, root_id: str) -> Shown:
@@ -21,7 +31,7 @@ async def full_tree(connection: Connection, root_id: str) -> Shown:
     if not (root.listener_ids or root.pool_ids):
         return shown
     found = await records.below(connection, root_id)
-    monitors = {m.pool_id: m for m in found[HEALTH_MONITORS.name]}
+    monitors = {m.parent_id: m for m in found[HEALTH_MONITORS.name]}
     pools: dict[str, Shown] = {}
     for pool in found[POOLS.name]:
         monitor = monitors.get(pool.value.id)
@@ -29,20 +39,44 @@ async def full_tree(connection: Connection, root_id: str) -> Shown:
             "members": [
                 show(MEMBERS, member)
                 for member in found[MEMBERS.name]
-                if member.pool_id == pool.value.id
+                if member.parent_id == pool.value.id
             ],
             "healthmonitor": show(HEALTH_MONITORS, monitor) if monitor is not None else None,
         }
     listeners = [
-        show(LISTENERS, x) | {"default_pool": pools.get(x.value.default_pool_id or "")}
+        show(LISTENERS, x)
+        | {
+            "default_pool": pools.get(x.value.default_pool_id or ""),
+            "l7policies": [
+                _full_policy(policy, found, pools) for policy in _policies(found, x.value.id)
+            ],
+        }
         for x in found[LISTENERS.name]
     ]
     return shown | {"listeners": listeners, "pools": list(pools.values())}
 
 
+def _policies(found: Mapping[str, Sequence[Record[Any]]], listener_id: str) -> list[Record[Any]]:
+    """In the order of their positions."""
+    own = [policy for policy in found[L7POLICIES.name] if policy.parent_id == listener_id]
+    return sorted(own, key=lambda policy: int(policy.value.position))
+
+
+def _full_policy(
+    policy: Record[L7Policy],
+    found: Mapping[str, Sequence[Record[Any]]],
+    pools: Mapping[str, Shown],
+) -> Shown:
+    rules = [rule for rule in found[L7RULES.name] if rule.parent_id == policy.value.id]
+    return show(L7POLICIES, policy) | {
+        "redirect_pool": pools.get(policy.value.redirect_pool_id or ""),
+        "rules": [show(L7RULES, rule) for rule in rules],
+    }
+
+
 async def status_tree(connection: Connection, root: Record[LoadBalancer]) -> Shown:
     found = await records.below(connection, root.value.id)
-    monitors = {m.pool_id: m for m in found[HEALTH_MONITORS.name]}
+    monitors = {m.parent_id: m for m in found[HEALTH_MONITORS.name]}
     pools: dict[str, Shown] = {}
     for pool in found[POOLS.name]:
         monitor = monitors.get(pool.value.id)
@@ -51,13 +85,16 @@ async def status_tree(connection: Connection, root: Record[LoadBalancer]) -> Sho
             "members": [
                 _status(m) | {"address": m.value.address, "protocol_port": m.value.protocol_port}
                 for m in found[MEMBERS.name]
-                if m.pool_id == pool.value.id
+                if m.parent_id == pool.value.id
             ],
         }
     listeners = []
     for listener in found[LISTENERS.name]:
-        pool_id = listener.value.default_pool_id
-        used = [pools[pool_id]] if pool_id in pools else []
+        named = [listener.value.default_pool_id]
+        for policy in _policies(found, listener.value.id):
+            named += [policy.value.redirect_pool_id]
+            named += [pool.pool_id for pool in policy.value.redirect_pools]
+        used = [pools[pool_id] for pool_id in dict.fromkeys(named) if pool_id in pools]
         listeners.append(_status(listener) | {"pools": used})
     return _status(root) | {"listeners": listeners}
 
@@ -74,5 +111,5 @@ def _status(record: Record[Any]) -> Shown:
 def _monitor(record: Record[Any]) -> Shown:
     return _status(record) | {
         "type": record.value.type.value,
-        "operating_status": monitor_operating(record),
+        "operating_status": quiet_operating(record),
     }

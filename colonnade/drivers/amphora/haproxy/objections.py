@@ -21,6 +21,7 @@ from colonnade.domain.vocabulary import (
     PoolProtocol,
 )
 from colonnade.drivers.amphora.haproxy import view, words
+from colonnade.drivers.amphora.haproxy.unserved import unserved
 from colonnade.drivers.amphora.protocol import Objection, Severity
 
 UNSERVED_LISTENERS = {
@@ -65,7 +66,8 @@ def objections(tree: LoadBalancer) -> tuple[Objection, ...]:
         found.append(_incomplete("listeners", "The load balancer has no listener."))
     for listener in tree.listeners:
         found.extend(_of_listener(listener))
-    used = {listener.default_pool_id for listener in tree.listeners}
+    found.extend(unserved(tree))
+    used = {pool_id for listener in tree.listeners for pool_id in listener.pool_ids}
     for pool in tree.pools:
         found.extend(_of_pool(pool))
         if pool.id not in used:
@@ -89,13 +91,6 @@ def _of_listener(listener: Listener) -> Iterator[Objection]:
             f"{place}/default_pool_id",
             f"The listener has no default pool: connections are {answer}.",
         )
-    if listener.insert_headers and listener.protocol is not ListenerProtocol.HTTP:
-        yield _incompatible(
-            f"{place}/insert_headers",
-            f"Headers cannot be inserted into a {listener.protocol.value} listener's traffic.",
-        )
-    if listener.protocol is ListenerProtocol.HTTP:
-        yield from _checked(place, view.inserted_headers, listener)
 
 
 def _of_pool(pool: Pool) -> Iterator[Objection]:

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""TLS attributes of listeners and pools as requests give them: defaults, and lists that are empty.
+
+Which ciphers and versions there are is in `domain/tls.py`; an operator's limits are the
+provider's business.
+"""
+
+from typing import Any
+
+from colonnade.domain.errors import Invalid
+from colonnade.domain.tls import ALPN_DEFAULT, CIPHERS_DEFAULT, VERSIONS_DEFAULT
+
+DEFAULTS = {
+    "tls_ciphers": CIPHERS_DEFAULT,
+    "tls_versions": VERSIONS_DEFAULT,
+    "alpn_protocols": ALPN_DEFAULT,
+}
+
+
+def read_tls(fields: dict[str, Any], *, used: bool, alpn: bool = True) -> dict[str, Any]:
+    """The attributes of a new object. `used`: its traffic is TLS, so what was left out is
+    chosen; `alpn`: the protocol to speak is chosen too."""
+    _refuse_empty(fields)
+    if not used:
+        return fields
+    chosen = {name: value for name, value in DEFAULTS.items() if alpn or name != "alpn_protocols"}
+    return chosen | fields
+
+
+def change_tls(fields: dict[str, Any], *, used: bool) -> dict[str, Any]:
+    """The attributes of a changed object; null, which reads as empty, is the default again."""
+    for name, value in DEFAULTS.items():
+        if used and name in fields and not fields[name]:
+            fields[name] = value
+    return fields
+
+
+def refuse_empty_lists(given: dict[str, Any]) -> None:
+    """Raises Invalid for a list that is there and has nothing in it."""
+    _refuse_empty({name: value for name, value in given.items() if value is not None})
+
+
+def _refuse_empty(fields: dict[str, Any]) -> None:
+    for name in ("tls_versions", "alpn_protocols"):
+        if name in fields and not fields[name]:
+            raise Invalid(
+                f"Invalid input for field/attribute {name}. Value: '[]'. At least one must be given"
+            )
