@@ -22,7 +22,7 @@ from typing import Any
 
 CONTROL_IP, AMPHORA_IP, LB_LENGTH = "198.18.0.1", "198.18.0.9", 16
 PUBLIC_IPS = ("203.0.113.1/24", "203.0.113.11/24", "203.0.113.12/24", "203.0.113.13/24")
-PUBLIC_IP6 = "2001:db8:1::1/64"
+PUBLIC_IP6S = ("2001:db8:1::1/64", "2001:db8:1::2/64")
 VIP, VIP6 = "203.0.113.7", "2001:db8:1::7"
 VIP_MAC = "02:00:00:00:00:07"
 INIT = Path(__file__).parent.parent / "colonnade/drivers/compute/namespaces/amphora-init.sh"
@@ -73,9 +73,19 @@ class Site:
         self._say({"do": "kill", "pid": pid, "signal": int(number)})
         self._hear()
 
+    def forget_rules(self) -> None:
+        """Remove the packet filter's rules from the traffic namespace."""
+        self._say({"do": "forget_rules"})
+        self._hear()
+
+    def capabilities(self, pid: int) -> int:
+        """The effective ones, a bit each."""
+        self._say({"do": "status", "pid": pid, "line": "CapEff"})
+        return int(self._hear()[0]["value"], 16)
+
     def memory_kb(self, pid: int) -> int:
-        self._say({"do": "memory", "pid": pid})
-        return int(self._hear()[0]["kb"])
+        self._say({"do": "status", "pid": pid, "line": "VmRSS"})
+        return int(self._hear()[0]["value"].split()[0])
 
     def end(self) -> None:
         self._ours.close()
@@ -134,7 +144,7 @@ class _Inside:
 
     def plug(self, _request: dict[str, Any]) -> dict[str, Any]:
         traffic = f"/proc/{self.init}/root/run/netns/traffic"
-        self._veth("pub-site", "vip0", (*PUBLIC_IPS, PUBLIC_IP6), traffic, VIP_MAC)
+        self._veth("pub-site", "vip0", (*PUBLIC_IPS, *PUBLIC_IP6S), traffic, VIP_MAC)
         return {}
 
     def processes(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -150,11 +160,17 @@ class _Inside:
         os.kill(request["pid"], request["signal"])
         return {}
 
-    def memory(self, request: dict[str, Any]) -> dict[str, Any]:
+    def status(self, request: dict[str, Any]) -> dict[str, Any]:
         for line in Path(f"/proc/{request['pid']}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return {"kb": int(line.split()[1])}
-        return {"kb": 0}
+            name, _, value = line.partition(":")
+            if name == request["line"]:
+                return {"value": value.strip()}
+        return {"value": "0"}
+
+    def forget_rules(self, _request: dict[str, Any]) -> dict[str, Any]:
+        net = f"--net=/proc/{self.init}/root/run/netns/traffic"
+        subprocess.run(["nsenter", net, "nft", "flush", "ruleset"], check=True)
+        return {}
 
     def _veth(
         self, outer: str, inner: str, addresses: tuple[str, ...], namespace: str, mac: str = ""

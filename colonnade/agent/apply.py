@@ -8,11 +8,14 @@ network.
 """
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
 from colonnade.agent import statistics, traffic
+from colonnade.agent.access import Gate, Unenforced
 from colonnade.agent.console import Silent
 from colonnade.agent.folder import Folder, write_if_room
 from colonnade.agent.haproxy import Haproxy
@@ -60,6 +63,7 @@ class Amphora:
         self._servers = Servers(haproxy.console)
         self._reloads = Reloads(haproxy, limits or Limits())
         self._turns = Turns()
+        self._gate = Gate(namespace)
         self._lock = asyncio.Lock()
         self._means = "nothing"  # how the present bundle came to be served
         self._restart: asyncio.Task[None] | None = None
@@ -137,10 +141,11 @@ class Amphora:
         change = plan_change(self.present, wanted)
         return change.reload or (change.touches_servers and self._servers.needs_reload(change))
 
-    async def repair_interfaces(self) -> None:
+    async def repair(self) -> None:
         """Set again what somebody else may have changed: a port taken out and put back."""
         async with self._lock:
             if self.present is not None and self.present.interfaces:
+                await self._gate.repair(self.present.access)
                 await self._arrange(self.present)
 
     async def close(self) -> None:
@@ -159,18 +164,48 @@ class Amphora:
                 return "nothing"
             await self._prepare(wanted)
             self._folder.begin(wanted)
-            if change.interfaces:
-                await self._arrange(wanted)
-            means = await self._act(change, before, wanted)
-        except (Refused, NotNow, OSError) as error:
+            async with self._guarded(before, wanted):
+                if change.interfaces:
+                    await self._arrange(wanted)
+                means = await self._act(change, before, wanted)
+        except (Refused, NotNow, Unenforced, OSError) as error:
             self._folder.abandon(before)
             if change.interfaces and before is not None:
                 await self._restore_interfaces(before)
             if isinstance(error, OSError):
                 raise Refused(f"the amphora cannot write: {error.strerror}") from error
+            if isinstance(error, Unenforced):
+                raise Refused(str(error)) from error
             raise
         self._commit(wanted)
-        return means
+        return "runtime" if means == "nothing" and change.access else means
+
+    @contextlib.asynccontextmanager
+    async def _guarded(self, before: Bundle | None, wanted: Bundle) -> AsyncIterator[None]:
+        """What is done inside lets nobody in whom either bundle keeps out."""
+        old = before.access if before is not None else ()
+        if old == wanted.access and (self.present is not None or not old):
+            yield
+        elif before is not None and before.config == wanted.config:
+            yield
+            await self._gate.set(wanted.access)
+        else:
+            await self._gate.narrow(old, wanted.access)
+            try:
+                yield
+            except (Refused, NotNow, OSError):
+                await self._gate.widen(old)
+                raise
+            await self._widen(wanted)
+
+    async def _widen(self, wanted: Bundle) -> None:
+        try:
+            if self._haproxy.is_running:
+                await self._reloads.old_stopped()
+        except Silent as error:
+            self._gate.stay_narrow(str(error))
+        else:
+            await self._gate.widen(wanted.access)
 
     async def _afford(self, present: Bundle, wanted: Bundle) -> None:
         if self._reloads_for(wanted):

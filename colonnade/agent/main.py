@@ -146,7 +146,7 @@ class Agent:
             if wanted is not None:
                 await self._apply(wanted)
             elif not self._tasks.is_set():
-                await self._amphora.repair_interfaces()
+                await self._amphora.repair()
             peers = await self._controllers.peers()
         except (NobodyAnswers, NotNow, Refused, msgspec.MsgspecError) as error:
             log.info("pull: %s", error)

@@ -10,6 +10,7 @@ old a worker gets is limited by haproxy's file. It knows no bundle.
 import asyncio
 import logging
 import signal
+from typing import Final
 
 import msgspec
 
@@ -18,6 +19,7 @@ from colonnade.agent.console import Silent
 from colonnade.agent.haproxy import Haproxy, send_signal
 
 log = logging.getLogger(__name__)
+STOP_S_MAX: Final = 2.0
 
 
 class TooLittleMemory(Exception):
@@ -67,6 +69,25 @@ class Reloads:
         if not objection:
             await self._end_oldest()
         return objection
+
+    async def old_stopped(self) -> None:
+        """Return when no old worker accepts connections any more: for a moment after a reload
+        it may, on a port that the new one does not have. Raises Silent."""
+        deadline = asyncio.get_running_loop().time() + STOP_S_MAX
+        while await self._some_accept():
+            if asyncio.get_running_loop().time() > deadline:
+                raise Silent("an old worker does not stop to listen")
+            await asyncio.sleep(0.01)
+
+    async def _some_accept(self) -> bool:
+        console = self._haproxy.console
+        for pid in (await console.workers())[1:]:
+            try:
+                if "\nStopping: 0" in await console.ask("show info", worker=f"@!{pid}"):
+                    return True
+            except Silent:
+                continue  # it ended between the two questions
+        return False
 
     async def _end_oldest(self) -> None:
         try:

@@ -38,6 +38,16 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     servers: tuple[Server, ...] = ()
 
 
+class Access(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may open connections to one port of a VIP. A port without one is open to all; where a
+    port has several, each must let the client pass."""
+
+    address: str  # without a prefix length
+    port: int
+    allowed: tuple[str, ...]  # CIDRs; those of the other IP version mean nothing here
+    protocol: str = "tcp"
+
+
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     """`config` is the whole haproxy file, with the servers of `backends` in it.
     `frame` is a digest of the same file without those server lines: two bundles with the same
@@ -49,11 +59,13 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     backends: tuple[Backend, ...] = ()
     files: dict[str, str] = {}
     interfaces: tuple[Interface, ...] = ()
+    access: tuple[Access, ...] = ()
 
     @property
     def digest(self) -> str:
         """Same content, same digest, whatever the generation."""
-        content = (self.config, self.backends, sorted(self.files.items()), self.interfaces)
+        files = sorted(self.files.items())
+        content = (self.config, self.backends, files, self.interfaces, self.access)
         return sha256(msgspec.json.encode(content)).hexdigest()
 
     @property
@@ -69,6 +81,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     """What it takes to go from one bundle to another. No reload and no commands: nothing."""
 
     interfaces: bool = False
+    access: bool = False
     files: bool = False
     reload: bool = False
     removed: tuple[tuple[str, Server], ...] = ()  # (backend, server)
@@ -83,15 +96,18 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 def plan_change(present: Bundle | None, wanted: Bundle) -> Change:
     """What takes an amphora that serves `present` to `wanted`. Pure."""
     if present is None:
-        return Change(interfaces=True, files=True, reload=True)
-    interfaces = present.interfaces != wanted.interfaces
+        return Change(interfaces=True, access=bool(wanted.access), files=True, reload=True)
+    outside = Change(
+        interfaces=present.interfaces != wanted.interfaces,
+        access=present.access != wanted.access,
+    )
     files = present.files != wanted.files
     if files or present.frame != wanted.frame:
-        return Change(interfaces=interfaces, files=files, reload=True)
-    return _server_changes(present, wanted, interfaces)
+        return msgspec.structs.replace(outside, files=files, reload=True)
+    return _server_changes(present, wanted, outside)
 
 
-def _server_changes(present: Bundle, wanted: Bundle, interfaces: bool) -> Change:
+def _server_changes(present: Bundle, wanted: Bundle, outside: Change) -> Change:
     before = {(b.name, s.name): s for b in present.backends for s in b.servers}
     after = {(b.name, s.name): s for b in wanted.backends for s in b.servers}
     removed, added, reweighted = [], [], []
@@ -105,8 +121,8 @@ def _server_changes(present: Bundle, wanted: Bundle, interfaces: bool) -> Change
             added.append((backend, new))
         elif known != new:
             reweighted.append((backend, new))
-    return Change(
-        interfaces=interfaces,
+    return msgspec.structs.replace(
+        outside,
         removed=tuple(removed),
         added=tuple(added),
         reweighted=tuple(reweighted),

@@ -5,7 +5,15 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colonnade.protocol.bundle import Backend, Bundle, Change, Interface, Server, plan_change
+from colonnade.protocol.bundle import (
+    Access,
+    Backend,
+    Bundle,
+    Change,
+    Interface,
+    Server,
+    plan_change,
+)
 
 servers = st.builds(
     Server,
@@ -31,7 +39,7 @@ def bundle(
     frame: str,
     some: tuple[Backend, ...],
     files: dict[str, str],
-    interfaces: tuple[Interface, ...],
+    outside: tuple[tuple[Interface, ...], tuple[Access, ...]],
 ) -> Bundle:
     lines = [f"{b.name} {s}" for b in some for s in b.servers]
     return Bundle(
@@ -40,7 +48,8 @@ def bundle(
         frame=frame,
         backends=some,
         files=files,
-        interfaces=interfaces,
+        interfaces=outside[0],
+        access=outside[1],
     )
 
 
@@ -50,7 +59,10 @@ bundles = st.builds(
     st.sampled_from(["frame", "other frame"]),
     backends,
     st.sampled_from([{}, {"a.pem": "1"}, {"a.pem": "2"}]),
-    st.sampled_from([(), (Interface(mac="02:00:00:00:00:01", addresses=("10.0.0.7/24",)),)]),
+    st.tuples(
+        st.sampled_from([(), (Interface(mac="02:00:00:00:00:01", addresses=("10.0.0.7/24",)),)]),
+        st.sampled_from([(), (Access(address="10.0.0.7", port=80, allowed=("10.0.0.0/8",)),)]),
+    ),
 )
 
 
@@ -74,6 +86,7 @@ def test_the_plan_leads_to_what_is_wanted(present: Bundle, wanted: Bundle) -> No
     change = plan_change(present, wanted)
     assert change.reload == (present.frame != wanted.frame or present.files != wanted.files)
     assert change.interfaces == (present.interfaces != wanted.interfaces)
+    assert change.access == (present.access != wanted.access)
     if change.reload:
         assert not change.touches_servers
     else:
@@ -92,7 +105,9 @@ def test_the_same_content_needs_nothing_whatever_the_generation(
 
 @given(bundles)
 def test_from_nothing_all_is_made(wanted: Bundle) -> None:
-    assert plan_change(None, wanted) == Change(interfaces=True, files=True, reload=True)
+    assert plan_change(None, wanted) == Change(
+        interfaces=True, access=bool(wanted.access), files=True, reload=True
+    )
 
 
 @given(bundles, bundles)

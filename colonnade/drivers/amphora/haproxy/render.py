@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from colonnade.domain.errors import Broken
 from colonnade.domain.fleet import Cluster
+from colonnade.drivers.amphora.haproxy.access import access
 from colonnade.drivers.amphora.haproxy.sample import SAMPLE
 from colonnade.drivers.amphora.haproxy.view import (
     BackendView,
@@ -119,6 +120,7 @@ def render(wanted: Cluster, interfaces: Sequence[Interface], templates: Template
         frame=_frame(text, marked),
         backends=backends,
         interfaces=tuple(interfaces),
+        access=access(wanted),
     )
 
 

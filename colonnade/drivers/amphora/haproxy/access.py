@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may open connections to which port, as the bundle says it. Pure.
+
+A listener with no allowed CIDRs is open to all and has no entry. What is administratively down
+has one too, which hurts nobody: the port is not there. Knows no packet filter.
+"""
+
+from colonnade.domain.fleet import Cluster
+from colonnade.protocol.bundle import Access
+
+
+def access(wanted: Cluster) -> tuple[Access, ...]:
+    """In the order of load balancers and listeners."""
+    if wanted.deleted:
+        return ()
+    return tuple(
+        Access(
+            address=vip.address,
+            port=listener.protocol_port,
+            allowed=tuple(sorted(listener.allowed_cidrs)),
+            protocol=listener.transport.lower(),
+        )
+        for tree in sorted(wanted.load_balancers, key=lambda tree: tree.id)
+        for listener in sorted(tree.listeners, key=lambda listener: listener.id)
+        if listener.allowed_cidrs
+        for vip in tree.vips
+    )
