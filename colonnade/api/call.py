@@ -6,8 +6,8 @@ look at `project` alone. What a caller of no project makes belongs to `DEFAULT_P
 module knows no noun.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
@@ -101,10 +101,14 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
             raise Forbidden(trees.POLICY)
         return ProjectId(asked) if asked else self.caller.project or DEFAULT_PROJECT
 
-    def editing(self, table: Table, object_id: str) -> AbstractAsyncContextManager[trees.Edit]:
-        return trees.editing(
-            self.site.database, table, object_id, project=self.project, review=self.site.providers
-        )
+    @asynccontextmanager
+    async def editing(self, table: Table, object_id: str) -> AsyncIterator[trees.Edit]:
+        database, review = self.site.database, self.site.providers
+        async with trees.editing(
+            database, table, object_id, project=self.project, review=review
+        ) as edit:
+            edit.defaults = self.site.quotas
+            yield edit
 
     async def record(self, table: Table, object_id: str) -> Record[Any]:
         async with self.site.database.read() as connection:

@@ -25,7 +25,19 @@ PAGING: Final = frozenset(
 )
 TAGS: Final = frozenset({"tags", "tags-any", "not-tags", "not-tags-any"})
 FLAGS: Final = frozenset(
-    {"admin_state_up", "backup", "enabled", "cert_busy", "invert", "tls_enabled"}
+    {
+        "admin_state_up",
+        "backup",
+        "compression",
+        "cert_busy",
+        "deletion_protection",
+        "enabled",
+        "hsts_include_subdomains",
+        "hsts_preload",
+        "http2",
+        "invert",
+        "tls_enabled",
+    }
 )
 
 Shown = dict[str, Any]

@@ -8,12 +8,13 @@ only; births and burials follow from the rows.
 import secrets
 from typing import Final
 
+from colonnade.domain.catalogue import DEFAULT_FLAVOR
 from colonnade.domain.errors import ColonnadeError
 from colonnade.domain.fleet import Amphora
 from colonnade.domain.ids import AmphoraId, new_id
 from colonnade.domain.lifecycle import Event, State
 from colonnade.drivers.secrets.database import Seal
-from colonnade.store import fleet
+from colonnade.store import catalogue, fleet
 from colonnade.store.database import Connection, Database
 
 AT_ONCE_MAX: Final = 8  # births begun in one pass
@@ -32,7 +33,8 @@ class Spares:
     async def reconcile(self, name: str) -> float | None:
         async with self._database.transaction() as connection:
             await fleet.lock_flavor(connection, name)  # or two controllers would both add
-            target = self._count + await fleet.unmet_demand(connection, name)
+            kept = await self._kept(connection, name)
+            target = kept + await fleet.unmet_demand(connection, name)
             unlent = await fleet.of_flavor(connection, name)
             ready = [a for a in unlent if a.state in (State.SPARE, State.BOOTING)]
             missing = target - len(ready)
@@ -43,7 +45,17 @@ class Spares:
             ready.sort(key=lambda a: a.state is State.BOOTING)
             for amphora in ready[len(ready) - surplus :] if surplus > 0 else ():
                 await fleet.advance(connection, amphora, Event.RELEASED)
-        return 0.0 if missing > AT_ONCE_MAX else LOOK_S
+        if missing > AT_ONCE_MAX:
+            return 0.0
+        # A flavor may end; whoever needs one of it marks the key again.
+        return LOOK_S if target or unlent or name == DEFAULT_FLAVOR else None
+
+    async def _kept(self, connection: Connection, flavor: str) -> int:
+        """How many are to be ready: as configured, or as the flavor's profile says."""
+        if flavor == DEFAULT_FLAVOR:
+            return self._count
+        facts = await catalogue.flavor_facts(connection, flavor)
+        return 0 if facts is None else facts.spare_pool_size or 0
 
     async def record(self, name: str, error: ColonnadeError, retry_in_s: float) -> None:
         """Nothing to tell an owner: the loop has logged it."""

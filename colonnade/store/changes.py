@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from colonnade.domain.catalogue import Sizing
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store import clusters, events, work
 from colonnade.store.database import Connection
@@ -59,11 +60,15 @@ class Statement:
 
 
 async def write_new(
-    connection: Connection, tree: LoadBalancer, change: Change, issues: Sequence[Any]
+    connection: Connection,
+    tree: LoadBalancer,
+    change: Change,
+    issues: Sequence[Any],
+    size: Sizing,
 ) -> datetime:
     """All of a new tree, in one statement. When that was."""
     statement = Statement()
-    _add_root(statement, tree, change, issues)
+    _add_root(statement, tree, change, issues, size)
     _add_children(statement, tree, change)
     _add_news(statement, tree, change)
     cursor = await statement.execute(connection)
@@ -114,13 +119,20 @@ def _told(change: Change) -> str:
 
 
 def _add_root(
-    statement: Statement, tree: LoadBalancer, change: Change, issues: Sequence[Any]
+    statement: Statement,
+    tree: LoadBalancer,
+    change: Change,
+    issues: Sequence[Any],
+    size: Sizing,
 ) -> None:
     statement.add(
-        "INSERT INTO clusters (id, provider, generation, applied_lowest, highest_settled)"
-        " VALUES (%(id)s, %(provider)s, 1, %(settled)s, %(settled)s)",
+        "INSERT INTO clusters (id, provider, topology, flavor, generation, applied_lowest,"
+        " highest_settled) VALUES (%(id)s, %(provider)s, %(topology)s, %(flavor)s, 1,"
+        " %(settled)s, %(settled)s)",
         id=tree.cluster_id,
         provider=tree.provider,
+        topology=size.topology.value,
+        flavor=size.flavor,
         settled=int(change.at_once),
     )
     statement.add(

@@ -78,8 +78,20 @@ async def reset(connection: Connection, project_id: ProjectId) -> None:
         raise NotFound(f"Quota {project_id} not found.")
 
 
-# For queries that read other things of a project too: its row, NULL when it has none.
-OWN_ROW: Final = "(SELECT to_jsonb(q) FROM quotas q WHERE q.project_id = {})"
+# For a query that reads a load balancer, `lb`, too: its project's own row.
+OWN_ROW: Final = "(SELECT to_jsonb(q) FROM quotas q WHERE q.project_id = lb.project_id)"
+
+
+async def ask_row(connection: Connection, project_id: ProjectId) -> Any:
+    """A project's own row, to be read later."""
+    return await connection.execute(
+        "SELECT to_jsonb(q) FROM quotas q WHERE q.project_id = %s", [project_id]
+    )
+
+
+async def read_row(asked: Any) -> Row | None:
+    row = await asked.fetchone()
+    return None if row is None else row[0]
 
 
 async def enforce(

@@ -12,10 +12,12 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from colonnade.domain.errors import Forbidden, Invalid, NotFound
+from colonnade.domain.errors import Forbidden, NotFound
 from colonnade.domain.ids import ProjectId
 from colonnade.domain.status import Applied, Operating, Provisioning, provisioning
+from colonnade.store import listing
 from colonnade.store.database import Connection
+from colonnade.store.listing import Source, Wanted
 from colonnade.store.rows import (
     BELOW,
     CHILDREN,
@@ -64,18 +66,6 @@ class Record(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
         return provisioning(
             created=self.created, changed=self.changed, deleted=self.deleted, applied=self.applied
         )
-
-
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """Which objects, in which order, and which page of them."""
-
-    project: ProjectId | None = None
-    filters: Mapping[str, Sequence[str]] = {}
-    tags: Mapping[str, Sequence[str]] = {}  # "tags", "tags-any", "not-tags", "not-tags-any"
-    sort: Sequence[tuple[str, bool]] = ()  # (key, descending)
-    marker: str | None = None
-    limit: int | None = None
-    reverse: bool = False  # the page before the marker
 
 
 _SETTLED = "t.changed <= c.applied_lowest"
@@ -133,18 +123,6 @@ _FACTS: Final = (
     "t.id, t.body::text, t.project_id, lb.id, t.created, t.changed, t.deleted, t.created_at,"
     " t.updated_at, t.operating_status, c.applied_lowest, c.highest_settled, c.failed_at"
 )
-_SELECT: Final[Mapping[str, str]] = {
-    name: f"SELECT {_FACTS}, {extras}{_FROM[name]}" for name, extras in _EXTRAS.items()
-}
-
-
-# Objects with all, any, not all or none of the tags.
-_TAGS: Final[Mapping[str, str]] = {
-    "tags": "t.body -> 'tags' ?& %({})s::text[]",
-    "tags-any": "t.body -> 'tags' ?| %({})s::text[]",
-    "not-tags": "NOT t.body -> 'tags' ?& %({})s::text[]",
-    "not-tags-any": "NOT t.body -> 'tags' ?| %({})s::text[]",
-}
 
 
 def _attributes(table: Table) -> dict[str, str]:
@@ -175,37 +153,29 @@ def _attributes(table: Table) -> dict[str, str]:
     return found
 
 
-ATTRIBUTES: Final[Mapping[str, Mapping[str, str]]] = {
-    table.name: _attributes(table) for table in TABLES.values()
-}
+def _source(table: Table) -> Source:
+    return Source(
+        columns=f"{_FACTS}, {_EXTRAS[table.name]}",
+        place=_FROM[table.name],
+        attributes=_attributes(table),
+        ids=frozenset({"id", "loadbalancer_id", table.parent}),
+    )
+
+
+SOURCES: Final[Mapping[str, Source]] = {table.name: _source(table) for table in TABLES.values()}
 
 
 async def find(connection: Connection, table: Table, wanted: Wanted) -> list[Record[Any]]:
     """Objects in order, one page of them. Raises Invalid for names that there are not."""
-    where, parameters = _where(table, wanted)
-    order = _order(table, wanted)
-    if wanted.marker is not None:
-        condition, marks = _after_marker(table, order, wanted.marker)
-        where.append(condition)
-        parameters |= marks
-    by = ", ".join(f"{expression} {'DESC' if down else 'ASC'}" for expression, down in order)
-    query = _SELECT[table.name] + f" WHERE {' AND '.join(where) or 'true'} ORDER BY {by}"
-    if wanted.limit is not None:
-        query += " LIMIT %(limit)s"
-        parameters["limit"] = wanted.limit
-    cursor = await connection.execute(query.encode(), parameters)
-    found = [_record(table, row) for row in await cursor.fetchall()]
-    return found[::-1] if wanted.reverse else found
+    found = await listing.rows(connection, SOURCES[table.name], wanted)
+    return [_record(table, row) for row in found]
 
 
 async def get(
     connection: Connection, table: Table, object_id: str, *, project: ProjectId | None
 ) -> Record[Any]:
     """One object. Raises NotFound, Forbidden."""
-    cursor = await connection.execute(
-        _SELECT[table.name].encode() + b" WHERE t.id = %s", [object_id]
-    )
-    row = await cursor.fetchone()
+    row = await listing.row(connection, SOURCES[table.name], object_id)
     if row is None:
         raise NotFound(f"{table.noun} {object_id} not found.")
     record = _record(table, row)
@@ -299,58 +269,3 @@ _OPERATING: Final = {status.value: status for status in Operating}
 
 def _issues(found: Sequence[Mapping[str, str]], path: str) -> tuple[Issue, ...]:
     return tuple(Issue(**issue) for issue in found if issue["path"].startswith(path))
-
-
-def _where(table: Table, wanted: Wanted) -> tuple[list[str], dict[str, Any]]:
-    where: list[str] = []
-    parameters: dict[str, Any] = {}
-    if wanted.project is not None:
-        where.append("t.project_id = %(project)s")
-        parameters["project"] = wanted.project
-    for number, (name, values) in enumerate(wanted.filters.items()):
-        expression = ATTRIBUTES[table.name].get(name)
-        if expression is None:
-            raise Invalid("One or more arguments are either duplicate or invalid")
-        # One text to compare with: a JSON text loses its quotes, null is the empty text.
-        text = (
-            f"coalesce({expression} #>> '{{}}', '')"
-            if "body" in expression
-            else (f"{expression}::text")
-        )
-        if name in ("id", "loadbalancer_id", table.parent):
-            # By id there is an index.
-            where.append(f"{expression} = ANY(%(f{number})s::uuid[])")
-        else:
-            where.append(f"{text} = ANY(%(f{number})s::text[])")
-        parameters[f"f{number}"] = list(values)
-    for number, (word, tags) in enumerate(wanted.tags.items()):
-        where.append(_TAGS[word].format(f"t{number}"))
-        parameters[f"t{number}"] = list(tags)
-    return where, parameters
-
-
-def _order(table: Table, wanted: Wanted) -> list[tuple[str, bool]]:
-    attributes = ATTRIBUTES[table.name]
-    order: dict[str, bool] = {}
-    for key, descending in [*wanted.sort, ("created_at", False), ("id", False)]:
-        expression = attributes.get(key)
-        if expression is None:
-            raise Invalid(f"Supplied sort key '{key}' is not valid.")
-        order.setdefault(expression, descending)
-    return [(expression, down != wanted.reverse) for expression, down in order.items()]
-
-
-def _after_marker(
-    table: Table, order: Sequence[tuple[str, bool]], marker: str
-) -> tuple[str, dict[str, Any]]:
-    """The condition to be after the marked object in this order, direction by direction."""
-    # The marker's own row under the same names, one scope further in.
-    marks = [
-        f"(SELECT {expression}{_FROM[table.name]} WHERE t.id = %(marker)s)"
-        for expression, _ in order
-    ]
-    cases = []
-    for place, (expression, down) in enumerate(order):
-        equal = [f"{e} = {m}" for (e, _), m in zip(order[:place], marks[:place], strict=True)]
-        cases.append(" AND ".join([*equal, f"{expression} {'<' if down else '>'} {marks[place]}"]))
-    return "(" + " OR ".join(f"({case})" for case in cases) + ")", {"marker": marker}

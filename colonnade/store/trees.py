@@ -13,14 +13,17 @@ from datetime import datetime
 from typing import Final, Protocol
 
 import msgspec
+import psycopg.errors
 from msgspec.structs import replace
 
-from colonnade.domain.errors import Conflict, Forbidden, NotFound
+from colonnade.domain.catalogue import Sizing
+from colonnade.domain.errors import Conflict, Forbidden, Invalid, NotFound
 from colonnade.domain.fleet import Cluster, Topology
 from colonnade.domain.ids import ClusterId, ProjectId
 from colonnade.domain.status import Applied
 from colonnade.domain.tree import LoadBalancer
-from colonnade.store import changes
+from colonnade.runtime.config import Quotas
+from colonnade.store import changes, quotas
 from colonnade.store.changes import Change
 from colonnade.store.database import Connection, Database
 from colonnade.store.difference import difference
@@ -67,9 +70,11 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 class Edit:
     """A tree under change. Assign `tree`; None deletes the whole of it."""
 
-    def __init__(self, before: Stored) -> None:
+    def __init__(self, before: Stored, quota: quotas.Row | None = None) -> None:
         self.before = before.tree
         self.stored = before  # once the change is written, as it was left
+        self.quota = quota  # the project's own, if it has one
+        self.defaults = quotas.UNLIMITED  # for who has none; set by who knows the configuration
         self._tree: LoadBalancer | None = before.tree
 
     @property
@@ -122,14 +127,29 @@ async def wanted(connection: Connection, cluster_id: ClusterId) -> Cluster | Non
     )
 
 
-async def create(database: Database, tree: LoadBalancer, review: Review) -> Stored:
-    """Store a new tree with a cluster of its own. Raises Incompatible."""
+async def create(
+    database: Database,
+    tree: LoadBalancer,
+    review: Review,
+    *,
+    size: Sizing = Sizing(),  # noqa: B008 - frozen
+    defaults: Quotas = quotas.UNLIMITED,
+) -> Stored:
+    """Store a new tree with a cluster of its own. Raises Incompatible, OverQuota, and Invalid for
+    a flavor or a zone that has gone meanwhile."""
     issues = _issues(review, tree)
     at_once = review.settles_at_once(tree.provider)
     found = difference(None, tree)
     change = Change(1, "created", found, at_once)
-    async with database.read() as connection:  # one statement is a transaction
-        at = await changes.write_new(connection, tree, change, issues)
+    async with database.pipeline() as connection:
+        asked = await quotas.ask_row(connection, tree.project_id)
+        try:
+            at = await changes.write_new(connection, tree, change, issues, size)
+        except psycopg.errors.ForeignKeyViolation as error:
+            raise Invalid("The flavor or availability zone was not found.") from error
+        limits = quotas.holding(defaults, await quotas.read_row(asked))
+        added = quotas.increase(found, is_new=True)
+        await quotas.enforce(connection, tree.project_id, added, limits)
     settled = int(at_once)
     return Stored(
         tree=tree,
@@ -166,7 +186,7 @@ async def _lock(
     # Both rows are locked: the one that waited must not go on with the older body.
     locked = await connection.execute(
         "SELECT lb.id, lb.project_id, lb.deleted, lb.body::text, c.generation, now(),"  # noqa: S608
-        " c.applied_lowest, c.highest_settled, c.failed_at"
+        f" c.applied_lowest, c.highest_settled, c.failed_at, {quotas.OWN_ROW}"
         " FROM load_balancers lb JOIN clusters c ON c.id = lb.cluster_id"
         f" WHERE lb.id = {of_root} FOR UPDATE OF c, lb",
         {"id": object_id},
@@ -175,7 +195,7 @@ async def _lock(
     row = await locked.fetchone()
     if row is None:
         raise NotFound(f"{table.noun} {object_id} not found.")
-    root_id, owner, deleted, body, generation, at, lowest, settled, failed_at = row
+    root_id, owner, deleted, body, generation, at, lowest, settled, failed_at, quota = row
     if project is not None and owner != project:
         raise Forbidden(POLICY)
     if deleted and table is LOAD_BALANCERS:
@@ -184,7 +204,7 @@ async def _lock(
         raise Conflict(f"Load Balancer {root_id} is immutable and cannot be updated.")
     (tree,) = with_children([read_root(body)], await children.fetchall())
     applied = Applied(lowest=lowest, highest_settled=settled, failed_at=failed_at)
-    return Edit(Stored(tree=tree, generation=generation, at=at, applied=applied))
+    return Edit(Stored(tree=tree, generation=generation, at=at, applied=applied), quota)
 
 
 async def _save(connection: Connection, edit: Edit, review: Review) -> Stored:
@@ -200,6 +220,8 @@ async def _save(connection: Connection, edit: Edit, review: Review) -> Stored:
         review.settles_at_once(before.provider),
     )
     await changes.write(connection, after or before, change, issues)
+    limits = quotas.holding(edit.defaults, edit.quota)
+    await quotas.enforce(connection, before.project_id, quotas.increase(found), limits)
     applied = stored.applied
     if change.at_once:
         applied = replace(applied, lowest=change.generation, highest_settled=change.generation)

@@ -15,6 +15,7 @@ from colonnade.api.call import JSON, Call, Route
 from colonnade.api.reading import changed, given, set_fields
 from colonnade.api.user.bodies import LoadBalancerCreate, LoadBalancerUpdate
 from colonnade.api.user.members import read_address
+from colonnade.api.user.placing import choose
 from colonnade.api.user.shown import show
 from colonnade.api.user.trees import full_tree, status_tree
 from colonnade.api.user.whole import read_children
@@ -37,9 +38,9 @@ from colonnade.store.rows import LOAD_BALANCERS
 async def create_load_balancer(call: Call) -> JSON:
     body = call.body(LoadBalancerCreate, "loadbalancer")
     providers = call.site.providers
-    name = body.provider or providers.default
+    choice = await choose(call, body)
+    name = choice.provider
     provider = providers.get(name)
-    _refuse(body)
     root_id = LoadBalancerId(new_id())
     wishes = read_vips(body, root_id)
     listeners, pools = read_children(body)
@@ -47,6 +48,7 @@ async def create_load_balancer(call: Call) -> JSON:
     try:
         for wish in wishes:
             vips.append(await provider.allocate_vip(wish))
+            choice.check(vips[-1])
         tree = LoadBalancer(
             id=root_id,
             project_id=call.owner(body.project_id or body.tenant_id or None),
@@ -54,12 +56,16 @@ async def create_load_balancer(call: Call) -> JSON:
             vip=vips[0],
             additional_vips=tuple(vips[1:]),
             provider=name,
+            flavor_id=choice.flavor_id,
+            availability_zone=choice.availability_zone,
             listeners=listeners,
             pools=pools,
             **_own(given(body, LoadBalancer)),
         )
         await providers.check_members(name, (m for pool in pools for m in pool.members))
-        stored = await trees.create(call.site.database, tree, providers)
+        stored = await trees.create(
+            call.site.database, tree, providers, size=choice.sizing, defaults=call.site.quotas
+        )
     except BaseException:
         for vip in vips:
             await provider.release_vip(vip)
@@ -153,13 +159,6 @@ def _read_vip(body: LoadBalancerCreate, root_id: LoadBalancerId) -> VipWish:
         qos_policy_id=ids["qos_policy_id"],
         sg_ids=tuple(str(group) for group in body.vip_sg_ids or ()),
     )
-
-
-def _refuse(body: LoadBalancerCreate) -> None:
-    if body.flavor_id:
-        raise Invalid(f"Flavor {body.flavor_id} not found.")
-    if body.availability_zone:
-        raise Invalid(f"Availability Zone {body.availability_zone} not found.")
 
 
 def _own(fields: dict[str, Any]) -> dict[str, Any]:
