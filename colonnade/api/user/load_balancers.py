@@ -47,7 +47,9 @@ async def create_load_balancer(call: Call) -> JSON:
     vips: list[Vip] = []
     try:
         for wish in wishes:
-            vips.append(await provider.allocate_vip(wish))
+            # The additional ones are where the first is.
+            place = {"network_id": vips[0].network_id} if vips else {}
+            vips.append(await provider.allocate_vip(replace(wish, **place)))
             choice.check(vips[-1])
         tree = LoadBalancer(
             id=root_id,
