@@ -9,18 +9,15 @@ import json
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from colonnade.cli import places
-from colonnade.domain.errors import Invalid, NotFound
-from colonnade.domain.ids import ProjectId, new_id
-from colonnade.domain.limits import PROJECT_ID_MAX, TEXT_MAX
-from colonnade.runtime.config import read_config
-from colonnade.store import tokens
-from colonnade.store.database import Connection, Database
-from colonnade.store.tokens import Token, TokenId
+
+if TYPE_CHECKING:  # a database's driver is nothing that every command should load
+    from colonnade.store.database import Connection
+    from colonnade.store.tokens import Token
 
 DAYS_MAX = 36_500
 T = TypeVar("T")
@@ -62,6 +59,11 @@ def create(
 ) -> None:
     """Make a token and print its secret, this once."""
     from colonnade.api.identity.tokens import digest_of, new_secret
+    from colonnade.domain.errors import Invalid
+    from colonnade.domain.ids import ProjectId, new_id
+    from colonnade.domain.limits import PROJECT_ID_MAX, TEXT_MAX
+    from colonnade.store import tokens
+    from colonnade.store.tokens import Token, TokenId
 
     if not 1 <= len(project) <= PROJECT_ID_MAX:
         raise Invalid(f"--project has 1 to {PROJECT_ID_MAX} characters")
@@ -87,6 +89,8 @@ def create(
 @token.command("list")
 def list_tokens(as_json: AsJson = False, config: ConfigFile = None, state: State = None) -> None:
     """Show all tokens; their secrets are not known any more."""
+    from colonnade.store import tokens
+
     found = _within(tokens.find, config, state)
     if as_json:
         print(json.dumps([_shown(one) for one in found]))
@@ -110,11 +114,14 @@ def revoke(
     state: State = None,
 ) -> None:
     """Make a token worthless, within a few seconds."""
+    from colonnade.domain.errors import NotFound
+    from colonnade.store import tokens
+
     if not _within(lambda connection: tokens.revoke(connection, token_id), config, state):
         raise NotFound(f"Token {token_id} not found.")
 
 
-def _shown(one: Token) -> dict[str, str]:
+def _shown(one: "Token") -> dict[str, str]:
     times = {"created_at": one.created_at, "expires_at": one.expires_at}
     return {
         "id": one.id,
@@ -126,9 +133,13 @@ def _shown(one: Token) -> dict[str, str]:
 
 
 def _within(
-    work: Callable[[Connection], Awaitable[T]], config: Path | None, state: Path | None
+    work: "Callable[[Connection], Awaitable[T]]", config: Path | None, state: Path | None
 ) -> T:
     """Do it in the database of that configuration; else of the system with that state."""
+    from colonnade.domain.errors import Invalid
+    from colonnade.runtime.config import read_config
+    from colonnade.store.database import Database
+
     file = config or places.config_file(places.state_dir(state))
     if not file.is_file():
         raise Invalid(f"there is no {file}: name one with --config, or a system with --state")

@@ -21,7 +21,7 @@ class Api(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     policy_file: Path | None = None  # oslo.policy YAML, in place of the rules that are built in
     rate_per_s: float = 0.0  # requests of one project, in each worker; 0: as many as it likes
     rate_burst: int = 0  # at once; 0: those of two seconds
-    header_timeout_s: float = 10.0  # for a request's head to come
+    header_timeout_s: float = 30.0  # for the next request, from its head on, to come
     body_timeout_s: float = 20.0  # for its body
     connections_max: int = 8192  # held open at once, in each worker
     default_provider: str = "amphora"
