@@ -38,7 +38,7 @@ L, P, M = f"listeners/{ident(100)}", f"pools/{ident(200)}", f"pools/{ident(200)}
 def of(protocol: ListenerProtocol, pool_protocol: PoolProtocol | None) -> LoadBalancer:
     if pool_protocol is None:
         tls = protocol is ListenerProtocol.TERMINATED_HTTPS
-        more = {"default_tls_container_ref": "web"} if tls else {}
+        more: dict[str, Any] = {"default_tls_container_ref": "web"} if tls else {}
         return tree((listener(protocol=protocol, default_pool_id=None, **more),), ())
     return tree((listener(protocol=protocol),), (pool(protocol=pool_protocol),))
 
