@@ -96,6 +96,8 @@ class Amphora:
                         await self._reloads.reload()
             else:
                 self._folder.settle(self.present)
+                if adopted and self.present is not None:
+                    await self._servers.adopt(self.present)
             if adopted and not self.serves:
                 await self._haproxy.stop()
             if self.serves and not self._haproxy.is_running:

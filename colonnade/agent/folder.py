@@ -87,6 +87,8 @@ class Folder:
         """Nothing is under way: whatever a killed agent left half done is as `present` says."""
         self._previous.unlink(missing_ok=True)
         self.candidate.unlink(missing_ok=True)
+        for half_written in self.root.glob(".*.new"):
+            half_written.unlink()
         if present is not None:
             if not self.config.exists() or self.config.read_text() != present.config:
                 write(self.config, present.config.encode())

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from colonnade.agent.console import Console, Silent, speakable
-from colonnade.protocol.bundle import Change, Server
+from colonnade.protocol.bundle import Bundle, Change, Server
 
 log = logging.getLogger(__name__)
 REMOVAL_RETRY_S: Final = 1.0
@@ -97,20 +97,40 @@ class Servers:
         self._leaving.clear()
         self._deadlines.clear()
 
+    async def adopt(self, served: Bundle) -> None:
+        """haproxy was taken over: servers that are not the bundle's are on their way out."""
+        named = {(backend.name, one.name) for backend in served.backends for one in backend.servers}
+        try:
+            state = await self._console.ask("show servers state")
+        except Silent as error:
+            log.warning("servers that leave are not known: %s", error)
+            return
+        for line in state.splitlines()[2:]:
+            fields = line.split(" ")
+            key = (fields[1], fields[3]) if len(fields) > 3 else None
+            if key is not None and key not in named:
+                self._leaves(key, Server(name=key[1], address=""))
+        self._remove_soon()
+
     async def close(self) -> None:
         if self._removal is not None:
             self._removal.cancel()
             await asyncio.gather(self._removal, return_exceptions=True)
 
     def _remember(self, change: Change) -> None:
-        deadline = asyncio.get_running_loop().time() + REMOVAL_S_MAX
         back = {(backend, server.name) for backend, server in change.added}
         for key in back:
             self._leaving.pop(key, None)
         for backend, server in change.removed:
             if (backend, server.name) not in back:
-                self._leaving[backend, server.name] = server
-                self._deadlines[backend, server.name] = deadline
+                self._leaves((backend, server.name), server)
+        self._remove_soon()
+
+    def _leaves(self, key: tuple[str, str], server: Server) -> None:
+        self._leaving[key] = server
+        self._deadlines[key] = asyncio.get_running_loop().time() + REMOVAL_S_MAX
+
+    def _remove_soon(self) -> None:
         if self._leaving and (self._removal is None or self._removal.done()):
             self._removal = asyncio.create_task(self._remove_when_idle())
 
