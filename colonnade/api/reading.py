@@ -19,6 +19,7 @@ from colonnade.domain.errors import Invalid
 T = TypeVar("T", bound=msgspec.Struct)
 
 VALUE_SHOWN_MAX: Final = 200
+_TOO_DEEP: Final = "Invalid JSON in the body of the request: it is nested too deeply"
 _PLACE: Final = re.compile(r" - at `\$(.*)`$")
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 
@@ -46,6 +47,8 @@ def read_body(raw: bytes, body: type[T], wrapper: str) -> T:
         envelope = _decoder(body, wrapper).decode(raw)
     except msgspec.ValidationError as error:
         raise Invalid(_explain(raw, body, wrapper, error)) from error
+    except RecursionError as error:
+        raise Invalid(_TOO_DEEP) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Invalid(f"Invalid JSON in the body of the request: {error}") from error
     found: T = getattr(envelope, wrapper)
@@ -58,7 +61,7 @@ def _explain(
     try:
         whole = msgspec.json.decode(raw)
     except RecursionError:
-        return "Invalid JSON in the body of the request: it is nested too deeply"
+        return _TOO_DEEP
     except ValueError:  # a number of thousands of digits, which nothing here can show
         return f"Invalid input: {error}"
     if not isinstance(whole, dict):
