@@ -20,8 +20,11 @@ from colonnade.domain.catalogue import (
     FlavorProfile,
 )
 from colonnade.domain.errors import Conflict, Invalid, NotFound
+from colonnade.domain.listeners import Listener
+from colonnade.domain.tree import LoadBalancer
 from colonnade.store import listing, work
 from colonnade.store.database import Connection
+from colonnade.store.difference import Difference
 from colonnade.store.listing import Source, Wanted
 
 Offer: TypeAlias = FlavorProfile | Flavor | AvailabilityZoneProfile | AvailabilityZone
@@ -165,6 +168,20 @@ async def flavor_facts(connection: Connection, flavor_id: str) -> FlavorFacts | 
         return None if row is None else msgspec.json.decode(row[0], type=FlavorFacts)
     except msgspec.ValidationError:
         return None
+
+
+async def check_listeners(connection: Connection, tree: LoadBalancer, found: Difference) -> None:
+    """Raises Invalid for a new or changed listener beyond what the tree's flavor allows."""
+    listeners = [p.own for p in (*found.added, *found.altered) if isinstance(p.own, Listener)]
+    if tree.flavor_id is None or not listeners:
+        return
+    facts = await flavor_facts(connection, tree.flavor_id)
+    bound = None if facts is None else facts.connection_limit_max
+    if bound is not None and any(not 0 <= x.connection_limit <= bound for x in listeners):
+        raise Invalid(
+            f"connection_limit must be given and at most {bound}, as the flavor says",
+            field="connection_limit",
+        )
 
 
 async def _wake_spares(connection: Connection, value: Offer) -> None:

@@ -23,7 +23,7 @@ from colonnade.domain.ids import ClusterId, ProjectId
 from colonnade.domain.status import Applied
 from colonnade.domain.tree import LoadBalancer
 from colonnade.runtime.config import Quotas
-from colonnade.store import changes, quotas
+from colonnade.store import catalogue, changes, quotas
 from colonnade.store.changes import Change
 from colonnade.store.database import Connection, Database
 from colonnade.store.difference import difference
@@ -147,6 +147,7 @@ async def create(
             at = await changes.write_new(connection, tree, change, issues, size)
         except psycopg.errors.ForeignKeyViolation as error:
             raise Invalid("The flavor or availability zone was not found.") from error
+        await catalogue.check_listeners(connection, tree, found)
         limits = quotas.holding(defaults, await quotas.read_row(asked))
         added = quotas.increase(found, is_new=True)
         await quotas.enforce(connection, tree.project_id, added, limits)
@@ -220,6 +221,7 @@ async def _save(connection: Connection, edit: Edit, review: Review) -> Stored:
         review.settles_at_once(before.provider),
     )
     await changes.write(connection, after or before, change, issues)
+    await catalogue.check_listeners(connection, after or before, found)
     limits = quotas.holding(edit.defaults, edit.quota)
     await quotas.enforce(connection, before.project_id, quotas.increase(found), limits)
     applied = stored.applied
