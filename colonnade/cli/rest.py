@@ -13,6 +13,7 @@ import msgspec
 
 from colonnade.domain.errors import (
     Broken,
+    ColonnadeError,
     Conflict,
     Forbidden,
     NotFound,
@@ -136,7 +137,7 @@ def _words(text: bytes) -> str:
         return text.decode(errors="replace")[:300].strip() or "no reason given"
 
 
-_REFUSALS: Mapping[int, type[Exception]] = {
+_REFUSALS: Mapping[int, type[ColonnadeError]] = {
     401: Forbidden,
     403: Forbidden,
     404: NotFound,
@@ -146,8 +147,9 @@ _REFUSALS: Mapping[int, type[Exception]] = {
 }
 
 
-def _refusal(status: int, words: str, request: str) -> Exception:
+def _refusal(status: int, words: str, request: str) -> ColonnadeError:
     kind = _REFUSALS.get(status, Refused)
     if status == 401:
         words = f"{words}: the endpoint wants a token (--token, COLONNADE_TOKEN)"
-    return kind(words, detail=f"{request}: {status}")  # type: ignore[call-arg]
+    detail = f"{request}: {status}" if status >= 500 else ""
+    return kind(words, detail=detail)

@@ -85,6 +85,7 @@ LOAD_BALANCERS: Final = Noun(
             "deletion_protection", "Refuse to delete it.", Kind.FLAG,
             ("--protect/--no-protect",),
         ),
+        Attribute("access_log", "format=JSON,target_id=ID.", Kind.PAIRS),
         DESCRIPTION, ENABLED, TAGS,
     ),
 )  # fmt: skip
@@ -151,6 +152,8 @@ LISTENERS: Final = Noun(
         Attribute("hsts_max_age", "Seconds.", Kind.INTEGER),
         Attribute("hsts_include_subdomains", "", Kind.FLAG),
         Attribute("hsts_preload", "", Kind.FLAG),
+        Attribute("compression", "Compress answers.", Kind.FLAG),
+        Attribute("access_log", "format=JSON,target_id=ID.", Kind.PAIRS),
         DESCRIPTION, ENABLED, TAGS,
     ),
 )  # fmt: skip
@@ -187,6 +190,12 @@ POOLS: Final = Noun(
             "session_persistence", "type=SOURCE_IP, or type=APP_COOKIE,cookie_name=NAME.",
             Kind.PAIRS, nested=True,
         ),
+        Attribute("slow_start", "Seconds until a new member has its full share.", Kind.INTEGER),
+        Attribute("drain_seconds", "Seconds that a member that goes may finish.", Kind.INTEGER),
+        Attribute("panic_threshold", "Use all below this share up (%).", Kind.INTEGER),
+        Attribute("retries", "How often a request is tried again.", Kind.INTEGER),
+        Attribute("http2", "Speak HTTP/2 to members.", Kind.FLAG),
+        Attribute("outlier_ejection", "errors=10,observe=RESPONSES.", Kind.PAIRS, nested=True),
         Attribute("tls_enabled", "Encrypt to members.", Kind.FLAG, ("--tls/--no-tls",)),
         Attribute(
             "tls_container_ref", "Our certificate for members: a secret.",

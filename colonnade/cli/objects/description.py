@@ -17,8 +17,9 @@ class Kind(Enum):
     NUMBER = "number"
     FLAG = "flag"
     TEXTS = "texts"  # the option is repeated, or its words are parted by commas
-    PAIRS = "pairs"  # KEY=VALUE, repeated
+    PAIRS = "pairs"  # KEY=VALUE, repeated; or a JSON object
     TAGS = "tags"
+    SHARES = "shares"  # NAME=WEIGHT of pools, repeated
 
 
 class Attribute(msgspec.Struct, frozen=True):

@@ -36,7 +36,9 @@ GROUPS: Final[Mapping[str, str]] = {
     "event": "What happened.",
     "subnet": "Subnets that VIPs and members can be on.",
 }
-COMMANDS: Final[Mapping[str, str]] = {}
+COMMANDS: Final[Mapping[str, str]] = dict.fromkeys(
+    ("apply", "diff", "export"), "colonnade.cli.apply.commands"
+)
 
 
 class OnDemand(MutableMapping[str, Any]):

@@ -16,7 +16,10 @@ from colonnade.cli.objects.description import (
     Noun,
 )
 
-ACTIONS: Final = ("REJECT", "REDIRECT_TO_URL", "REDIRECT_TO_POOL", "REDIRECT_PREFIX")
+ACTIONS: Final = (
+    "REJECT", "REDIRECT_TO_URL", "REDIRECT_TO_POOL", "REDIRECT_PREFIX", "FIXED_RESPONSE",
+    "RATE_LIMIT", "REWRITE",
+)  # fmt: skip
 RULES: Final = (
     "HOST_NAME", "PATH", "FILE_TYPE", "HEADER", "COOKIE", "SSL_CONN_HAS_CERT",
     "SSL_VERIFY_RESULT", "SSL_DN_FIELD",
@@ -50,6 +53,13 @@ L7_POLICIES: Final = Noun(
         ),
         Attribute("redirect_url", "To this URL.", options=("--redirect-url",)),
         Attribute("redirect_prefix", "To the same path below this."),
+        Attribute(
+            "redirect_pools", "A pool's share of the requests; repeat.", Kind.SHARES,
+            ("--share",),
+        ),
+        Attribute("rate_limit", "requests=100,seconds=10.", Kind.PAIRS, nested=True),
+        Attribute("fixed_response", "status_code=503,body=later.", Kind.PAIRS, nested=True),
+        Attribute("rewrite", "path_prefix=/a,path_replacement=/b; or JSON.", Kind.PAIRS),
         Attribute("redirect_http_code", "301, 302, 303, 307 or 308.", Kind.INTEGER),
         DESCRIPTION, ENABLED, TAGS,
     ),

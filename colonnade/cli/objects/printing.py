@@ -163,7 +163,8 @@ def _words(value: Any) -> str:
         case Mapping():
             if set(value) == {"id"}:
                 return str(value["id"])
-            return ", ".join(f"{name}={_words(one)}" for name, one in value.items())
+            said = ((name, _words(one)) for name, one in value.items())
+            return ", ".join(f"{name}={words}" for name, words in said if words)
         case str():
             return value
         case Iterable():

@@ -10,6 +10,7 @@ from enum import StrEnum
 from inspect import Parameter
 from typing import Any
 
+import msgspec
 import typer
 
 from colonnade.cli.objects.commands import once, parameter
@@ -26,7 +27,9 @@ _KINDS: dict[Kind, Any] = {
     Kind.TEXTS: list[str] | None,
     Kind.PAIRS: list[str] | None,
     Kind.TAGS: list[str] | None,
+    Kind.SHARES: list[str] | None,
 }
+_METAVARS = {Kind.PAIRS: "KEY=VALUE", Kind.SHARES: "POOL=WEIGHT", Kind.TAGS: "TAG"}
 
 
 def option(attribute: Attribute, *, required: bool = False) -> Parameter:
@@ -43,14 +46,10 @@ def option(attribute: Attribute, *, required: bool = False) -> Parameter:
             help=attribute.help,
             case_sensitive=False,
             autocompletion=names_of(attribute.refers) if attribute.refers else None,
-            metavar="KEY=VALUE" if attribute.kind is Kind.PAIRS else _metavar(attribute),
+            metavar=_METAVARS.get(attribute.kind, "NAME|ID" if attribute.refers else None),
             show_default=False,
         ),
     )
-
-
-def _metavar(attribute: Attribute) -> str | None:
-    return "NAME|ID" if attribute.refers else None
 
 
 async def body(
@@ -88,6 +87,12 @@ async def _value(desk: Desk, attribute: Attribute, value: Any) -> Any:
     match attribute.kind:
         case Kind.PAIRS:
             return pairs(attribute.words[0], value, numbers=attribute.nested)
+        case Kind.SHARES:
+            shares = pairs(attribute.words[0], value, numbers=True)
+            return [
+                {"pool_id": await desk.id("pool", name), "weight": weight}
+                for name, weight in shares.items()
+            ]
         case Kind.TAGS:
             return [tag for tag in value if tag]
         case Kind.TEXTS:
@@ -113,6 +118,9 @@ async def _reference(desk: Desk, attribute: Attribute, text: str) -> str:
 
 def pairs(option_word: str, texts: Iterable[str], *, numbers: bool) -> dict[str, Any]:
     """KEY=VALUE, repeated or joined by commas; numbers where asked for and where they look so."""
+    texts = list(texts)
+    if len(texts) == 1 and texts[0].startswith("{"):
+        return _json(option_word, texts[0])
     found: dict[str, Any] = {}
     for text in once(texts):
         key, equals, value = text.partition("=")
@@ -120,3 +128,10 @@ def pairs(option_word: str, texts: Iterable[str], *, numbers: bool) -> dict[str,
             raise Invalid(f"{option_word} takes KEY=VALUE, not '{text}'")
         found[key] = int(value) if numbers and value.isdecimal() else value
     return found
+
+
+def _json(option_word: str, text: str) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise Invalid(f"{option_word} is not a JSON object: {error}") from error

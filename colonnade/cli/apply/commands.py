@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`colonnade apply`, `diff` and `export`: load balancers as files.
+
+A load balancer is found by its name. What would change is worked out here, so that `diff` and
+`export` speak to any endpoint; `apply` asks for the whole tree in one request.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from colonnade.cli.objects.commands import command
+from colonnade.cli.objects.desk import Desk
+from colonnade.cli.objects.operations import Waiting
+from colonnade.cli.objects.roots import LoadBalancer
+
+Files = Annotated[
+    list[Path],
+    typer.Option(
+        "--file", "-f", help="YAML or JSON, one document or several; - is standard input. Repeat.",
+    ),
+]  # fmt: skip
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Ask the endpoint what it would do; change nothing.")
+]
+
+
+async def _apply(desk: Desk, files: Files, wait: Waiting = False, dry_run: DryRun = False) -> None:
+    """Make load balancers as files say: what is missing is made, what differs is changed, and
+    what a file does not have is removed from under its load balancer."""
+    from colonnade.cli.apply.wishes import carried_out, read_wishes
+
+    answers = []
+    for wish in await read_wishes(desk, files):
+        answers.append(await carried_out(desk, wish, wait=wait, dry_run=dry_run))
+    if desk.as_json:
+        desk.printer.json(answers)
+
+
+async def _diff(desk: Desk, files: Files) -> None:
+    """Show what apply would change; exits with 1 when there is something."""
+    from colonnade.cli.apply.wishes import read_wishes
+
+    wishes = await read_wishes(desk, files)
+    changes = [change for wish in wishes for change in wish.changes]
+    if desk.as_json:
+        desk.printer.json(changes)
+    else:
+        for wish in wishes:
+            show_changes(desk, wish.changes)
+    if changes:
+        raise typer.Exit(1)
+
+
+async def _export(desk: Desk, load_balancer: LoadBalancer) -> None:
+    """Print a load balancer as a file for apply. Keys and certificates are references."""
+    from colonnade.cli.apply.document import exported
+    from colonnade.cli.apply.files import written
+    from colonnade.cli.objects.whole import read_whole
+
+    document = exported(await read_whole(desk, await desk.id("lb", load_balancer)))
+    if desk.as_json:
+        desk.printer.json(document)
+    else:
+        print(written([document]), end="")
+
+
+def show_changes(desk: Desk, changes: Any) -> None:
+    """As a tree of what is touched: each object in a line, its attributes below it."""
+    shown: tuple[str, ...] = ()
+    for change in changes:
+        for depth, word in enumerate(change.path):
+            if shown[: depth + 1] != change.path[: depth + 1] or _is_object(change, depth):
+                sign = change.sign if _is_object(change, depth) else "~"
+                desk.printer.show(_line(sign, depth, word))
+        shown = change.path
+        if change.attribute:
+            desk.printer.show(_line(change.sign, len(change.path), _said(change)))
+
+
+def _is_object(change: Any, depth: int) -> bool:
+    return not change.attribute and depth == len(change.path) - 1
+
+
+def _said(change: Any) -> str:
+    if change.sign == "+":
+        return f"{change.attribute}: {_words(change.new)}"
+    text = f"{change.attribute}: {_words(change.old)} -> {_words(change.new)}"
+    return f"{text}  (fixed: only a new load balancer can have it)" if change.fixed else text
+
+
+def _words(value: Any) -> str:
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "yes" if value else "no"
+        case dict():
+            return ", ".join(f"{name}={one}" for name, one in value.items()) or "none"
+        case list() | tuple():
+            return ", ".join(map(str, value)) or "none"
+        case "":
+            return "none"
+        case _:
+            return str(value)
+
+
+def _line(sign: str, depth: int, words: str) -> Text:
+    from colonnade.cli.objects.printing import printable
+
+    colour = {"+": "green", "-": "red", "~": "yellow"}[sign]
+    return Text(f"{sign} {'  ' * depth}{printable(words)}", style=colour)
+
+
+run_apply, run_diff, run_export = command(_apply), command(_diff), command(_export)

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From files to an endpoint: which load balancer a document is about, what differs, and the one
+request that makes it so.
+
+Names in a document are looked up before anything is changed, so that a bad one changes nothing.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from colonnade.cli.apply.attributes import CHILDREN, LB, NAMED, SECRETS
+from colonnade.cli.apply.commands import show_changes
+from colonnade.cli.apply.difference import Change, compare
+from colonnade.cli.apply.document import Document, exported, read_document
+from colonnade.cli.apply.files import read_documents
+from colonnade.cli.objects.desk import Desk
+from colonnade.cli.objects.settling import settled
+from colonnade.cli.objects.whole import read_whole
+from colonnade.domain.errors import Conflict, Invalid, NotFound, Refused
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """`root_id` is empty when there is no load balancer of that name yet."""
+
+    document: Document
+    root_id: str
+    changes: Sequence[Change]
+
+    @property
+    def name(self) -> str:
+        return str(self.document["name"])
+
+
+async def read_wishes(desk: Desk, files: Sequence[Path]) -> list[Wish]:
+    documents = []
+    for file in files:
+        found = read_documents(file)
+        for place, one in enumerate(found, 1):
+            where = f"{file}, document {place}" if len(found) > 1 else str(file)
+            documents.append(read_document(one, where=where))
+    if not documents:
+        raise Invalid("there is no document to read")
+    names = [document["name"] for document in documents]
+    for name in names:
+        if names.count(name) > 1:
+            raise Invalid(f"two documents are about a load balancer named '{name}'")
+    return [await _wish(desk, document) for document in documents]
+
+
+async def carried_out(desk: Desk, wish: Wish, *, wait: bool, dry_run: bool) -> dict[str, Any]:
+    """What was done, as --json says it."""
+    if dry_run:
+        return await _tried(desk, wish)
+    if not wish.changes:
+        _say(desk, f"load balancer {wish.name}: nothing to change")
+        return {"name": wish.name, "id": wish.root_id, "done": "nothing", "changes": []}
+    if wish.root_id:
+        answer, done = await _changed(desk, wish, {}), "changed"
+    else:
+        answer = await desk.rest.post("lbaas/loadbalancers", {"loadbalancer": wish.document})
+        done = "created"
+    if wait:
+        await settled(desk, desk.names.noun("lb"), {"id": answer["id"]})
+    if not desk.as_json:
+        show_changes(desk, wish.changes)
+    _say(desk, f"load balancer {wish.name}: {done}")
+    return {"name": wish.name, "id": answer["id"], "done": done, "changes": wish.changes}
+
+
+async def _tried(desk: Desk, wish: Wish) -> dict[str, Any]:
+    """Only an endpoint that has the path to whole trees is known to know a dry run."""
+    if not wish.root_id:
+        raise Invalid(
+            f"there is no load balancer '{wish.name}' yet, and an endpoint that does not know "
+            "dry runs would make it: use `colonnade diff`"
+        )
+    answer = await _changed(desk, wish, {"dry_run": "true"})
+    if not desk.as_json:
+        desk.printer.json(answer)
+    return {"name": wish.name, "id": wish.root_id, "dry_run": answer}
+
+
+async def _changed(desk: Desk, wish: Wish, query: dict[str, str]) -> dict[str, Any]:
+    path = f"lbaas/loadbalancers/{wish.root_id}/tree"
+    try:
+        answer = await desk.rest.put(path, {"loadbalancer": wish.document}, query)
+    except NotFound as error:
+        raise Refused(
+            f"{desk.rest.endpoint} cannot change a load balancer as a whole; "
+            "`colonnade diff` shows what to change piece by piece"
+        ) from error
+    found: dict[str, Any] = answer.get("loadbalancer", answer)
+    return found
+
+
+async def _wish(desk: Desk, document: Document) -> Wish:
+    wanted = await _resolved(desk, LB, document)
+    noun = desk.names.noun("lb")
+    query = {"name": wanted["name"]}
+    if "project_id" in wanted:
+        query["project_id"] = wanted["project_id"]
+    found = [
+        one for one in await desk.names.every(noun, query=query) if one["name"] == query["name"]
+    ]
+    if len(found) > 1:
+        ids = ", ".join(one["id"] for one in found)
+        raise Conflict(f"'{wanted['name']}' is the name of {len(found)} load balancers ({ids})")
+    if not found:
+        return Wish(document=wanted, root_id="", changes=compare(None, wanted))
+    root_id = str(found[0]["id"])
+    there = await _resolved(desk, LB, _there(await read_whole(desk, root_id)))
+    return Wish(document=wanted, root_id=root_id, changes=compare(there, wanted))
+
+
+def _there(whole: dict[str, Any]) -> Document:
+    """What is there, in the plain form, with what an export leaves out."""
+    document = exported(whole)
+    document.pop("kind")
+    chosen = ("vip_port_id", "vip_network_id", "project_id")
+    return document | {name: whole[name] for name in chosen if whole.get(name)}
+
+
+async def _resolved(desk: Desk, kind: str, document: Document) -> Document:
+    """The document with ids where names of other things stood."""
+    resolved: Document = {}
+    for name, value in document.items():
+        if name in NAMED.get(kind, {}):
+            attribute, word = NAMED[kind][name]
+            resolved[attribute] = await desk.id(word, str(value))
+        elif name in SECRETS:
+            many = isinstance(value, list)
+            refs = [await desk.names.secret_ref(str(one)) for one in (value if many else [value])]
+            resolved[name] = refs if many else refs[0]
+        elif name in CHILDREN[kind]:
+            child = CHILDREN[kind][name]
+            resolved[name] = (
+                [await _resolved(desk, child, one) for one in value]
+                if isinstance(value, list)
+                else await _resolved(desk, child, value)
+            )
+        else:
+            resolved[name] = value
+    return resolved
+
+
+def _say(desk: Desk, sentence: str) -> None:
+    if not desk.as_json:
+        desk.printer.said(sentence)

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All members of a pool at once: from words, from a file, or from a pipe."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from colonnade.cli.objects.completion import names_of
+from colonnade.cli.objects.desk import Desk
+from colonnade.cli.objects.operations import Waiting
+from colonnade.cli.objects.settling import settled
+from colonnade.domain.errors import Invalid
+
+Pool = Annotated[
+    str,
+    typer.Argument(
+        metavar="POOL", autocompletion=names_of("pool"), help="The pool, by name or id.",
+        show_default=False,
+    ),
+]  # fmt: skip
+Members = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[ADDRESS:PORT[,KEY=VALUE]]...",
+        help="As 10.0.0.11:8080 or [2001:db8::1]:80,weight=5,name=web1.",
+        show_default=False,
+    ),
+]
+File = Annotated[
+    Path | None,
+    typer.Option("--file", "-f", help="A list of members in YAML or JSON; - is standard input."),
+]
+Additive = Annotated[bool, typer.Option("--add", help="Remove none that is there.")]
+
+
+async def member_replace(
+    desk: Desk,
+    pool: Pool,
+    members: Members = None,
+    *,
+    file: File = None,
+    add: Additive = False,
+    wait: Waiting = False,
+) -> None:
+    """Replace all members of a pool in one change."""
+    wanted = [read_member(text) for text in members or ()]
+    if file is not None:
+        wanted += _read(file)
+    if not wanted and file is None:
+        raise Invalid("name members, or a file with them; an empty list in a file removes all")
+    pool_id = await desk.id("pool", pool)
+    for member in wanted:
+        if "subnet" in member:
+            member["subnet_id"] = await desk.id("subnet", str(member.pop("subnet")))
+    query = {"additive_only": "true"} if add else None
+    await desk.rest.put(f"lbaas/pools/{pool_id}/members", {"members": wanted}, query)
+    if wait:
+        shown = await desk.object("pool", pool_id)
+        await settled(desk, desk.names.noun("pool"), shown)
+    noun = desk.names.noun("member")
+    desk.printer.list(await desk.names.every(noun, pool_id), noun.columns)
+
+
+def read_member(text: str) -> dict[str, Any]:
+    """A member in one word, as the help says."""
+    place, *rest = text.split(",")
+    address, colon, port = place.rpartition(":")
+    if not colon or not port.isdecimal():
+        raise Invalid(f"a member is ADDRESS:PORT, and IPv6 is [ADDRESS]:PORT; not '{text}'")
+    member: dict[str, Any] = {"address": address.strip("[]"), "protocol_port": int(port)}
+    for one in rest:
+        key, equals, value = one.partition("=")
+        if not equals:
+            raise Invalid(f"'{one}' is not KEY=VALUE (in '{text}')")
+        member[key] = _read_value(value)
+    return member
+
+
+def _read_value(value: str) -> Any:
+    words = {"true": True, "yes": True, "false": False, "no": False}
+    return words.get(value.lower(), int(value) if value.isdecimal() else value)
+
+
+def _read(file: Path) -> list[dict[str, Any]]:
+    from colonnade.cli.apply.files import read_documents
+
+    found: list[Any] = []
+    for document in read_documents(file):
+        inside = document.get("members") if isinstance(document, dict) else document
+        if not isinstance(inside, list) or not all(isinstance(one, dict) for one in inside):
+            raise Invalid(f"{file} is not a list of members")
+        found += inside
+    return [dict(one) for one in found]

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Quotas: a project's own, and what projects have that have none. -1 is no limit.
+
+A quota is called by its project's id; without one it is that of the project one speaks for.
+"""
+
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from colonnade.cli.objects.catalogue import QUOTAS
+from colonnade.cli.objects.desk import Desk
+from colonnade.domain.errors import Invalid
+
+Project = Annotated[str, typer.Argument(metavar="PROJECT", help="A project's id.")]
+Limit = int | None
+
+
+async def quota_show(desk: Desk, of: Project) -> None:
+    """Show a project's quota."""
+    _show(desk, (await desk.rest.get(f"lbaas/quotas/{quote(of, safe='')}"))["quota"])
+
+
+async def quota_defaults(desk: Desk) -> None:
+    """Show what projects have that have no quota of their own."""
+    _show(desk, (await desk.rest.get("lbaas/quotas/defaults"))["quota"])
+
+
+async def quota_set(
+    desk: Desk,
+    of: Project,
+    *,
+    loadbalancer: Annotated[Limit, typer.Option("--lb", min=-1)] = None,
+    listener: Annotated[Limit, typer.Option(min=-1)] = None,
+    pool: Annotated[Limit, typer.Option(min=-1)] = None,
+    member: Annotated[Limit, typer.Option(min=-1)] = None,
+    healthmonitor: Annotated[Limit, typer.Option("--hm", min=-1)] = None,
+    l7policy: Annotated[Limit, typer.Option(min=-1)] = None,
+    l7rule: Annotated[Limit, typer.Option(min=-1)] = None,
+) -> None:
+    """Change some of a project's limits; -1 is no limit."""
+    limits = {
+        "loadbalancer": loadbalancer,
+        "listener": listener,
+        "pool": pool,
+        "member": member,
+        "healthmonitor": healthmonitor,
+        "l7policy": l7policy,
+        "l7rule": l7rule,
+    }
+    said = {name: limit for name, limit in limits.items() if limit is not None}
+    if not said:
+        raise Invalid("say which limit to change; --help lists them")
+    answer = await desk.rest.put(f"lbaas/quotas/{quote(of, safe='')}", {"quota": said})
+    _show(desk, answer["quota"])
+
+
+async def quota_reset(desk: Desk, of: Project) -> None:
+    """Give a project the default quota again."""
+    await desk.rest.delete(f"lbaas/quotas/{quote(of, safe='')}")
+    if desk.as_json:
+        desk.printer.json({"deleted": of})
+    else:
+        desk.printer.said(f"project {of} has the default quota")
+
+
+def _show(desk: Desk, shown: dict[str, Any]) -> None:
+    if desk.as_json:
+        desk.printer.json(shown)
+        return
+    known = {one.name for one in QUOTAS.attributes} | {"project_id"}
+    desk.printer.one({name: value for name, value in shown.items() if name in known})
