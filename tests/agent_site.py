@@ -78,6 +78,11 @@ class Site:
         self._say({"do": "forget_rules"})
         self._hear()
 
+    def fill_disk(self, *, free_again: bool = False) -> None:
+        """Leave no byte free where the agent keeps its files."""
+        self._say({"do": "fill_disk", "free_again": free_again})
+        self._hear()
+
     def capabilities(self, pid: int) -> int:
         """The effective ones, a bit each."""
         self._say({"do": "status", "pid": pid, "line": "CapEff"})
@@ -166,6 +171,14 @@ class _Inside:
             if name == request["line"]:
                 return {"value": value.strip()}
         return {"value": "0"}
+
+    def fill_disk(self, request: dict[str, Any]) -> dict[str, Any]:
+        filler = Path(f"/proc/{self.init}/root/run/filler")
+        filler.unlink(missing_ok=True)
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while not request["free_again"]:
+                file.write(bytes(4096))
+        return {}
 
     def forget_rules(self, _request: dict[str, Any]) -> dict[str, Any]:
         net = f"--net=/proc/{self.init}/root/run/netns/traffic"
