@@ -13,9 +13,7 @@ from typing import Annotated
 
 import typer
 
-from colonnade.cli.lab import lab
 from colonnade.cli.objects.groups import Words
-from colonnade.cli.token import token
 
 app = typer.Typer(
     cls=Words,
@@ -25,8 +23,6 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
 )
-app.add_typer(lab, name="lab")
-app.add_typer(token, name="token")
 
 State = Annotated[
     Path | None, typer.Option("--state", help="Where the system keeps what must last.")

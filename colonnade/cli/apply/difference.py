@@ -21,6 +21,7 @@ from colonnade.cli.apply.attributes import (
     LISTENER,
     MEMBER,
     MONITOR,
+    PARTS,
     POLICY,
     POOL,
     RULE,
@@ -192,7 +193,9 @@ def _value(name: str, one: Document, default: Any) -> Any:
 
 
 def _comparable(name: str, value: Any) -> Any:
-    """References to secrets may be ids or URLs that end in the id."""
+    """References to secrets may be ids or URLs that end in the id; parts may be left out."""
+    if name in PARTS and isinstance(value, dict):
+        return {**PARTS[name], **value}
     if name not in SECRETS or value is None:
         return value
     if isinstance(value, list):

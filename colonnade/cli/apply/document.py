@@ -208,11 +208,7 @@ def _plain(name: str, value: Any) -> Any:
     if name in ("address", "vip_address", "monitor_address") and isinstance(value, str):
         return _address(value)
     if name in PARTS and isinstance(value, Mapping):
-        return {
-            key: one
-            for key, one in value.items()
-            if one not in (None, [], {}) and one != PARTS[name].get(key)
-        }
+        return {key: one for key, one in value.items() if one not in (None, [], {})}
     if isinstance(value, list | tuple):
         return sorted(value, key=str) if name in UNORDERED else list(value)
     return value

@@ -5,7 +5,6 @@ A command is an async function of a `Desk` and the words that were typed; the op
 which endpoint, and as whom, are added to each here and nowhere else.
 """
 
-import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from inspect import Parameter, Signature
@@ -74,6 +73,8 @@ def command(act: Act, parameters: Sequence[Parameter] | None = None, help: str =
     def run(**words: Any) -> None:
         as_json = words.pop("as_json")
         where = Where(**{name: words.pop(name) for name in ("url", "token", "project", "state")})
+        import asyncio
+
         asyncio.run(_stand(where, as_json, lambda desk: act(desk, **words)))
 
     every = (*parameters, *COMMON)

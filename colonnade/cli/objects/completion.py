@@ -4,7 +4,6 @@
 Whatever goes wrong, there is simply nothing to offer: a shell has no place for an error.
 """
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +18,8 @@ def names_of(word: str) -> Callable[[typer.Context, str], list[str]]:
     """Completes names of this noun; where it lives below another, below what was typed for it."""
 
     def offer(ctx: typer.Context, incomplete: str) -> list[str]:
+        import asyncio
+
         try:
             return asyncio.run(_offer(word, dict(ctx.params), incomplete))
         except (ColonnadeError, OSError, TimeoutError, KeyError, TypeError, AttributeError):
@@ -28,6 +29,8 @@ def names_of(word: str) -> Callable[[typer.Context, str], list[str]]:
 
 
 async def _offer(word: str, words: dict[str, Any], incomplete: str) -> list[str]:
+    import asyncio
+
     from colonnade.cli.objects.desk import COMPLETION_S_MAX, Where
     from colonnade.cli.objects.index import NOUNS
     from colonnade.cli.objects.names import Names

@@ -34,7 +34,7 @@ class Attribute(msgspec.Struct, frozen=True):
     refers: str = ""
     required: bool = False
     fixed: bool = False  # said at creation only
-    nested: bool = False  # PAIRS whose values are numbers where they look like it
+    nested: bool = False  # PAIRS whose values are numbers where they look so
 
     @property
     def words(self) -> tuple[str, ...]:

@@ -36,6 +36,11 @@ GROUPS: Final[Mapping[str, str]] = {
     "event": "What happened.",
     "subnet": "Subnets that VIPs and members can be on.",
 }
+# Groups that are written by hand: what stands beside the word, the module, the name in it.
+ELSEWHERE: Final[Mapping[str, tuple[str, str, str]]] = {
+    "lab": ("Hosts and networks to try load balancers with.", "colonnade.cli.lab", "lab"),
+    "token": ("Tokens for the API's mode 'token'.", "colonnade.cli.token", "token"),
+}
 COMMANDS: Final[Mapping[str, str]] = dict.fromkeys(
     ("apply", "diff", "export"), "colonnade.cli.apply.commands"
 )
@@ -88,8 +93,11 @@ class Words(LazyGroup):
 
 def _top() -> dict[str, Maker]:
     makers: dict[str, Maker] = {
-        name: partial(group, name, help, partial(_of_noun, name)) for name, help in GROUPS.items()
+        name: partial(group, name, help, partial(_of_app, module, app), panel=None)
+        for name, (help, module, app) in ELSEWHERE.items()
     }
+    for name, help in GROUPS.items():
+        makers[name] = partial(group, name, help, partial(_of_noun, name))
     for name, module in COMMANDS.items():
         makers[name] = partial(_command, name, module)
     return makers
@@ -100,14 +108,28 @@ def _of_noun(name: str) -> Mapping[str, Maker]:
     return made
 
 
+def _of_app(module: str, app: str) -> Mapping[str, Maker]:
+    made: Any = get_command(getattr(import_module(module), app))
+    return {name: partial(_itself, inner) for name, inner in made.commands.items()}
+
+
+def _itself(made: Any) -> Any:
+    return made
+
+
 def _command(name: str, module: str) -> Any:
     return as_click(name, getattr(import_module(module), f"run_{name}"), PANEL)
 
 
-def group(name: str, help: str, makers: Callable[[], Mapping[str, Maker]]) -> LazyGroup:
+def group(
+    name: str,
+    help: str,
+    makers: Callable[[], Mapping[str, Maker]],
+    panel: str | None = PANEL,
+) -> LazyGroup:
     """A group of commands; what they are is asked for when one is wanted."""
     made = LazyGroup(
-        name=name, help=help, no_args_is_help=True, rich_markup_mode="rich", rich_help_panel=PANEL
+        name=name, help=help, no_args_is_help=True, rich_markup_mode="rich", rich_help_panel=panel
     )
     made.commands = OnDemand({}, makers)
     return made

@@ -67,7 +67,7 @@ def draw_whole(root: Shown) -> Tree:
         place = f"{listener.get('protocol')} :{listener.get('protocol_port')}"
         branch = drawn.add(_line(listener, ["listener", _called(listener), place]))
         for policy in listener.get("l7policies") or ():
-            used |= {_policy(branch, policy, pools)}
+            used |= _policy(branch, policy, pools)
         if (default := listener.get("default_pool_id")) in pools:
             used.add(default)
             _pool(branch, pools[default])
@@ -88,20 +88,24 @@ def _draw_statuses(summed: Shown) -> Tree:
     return drawn
 
 
-def _policy(branch: Tree, policy: Shown, pools: dict[str, Shown]) -> str:
-    """The policy with its rules; which pool it leads to."""
-    target = pools.get(policy.get("redirect_pool_id") or "", {})
-    where = policy.get("redirect_url") or policy.get("redirect_prefix")
+def _policy(branch: Tree, policy: Shown, pools: dict[str, Shown]) -> set[str]:
+    """The policy with its rules; which pools it leads to."""
+    target = pools.get(policy.get("redirect_pool_id") or "")
+    shares = [(one, pools.get(one["pool_id"], {})) for one in policy.get("redirect_pools") or ()]
+    where = str(policy.get("redirect_url") or policy.get("redirect_prefix") or "")
+    if target is not None:
+        where = _called(target)
+    elif shares:
+        where = ", ".join(f"{_called(pool)} {one['weight']}" for one, pool in shares)
     words = ["policy", _called(policy), str(policy.get("action") or "")]
-    if target or where:
-        words.append(f"-> {_called(target) if target else where}")
-    twig = branch.add(_line(policy, words))
+    twig = branch.add(_line(policy, [*words, f"-> {where}" if where else ""]))
     for rule in policy.get("rules") or ():
         if "type" in rule:
             twig.add(_line(rule, ["if", *_rule(rule)]))
-    if target:
-        _pool(twig, target)
-    return str(target.get("id") or "")
+    led_to = [pool for pool in (target, *(pool for _, pool in shares)) if pool]
+    for pool in led_to:
+        _pool(twig, pool)
+    return {str(pool["id"]) for pool in led_to}
 
 
 def _rule(rule: Shown) -> Iterable[str]:
@@ -116,7 +120,12 @@ def _pool(branch: Tree, pool: Shown) -> None:
     kind = " ".join(str(pool[one]) for one in ("protocol", "lb_algorithm") if pool.get(one))
     twig = branch.add(_line(pool, ["pool", _called(pool), kind]))
     if monitor := pool.get("healthmonitor"):
-        twig.add(_line(monitor, ["health monitor", _called(monitor), str(monitor.get("type"))]))
+        twig.add(
+            _line(
+                monitor,
+                ["health monitor", str(monitor.get("name") or ""), str(monitor.get("type"))],
+            )
+        )
     for member in pool.get("members") or ():
         place = endpoint(member)
         weight = f"weight {member['weight']}" if member.get("weight", 1) != 1 else ""
