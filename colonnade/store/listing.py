@@ -105,7 +105,7 @@ def _where(source: Source, wanted: Wanted) -> tuple[list[str], dict[str, Any]]:
 
 def _text(expression: str) -> str:
     """One text to compare with: a JSON text loses its quotes, null is the empty text."""
-    if "body" in expression:
+    if expression.startswith("coalesce(t.body "):
         return f"coalesce({expression} #>> '{{}}', '')"
     return f"{expression}::text"
 

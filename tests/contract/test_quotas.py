@@ -217,14 +217,15 @@ async def test_no_way_of_creating_goes_past_a_quota(api: Api) -> None:
     has = {"loadbalancer": 1, "listener": 1, "pool": 1, "l7policy": 1}
     before = await _everything(api)
     for noun, method, path, wrapper, body in ways:
-        await allow(api, **dict.fromkeys(keys.values(), -1) | {keys[noun]: has.get(keys[noun], 0)})
+        full: dict[str, Any] = dict.fromkeys(keys.values(), -1)
+        await allow(api, **full | {keys[noun]: has.get(keys[noun], 0)})
         answer = await api.ask(method, f"/v2/lbaas/{path}", 403, json={wrapper: body})
         assert answer["faultstring"] == f"Quota has been met for resources: {noun}", (path, body)
     assert await _everything(api) == before
     # With room for exactly one more, each goes.
     for noun, method, path, wrapper, body in ways:
-        limits = dict.fromkeys(keys.values(), -1) | {keys[noun]: await _count(api, noun) + 1}
-        await allow(api, **limits)
+        room: dict[str, Any] = dict.fromkeys(keys.values(), -1)
+        await allow(api, **room | {keys[noun]: await _count(api, noun) + 1})
         answer = await api.client.request(method, f"/v2/lbaas/{path}", json={wrapper: body})
         assert answer.status_code in (201, 202), (path, body, answer.text)
         for word in ("loadbalancers", "pools", "listeners", "l7policies", "healthmonitors"):
