@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import tempfile
+import tomllib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from colonnade.cli import places
 from colonnade.cli.children import STOP_S, colonnade, tied
 from colonnade.cli.starting import api_answers, only_one, place, started, stop_signal
 from colonnade.cli.waiting import until
-from colonnade.domain.errors import Broken, ColonnadeError
+from colonnade.domain.errors import Broken, ColonnadeError, Invalid
 from colonnade.runtime import logging
 from colonnade.runtime.config import Config, read_config, write_config
 from colonnade.store.embedded import EmbeddedPostgres
@@ -136,7 +137,10 @@ def _config(wish: Wish, state: Path, run_dir: Path, postgres: EmbeddedPostgres |
     if wish.listen:
         above["api"] |= place(wish.listen)
     if wish.config is not None:
-        return read_config(wish.config, above)
+        try:
+            return read_config(wish.config, above)
+        except (OSError, msgspec.ValidationError, tomllib.TOMLDecodeError) as error:
+            raise Invalid(f"{wish.config}: {error}") from error
     return msgspec.convert(above, Config, dec_hook=lambda kind, text: kind(text))
 
 

@@ -121,17 +121,17 @@ async def test_lists_show_one_project_to_users_and_all_to_operators(api: Api) ->
     for project in ("mine", "other"):
         await api.load_balancer(project_id=project)
 
-    async def seen(query: str = "", status: int = 200, **headers: str) -> set[str]:
+    async def seen(headers: dict[str, str], query: str = "", status: int = 200) -> set[str]:
         answer = await api.get(f"loadbalancers{query}", status, headers=headers)
         return {lb["project_id"] for lb in answer.get("loadbalancers", ())}
 
     reader, admin = as_caller("reader"), as_caller("admin")
-    assert await seen(**reader) == {"mine"}
-    assert await seen("?project_id=mine", **reader) == {"mine"}
-    await seen("?project_id=other", 403, **reader)
-    assert await seen(**admin) == {"mine", "other"}
-    assert await seen("?project_id=other", **admin) == {"other"}
-    assert await seen() == {"mine", "other"}  # nobody's, and so the operator's
+    assert await seen(reader) == {"mine"}
+    assert await seen(reader, "?project_id=mine") == {"mine"}
+    await seen(reader, "?project_id=other", 403)
+    assert await seen(admin) == {"mine", "other"}
+    assert await seen(admin, "?project_id=other") == {"other"}
+    assert await seen({}) == {"mine", "other"}  # nobody's, and so the operator's
 
 
 async def test_what_is_made_belongs_to_the_caller(api: Api) -> None:
