@@ -21,10 +21,12 @@ from colonnade.api.reading import read_body, read_list
 from colonnade.domain.errors import Forbidden, NotFound
 from colonnade.domain.ids import ProjectId, read_id
 from colonnade.drivers.network.protocol import NetworkDriver
+from colonnade.drivers.secrets.database import Seal
 from colonnade.providers.provider import Providers
 from colonnade.runtime.config import Quotas
 from colonnade.store import records, trees
 from colonnade.store.database import Database
+from colonnade.store.occasions import Key, Occasion
 from colonnade.store.records import Record
 from colonnade.store.rows import (
     HEALTH_MONITORS,
@@ -64,6 +66,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     rates: Rates = msgspec.field(default_factory=lambda: Rates(0))
     body_s_max: float = BODY_S_MAX
     quotas: Quotas = Quotas()  # of projects that have none of their own
+    seal: Seal | None = None  # None: nothing secret is kept
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +78,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     path: str = ""  # as it was asked for
     base: str = ""  # scheme and host, as the caller sees them
     raw: bytes = b""
+    headers: Mapping[str, str] = {}
+    key: Key | None = None  # under which this request may be repeated
+    is_trial: bool = False  # nothing is to be kept
 
     def id(self, name: str) -> str:
         """An id from the path. What is no id names nothing."""
@@ -108,7 +114,18 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
             database, table, object_id, project=self.project, review=review
         ) as edit:
             edit.defaults = self.site.quotas
+            edit.occasion = self.occasion
             yield edit
+
+    @property
+    def occasion(self) -> Occasion:
+        """What the store shall know of who asks, and of how."""
+        return Occasion(
+            project=self.caller.project or "",
+            user=self.caller.user,
+            key=self.key,
+            is_trial=self.is_trial,
+        )
 
     async def record(self, table: Table, object_id: str) -> Record[Any]:
         async with self.site.database.read() as connection:
@@ -134,3 +151,5 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     more_rules: Mapping[str, str] = {}
     guarded: tuple[str, ...] = ()  # attributes whose use has a rule of its own: "<rule>:<name>"
     media_type: str = "application/json"
+    answers: Any = None  # the type of what success answers, for the OpenAPI document
+    example: Any = None  # of what it takes, inside its wrapper

@@ -5,24 +5,19 @@ The page at /docs is one file without any outside host; it reads /openapi.json, 
 from the table of routes and the bodies they take.
 """
 
-import re
 from collections.abc import Sequence
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
 from colonnade.api.call import JSON, Call, Route
 from colonnade.api.identity.policy import KNOWN, PUBLIC
+from colonnade.api.openapi import openapi
 
-_PLACE: Final = re.compile(r"\{(\w+):str\}")
 _PAGE: Final = Path(__file__).with_name("docs.html")
 # From the wire contract; days that it does not tell are those of the version before.
 _DAYS: Final = {0: "2016-12-11", 1: "2018-04-20", 2: "2018-07-31", 3: "2018-12-18"}
 _NEWEST, _NEWEST_DAY = 30, "2025-02-26"
-_FILTERS: Final = ("project_id", "name", "limit", "marker", "sort", "fields")
 
 
 async def show_versions(call: Call) -> JSON:
@@ -88,58 +83,3 @@ def routes(table: Sequence[Route]) -> list[Route]:
             rule=PUBLIC,
         ),
     ]
-
-
-def openapi(table: Sequence[Route]) -> dict[str, Any]:
-    bodies = [route.takes for route in table if route.takes is not None]
-    _, schemas = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
-    paths: dict[str, dict[str, Any]] = {}
-    for route in table:
-        operation = _operation(route)
-        paths.setdefault(_PLACE.sub(r"{\1}", route.path), {})[route.method.lower()] = operation
-    return {
-        "openapi": "3.1.0",
-        "info": {
-            "title": "Colonnade",
-            "version": version("colonnade"),
-            "description": "The Octavia v2 API. X-Project-Id chooses the project.",
-        },
-        "paths": paths,
-        "components": {"schemas": schemas},
-    }
-
-
-def _operation(route: Route) -> dict[str, Any]:
-    places = _PLACE.findall(route.path)
-    listing = route.method == "GET" and not route.path.endswith("}")
-    words = route.query or (_FILTERS if listing else ())
-    found: dict[str, Any] = {
-        "operationId": route.handler.__name__ + "_" + route.path.rpartition("/")[2].strip("{}:"),
-        "summary": route.summary,
-        "tags": [route.path.split("/")[3 if route.path.startswith("/v2/lbaas/") else 2]],
-        "parameters": [
-            *({"name": n, "in": "path", "required": True, "schema": _TEXT} for n in places),
-            *({"name": n, "in": "query", "schema": _TEXT} for n in words),
-            {"name": "X-Project-Id", "in": "header", "schema": _TEXT},
-        ],
-        "responses": {
-            str(route.success): {"description": "Done"},
-            "default": {"description": "A fault: faultcode, faultstring, debuginfo"},
-        },
-    }
-    if route.takes is not None:
-        schema: dict[str, Any] = {"$ref": f"#/components/schemas/{route.takes.__name__}"}
-        if route.wrapper:
-            schema = {
-                "type": "object",
-                "required": [route.wrapper],
-                "properties": {route.wrapper: schema},
-            }
-        found["requestBody"] = {
-            "required": True,
-            "content": {"application/json": {"schema": schema}},
-        }
-    return found
-
-
-_TEXT: Final = {"type": "string"}

@@ -13,6 +13,7 @@ from colonnade.api import pages
 from colonnade.api.call import JSON, Call, Route
 from colonnade.api.reading import changed, given
 from colonnade.api.user.bodies import HealthMonitorCreate, HealthMonitorNested, HealthMonitorUpdate
+from colonnade.api.user.objects import SAMPLE_ID, HealthMonitorObject, listed, wrapped
 from colonnade.domain.errors import Conflict, Invalid, NotFound
 from colonnade.domain.ids import HealthMonitorId, PoolId, new_id
 from colonnade.domain.pools import HealthMonitor, Pool
@@ -131,6 +132,7 @@ ROUTES = [
         method="GET",
         path=MONITORS_PATH,
         handler=list_health_monitors,
+        answers=listed("healthmonitors", HealthMonitorObject),
         rule="os_load-balancer_api:healthmonitor:get_all",
         summary="List monitors",
     ),
@@ -138,6 +140,15 @@ ROUTES = [
         method="POST",
         path=MONITORS_PATH,
         handler=create_health_monitor,
+        answers=wrapped("healthmonitor", HealthMonitorObject),
+        example={
+            "pool_id": SAMPLE_ID,
+            "type": "HTTP",
+            "delay": 5,
+            "timeout": 3,
+            "max_retries": 2,
+            "url_path": "/health",
+        },
         rule="os_load-balancer_api:healthmonitor:post",
         takes=HealthMonitorCreate,
         wrapper="healthmonitor",
@@ -148,6 +159,7 @@ ROUTES = [
         method="GET",
         path=MONITOR_PATH,
         handler=show_health_monitor,
+        answers=wrapped("healthmonitor", HealthMonitorObject),
         rule="os_load-balancer_api:healthmonitor:get_one",
         summary="Show a monitor",
     ),
@@ -155,6 +167,7 @@ ROUTES = [
         method="PUT",
         path=MONITOR_PATH,
         handler=update_health_monitor,
+        answers=wrapped("healthmonitor", HealthMonitorObject),
         rule="os_load-balancer_api:healthmonitor:put",
         takes=HealthMonitorUpdate,
         wrapper="healthmonitor",

@@ -14,6 +14,7 @@ from colonnade.api.call import JSON, Call, Route
 from colonnade.api.reading import changed, given, set_fields
 from colonnade.api.user.bodies import L7PolicyCreate, L7PolicyNested, L7PolicyUpdate
 from colonnade.api.user.l7rules import read_rule
+from colonnade.api.user.objects import SAMPLE_ID, L7PolicyObject, listed, wrapped
 from colonnade.domain.errors import Conflict
 from colonnade.domain.ids import L7PolicyId, ListenerId, PoolId, new_id
 from colonnade.domain.l7 import ACTION_FIELDS, ACTIONS, REDIRECT_CODE, URL_ACTIONS, L7Policy
@@ -117,6 +118,7 @@ ROUTES = [
         method="GET",
         path=POLICIES_PATH,
         handler=list_l7policies,
+        answers=listed("l7policies", L7PolicyObject),
         rule="os_load-balancer_api:l7policy:get_all",
         summary="List L7 policies",
     ),
@@ -124,6 +126,12 @@ ROUTES = [
         method="POST",
         path=POLICIES_PATH,
         handler=create_l7policy,
+        answers=wrapped("l7policy", L7PolicyObject),
+        example={
+            "listener_id": SAMPLE_ID,
+            "action": "REDIRECT_TO_URL",
+            "redirect_url": "https://www.example.org/",
+        },
         takes=L7PolicyCreate,
         wrapper="l7policy",
         success=201,
@@ -134,6 +142,7 @@ ROUTES = [
         method="GET",
         path=POLICY_PATH,
         handler=show_l7policy,
+        answers=wrapped("l7policy", L7PolicyObject),
         rule="os_load-balancer_api:l7policy:get_one",
         summary="Show an L7 policy",
     ),
@@ -141,6 +150,7 @@ ROUTES = [
         method="PUT",
         path=POLICY_PATH,
         handler=update_l7policy,
+        answers=wrapped("l7policy", L7PolicyObject),
         takes=L7PolicyUpdate,
         wrapper="l7policy",
         rule="os_load-balancer_api:l7policy:put",

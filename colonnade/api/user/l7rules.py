@@ -7,6 +7,7 @@ from colonnade.api import pages
 from colonnade.api.call import JSON, Call, Route
 from colonnade.api.reading import changed, given
 from colonnade.api.user.bodies import L7RuleCreate, L7RuleUpdate
+from colonnade.api.user.objects import L7RuleObject, listed, wrapped
 from colonnade.domain.ids import L7PolicyId, L7RuleId, new_id
 from colonnade.domain.l7 import L7Policy, L7Rule
 from colonnade.domain.tree import LoadBalancer
@@ -71,6 +72,7 @@ ROUTES = [
         method="GET",
         path=RULES_PATH,
         handler=list_l7rules,
+        answers=listed("rules", L7RuleObject),
         rule="os_load-balancer_api:l7rule:get_all",
         summary="List the rules of a policy",
     ),
@@ -78,6 +80,8 @@ ROUTES = [
         method="POST",
         path=RULES_PATH,
         handler=create_l7rule,
+        answers=wrapped("rule", L7RuleObject),
+        example={"type": "PATH", "compare_type": "STARTS_WITH", "value": "/api"},
         takes=L7RuleCreate,
         wrapper="rule",
         success=201,
@@ -88,6 +92,7 @@ ROUTES = [
         method="GET",
         path=RULE_PATH,
         handler=show_l7rule,
+        answers=wrapped("rule", L7RuleObject),
         rule="os_load-balancer_api:l7rule:get_one",
         summary="Show a rule",
     ),
@@ -95,6 +100,7 @@ ROUTES = [
         method="PUT",
         path=RULE_PATH,
         handler=update_l7rule,
+        answers=wrapped("rule", L7RuleObject),
         takes=L7RuleUpdate,
         wrapper="rule",
         rule="os_load-balancer_api:l7rule:put",

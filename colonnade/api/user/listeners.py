@@ -11,6 +11,7 @@ from colonnade.api import pages
 from colonnade.api.call import JSON, Call, Route
 from colonnade.api.reading import changed, set_fields
 from colonnade.api.user.bodies import ListenerCreate, ListenerUpdate
+from colonnade.api.user.objects import SAMPLE_ID, ListenerObject, Statistics, listed, wrapped
 from colonnade.api.user.tls import change_tls, refuse_empty_lists
 from colonnade.api.user.whole import Whole, canonical_listener
 from colonnade.domain.ids import ListenerId
@@ -73,6 +74,7 @@ ROUTES = [
         method="GET",
         path=LISTENERS_PATH,
         handler=list_listeners,
+        answers=listed("listeners", ListenerObject),
         rule="os_load-balancer_api:listener:get_all",
         summary="List listeners",
     ),
@@ -80,6 +82,13 @@ ROUTES = [
         method="POST",
         path=LISTENERS_PATH,
         handler=create_listener,
+        answers=wrapped("listener", ListenerObject),
+        example={
+            "loadbalancer_id": SAMPLE_ID,
+            "protocol": "HTTP",
+            "protocol_port": 80,
+            "name": "web",
+        },
         rule="os_load-balancer_api:listener:post",
         takes=ListenerCreate,
         wrapper="listener",
@@ -90,6 +99,7 @@ ROUTES = [
         method="GET",
         path=LISTENER_PATH,
         handler=show_listener,
+        answers=wrapped("listener", ListenerObject),
         rule="os_load-balancer_api:listener:get_one",
         summary="Show a listener",
     ),
@@ -97,6 +107,7 @@ ROUTES = [
         method="PUT",
         path=LISTENER_PATH,
         handler=update_listener,
+        answers=wrapped("listener", ListenerObject),
         rule="os_load-balancer_api:listener:put",
         takes=ListenerUpdate,
         wrapper="listener",
@@ -114,6 +125,7 @@ ROUTES = [
         method="GET",
         path=LISTENER_PATH + "/stats",
         handler=show_statistics,
+        answers=wrapped("stats", Statistics),
         rule="os_load-balancer_api:listener:get_stats",
         summary="Show a listener's counters",
     ),

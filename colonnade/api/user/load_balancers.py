@@ -15,6 +15,15 @@ from colonnade.api.call import JSON, Call, Route
 from colonnade.api.reading import changed, given, set_fields
 from colonnade.api.user.bodies import LoadBalancerCreate, LoadBalancerUpdate
 from colonnade.api.user.members import read_address
+from colonnade.api.user.objects import (
+    SAMPLE_ID,
+    LoadBalancerObject,
+    LoadBalancerStatuses,
+    Statistics,
+    WholeLoadBalancer,
+    listed,
+    wrapped,
+)
 from colonnade.api.user.placing import choose
 from colonnade.api.user.shown import show
 from colonnade.api.user.trees import full_tree, status_tree
@@ -65,9 +74,8 @@ async def create_load_balancer(call: Call) -> JSON:
             **_own(given(body, LoadBalancer)),
         )
         await providers.check_members(name, (m for pool in pools for m in pool.members))
-        stored = await trees.create(
-            call.site.database, tree, providers, size=choice.sizing, defaults=call.site.quotas
-        )
+        terms = trees.Terms(size=choice.sizing, defaults=call.site.quotas, occasion=call.occasion)
+        stored = await trees.create(call.site.database, tree, providers, terms=terms)
     except BaseException:
         for vip in vips:
             await provider.release_vip(vip)
@@ -187,6 +195,7 @@ ROUTES = [
         method="GET",
         path=ROOTS_PATH,
         handler=list_load_balancers,
+        answers=listed("loadbalancers", LoadBalancerObject),
         rule="os_load-balancer_api:loadbalancer:get_all",
         summary="List load balancers",
     ),
@@ -194,6 +203,8 @@ ROUTES = [
         method="POST",
         path=ROOTS_PATH,
         handler=create_load_balancer,
+        answers=wrapped("loadbalancer", WholeLoadBalancer),
+        example={"vip_subnet_id": SAMPLE_ID, "name": "web"},
         rule="os_load-balancer_api:loadbalancer:post",
         guarded=("vip_sg_ids",),
         takes=LoadBalancerCreate,
@@ -205,6 +216,7 @@ ROUTES = [
         method="GET",
         path=ROOT_PATH,
         handler=show_load_balancer,
+        answers=wrapped("loadbalancer", LoadBalancerObject),
         rule="os_load-balancer_api:loadbalancer:get_one",
         summary="Show a load balancer",
     ),
@@ -212,6 +224,7 @@ ROUTES = [
         method="PUT",
         path=ROOT_PATH,
         handler=update_load_balancer,
+        answers=wrapped("loadbalancer", LoadBalancerObject),
         rule="os_load-balancer_api:loadbalancer:put",
         guarded=("vip_sg_ids",),
         takes=LoadBalancerUpdate,
@@ -231,6 +244,7 @@ ROUTES = [
         method="GET",
         path=ROOT_PATH + "/stats",
         handler=show_statistics,
+        answers=wrapped("stats", Statistics),
         rule="os_load-balancer_api:loadbalancer:get_stats",
         summary="Show a load balancer's counters",
     ),
@@ -238,6 +252,7 @@ ROUTES = [
         method="GET",
         path=ROOT_PATH + "/status",
         handler=show_statuses,
+        answers=wrapped("statuses", LoadBalancerStatuses),
         rule="os_load-balancer_api:loadbalancer:get_status",
         summary="Show the statuses of a whole tree",
     ),
@@ -245,6 +260,7 @@ ROUTES = [
         method="GET",
         path=ROOT_PATH + "/statuses",
         handler=show_statuses,
+        answers=wrapped("statuses", LoadBalancerStatuses),
         rule="os_load-balancer_api:loadbalancer:get_status",
         summary="Show the statuses of a whole tree",
     ),

@@ -16,6 +16,7 @@ from colonnade.api import pages
 from colonnade.api.call import JSON, Call, Route
 from colonnade.api.reading import changed, given
 from colonnade.api.user.bodies import MemberCreate, MemberUpdate
+from colonnade.api.user.objects import MemberObject, listed, wrapped
 from colonnade.domain.errors import Invalid
 from colonnade.domain.ids import MemberId, PoolId, new_id
 from colonnade.domain.pools import Member, Pool
@@ -132,6 +133,7 @@ ROUTES = [
         method="GET",
         path=MEMBERS_PATH,
         handler=list_members,
+        answers=listed("members", MemberObject),
         rule="os_load-balancer_api:member:get_all",
         summary="List members",
     ),
@@ -139,6 +141,8 @@ ROUTES = [
         method="POST",
         path=MEMBERS_PATH,
         handler=create_member,
+        answers=wrapped("member", MemberObject),
+        example={"address": "10.0.0.11", "protocol_port": 8080, "weight": 10},
         rule="os_load-balancer_api:member:post",
         takes=MemberCreate,
         wrapper="member",
@@ -163,6 +167,7 @@ ROUTES = [
         method="GET",
         path=MEMBER_PATH,
         handler=show_member,
+        answers=wrapped("member", MemberObject),
         rule="os_load-balancer_api:member:get_one",
         summary="Show a member",
     ),
@@ -170,6 +175,7 @@ ROUTES = [
         method="PUT",
         path=MEMBER_PATH,
         handler=update_member,
+        answers=wrapped("member", MemberObject),
         rule="os_load-balancer_api:member:put",
         takes=MemberUpdate,
         wrapper="member",

@@ -15,6 +15,7 @@ from colonnade.api.reading import changed, given, set_fields
 from colonnade.api.user.bodies import PersistenceBody, PoolCreate, PoolNested, PoolUpdate
 from colonnade.api.user.health_monitors import read_health_monitor, with_monitor
 from colonnade.api.user.members import read_member
+from colonnade.api.user.objects import SAMPLE_ID, PoolObject, listed, wrapped
 from colonnade.api.user.tls import change_tls, read_tls, refuse_empty_lists
 from colonnade.domain.errors import Conflict, Invalid
 from colonnade.domain.ids import ListenerId, PoolId, new_id
@@ -116,6 +117,7 @@ ROUTES = [
         method="GET",
         path=POOLS_PATH,
         handler=list_pools,
+        answers=listed("pools", PoolObject),
         rule="os_load-balancer_api:pool:get_all",
         summary="List pools",
     ),
@@ -123,6 +125,12 @@ ROUTES = [
         method="POST",
         path=POOLS_PATH,
         handler=create_pool,
+        answers=wrapped("pool", PoolObject),
+        example={
+            "loadbalancer_id": SAMPLE_ID,
+            "protocol": "HTTP",
+            "lb_algorithm": "ROUND_ROBIN",
+        },
         rule="os_load-balancer_api:pool:post",
         takes=PoolCreate,
         wrapper="pool",
@@ -133,6 +141,7 @@ ROUTES = [
         method="GET",
         path=POOL_PATH,
         handler=show_pool,
+        answers=wrapped("pool", PoolObject),
         rule="os_load-balancer_api:pool:get_one",
         summary="Show a pool",
     ),
@@ -140,6 +149,7 @@ ROUTES = [
         method="PUT",
         path=POOL_PATH,
         handler=update_pool,
+        answers=wrapped("pool", PoolObject),
         rule="os_load-balancer_api:pool:put",
         takes=PoolUpdate,
         wrapper="pool",
