@@ -36,6 +36,7 @@ async def admitted(route: Route, request: Asked, site: Site) -> Call:
         query=_query(about["query_string"].decode("latin-1")),
         path=about["asked_path"],
         base=f"{about['scheme']}://{request.headers.get('host', '')}",
+        headers=request.headers,
     )
     rules = [route.rule, *_more_rules(route, call)]
     call = replace(call, project=scope(site.policy, rules, call.caller))

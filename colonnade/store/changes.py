@@ -15,12 +15,14 @@ import msgspec
 
 from colonnade.domain.catalogue import Sizing
 from colonnade.domain.tree import LoadBalancer
-from colonnade.store import clusters, events, work
+from colonnade.store import clusters, events, history, idempotency, work
 from colonnade.store.database import Connection
 from colonnade.store.difference import Difference, Place
+from colonnade.store.occasions import Occasion
 from colonnade.store.rows import (
     BELOW,
     HEALTH_MONITORS,
+    LOAD_BALANCERS,
     MEMBERS,
     Table,
     body_of,
@@ -34,6 +36,8 @@ class Change(msgspec.Struct, frozen=True):
     verb: str
     found: Difference
     at_once: bool  # its facts are written with the wish
+    was: LoadBalancer | None = None  # the whole tree, before
+    occasion: Occasion = Occasion()
 
 
 class Statement:
@@ -92,11 +96,27 @@ async def write(
 
 
 def _add_news(statement: Statement, tree: LoadBalancer, change: Change) -> None:
+    """What others learn of the change: who reads events, whoever asks again, who works on it."""
+    occasion, told = change.occasion, _told(change)
+    generation = history.Written(
+        load_balancer_id=tree.id,
+        generation=change.generation,
+        project=occasion.project,
+        user=occasion.user,
+        verb=change.verb,
+        what=told,
+        changes=history.changes(change.was, tree, change.found) if change.verb != "deleted" else (),
+    )
+    statement.add(history.INSERT, **history.parameters(generation))
+    if occasion.key is not None:
+        made = _made(tree, change, occasion.key.kind)
+        key = msgspec.structs.asdict(occasion.key) | {"object_id": made}
+        statement.add(idempotency.INSERT, **key)
     event = events.Event(
         object_kind="load_balancer",
         object_id=tree.id,
         kind=change.verb,
-        message=_told(change),
+        message=told,
         load_balancer_id=tree.id,
         project_id=tree.project_id,
         generation=change.generation,
@@ -106,6 +126,12 @@ def _add_news(statement: Statement, tree: LoadBalancer, change: Change) -> None:
     if not change.at_once:
         answer = f"pg_notify('{work.CHANNEL}', key)"
         statement.add(work.MARK, answer, key=f"cluster:{tree.cluster_id}", s=0)
+
+
+def _made(tree: LoadBalancer, change: Change, kind: str) -> str:
+    """The object of this kind that a request has made: a request makes one."""
+    made = (place.id for place in change.found.added if place.table.kind == kind)
+    return tree.id if kind == LOAD_BALANCERS.kind else next(made)
 
 
 def _told(change: Change) -> str:
@@ -247,7 +273,13 @@ def _insert(
         " changed, operating_status)"
         f" SELECT u.id, {take}%(root)s::uuid, %(project)s, u.body, %(new)s, %(new)s, u.status"
         " FROM jsonb_to_recordset(%(rows)s)"
-        " AS u (id uuid, parent_id uuid, body jsonb, status text)",
+        " AS u (id uuid, parent_id uuid, body jsonb, status text)"
+        # What comes back before its deletion was applied still has its row.
+        " ON CONFLICT (id) DO UPDATE SET body = EXCLUDED.body, deleted = false,"
+        " created = EXCLUDED.created, changed = EXCLUDED.changed, updated_at = now(),"
+        " operating_status = EXCLUDED.operating_status"
+        f" WHERE {table.name}.deleted"
+        f" AND {table.name}.load_balancer_id = EXCLUDED.load_balancer_id",
         root=root.id,
         project=root.project_id,
         new=generation,

@@ -6,7 +6,7 @@ one row. A parent whose child changed is not written anew, but touched: it takes
 new generation, as clients that wait for a pool or a listener expect.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Final
 
 import msgspec
@@ -48,6 +48,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     added: tuple[Place, ...] = ()
     altered: tuple[Place, ...] = ()
     removed: tuple[Place, ...] = ()
+    former: Mapping[str, Place] = {}  # what was altered, as it was
     touched: Mapping[Table, frozenset[str]] = {}
 
     @property
@@ -60,7 +61,7 @@ def difference(before: LoadBalancer | None, after: LoadBalancer | None) -> Diffe
     # Edits share what they do not change, so a pool that is the very same object is settled
     # without a look at its members.
     shared = _pool_identities(before) & _pool_identities(after)
-    old, new = _places(before, shared), _places(after, shared)
+    old, new = places(before, shared), places(after, shared)
     added = tuple(place for key, place in new.items() if key not in old)
     removed = tuple(place for key, place in old.items() if key not in new)
     altered = tuple(place for key, place in new.items() if key in old and old[key].own != place.own)
@@ -69,6 +70,7 @@ def difference(before: LoadBalancer | None, after: LoadBalancer | None) -> Diffe
         added=added,
         altered=altered,
         removed=removed,
+        former={place.id: old[place.id] for place in altered},
         touched=_touched((*added, *removed, *altered), after),
     )
 
@@ -97,7 +99,8 @@ def _root(tree: LoadBalancer | None) -> LoadBalancer | None:
     return replace(tree, listeners=(), pools=()) if tree is not None else None
 
 
-def _places(tree: LoadBalancer | None, shared: set[int]) -> dict[str, Place]:
+def places(tree: LoadBalancer | None, shared: Set[int] = frozenset()) -> dict[str, Place]:
+    """All that is below the root, by id, but for the pools that are `shared`."""
     if tree is None:
         return {}
     found: dict[str, Place] = {}

@@ -23,10 +23,11 @@ from colonnade.domain.ids import ClusterId, ProjectId
 from colonnade.domain.status import Applied
 from colonnade.domain.tree import LoadBalancer
 from colonnade.runtime.config import Quotas
-from colonnade.store import catalogue, changes, quotas
+from colonnade.store import catalogue, changes, idempotency, quotas
 from colonnade.store.changes import Change
 from colonnade.store.database import Connection, Database
 from colonnade.store.difference import difference
+from colonnade.store.occasions import Occasion, Tried
 from colonnade.store.rows import (
     LOAD_BALANCERS,
     Table,
@@ -67,6 +68,14 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     issues: Sequence[Issue] = ()
 
 
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds for a new tree beside its own attributes."""
+
+    size: Sizing = Sizing()
+    defaults: Quotas = quotas.UNLIMITED  # for a project that has no quota of its own
+    occasion: Occasion = Occasion()
+
+
 class Edit:
     """A tree under change. Assign `tree`; None deletes the whole of it."""
 
@@ -75,6 +84,7 @@ class Edit:
         self.stored = before  # once the change is written, as it was left
         self.quota = quota  # the project's own, if it has one
         self.defaults = quotas.UNLIMITED  # for who has none; set by who knows the configuration
+        self.occasion = Occasion()  # set by who knows the caller
         self._tree: LoadBalancer | None = before.tree
 
     @property
@@ -132,25 +142,25 @@ async def create(
     tree: LoadBalancer,
     review: Review,
     *,
-    size: Sizing = Sizing(),  # noqa: B008 - frozen
-    defaults: Quotas = quotas.UNLIMITED,
+    terms: Terms = Terms(),  # noqa: B008 - frozen
 ) -> Stored:
     """Store a new tree with a cluster of its own. Raises Incompatible, OverQuota, and Invalid for
     a flavor or a zone that has gone meanwhile."""
     issues = _issues(review, tree)
     at_once = review.settles_at_once(tree.provider)
     found = difference(None, tree)
-    change = Change(1, "created", found, at_once)
+    change = Change(1, "created", found, at_once, occasion=terms.occasion)
     async with database.pipeline() as connection:
         asked = await quotas.ask_row(connection, tree.project_id)
         try:
-            at = await changes.write_new(connection, tree, change, issues, size)
-        except psycopg.errors.ForeignKeyViolation as error:
-            raise Invalid("The flavor or availability zone was not found.") from error
+            at = await changes.write_new(connection, tree, change, issues, terms.size)
+        except psycopg.errors.IntegrityError as error:
+            raise _refusal(error) from error
         await catalogue.check_listeners(connection, tree, found)
-        limits = quotas.holding(defaults, await quotas.read_row(asked))
+        limits = quotas.holding(terms.defaults, await quotas.read_row(asked))
         added = quotas.increase(found, is_new=True)
         await quotas.enforce(connection, tree.project_id, added, limits)
+        _end_trial(terms.occasion, Tried(None, tree, found, tuple(x.reason for x in issues)))
     settled = int(at_once)
     return Stored(
         tree=tree,
@@ -167,11 +177,15 @@ async def editing(
 ) -> AsyncIterator[Edit]:
     """Change the tree that the named object is part of. `project` None may edit any.
 
-    Raises NotFound, Forbidden, and Conflict for a tree that is being deleted."""
-    async with database.pipeline() as connection:
-        edit = await _lock(connection, table, object_id, project)
-        yield edit
-        stored = await _save(connection, edit, review)
+    Raises NotFound, Forbidden, Conflict for a tree that is being deleted, and Invalid for a log
+    target that is not there."""
+    try:
+        async with database.pipeline() as connection:
+            edit = await _lock(connection, table, object_id, project)
+            yield edit
+            stored = await _save(connection, edit, review)
+    except psycopg.errors.IntegrityError as error:
+        raise _refusal(error) from error
     edit.stored = stored
 
 
@@ -212,6 +226,7 @@ async def _save(connection: Connection, edit: Edit, review: Review) -> Stored:
     before, after, stored = edit.before, edit.after, edit.stored
     found = difference(before, after)
     if found.is_empty:
+        _end_trial(edit.occasion, Tried(before, after, found, ()))
         return stored
     issues = _issues(review, after) if after is not None else ()
     change = Change(
@@ -219,11 +234,14 @@ async def _save(connection: Connection, edit: Edit, review: Review) -> Stored:
         "updated" if after is not None else "deleted",
         found,
         review.settles_at_once(before.provider),
+        before,
+        edit.occasion,
     )
     await changes.write(connection, after or before, change, issues)
     await catalogue.check_listeners(connection, after or before, found)
     limits = quotas.holding(edit.defaults, edit.quota)
     await quotas.enforce(connection, before.project_id, quotas.increase(found), limits)
+    _end_trial(edit.occasion, Tried(before, after, found, tuple(x.reason for x in issues)))
     applied = stored.applied
     if change.at_once:
         applied = replace(applied, lowest=change.generation, highest_settled=change.generation)
@@ -234,6 +252,25 @@ async def _save(connection: Connection, edit: Edit, review: Review) -> Stored:
         applied=applied,
         issues=issues,
     )
+
+
+def _end_trial(occasion: Occasion, tried: Tried) -> None:
+    """Within the transaction, which is then undone."""
+    if occasion.is_trial:
+        raise tried
+
+
+def _refusal(error: psycopg.errors.IntegrityError) -> Exception:
+    """Something that a new or changed tree names has gone, or belongs to another project; or the
+    request was made before."""
+    constraint = error.diag.constraint_name or ""
+    if isinstance(error, psycopg.errors.UniqueViolation):
+        return idempotency.Repeated() if constraint == idempotency.PRIMARY_KEY else error
+    if "affinity_group" in constraint:
+        return Invalid("The affinity group was not found.", field="affinity_group_id")
+    if "log_target" in constraint:
+        return Invalid("The log target was not found.", field="access_log.target_id")
+    return Invalid("The flavor or availability zone was not found.")
 
 
 def _issues(review: Review, tree: LoadBalancer) -> tuple[Issue, ...]:
