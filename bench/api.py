@@ -4,7 +4,7 @@
 Starts a database and one `colonnade api` of its own with the noop provider, so that only the API
 and its store are measured. The client shares the machine, so it is as lean as it can be; what a
 request costs the API and the database in processor time is told too, for that holds on a busy
-machine as well. Run it with nothing else running: `python -m bench.api`.
+machine as well. Run it with nothing else running: `python -m bench.api [WORKERS]`.
 """
 
 import asyncio
@@ -124,7 +124,8 @@ class Bench:
 
     def _spent_us(self) -> tuple[int, int]:
         database = [self._database_pid, *_children(self._database_pid)]
-        return _cpu_us([self._api_pid]), _cpu_us(database)
+        api = [self._api_pid, *_children(self._api_pid)]
+        return _cpu_us(api), _cpu_us(database)
 
     async def run(self) -> dict[str, dict[str, float]]:
         load, measured = self.load, self.measured
@@ -155,7 +156,7 @@ class Bench:
         }
 
 
-async def main() -> None:
+async def main(workers: int) -> None:
     folder = Path(tempfile.mkdtemp(prefix="col-"))
     server = EmbeddedPostgres(folder / "state", folder / "run", durable=True)
     await server.start()
@@ -168,7 +169,7 @@ async def main() -> None:
         config = folder / "api.toml"
         config.write_text(
             f'state_dir = "{folder}"\nrun_dir = "{folder}"\nlog_level = "WARNING"\n'
-            f"database_url = {json.dumps(server.url)}\n[api]\nport = {port}\n"
+            f"database_url = {json.dumps(server.url)}\n[api]\nport = {port}\nworkers = {workers}\n"
         )
         program = Path(sys.executable).with_name("colonnade")
         started = time.perf_counter()
@@ -179,7 +180,9 @@ async def main() -> None:
         bench = Bench(port, api.pid, int(lock.split()[0]))
         found: dict[str, Any] = dict(await bench.run())
         bench.load.close()
-        print(json.dumps(found | {"start_s": start_s, "rss_mb": _resident_mb(api.pid)}))
+        pids = [api.pid, *_children(api.pid)]
+        memory = {"pss_mb": sum(map(_own_mb, pids)), "rss_mb": _resident_mb(api.pid)}
+        print(json.dumps(found | {"workers": workers, "start_s": start_s} | memory))
     finally:
         if api is not None:
             api.terminate()
@@ -221,5 +224,11 @@ def _resident_mb(pid: int) -> int:
     return pages * 4096 // 1_000_000
 
 
+def _own_mb(pid: int) -> int:
+    """Its own memory and its part of what it shares."""
+    found = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)
+    return int(found.group(1)) * 1024 // 1_000_000 if found is not None else 0
+
+
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1))
