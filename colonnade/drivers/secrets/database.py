@@ -2,13 +2,17 @@
 """Secrets that lie in the database, sealed with a master key that does not.
 
 AES-256-GCM with a fresh nonce each time. The owner's name is sealed in, so that a row copied over
-another does not open. Neither the key nor what was sealed is ever in a message or a repr.
+another does not open. While the key is exchanged the file holds two: the first seals, either
+opens, and a process that runs sees the change by itself. Neither a key nor what was sealed is
+ever in a message or a repr.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Self
 
+import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -18,28 +22,139 @@ KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 
 
+class Envelope(msgspec.Struct, frozen=True):
+    """A secret under a key of its own, and that key under the master key: a new master key is
+    a new seal for the small key alone."""
+
+    wrapped_key: bytes
+    sealed: bytes
+
+    def __repr__(self) -> str:
+        return "Envelope(***)"
+
+
 class Seal:
-    def __init__(self, key: bytes) -> None:
-        if len(key) != KEY_BYTES:
-            raise Broken(f"the master key must have {KEY_BYTES} bytes")
-        self._cipher = AESGCM(key)
+    """`renewed` tells the keys of today, None when they are still those of before."""
+
+    def __init__(
+        self,
+        key: bytes,
+        *older: bytes,
+        renewed: Callable[[], tuple[bytes, ...] | None] | None = None,
+    ) -> None:
+        self._renewed = renewed or (lambda: None)
+        self._use(key, *older)
 
     @classmethod
     def from_file(cls, file: Path) -> Self:
-        """The key is written in hexadecimal digits. Raises Broken when it cannot be read."""
-        try:
-            return cls(bytes.fromhex(file.read_text()))
-        except (OSError, ValueError) as error:
-            # Without the cause: a ValueError could quote the key.
-            raise Broken(f"{file} holds no master key", detail=type(error).__name__) from None
+        """A key is a line of hexadecimal digits. Raises Broken when it cannot be read."""
+        watched = _File(file)
+        return cls(*watched.keys, renewed=watched.changed)
 
     def seal(self, secret: bytes, owner: str) -> bytes:
+        self._look()
         nonce = os.urandom(NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, secret, owner.encode())
+        return nonce + self._ciphers[0].encrypt(nonce, secret, owner.encode())
 
     def unseal(self, sealed: bytes, owner: str) -> bytes:
         """Raises Broken when it was sealed with another key or for another owner."""
-        try:
-            return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], owner.encode())
-        except (InvalidTag, ValueError) as error:
-            raise Broken(f"the secret of {owner} does not open with this master key") from error
+        found = self._open(sealed, owner)
+        if found is None and self._look():
+            found = self._open(sealed, owner)
+        if found is None:
+            raise Broken(f"the secret of {owner} does not open with this master key")
+        return found[0]
+
+    def renew(self, sealed: bytes, owner: str) -> bytes | None:
+        """The same under the first key; None when it is that already. Raises Broken."""
+        self._look()
+        found = self._open(sealed, owner)
+        if found is None:
+            raise Broken(f"the secret of {owner} does not open with this master key")
+        secret, place = found
+        return self.seal(secret, owner) if place else None
+
+    def enclose(self, secret: bytes, owner: str) -> Envelope:
+        key = os.urandom(KEY_BYTES)
+        return Envelope(self.seal(key, owner), Seal(key).seal(secret, owner))
+
+    def disclose(self, envelope: Envelope, owner: str) -> bytes:
+        """Raises Broken as `unseal` does."""
+        return Seal(self.unseal(envelope.wrapped_key, owner)).unseal(envelope.sealed, owner)
+
+    def _use(self, *keys: bytes) -> None:
+        if not keys or any(len(key) != KEY_BYTES for key in keys):
+            raise Broken(f"the master key must have {KEY_BYTES} bytes")
+        self._ciphers = [AESGCM(key) for key in keys]
+
+    def _look(self) -> bool:
+        """Whether there are other keys than before."""
+        keys = self._renewed()
+        if keys is None:
+            return False
+        self._use(*keys)
+        return True
+
+    def _open(self, sealed: bytes, owner: str) -> tuple[bytes, int] | None:
+        """What was sealed, and the place of the key that opened it."""
+        nonce, rest = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
+        for place, cipher in enumerate(self._ciphers):
+            try:
+                return cipher.decrypt(nonce, rest, owner.encode()), place
+            except (InvalidTag, ValueError):
+                continue
+        return None
+
+
+class _File:
+    """The file of the master key, read again when it is another one."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._seen = _mark(file)
+        self.keys = read_keys(file)
+
+    def changed(self) -> tuple[bytes, ...] | None:
+        seen = _mark(self._file)
+        if seen is None or seen == self._seen:
+            return None
+        self.keys, self._seen = read_keys(self._file), seen
+        return self.keys
+
+
+def _mark(file: Path) -> tuple[int, int] | None:
+    """Other after each exchange of the file, for it is never written in place."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def read_keys(file: Path) -> tuple[bytes, ...]:
+    """The first seals. Raises Broken when there is none."""
+    try:
+        keys = tuple(bytes.fromhex(line) for line in file.read_text().split())
+    except (OSError, ValueError) as error:
+        # Without the cause: a ValueError could quote the key.
+        raise Broken(f"{file} holds no master key", detail=type(error).__name__) from None
+    if not keys:
+        raise Broken(f"{file} holds no master key")
+    return keys
+
+
+def write_keys(file: Path, *keys: bytes) -> None:
+    """All or nothing, and never readable by others, not even for a moment."""
+    draft = file.with_name(f"{file.name}.new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.writelines(key.hex() + "\n" for key in keys)
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.replace(file)
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # a new key that is lost with the power would lose what it sealed
+    finally:
+        os.close(folder)

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""References of trees to secrets, checked in the transaction that writes the tree.
+
+What is new must be there, of the tree's own project and of the right type; what is about to
+expire is noted. A provider that looks no reference up is believed whatever it is given. Knows no
+content of a secret but what is public.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+
+from colonnade.domain.errors import Invalid
+from colonnade.domain.listeners import Listener
+from colonnade.domain.pools import Pool
+from colonnade.domain.secrets import PAIRS, Secret, Use, uses
+from colonnade.domain.tree import LoadBalancer
+from colonnade.drivers.secrets.material import crls_outside
+from colonnade.drivers.secrets.protocol import id_of
+from colonnade.store import secrets
+from colonnade.store.database import Connection
+
+
+async def check(
+    connection: Connection, before: LoadBalancer | None, after: LoadBalancer
+) -> list[tuple[str, str]]:
+    """(path, reason) of all that will soon not do. Raises Invalid for new references that lead
+    nowhere. Asks nobody when there are none at all."""
+    wanted = list(uses(after))
+    if not wanted:
+        return []
+    ids = {found for use in wanted if (found := id_of(use.reference)) is not None}
+    there = await secrets.known(connection, ids)
+    old = set(uses(before)) if before is not None else set()
+    new = [use for use in wanted if use not in old]
+    lost = [use.reference for use in new if not _fits(use, there, after)]
+    if lost:
+        raise Invalid(f"Could not retrieve certificate: {lost}")
+    await _check_pairs(connection, after, {use.path for use in new})
+    return notes(wanted, there, datetime.now(UTC))
+
+
+def notes(
+    wanted: Collection[Use], there: Mapping[str, Secret], now: datetime
+) -> list[tuple[str, str]]:
+    """(path, reason) for each reference whose secret ends soon, or has."""
+    found = []
+    for use in wanted:
+        secret = there.get(id_of(use.reference) or "")
+        if secret is not None and secret.is_expiring(now):
+            verb = "has expired on" if secret.is_expired(now) else "expires on"
+            name = f" ({secret.name})" if secret.name else ""
+            until = f"{secret.facts.not_after:%Y-%m-%d}"
+            found.append((use.path, f"Secret {secret.id}{name} {verb} {until}."))
+    return found
+
+
+def _fits(use: Use, there: Mapping[str, Secret], tree: LoadBalancer) -> bool:
+    secret = there.get(id_of(use.reference) or "")
+    return secret is not None and secret.project_id == tree.project_id and secret.type is use.type
+
+
+async def _check_pairs(
+    connection: Connection, tree: LoadBalancer, changed: Collection[str]
+) -> None:
+    nodes: Sequence[tuple[str, Listener | Pool]] = [
+        *(("listeners", listener) for listener in tree.listeners),
+        *(("pools", pool) for pool in tree.pools),
+    ]
+    for word, node in nodes:
+        for crl_field, ca_field in PAIRS.items():
+            crl, ca = getattr(node, crl_field, None), getattr(node, ca_field, None)
+            paths = {f"{word}/{node.id}/{field}" for field in (crl_field, ca_field)}
+            if crl is None or ca is None or not paths & set(changed):
+                continue
+            crl_id, ca_id = id_of(crl) or "", id_of(ca) or ""
+            public = await secrets.public_parts(connection, [crl_id, ca_id])
+            strangers = crls_outside(public[crl_id], public[ca_id])
+            if strangers:
+                raise Invalid(
+                    f"The CRL of {strangers[0]} is not signed by a CA of {ca_field}.",
+                    field=crl_field,
+                )
