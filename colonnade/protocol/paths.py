@@ -11,5 +11,6 @@ HAPROXY_SOCKET = f"{ROOT}/haproxy.sock"  # the runtime API, level admin
 HAPROXY_LOG_SOCKET = f"{ROOT}/log.sock"  # datagrams: haproxy -> agent
 HAPROXY_ACCESS_SOCKET = f"{ROOT}/access.sock"  # datagrams: a line of an access log each
 ACCESS_LOGS = f"{ROOT}/logs"  # the spool
+HAPROXY_PEERS_SOCKET = f"{ROOT}/peers.sock"  # from an old worker to the new one: stick tables
 SERVER_STATE = f"{ROOT}/servers.state"
 FILES = f"{ROOT}/files"  # certificates, error pages, maps: `Bundle.files`

@@ -23,14 +23,17 @@ from colonnade.drivers.amphora.haproxy.sample import SAMPLE
 from colonnade.protocol import paths
 from colonnade.protocol.bundle import Bundle, Change
 from colonnade.runtime.haproxy_binary import find_haproxy
-from tests.haproxy_trees import FEATURES
+from tests.haproxy_extras import EXTRAS
+from tests.haproxy_trees import FEATURES as PLAIN
 
+FEATURES = PLAIN | EXTRAS
 TEMPLATES = Templates.load()
 HAPROXY = find_haproxy()
 EXCHANGED = {
     paths.HAPROXY_SOCKET: "haproxy.sock",
     paths.HAPROXY_LOG_SOCKET: "log.sock",
     paths.SERVER_STATE: "servers.state",
+    paths.HAPROXY_PEERS_SOCKET: "peers.sock",
 }
 # Bits of srv_admin_state (haproxy's management guide, "show servers state").
 FORCED_DOWN, CONFIGURED_DOWN = 1, 4

@@ -17,8 +17,9 @@ from colonnade.domain.vocabulary import (
 from colonnade.drivers.amphora.haproxy.objections import objections
 from colonnade.drivers.amphora.haproxy.render import Templates, render
 from colonnade.drivers.amphora.protocol import Severity
+from tests.haproxy_extras import EXTRAS
+from tests.haproxy_trees import FEATURES as PLAIN
 from tests.haproxy_trees import (
-    FEATURES,
     HTTPS,
     TCP,
     cluster,
@@ -31,6 +32,7 @@ from tests.haproxy_trees import (
     web,
 )
 
+FEATURES = PLAIN | EXTRAS
 NO, WAITS = Severity.INCOMPATIBLE, Severity.INCOMPLETE
 L, P, M = f"listeners/{ident(100)}", f"pools/{ident(200)}", f"pools/{ident(200)}/healthmonitor"
 
@@ -65,7 +67,6 @@ CASES: dict[str, tuple[LoadBalancer, Severity, str, str]] = {
         f"{L}/protocol",
         "TERMINATED_HTTPS",
     ),
-    "prometheus": (of(ListenerProtocol.PROMETHEUS, None), NO, f"{L}/protocol", "PROMETHEUS"),
     "http without pool": (
         of(ListenerProtocol.HTTP, None),
         WAITS,

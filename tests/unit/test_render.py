@@ -21,8 +21,9 @@ from colonnade.drivers.amphora.haproxy.render import OUR_TEMPLATES, Templates, r
 from colonnade.drivers.amphora.haproxy.sample import SAMPLE
 from colonnade.protocol.bundle import Interface, plan_change
 from colonnade.runtime.haproxy_binary import find_haproxy
+from tests.haproxy_extras import EXTRAS
+from tests.haproxy_trees import FEATURES as PLAIN
 from tests.haproxy_trees import (
-    FEATURES,
     cluster,
     listener,
     member,
@@ -33,6 +34,7 @@ from tests.haproxy_trees import (
     web,
 )
 
+FEATURES = PLAIN | EXTRAS
 GOLDEN = Path(__file__).parent / "golden"
 TEMPLATES = Templates.load()
 HAPROXY = str(find_haproxy(""))

@@ -13,14 +13,17 @@ from colonnade.domain.listeners import Listener
 from colonnade.domain.pools import HealthMonitor, Pool
 from colonnade.domain.tree import LoadBalancer
 from colonnade.domain.vocabulary import (
+    HTTP_LISTENERS,
     HTTP_MONITORS,
     Algorithm,
+    L7Action,
+    L7RuleType,
     ListenerProtocol,
     MonitorType,
     PersistenceType,
     PoolProtocol,
 )
-from colonnade.drivers.amphora.haproxy import view, words
+from colonnade.drivers.amphora.haproxy import checks, l7, view, words
 from colonnade.drivers.amphora.haproxy.unserved import unserved
 from colonnade.drivers.amphora.protocol import Objection, Severity
 
@@ -37,7 +40,6 @@ UNSERVED_LISTENERS = {
         "This provider does not yet serve TERMINATED_HTTPS. "
         "Use HTTPS, which passes the encrypted connection on to the members."
     ),
-    ListenerProtocol.PROMETHEUS: "This provider does not yet serve PROMETHEUS listeners.",
 }
 UNSERVED_POOLS = {
     PoolProtocol.UDP: "This provider balances TCP connections only; it has no UDP pools.",
@@ -56,6 +58,9 @@ UNSERVED_MONITORS = {
         "This provider balances TCP connections only; use type TCP, HTTP, HTTPS or TLS-HELLO."
     ),
 }
+TLS_RULES = frozenset(
+    {L7RuleType.SSL_CONN_HAS_CERT, L7RuleType.SSL_VERIFY_RESULT, L7RuleType.SSL_DN_FIELD}
+)
 COOKIES = frozenset({PersistenceType.HTTP_COOKIE, PersistenceType.APP_COOKIE})
 
 
@@ -66,13 +71,15 @@ def objections(tree: LoadBalancer) -> tuple[Objection, ...]:
         found.append(_incomplete("listeners", "The load balancer has no listener."))
     for listener in tree.listeners:
         found.extend(_of_listener(listener))
+        found.extend(_of_policies(listener))
     found.extend(unserved(tree))
     used = {pool_id for listener in tree.listeners for pool_id in listener.pool_ids}
     for pool in tree.pools:
         found.extend(_of_pool(pool))
+        found.extend(_of_extras(pool))
         if pool.id not in used:
             found.append(_incomplete(f"pools/{pool.id}", "No listener uses this pool."))
-    found.extend(_cookies_over_tcp(tree))
+    found.extend(_unread(tree))
     return tuple(found)
 
 
@@ -81,7 +88,7 @@ def _of_listener(listener: Listener) -> Iterator[Objection]:
     reason = UNSERVED_LISTENERS.get(listener.protocol)
     if reason is not None:
         yield _incompatible(f"{place}/protocol", reason)
-    elif listener.default_pool_id is None:
+    elif listener.default_pool_id is None and listener.protocol in view.POOLED:
         answer = (
             "answered with 503"
             if listener.protocol is ListenerProtocol.HTTP
@@ -91,6 +98,48 @@ def _of_listener(listener: Listener) -> Iterator[Objection]:
             f"{place}/default_pool_id",
             f"The listener has no default pool: connections are {answer}.",
         )
+
+
+def _of_policies(listener: Listener) -> Iterator[Objection]:
+    place = f"listeners/{listener.id}/l7policies"
+    if listener.l7policies and listener.protocol not in HTTP_LISTENERS:
+        yield _incompatible(
+            place,
+            f"The requests of {listener.protocol.value} listeners are not read. "
+            "L7 policies need a listener of protocol HTTP or TERMINATED_HTTPS.",
+        )
+        return
+    limits = [p for p in listener.l7policies if p.action is L7Action.RATE_LIMIT]
+    if len(limits) > l7.RATE_LIMITS_MAX:
+        most = f"A listener may have at most {l7.RATE_LIMITS_MAX} L7 policies of action RATE_LIMIT."
+        yield _incompatible(place, most)
+    for policy in listener.l7policies:
+        yield from _checked(f"{place}/{policy.id}", l7.tried, policy)
+        if not l7.in_force((policy,)):
+            yield _incomplete(
+                f"{place}/{policy.id}", "The L7 policy has no rule that is up: it does not apply."
+            )
+        for rule in policy.rules:
+            yield from _checked(f"{place}/{policy.id}/rules/{rule.id}", l7.condition, rule)
+            if rule.type in TLS_RULES and listener.protocol is ListenerProtocol.HTTP:
+                yield _incomplete(
+                    f"{place}/{policy.id}/rules/{rule.id}",
+                    f"A rule of type {rule.type.value} never holds under an HTTP listener, "
+                    "whose connections are not encrypted.",
+                )
+
+
+def _of_extras(pool: Pool) -> Iterator[Objection]:
+    """What needs something else of the pool to have an effect."""
+    place, monitor = f"pools/{pool.id}", pool.health_monitor
+    if monitor is None or not monitor.admin_state_up:
+        for field in ("panic_threshold", "outlier_ejection"):
+            if getattr(pool, field):
+                yield _incomplete(
+                    f"{place}/{field}",
+                    f"{field} has no effect without a health monitor, "
+                    "which finds members down and up again.",
+                )
 
 
 def _of_pool(pool: Pool) -> Iterator[Objection]:
@@ -130,7 +179,7 @@ def _of_monitor(monitor: HealthMonitor, place: str) -> Iterator[Objection]:
     if reason is not None:
         yield _incompatible(f"{place}/type", reason)
     elif monitor.type in HTTP_MONITORS:
-        yield from _checked(place, view.http_check, monitor)
+        yield from _checked(place, checks.http_check, monitor)
         if monitor.domain_name is not None and monitor.http_version != 1.1:
             yield _incompatible(
                 f"{place}/domain_name",
@@ -138,19 +187,27 @@ def _of_monitor(monitor: HealthMonitor, place: str) -> Iterator[Objection]:
             )
 
 
-def _cookies_over_tcp(tree: LoadBalancer) -> Iterator[Objection]:
+def _unread(tree: LoadBalancer) -> Iterator[Objection]:
+    """Attributes of pools that say something of requests, under listeners that read none."""
     pools = {pool.id: pool for pool in tree.pools}
     for listener in tree.listeners:
-        pool = pools.get(listener.default_pool_id) if listener.default_pool_id else None
-        wish = pool.session_persistence if pool is not None else None
-        if pool is None or wish is None or wish.type not in COOKIES:
+        if listener.protocol in HTTP_LISTENERS:
             continue
-        if listener.protocol not in (ListenerProtocol.HTTP, ListenerProtocol.TERMINATED_HTTPS):
-            yield _incomplete(
-                f"pools/{pool.id}/session_persistence",
-                f"{wish.type.value} has no effect under the {listener.protocol.value} listener "
-                f"{listener.id}: its traffic is not read as HTTP.",
-            )
+        pool = pools.get(listener.default_pool_id) if listener.default_pool_id else None
+        if pool is None:
+            continue
+        wish = pool.session_persistence
+        unread = {
+            "session_persistence": wish.type.value if wish and wish.type in COOKIES else "",
+            "http2": "http2" if pool.http2 else "",
+        }
+        for field, name in unread.items():
+            if name:
+                yield _incomplete(
+                    f"pools/{pool.id}/{field}",
+                    f"{name} has no effect under the {listener.protocol.value} listener "
+                    f"{listener.id}: its traffic is not read as HTTP.",
+                )
 
 
 def _checked(

@@ -20,12 +20,10 @@ from markupsafe import Markup
 from colonnade.domain.errors import Broken
 from colonnade.domain.fleet import Cluster
 from colonnade.drivers.amphora.haproxy.access import access
+from colonnade.drivers.amphora.haproxy.l7 import RATE_LIMITS_MAX
 from colonnade.drivers.amphora.haproxy.sample import SAMPLE
-from colonnade.drivers.amphora.haproxy.view import (
-    BackendView,
-    LoadBalancerView,
-    views,
-)
+from colonnade.drivers.amphora.haproxy.sections import BackendView, LoadBalancerView
+from colonnade.drivers.amphora.haproxy.view import views
 from colonnade.drivers.amphora.haproxy.words import Word
 from colonnade.protocol import paths
 from colonnade.protocol.bundle import Backend, Bundle, Interface, Server
@@ -40,6 +38,7 @@ class _Paths(msgspec.Struct, frozen=True, kw_only=True):
     socket: Word
     log_socket: Word
     server_state: Word
+    peers_socket: Word
 
 
 class _Tuning(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +47,7 @@ class _Tuning(msgspec.Struct, frozen=True, kw_only=True):
     hard_stop_after: Word = Word("30m")  # old workers end by then, with whatever they hold
     descriptors: int = 200_000
     threads: int = 2
+    stick_counters: int = RATE_LIMITS_MAX
     stick_entries: int = 100_000
     stick_expires: Word = Word("30m")
 
@@ -56,6 +56,7 @@ PATHS: Final = _Paths(
     socket=Word(paths.HAPROXY_SOCKET),
     log_socket=Word(paths.HAPROXY_LOG_SOCKET),
     server_state=Word(paths.SERVER_STATE),
+    peers_socket=Word(paths.HAPROXY_PEERS_SOCKET),
 )
 
 

@@ -7,15 +7,10 @@ from colonnade.domain.tree import LoadBalancer
 from colonnade.drivers.amphora.protocol import Objection, Severity
 
 OF_LOAD_BALANCER = ("additional_vips", "access_log")
-OF_LISTENER = ("l7policies", "compression", "access_log")
+OF_LISTENER = ("access_log",)
 OF_POOL = (
     "tls_enabled",
-    "slow_start",
     "drain_seconds",
-    "panic_threshold",
-    "retries",
-    "http2",
-    "outlier_ejection",
 )
 
 

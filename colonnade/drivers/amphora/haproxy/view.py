@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trees as haproxy sees them: sections, lines and words, all decided and all escaped.
 
-Values here hold numbers, flags and `Word`s, nothing else that is text, so a template has nothing
-dangerous to print. Which parts of a tree are served at all is decided here and nowhere else: what
+Which parts of a tree are served at all is decided here and nowhere else: what
 is administratively down, or waits for something, is not in the view. Knows no file and no socket.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any, Final
 
@@ -14,18 +13,29 @@ import msgspec
 
 from colonnade.domain.errors import require
 from colonnade.domain.fleet import Cluster
+from colonnade.domain.ids import ListenerId, PoolId
 from colonnade.domain.listeners import Listener
-from colonnade.domain.pools import HealthMonitor, Member, Persistence, Pool
+from colonnade.domain.pools import Member, OutlierEjection, Persistence, Pool
 from colonnade.domain.tree import LoadBalancer
 from colonnade.domain.vocabulary import (
-    HTTP_MONITORS,
+    HTTP_LISTENERS,
     Algorithm,
     ListenerProtocol,
-    MonitorType,
+    Observed,
     PersistenceType,
     PoolProtocol,
 )
-from colonnade.drivers.amphora.haproxy import words
+from colonnade.drivers.amphora.haproxy import checks, l7, words
+from colonnade.drivers.amphora.haproxy.sections import (
+    BackendView,
+    Ejection,
+    FrontendView,
+    Header,
+    LoadBalancerView,
+    MemberView,
+    Panic,
+    Stick,
+)
 from colonnade.drivers.amphora.haproxy.words import Word
 
 Reader = Callable[[Any], object]
@@ -34,13 +44,14 @@ MODES: Final = {
     ListenerProtocol.HTTP: Word("http"),
     ListenerProtocol.HTTPS: Word("tcp"),
     ListenerProtocol.TCP: Word("tcp"),
+    ListenerProtocol.PROMETHEUS: Word("http"),
 }
+POOLED: Final = MODES.keys() - {ListenerProtocol.PROMETHEUS}  # those that need members
 BALANCES: Final = {
     Algorithm.ROUND_ROBIN: Word("roundrobin"),
     Algorithm.LEAST_CONNECTIONS: Word("leastconn"),
     Algorithm.SOURCE_IP: Word("source"),
 }
-SERVED_MONITORS: Final = HTTP_MONITORS | {MonitorType.TCP, MonitorType.TLS_HELLO}
 PROXY_VERSIONS: Final = {PoolProtocol.PROXY: 1, PoolProtocol.PROXYV2: 2}
 # What haproxy prints for each header that the wire contract lets a listener insert.
 HEADER_SOURCES: Final = {
@@ -51,80 +62,7 @@ HEADER_SOURCES: Final = {
     "X-Client-IP": Word("%[src]"),
     "X-Real-IP": Word("%[src]"),
 }
-DELAY_MS_MIN: Final = 1000  # a delay of 0 means as often as sensible; haproxy refuses 0
-
-
-class Header(msgspec.Struct, frozen=True):
-    name: Word
-    value: Word
-
-
-class HttpCheck(msgspec.Struct, frozen=True, kw_only=True):
-    method: Word
-    path: Word
-    codes: Word
-    version: Word  # "HTTP/1.0" or "HTTP/1.1"
-    host: Word | None
-
-
-class Check(msgspec.Struct, frozen=True, kw_only=True):
-    interval: Word
-    timeout: Word | None  # None: haproxy's own, which is the interval
-    rise: int
-    fall: int
-    tls: bool
-    http: HttpCheck | None
-
-
-class Stick(msgspec.Struct, frozen=True, kw_only=True):
-    kind: Word  # "source", "cookie" (ours) or "app-cookie" (the member's)
-    cookie: Word | None = None
-
-
-class MemberView(msgspec.Struct, frozen=True, kw_only=True):
-    name: Word
-    number: int  # the same on every amphora and after every reload: what hashes are made of
-    address: Word
-    weight: int
-    enabled: bool
-    backup: bool
-    check_address: Word | None
-    check_port: int | None
-
-
-class BackendView(msgspec.Struct, frozen=True, kw_only=True):
-    name: Word
-    mode: Word
-    balance: Word
-    connect: Word
-    server: Word
-    check: Check | None
-    stick: Stick | None
-    proxy_version: int  # 0: none
-    members: tuple[MemberView, ...]
-    servers: Word = Word("")  # stands for the server lines; see render.py
-
-    @property
-    def cookies(self) -> bool:
-        return self.stick is not None and self.stick.kind == "cookie"
-
-
-class FrontendView(msgspec.Struct, frozen=True, kw_only=True):
-    name: Word
-    mode: Word
-    bind: Word
-    client: Word
-    connection_limit: int | None
-    inspect: Word | None
-    forwarded_for: bool
-    headers: tuple[Header, ...]
-    backend: Word | None
-
-
-class LoadBalancerView(msgspec.Struct, frozen=True, kw_only=True):
-    name: Word
-    frontends: tuple[FrontendView, ...]
-    backends: tuple[BackendView, ...]
+TUNNEL_MS_MIN: Final = 3_600_000
 
 
 def views(wanted: Cluster) -> tuple[LoadBalancerView, ...]:
@@ -132,7 +70,8 @@ def views(wanted: Cluster) -> tuple[LoadBalancerView, ...]:
     if wanted.deleted:
         return ()
     trees = sorted(wanted.load_balancers, key=lambda tree: tree.id)
-    seen = (_load_balancer(tree) for tree in trees if tree.admin_state_up)
+    alone = len(trees) == 1
+    seen = (_load_balancer(tree, alone) for tree in trees if tree.admin_state_up)
     return tuple(view for view in seen if view.frontends)
 
 
@@ -159,39 +98,22 @@ def persistence(wish: Persistence) -> Stick:
             return Stick(kind=Word("app-cookie"), cookie=words.cookie(wish.cookie_name or ""))
 
 
-def http_check(monitor: HealthMonitor, address: str = "192.0.2.1") -> HttpCheck:
-    """The request of an HTTP or HTTPS monitor. Raises Invalid where a text does not fit.
-
-    HTTP/1.1 requires a Host: without a domain name it is the VIP's address, as for a client
-    that knows no name (RFC 9112, 3.2).
-    """
-    version = monitor.http_version or 1.0
-    require("http_version", version in (1.0, 1.1), "must be 1.0 or 1.1")
-    named = words.host(monitor.domain_name) if monitor.domain_name is not None else None
-    return HttpCheck(
-        method=words.method(monitor.http_method or "GET"),
-        path=words.url_path(monitor.url_path or "/"),
-        codes=words.status_codes(monitor.expected_codes or "200"),
-        version=Word(f"HTTP/{version:.1f}"),
-        host=None if version == 1.0 else named or words.address(address),
-    )
-
-
-def _load_balancer(tree: LoadBalancer) -> LoadBalancerView:
+def _load_balancer(tree: LoadBalancer, alone: bool) -> LoadBalancerView:
     pools = {pool.id: pool for pool in tree.pools if pool.admin_state_up}
+    names = _backend_names(tree, pools)
     backends: dict[Word, BackendView] = {}
     frontends = []
-    names = _backend_names(tree)
     for listener in _served(tree):
-        pool = pools.get(listener.default_pool_id) if listener.default_pool_id else None
-        backend_name = names[listener.id] if pool is not None else None
-        if pool is not None and backend_name is not None and backend_name not in backends:
-            backends[backend_name] = _backend(backend_name, pool, listener, tree.vip.address)
-        frontends.append(_frontend(listener, tree.vip.address, backend_name))
+        own = {pool_id: names[listener.id, pool_id] for pool_id in _pools_of(listener, pools)}
+        for pool_id, name in own.items():
+            if name not in backends:
+                backends[name] = _backend(name, pools[pool_id], listener, tree.vip.address)
+        panics = {name: backends[name].panic for name in own.values()}
+        frontends.append(_frontend(tree, listener, own, panics, alone))
     return LoadBalancerView(
         name=words.name(tree.id),
         frontends=tuple(frontends),
-        backends=tuple(backends.values()),
+        backends=tuple(_with_panics(backends.values())),
     )
 
 
@@ -201,38 +123,59 @@ def _served(tree: LoadBalancer) -> Iterator[Listener]:
             yield listener
 
 
-def _backend_names(tree: LoadBalancer) -> dict[str, Word]:
-    """By listener. One backend per pool where its listeners agree on all that a backend holds,
-    so that members are checked once; `pool:listener` for each group where they do not."""
-    groups: dict[str, dict[tuple[Word, int, int], list[str]]] = {}
+def _pools_of(listener: Listener, pools: Mapping[PoolId, Pool]) -> list[PoolId]:
+    """The pools that are up and may get traffic of the listener, its default first."""
+    default = [listener.default_pool_id] if listener.default_pool_id is not None else []
+    chosen = [pool_id for p in l7.in_force(listener.l7policies) for pool_id in p.pool_ids]
+    return [pool_id for pool_id in dict.fromkeys((*default, *chosen)) if pool_id in pools]
+
+
+def _backend_names(
+    tree: LoadBalancer, pools: Mapping[PoolId, Pool]
+) -> dict[tuple[ListenerId, PoolId], Word]:
+    """One backend per pool where its listeners agree on all that a backend holds, so that
+    members are checked once; `pool:listener` for each group where they do not."""
+    groups: dict[PoolId, dict[tuple[Word, int, int], list[ListenerId]]] = {}
     for listener in _served(tree):
-        if listener.default_pool_id is not None:
-            mode = MODES[listener.protocol]
-            need = mode, listener.timeout_member_connect, listener.timeout_member_data
-            groups.setdefault(listener.default_pool_id, {}).setdefault(need, []).append(listener.id)
+        mode = MODES[listener.protocol]
+        need = mode, listener.timeout_member_connect, listener.timeout_member_data
+        for pool_id in _pools_of(listener, pools):
+            groups.setdefault(pool_id, {}).setdefault(need, []).append(listener.id)
     names = {}
     for pool_id, needs in groups.items():
         for listeners in needs.values():
-            text = pool_id if len(needs) == 1 else f"{pool_id}:{listeners[0]}"
-            names.update(dict.fromkeys(listeners, words.name(text)))
+            name = words.name(pool_id if len(needs) == 1 else f"{pool_id}:{listeners[0]}")
+            names.update({(listener_id, pool_id): name for listener_id in listeners})
     return names
 
 
-def _frontend(listener: Listener, vip: str, backend: Word | None) -> FrontendView:
-    http = listener.protocol is ListenerProtocol.HTTP
+def _frontend(
+    tree: LoadBalancer,
+    listener: Listener,
+    own: Mapping[PoolId, Word],
+    panics: Mapping[Word, Panic | None],
+    alone: bool,
+) -> FrontendView:
+    http = listener.protocol in HTTP_LISTENERS
     limit = listener.connection_limit
     inspect = listener.timeout_tcp_inspect
     forwarded_for = http and _is_true(listener.insert_headers.get("X-Forwarded-For"))
+    exports = listener.protocol is ListenerProtocol.PROMETHEUS
+    default = listener.default_pool_id
     return FrontendView(
         name=words.name(listener.id),
         mode=MODES[listener.protocol],
-        bind=words.endpoint(vip, listener.protocol_port),
+        binds=tuple(words.endpoint(vip.address, listener.protocol_port) for vip in tree.vips),
         client=words.milliseconds(listener.timeout_client_data),
         connection_limit=limit if limit > 0 else None,
         inspect=words.milliseconds(inspect) if inspect else None,
         forwarded_for=forwarded_for,
         headers=inserted_headers(listener) if http else (),
-        backend=backend,
+        backend=own.get(default) if default is not None else None,
+        policies=l7.policies(listener.l7policies, own) if http else l7.Policies(),
+        panics=tuple((name, panic) for name, panic in panics.items() if panic is not None),
+        compression=http and listener.compression,
+        exporter=Word("alone" if alone else "shared") if exports else None,
     )
 
 
@@ -242,30 +185,50 @@ def _backend(name: Word, pool: Pool, listener: Listener, vip: str) -> BackendVie
     mode = MODES[listener.protocol]
     if stick is not None and stick.kind != "source" and mode != "http":
         stick = None
+    percent = pool.panic_threshold
+    check = checks.check(pool.health_monitor, vip)
+    watched = percent and check is not None
     return BackendView(
         name=name,
         mode=mode,
         balance=BALANCES[pool.lb_algorithm],
         connect=words.milliseconds(listener.timeout_member_connect),
         server=words.milliseconds(listener.timeout_member_data),
-        check=_check(pool.health_monitor, vip),
+        tunnel=_tunnel(listener) if mode == "http" else None,
+        check=check,
         stick=stick,
         proxy_version=PROXY_VERSIONS.get(pool.protocol, 0),
         members=_members(pool),
+        retries=pool.retries,
+        slow_start=words.milliseconds(pool.slow_start * 1000) if pool.slow_start else None,
+        http2=pool.http2 and mode == "http",
+        ejection=_ejection(pool.outlier_ejection, mode) if check is not None else None,
+        panic=Panic(backend=words.name(f"panic:{name}"), percent=percent) if watched else None,
+        drain_ms=pool.drain_seconds * 1000,
     )
 
 
-def _check(monitor: HealthMonitor | None, vip: str) -> Check | None:
-    if monitor is None or not monitor.admin_state_up or monitor.type not in SERVED_MONITORS:
+def _with_panics(backends: Iterable[BackendView]) -> Iterator[BackendView]:
+    for backend in backends:
+        yield backend
+        if backend.panic is not None:
+            yield msgspec.structs.replace(
+                backend, name=backend.panic.backend, check=None, ejection=None, panic=None
+            )
+
+
+def _ejection(wish: OutlierEjection | None, mode: Word) -> Ejection | None:
+    if wish is None:
         return None
-    return Check(
-        interval=words.milliseconds(max(monitor.delay * 1000, DELAY_MS_MIN)),
-        timeout=words.milliseconds(monitor.timeout * 1000) if monitor.timeout else None,
-        rise=monitor.max_retries,
-        fall=monitor.max_retries_down,
-        tls=monitor.type in (MonitorType.HTTPS, MonitorType.TLS_HELLO),
-        http=http_check(monitor, vip) if monitor.type in HTTP_MONITORS else None,
-    )
+    reads = wish.observe is Observed.RESPONSES and mode == "http"
+    return Ejection(layer=Word("layer7" if reads else "layer4"), errors=wish.errors)
+
+
+def _tunnel(listener: Listener) -> Word | None:
+    """A WebSocket is silent for longer than an answer may take. None: no limit, as asked for."""
+    if listener.timeout_member_data == 0:
+        return None
+    return words.milliseconds(max(listener.timeout_member_data, TUNNEL_MS_MIN))
 
 
 def _members(pool: Pool) -> tuple[MemberView, ...]:

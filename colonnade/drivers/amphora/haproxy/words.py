@@ -7,6 +7,7 @@ begin a directive, whatever a template does with it. Knows no listener and no po
 """
 
 import re
+import string
 from ipaddress import IPv4Address, ip_address
 from typing import Final
 from urllib.parse import quote
@@ -22,6 +23,10 @@ CODES: Final = re.compile(r"[1-5]\d\d(,[1-5]\d\d)*|[1-5]\d\d-[1-5]\d\d", re.ASCI
 METHODS: Final = frozenset(
     ("GET", "HEAD", "POST", "PUT", "DELETE", "TRACE", "OPTIONS", "CONNECT", "PATCH")
 )
+# RFC 9110, 5.6.2. It has the apostrophe, which `quoted` takes care of.
+TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~A-Za-z0-9-]{1,255}", re.ASCII)
+URL_SAFE: Final = "".join(chr(code) for code in range(0x21, 0x7F))
+PLAIN: Final = frozenset((string.ascii_letters + string.digits + " .,:;-_/<>=").encode())
 PATH_SAFE: Final = "/%?&=:;@,+!$'()*~._-[]#"
 
 
@@ -64,6 +69,43 @@ def quoted(text: str) -> Word:
     return Word("'" + text.replace("'", "'\\''") + "'")
 
 
+def escaped(text: str) -> str:
+    """Text in which haproxy, where it reads a format, finds nothing to fill in. Not yet quoted."""
+    return text.replace("%", "%%")
+
+
+def formatted(text: str) -> Word:
+    """One argument that haproxy reads as a format, and prints as the text."""
+    return quoted(escaped(text))
+
+
+def header(text: str) -> Word:
+    _fitting("header", text, "is no name of a header", TOKEN.fullmatch(text) is not None)
+    return quoted(text)
+
+
+def fetch(function: str, argument: str, converters: str = "") -> Word:
+    """`req.hdr("Accept")`: a function of haproxy's with an argument of the user's, who is held to
+    a token, in which nothing closes the inner quotes."""
+    _fitting("key", argument, "is not a token", TOKEN.fullmatch(argument) is not None)
+    return quoted(f'{function}("{argument}"){converters}')
+
+
+def body(text: str) -> Word:
+    """Any bytes but NUL, each one escaped, so that nothing in them is read."""
+    require("body", "\0" not in text, "has a NUL")
+    try:
+        octets = text.encode()
+    except UnicodeEncodeError as error:
+        raise Invalid("body is not text", field="body") from error
+    return Word('"' + "".join(_octet(octet) for octet in octets) + '"')
+
+
+def ascii_url(text: str) -> str:
+    """The URL with what is not ASCII percent-encoded."""
+    return quote(text, safe=URL_SAFE)
+
+
 def url_path(text: str) -> Word:
     """The target of a request: what RFC 3986 does not allow is percent-encoded."""
     require("url_path", text.startswith("/"), "must begin with /")
@@ -99,3 +141,7 @@ def status_codes(text: str) -> Word:
 def _fitting(field: str, text: str, rule: str, fits: bool) -> Word:
     require(field, fits, rule)
     return Word(text)
+
+
+def _octet(octet: int) -> str:
+    return chr(octet) if octet in PLAIN else f"\\x{octet:02x}"

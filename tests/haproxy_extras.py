@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small trees of the features beyond plain balancing: L7 policies, and what only we offer.
+
+One for each, as in `haproxy_trees`, and random policies with texts as hostile as the domain lets
+them be.
+"""
+
+from typing import Any
+
+from colonnade.domain.fleet import Cluster
+from colonnade.domain.ids import L7PolicyId, L7RuleId, PoolId
+from colonnade.domain.l7 import FixedResponse, L7Policy, L7Rule, RateLimit, Rewrite, WeightedPool
+from colonnade.domain.pools import OutlierEjection, Pool
+from colonnade.domain.vocabulary import (
+    CompareType,
+    L7Action,
+    L7RuleType,
+    ListenerProtocol,
+    MonitorType,
+    Observed,
+)
+from tests.haproxy_trees import (
+    TCP,
+    cluster,
+    ident,
+    listener,
+    member,
+    monitor,
+    pool,
+    tree,
+    web,
+)
+
+PATH, HEADER = L7RuleType.PATH, L7RuleType.HEADER
+BEGINS, EQUALS, MATCHES = CompareType.STARTS_WITH, CompareType.EQUAL_TO, CompareType.REGEX
+OTHER = PoolId(ident(201))
+
+
+def rule(
+    number: int,
+    value: str,
+    kind: L7RuleType = PATH,
+    compare: CompareType = BEGINS,
+    **more: Any,
+) -> L7Rule:
+    return L7Rule(id=L7RuleId(ident(number)), type=kind, compare_type=compare, value=value, **more)
+
+
+def policy(number: int, action: L7Action, *rules: L7Rule, **more: Any) -> L7Policy:
+    return L7Policy(id=L7PolicyId(ident(number)), action=action, rules=rules, **more)
+
+
+def ruled(*policies: L7Policy, pools: tuple[Pool, ...] = (), **of_listener: Any) -> Cluster:
+    """One HTTP listener with these policies, its default pool and a second one."""
+    front = listener(**of_listener).with_policies(policies)
+    pools = pools or (pool(), pool(201, members=(member(3),)))
+    return cluster(tree((front,), pools))
+
+
+def to_other(number: int, *rules: L7Rule, **more: Any) -> L7Policy:
+    return policy(number, L7Action.REDIRECT_TO_POOL, *rules, redirect_pool_id=OTHER, **more)
+
+
+def watched(**of_pool: Any) -> Cluster:
+    return web(health_monitor=monitor(MonitorType.TCP), **of_pool)
+
+
+ALL_RULES = (
+    rule(401, "WWW.Example.org", L7RuleType.HOST_NAME, EQUALS),
+    rule(402, "example.org", L7RuleType.HOST_NAME, CompareType.ENDS_WITH, invert=True),
+    rule(403, "/a b'\"\\$#", PATH, CompareType.CONTAINS),
+    rule(404, "^/(a|b)[0-9]{1,3}$", PATH, MATCHES),
+    rule(405, "jpg", L7RuleType.FILE_TYPE, EQUALS),
+    rule(406, "^(png|gif)$", L7RuleType.FILE_TYPE, MATCHES),
+    rule(407, "-i", HEADER, EQUALS, key="X-'Odd"),
+    rule(408, "abc", L7RuleType.COOKIE, BEGINS, key="session"),
+    rule(409, "True", L7RuleType.SSL_CONN_HAS_CERT, EQUALS),
+    rule(410, "0", L7RuleType.SSL_VERIFY_RESULT, EQUALS),
+    rule(411, "us", L7RuleType.SSL_DN_FIELD, EQUALS, key="CN", invert=True),
+    rule(412, "down", PATH, EQUALS, admin_state_up=False),
+)
+SHARED_OUT = (
+    WeightedPool(pool_id=PoolId(ident(200)), weight=95),
+    WeightedPool(pool_id=OTHER, weight=5),
+)
+REWRITE = Rewrite(
+    set_request_headers={"X-Team": "100% %[src] 'red'"},
+    remove_request_headers=("Cookie",),
+    set_response_headers={"X-Seen": "yes"},
+    remove_response_headers=("Server",),
+    path_prefix="/old",
+    path_replacement="/new",
+)
+
+
+def fixed(body: str = 'it\'s 100%\r\n"quoted" \\ $HOME #', **more: Any) -> L7Policy:
+    response = FixedResponse(body=body, **more)
+    return policy(305, L7Action.FIXED_RESPONSE, rule(401, "/"), fixed_response=response)
+
+
+EXTRAS: dict[str, Cluster] = {
+    "l7-all-rules": ruled(policy(300, L7Action.REJECT, *ALL_RULES)),
+    "l7-order": ruled(
+        policy(300, L7Action.REWRITE, rule(400, "/"), rewrite=REWRITE),
+        to_other(301, rule(401, "/")),
+        policy(302, L7Action.REDIRECT_TO_URL, rule(402, "/"), redirect_url="https://a.org/%41"),
+        policy(
+            303,
+            L7Action.REDIRECT_PREFIX,
+            rule(403, "/"),
+            redirect_prefix="https://b.org",
+            redirect_http_code=308,
+        ),
+        policy(304, L7Action.REJECT, rule(404, "/")),
+        policy(305, L7Action.REJECT, rule(405, "/"), admin_state_up=False),
+        policy(306, L7Action.REJECT),
+    ),
+    "l7-weighted": ruled(
+        policy(300, L7Action.REDIRECT_TO_POOL, rule(400, "/"), redirect_pools=SHARED_OUT)
+    ),
+    "l7-pool-down": ruled(
+        to_other(300, rule(400, "/")), pools=(pool(), pool(201, admin_state_up=False))
+    ),
+    "l7-no-default": ruled(to_other(300, rule(400, "/")), default_pool_id=None),
+    "l7-fixed": ruled(fixed()),
+    "l7-rate-limit": ruled(
+        policy(300, L7Action.RATE_LIMIT, rule(400, "/"), rate_limit=RateLimit(requests=3)),
+        policy(
+            301,
+            L7Action.RATE_LIMIT,
+            rule(401, "/"),
+            rate_limit=RateLimit(requests=100, seconds=60, header="X-Api-Key"),
+        ),
+    ),
+    "l7-rewrite": ruled(policy(300, L7Action.REWRITE, rule(400, "/old"), rewrite=REWRITE)),
+    "prometheus": cluster(
+        tree(
+            (listener(), listener(101, ListenerProtocol.PROMETHEUS, default_pool_id=None)),
+            (pool(),),
+        )
+    ),
+    "prometheus-shared": cluster(
+        tree((listener(101, ListenerProtocol.PROMETHEUS, default_pool_id=None),), ()),
+        tree((listener(default_pool_id=None),), (), number=11),
+    ),
+    "slow-start": watched(slow_start=30),
+    "retries": web(retries=2),
+    "no-retries": web(retries=0),
+    "http2-members": watched(http2=True),
+    "ejection": watched(outlier_ejection=OutlierEjection(errors=3)),
+    "ejection-connections": watched(
+        outlier_ejection=OutlierEjection(errors=3, observe=Observed.CONNECTIONS)
+    ),
+    "panic": watched(panic_threshold=50),
+    "panic-tcp": web(TCP, health_monitor=monitor(MonitorType.TCP), panic_threshold=50),
+    "panic-and-policies": ruled(
+        to_other(300, rule(400, "/")),
+        pools=(
+            pool(panic_threshold=30, health_monitor=monitor(MonitorType.TCP)),
+            pool(201, members=(member(3),), panic_threshold=1),
+        ),
+    ),
+    "compression": ruled(compression=True),
+}
