@@ -23,6 +23,7 @@ from colonnade.api.answers import Answer, Step, Within, around, encoded
 from colonnade.api.call import Call, Route, Site
 from colonnade.api.faults import fault, fault_body, framework_body, headers_of
 from colonnade.api.front import Front
+from colonnade.api.idempotency import idempotent
 from colonnade.api.identity.policy import PUBLIC
 from colonnade.api.operator import amphorae, flavors, zones
 from colonnade.api.user import (
@@ -31,11 +32,14 @@ from colonnade.api.user import (
     l7rules,
     listeners,
     load_balancers,
+    log_targets,
     members,
     pools,
     providers,
     quotas,
+    secrets,
 )
+from colonnade.api.waiting import waiting
 from colonnade.domain.errors import Broken, ColonnadeError, Contended, Unavailable
 from colonnade.domain.limits import BODY_BYTES_MAX
 
@@ -52,10 +56,12 @@ ROUTES: Sequence[Route] = [
     *flavors.ROUTES,
     *zones.ROUTES,
     *amphorae.ROUTES,
+    *log_targets.ROUTES,
+    *secrets.ROUTES,
     *networks.ROUTES,
 ]
 # Around every handler, the first of them outermost. See `api/answers.py` for what a step may do.
-STEPS: Sequence[Step] = []
+STEPS: Sequence[Step] = [waiting, idempotent]
 ANSWER_S_MAX = 4.0
 TRIES = 3
 

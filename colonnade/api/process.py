@@ -27,6 +27,7 @@ from colonnade.api.identity.rates import Rates
 from colonnade.api.workers import run_workers
 from colonnade.domain.errors import Broken
 from colonnade.drivers.network.namespaces.client import NetworkClient
+from colonnade.drivers.secrets.database import Seal
 from colonnade.providers.enabled import enabled_providers
 from colonnade.runtime import logging
 from colonnade.runtime.config import Api, Config
@@ -78,7 +79,14 @@ def _site(config: Config, database: Database, network: NetworkClient | None) -> 
         policy=policy_of(api),
         rates=Rates(api.rate_per_s, burst=api.rate_burst),
         body_s_max=api.body_timeout_s,
+        seal=_seal(config),
     )
+
+
+def _seal(config: Config) -> Seal | None:
+    """None where nobody made a master key: then nothing secret is kept."""
+    file = config.pki_dir / "master.key"
+    return Seal.from_file(file) if file.exists() else None
 
 
 def check_address(api: Api) -> None:

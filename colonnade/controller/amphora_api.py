@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What amphorae may ask of a controller, over mutual TLS: my bundle, my report, my peers.
+"""What amphorae may ask of a controller, over mutual TLS: my bundle, my report, my peers,
+places for my logs.
 
 An amphora is the one that its certificate names, and learns of nothing but itself. It asks at
 boot, when told of pending tasks, and every minute; mostly there is nothing new.
@@ -13,11 +14,13 @@ import structlog
 from aiohttp import web
 
 from colonnade.controller.clusters import Clusters
+from colonnade.controller.log_places import Places
 from colonnade.domain.errors import Broken, Refused, Unavailable
 from colonnade.domain.fleet import Amphora, Cluster
 from colonnade.domain.ids import AmphoraId, read_id
 from colonnade.domain.lifecycle import State
 from colonnade.protocol.bundle import Bundle, Interface
+from colonnade.protocol.logs import LogQuestion
 from colonnade.protocol.messages import Peers, Refusal, Report
 from colonnade.runtime.mtls import peer_name
 from colonnade.store import daemons, fleet
@@ -31,22 +34,28 @@ Render = Callable[[Cluster, Sequence[Interface]], Bundle]
 AMPHORA: Final = web.RequestKey("amphora", Amphora)
 
 
-def application(database: Database, clusters: Clusters, render: Render) -> web.Application:
+def application(
+    database: Database, clusters: Clusters, render: Render, places: Places
+) -> web.Application:
     """The routes; who serves it brings the TLS context."""
-    api = _AmphoraApi(database, clusters, render)
+    api = _AmphoraApi(database, clusters, render, places)
     app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[api.guard])
     app.add_routes(
         [
             web.get("/bundle", api.bundle),
             web.post("/report", api.report),
             web.get("/peers", api.peers),
+            web.post("/log-places", api.log_places),
         ]
     )
     return app
 
 
 class _AmphoraApi:
-    def __init__(self, database: Database, clusters: Clusters, render: Render) -> None:
+    def __init__(
+        self, database: Database, clusters: Clusters, render: Render, places: Places
+    ) -> None:
+        self._places = places
         self._database = database
         self._clusters = clusters
         self._render = render
@@ -82,6 +91,10 @@ class _AmphoraApi:
         if amphora.state is State.SERVING and amphora.cluster_id is not None:
             await self._clusters.record_refusal(amphora.cluster_id, told.generation, told.reason)
         return web.Response(status=204)
+
+    async def log_places(self, request: web.Request) -> web.Response:
+        question = msgspec.json.decode(await request.read(), type=LogQuestion)
+        return _answer(await self._places.answer(request[AMPHORA], question))
 
     async def peers(self, _request: web.Request) -> web.Response:
         async with self._database.read() as connection:

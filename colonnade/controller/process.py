@@ -18,6 +18,7 @@ from colonnade.controller.amphora_api import application
 from colonnade.controller.amphorae import Amphorae, Births
 from colonnade.controller.clusters import Clusters
 from colonnade.controller.leaks import Leaks
+from colonnade.controller.log_places import Places
 from colonnade.controller.loop import Loop
 from colonnade.controller.spares import Spares
 from colonnade.domain.errors import Unavailable
@@ -79,7 +80,7 @@ async def _work(config: Config) -> None:
             holder=address,
         )
         runner = web.AppRunner(
-            application(database, clusters, driver.bundle),
+            application(database, clusters, driver.bundle, Places(database, seal)),
             access_log=None,
             shutdown_timeout=SHUTDOWN_S,
         )

@@ -9,10 +9,12 @@ import pytest_asyncio
 
 from colonnade.api.app import create_app
 from colonnade.api.call import Site
+from colonnade.drivers.secrets.database import Seal
 from colonnade.providers.enabled import enabled_providers
 from colonnade.store.database import Database
 from tests.fakes.network import PRIVATE_SUBNET, FakeNetwork
 
+SEAL = Seal(bytes(32))
 ALL = ("amphora", "octavia", "noop")
 
 
@@ -71,7 +73,7 @@ class Api:
 async def api(database: Database) -> AsyncIterator[Api]:
     network = FakeNetwork()
     providers = enabled_providers(ALL, default="amphora", network=network)
-    app = create_app(Site(database=database, providers=providers, network=network))
+    app = create_app(Site(database=database, providers=providers, network=network, seal=SEAL))
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
         yield Api(client, network)

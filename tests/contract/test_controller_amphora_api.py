@@ -14,6 +14,7 @@ from aiohttp import web
 
 from colonnade.controller.amphora_api import application
 from colonnade.controller.clusters import Clusters
+from colonnade.controller.log_places import Places
 from colonnade.domain.fleet import Cluster
 from colonnade.domain.ids import new_id
 from colonnade.domain.lifecycle import State
@@ -24,7 +25,7 @@ from colonnade.runtime.mtls import client_context, server_context
 from colonnade.runtime.tls import Authority
 from colonnade.store import daemons
 from colonnade.store.database import Database
-from tests.world import AUTHORITY, World
+from tests.world import AUTHORITY, SEAL, World
 
 
 class Site:
@@ -79,7 +80,9 @@ async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
     await world.settle()
     clusters = Clusters(database, world.network, world.compute, world.amphorae)
     runner = web.AppRunner(
-        application(database, clusters, render), access_log=None, shutdown_timeout=0.1
+        application(database, clusters, render, Places(database, SEAL)),
+        access_log=None,
+        shutdown_timeout=0.1,
     )
     await runner.setup()
     (tmp_path / "ca.pem").write_text(AUTHORITY.certificate_pem)

@@ -101,6 +101,7 @@ DEFAULTS: Final[Mapping[str, Actions]] = {
     "network": _READ,
     "secret": _OBJECT,
     "affinitygroup": _OBJECT,
+    "logtarget": _OBJECT,
 }
 
 
