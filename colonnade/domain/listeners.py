@@ -94,6 +94,8 @@ class Listener(Node, frozen=True, kw_only=True):
         ):
             value: int = getattr(self, field)
             require(field, 0 <= value <= limits.TIMEOUT_MS_MAX, "must be between 0 and 2073600000")
+        count = len(self.allowed_cidrs)
+        require("allowed_cidrs", count <= limits.ALLOWED_CIDRS_MAX, "are too many")
         self._check_tls()
         self._check_headers()
         self._check_policies()

@@ -80,6 +80,8 @@ class LoadBalancer(Node, frozen=True, kw_only=True):
 
     def _check_vips(self) -> None:
         count = len(self.additional_vips)
+        groups = len(self.vip.sg_ids)
+        require("vip_sg_ids", groups <= limits.SECURITY_GROUPS_MAX, "are too many")
         require("additional_vips", count <= limits.ADDITIONAL_VIPS_MAX, "are too many")
         subnets = [vip.subnet_id for vip in self.vips]
         once = len(set(subnets)) == len(subnets)

@@ -20,11 +20,18 @@ from colonnade.api.identity.rules import DefaultPolicy, bases
 from colonnade.api.identity.tokens import QUESTIONS_MAX, Tokens, digest_of, new_secret
 from colonnade.domain.errors import NotAuthenticated
 from colonnade.domain.ids import ProjectId, new_id
+from colonnade.domain.limits import (
+    ALLOWED_CIDRS_MAX,
+    MEMBERS_PER_POOL_MAX,
+    SECURITY_GROUPS_MAX,
+    TAGS_MAX,
+)
 from colonnade.providers.enabled import enabled_providers
 from colonnade.store import tokens
 from colonnade.store.database import Database
 from colonnade.store.tokens import Token, TokenId
 from tests.contract.api_client import Api, api
+from tests.fakes.network import PRIVATE_SUBNET
 
 __all__ = ["api"]
 
@@ -251,6 +258,34 @@ async def test_a_deep_body_is_refused_with_words(api: Api, number: int) -> None:
     assert "nested too deeply" in answer["faultstring"]
 
 
+async def test_lists_have_limits(api: Api) -> None:
+    def roots(**attributes: Any) -> tuple[str, Any]:
+        return "loadbalancers", {"loadbalancer": {"vip_subnet_id": PRIVATE_SUBNET} | attributes}
+
+    def listeners(**attributes: Any) -> tuple[str, Any]:
+        body = {"loadbalancer_id": root["id"], "protocol": "HTTP", "protocol_port": 80}
+        return "listeners", {"listener": body | attributes}
+
+    root = await api.load_balancer()
+    vip = {"subnet_id": str(uuid4())}
+    cidrs = [f"10.{n // 250}.{n % 250}.0/24" for n in range(ALLOWED_CIDRS_MAX + 1)]
+    groups = [str(uuid4()) for _ in range(SECURITY_GROUPS_MAX + 1)]
+    member = {"address": "10.0.0.1"}
+    rows = (
+        (roots(provider="noop", tags=["a"] * (TAGS_MAX + 1)), "tags"),
+        (roots(provider="noop", vip_sg_ids=groups), "vip_sg_ids"),
+        (roots(provider="noop", additional_vips=[vip] * 11), "additional_vips"),
+        (listeners(allowed_cidrs=cidrs), "allowed_cidrs"),
+    )
+    for (path, body), field in rows:
+        answer = await api.post(path, body, 400)
+        assert field in answer["faultstring"], answer
+    pool = await api.pool(root)
+    members = [member | {"protocol_port": port} for port in range(1, MEMBERS_PER_POOL_MAX + 2)]
+    answer = await api.put(f"pools/{pool['id']}/members", {"members": members}, 400)
+    assert "members" in answer["faultstring"]
+
+
 async def test_a_query_has_only_so_many_words(api: Api) -> None:
     await api.get("pools?" + "&".join(["name=a"] * 1000))
     await api.get("pools?" + "&".join(["name=a"] * 1001), 400)
@@ -378,11 +413,11 @@ async def test_a_token_costs_a_query_every_few_seconds_and_dies_soon(database_ur
 
 async def test_a_token_that_expires_is_not_remembered_beyond_that(database: Database) -> None:
     clock = Time()
-    secret, _ = await made_token(database, "member", days=2 / 86400)
+    secret, _ = await made_token(database, "member", days=0.3 / 86400)
     identity = Tokens(database, remembered_s=1000.0, clock=clock)
     headers = {b"x-auth-token": secret.encode()}
     assert (await identity.caller(headers)).roles == {"member"}
-    clock.at += 2.1
+    clock.at += 0.4
 
     async def refused() -> bool:
         try:
@@ -393,7 +428,7 @@ async def test_a_token_that_expires_is_not_remembered_beyond_that(database: Data
 
     async with asyncio.timeout(5):
         while not await refused():  # the database's own clock has to get there too
-            clock.at += 2.1
+            clock.at += 0.4
             await asyncio.sleep(0.05)
 
 
