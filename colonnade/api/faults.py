@@ -27,6 +27,7 @@ from colonnade.domain.errors import (
     Throttled,
     TooSlow,
     Unavailable,
+    Unprocessable,
 )
 
 # Found along the class hierarchy: the most exact class that is named.
@@ -39,6 +40,7 @@ STATUS: Final[Mapping[type[BaseException], int]] = {
     NotFound: 404,
     TooSlow: 408,
     Conflict: 409,
+    Unprocessable: 422,
     Throttled: 429,
     Broken: 500,
     ColonnadeError: 500,

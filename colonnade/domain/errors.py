@@ -56,6 +56,10 @@ class Conflict(Refused):
     """A duplicate, something in use, or a precondition that does not hold."""
 
 
+class Unprocessable(Refused):
+    """Well said, but not together with what was said before."""
+
+
 class OverQuota(Refused):
     """The project's quota is met."""
 

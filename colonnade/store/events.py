@@ -4,8 +4,9 @@
 Messages are safe to show to the owner of the load balancer. Nothing is decided by reading them.
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -44,17 +45,81 @@ async def record(connection: Connection, event: Event) -> None:
     )
 
 
-async def newer_than(connection: Connection, after: int, limit: int = 100) -> list[Recorded]:
-    """Events with an id above `after`, the oldest first."""
-    cursor = await connection.execute(
-        """SELECT id, at, object_kind, object_id, kind, message, load_balancer_id, project_id,
-            generation FROM events WHERE id > %s ORDER BY id LIMIT %s""",
-        [after, limit],
+class Sought(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events. None: of any project, any load balancer, any kind."""
+
+    project: str | None = None
+    load_balancer_id: str | None = None
+    kinds: Sequence[str] | None = None
+
+    def has(self, event: Event) -> bool:
+        return (
+            self.project in (None, event.project_id)
+            and self.load_balancer_id in (None, event.load_balancer_id)
+            and (self.kinds is None or event.kind in self.kinds)
+        )
+
+
+# An id is given out before its transaction commits. Until all that began before have ended, one
+# with a lower id may still come.
+_HORIZON: Final = "xid < pg_snapshot_xmin(pg_current_snapshot())"
+_COLUMNS: Final = (
+    "id, at, object_kind, object_id, kind, message, load_balancer_id, project_id, generation"
+)
+
+
+async def newer_than(
+    connection: Connection, after: int, limit: int = 100, sought: Sought | None = None
+) -> list[Recorded]:
+    """Events with an id above `after`, the oldest first: none with a lower id comes later."""
+    where, parameters = _where(sought or Sought())
+    return await _read(
+        connection,
+        f"{where} AND id > %(after)s ORDER BY id LIMIT %(limit)s",
+        parameters | {"after": after, "limit": limit},
     )
-    names = ("object_kind", "object_id", "kind", "message")
-    more = ("load_balancer_id", "project_id", "generation")
+
+
+async def newest(connection: Connection, limit: int, sought: Sought) -> list[Recorded]:
+    """The newest ones, the oldest of them first."""
+    where, parameters = _where(sought)
+    found = await _read(
+        connection, f"{where} ORDER BY id DESC LIMIT %(limit)s", parameters | {"limit": limit}
+    )
+    return found[::-1]
+
+
+async def last_id(connection: Connection) -> int:
+    cursor = await connection.execute(
+        f"SELECT coalesce(max(id), 0) FROM events WHERE {_HORIZON}"  # noqa: S608 - our own text
+    )
+    row = await cursor.fetchone()
+    return int(row[0]) if row is not None else 0
+
+
+def _where(sought: Sought) -> tuple[str, dict[str, Any]]:
+    conditions = [_HORIZON]
+    if sought.project is not None:
+        conditions.append("project_id = %(project)s")
+    if sought.load_balancer_id is not None:
+        conditions.append("load_balancer_id = %(load_balancer_id)s")
+    if sought.kinds is not None:
+        conditions.append("kind = ANY(%(kinds)s)")
+    parameters = msgspec.structs.asdict(sought)
+    parameters["kinds"] = list(sought.kinds or ())
+    return " AND ".join(conditions), parameters
+
+
+async def _read(
+    connection: Connection, where: str, parameters: Mapping[str, Any]
+) -> list[Recorded]:
+    cursor = await connection.execute(
+        f"SELECT {_COLUMNS} FROM events WHERE {where}".encode(),  # noqa: S608
+        parameters,
+    )
+    names = _COLUMNS.split(", ")[2:]
     return [
-        Recorded(id=row[0], at=row[1], event=Event(**dict(zip(names + more, row[2:], strict=True))))
+        Recorded(id=row[0], at=row[1], event=Event(**dict(zip(names, row[2:], strict=True))))
         for row in await cursor.fetchall()
     ]
 

@@ -22,7 +22,7 @@ KEPT_MAX: Final = 100_000
 PRIMARY_KEY: Final = "idempotency_keys_pkey"
 
 INSERT: Final = """INSERT INTO idempotency_keys (project_id, key, digest, kind, object_id)
-    VALUES (%(project)s, %(text)s, %(digest)s, %(kind)s, %(object_id)s)"""
+    VALUES (%(project)s, %(word)s, %(digest)s, %(kind)s, %(object_id)s)"""
 
 
 class Repeated(Conflict):
@@ -66,7 +66,7 @@ async def claim(connection: Connection, key: Key) -> bool:
 async def answered(connection: Connection, key: Key, status: int, answer: bytes) -> None:
     await connection.execute(
         "UPDATE idempotency_keys SET status = %s, answer = %s WHERE project_id = %s AND key = %s",
-        [status, answer, key.project, key.text],
+        [status, answer, key.project, key.word],
     )
 
 
@@ -75,7 +75,7 @@ async def unclaim(connection: Connection, key: Key) -> None:
     await connection.execute(
         "DELETE FROM idempotency_keys WHERE project_id = %s AND key = %s AND answer IS NULL"
         " AND object_id IS NULL",
-        [key.project, key.text],
+        [key.project, key.word],
     )
 
 

@@ -16,7 +16,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     request makes."""
 
     project: str
-    text: str
+    word: str
     digest: bytes
     kind: str
 

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A POST with an Idempotency-Key makes one object, however often and however badly it is sent."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from colonnade.store import idempotency
+from colonnade.store.database import Database
+from tests.contract.api_client import Api, api
+from tests.fakes.network import PRIVATE_SUBNET
+
+__all__ = ["api"]
+
+ROOT = {"loadbalancer": {"vip_subnet_id": PRIVATE_SUBNET, "provider": "noop", "name": "web"}}
+
+
+def key(text: str) -> dict[str, Any]:
+    return {"headers": {"Idempotency-Key": text}}
+
+
+async def test_the_same_request_answers_the_same_object_for_every_noun(api: Api) -> None:
+    root = (await api.post("loadbalancers", ROOT, **key("root")))["loadbalancer"]
+    assert (await api.post("loadbalancers", ROOT, **key("root")))["loadbalancer"] == root
+    listener = {"listener": {"loadbalancer_id": root["id"], "protocol": "HTTP"}}
+    listener["listener"]["protocol_port"] = 80
+    pool = {"pool": {"loadbalancer_id": root["id"], "protocol": "HTTP"}}
+    pool["pool"] |= {"lb_algorithm": "ROUND_ROBIN", "name": "one"}
+    made = {}
+    for path, body in (("listeners", listener), ("pools", pool)):
+        first = await api.post(path, body, **key(path))
+        again = await api.post(path, body, **key(path))
+        (wrapper,) = body
+        assert first[wrapper]["id"] == again[wrapper]["id"]
+        made[wrapper] = first[wrapper]["id"]
+    more = {
+        f"pools/{made['pool']}/members": {"member": {"address": "10.0.0.9", "protocol_port": 80}},
+        "healthmonitors": {
+            "healthmonitor": {"pool_id": made["pool"], "type": "TCP", "delay": 5, "timeout": 3}
+            | {"max_retries": 3}
+        },
+        "l7policies": {"l7policy": {"listener_id": made["listener"], "action": "REJECT"}},
+    }
+    for path, body in more.items():
+        first = await api.post(path, body, **key(path))
+        again = await api.post(path, body, **key(path))
+        (wrapper,) = body
+        assert first[wrapper]["id"] == again[wrapper]["id"]
+    lists = {p: await api.get(p) for p in ("listeners", "pools", "healthmonitors", "l7policies")}
+    assert [len(found[path]) for path, found in lists.items()] == [1, 1, 1, 1]
+
+
+async def test_a_key_belongs_to_one_request(api: Api) -> None:
+    root = (await api.post("loadbalancers", ROOT, **key("k")))["loadbalancer"]
+    other = {"loadbalancer": ROOT["loadbalancer"] | {"name": "other"}}
+    refused = await api.post("loadbalancers", other, 422, **key("k"))
+    assert "Idempotency-Key was used for another request" in refused["faultstring"]
+    await api.post("pools", ROOT, 422, **key("k"))
+    for bad in ("", "x" * 256):
+        await api.post("loadbalancers", ROOT, 400, **key(bad))
+    # What was refused has used up nothing.
+    wrong = {"loadbalancer": ROOT["loadbalancer"] | {"provider": "nobody"}}
+    await api.post("loadbalancers", wrong, 400, **key("new"))
+    await api.post("loadbalancers", ROOT, **key("new"))
+    await api.delete(f"loadbalancers/{root['id']}")
+    gone = await api.post("loadbalancers", ROOT, 409, **key("k"))
+    assert "is gone" in gone["faultstring"]
+
+
+async def test_of_many_at_once_one_makes_the_object(api: Api) -> None:
+    answers = await asyncio.gather(
+        *(api.post("loadbalancers", ROOT, **key("burst")) for _ in range(10))
+    )
+    assert len({answer["loadbalancer"]["id"] for answer in answers}) == 1
+    assert len((await api.get("loadbalancers"))["loadbalancers"]) == 1
+
+
+async def test_keys_are_forgotten_after_a_day(api: Api, database: Database) -> None:
+    await api.post("loadbalancers", ROOT, **key("old"))
+    await api.post("loadbalancers", ROOT, **key("young"))
+    async with database.read() as connection:
+        await connection.execute(
+            "UPDATE idempotency_keys SET at = now() - interval '25 hours' WHERE key = 'old'"
+        )
+        await idempotency.forget_old(connection)
+    await api.post("loadbalancers", ROOT, **key("old"))
+    await api.post("loadbalancers", ROOT, **key("young"))
+    assert len((await api.get("loadbalancers"))["loadbalancers"]) == 3
+
+
+@pytest.mark.parametrize("path", ["flavorprofiles"])
+async def test_other_objects_are_made_once_too(api: Api, path: str) -> None:
+    body = {"flavorprofile": {"name": "f", "provider_name": "noop", "flavor_data": "{}"}}
+    first = await api.post(path, body, **key("p"))
+    assert await api.post(path, body, **key("p")) == first
+    assert len((await api.get(path))["flavorprofiles"]) == 1
