@@ -67,6 +67,9 @@ class NoObjections:
     def settles_at_once(self, provider: str) -> bool:
         return False
 
+    def reads_secrets(self, provider: str) -> bool:
+        return False
+
 
 class OneOwner(FakeNetwork):
     """A network that watches over VIPs: one moves only when the last owner has ended."""

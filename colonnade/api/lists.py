@@ -32,6 +32,7 @@ FLAGS: Final = frozenset(
         "cert_busy",
         "deletion_protection",
         "enabled",
+        "expiring",
         "hsts_include_subdomains",
         "hsts_preload",
         "http2",

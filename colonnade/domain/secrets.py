@@ -16,13 +16,20 @@ from colonnade.domain.ids import ProjectId
 from colonnade.domain.tree import LoadBalancer
 
 SecretId = NewType("SecretId", str)
-EXPIRING: Final = timedelta(days=30)
 
 
 class SecretType(StrEnum):
     CERTIFICATE = "CERTIFICATE"
     CA = "CA"
     CRL = "CRL"
+
+
+# How long before its end a secret counts as expiring; a CRL lives for days only.
+EXPIRING: Final[Mapping[SecretType, timedelta]] = {
+    SecretType.CERTIFICATE: timedelta(days=30),
+    SecretType.CA: timedelta(days=30),
+    SecretType.CRL: timedelta(days=2),
+}
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +58,7 @@ class Secret(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_expiring(self, now: datetime) -> bool:
         """Soon, or already over."""
-        return self.facts.not_after - now < EXPIRING
+        return self.facts.not_after - now < EXPIRING[self.type]
 
 
 class Use(msgspec.Struct, frozen=True):

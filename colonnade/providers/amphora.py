@@ -24,6 +24,7 @@ class AmphoraProvider:
     name = "amphora"
     description = "HAProxy on amphorae of its own, kept by Colonnade's controllers"
     settles_at_once = False
+    reads_secrets = True
 
     def __init__(self, network: NetworkDriver | None) -> None:
         self._network = network

@@ -22,6 +22,7 @@ class NoopProvider:
     name = "noop"
     description = "Stores wishes and serves nothing; for tests of the API"
     settles_at_once = True
+    reads_secrets = False
 
     def objections(self, tree: LoadBalancer) -> Sequence[Objection]:  # noqa: ARG002 - has none
         return ()

@@ -42,6 +42,7 @@ class Provider(Protocol):
     name: str
     description: str
     settles_at_once: bool  # True: nothing serves the tree, so there is nothing to wait for
+    reads_secrets: bool  # False: any reference to a certificate is taken without a look
 
     def objections(self, tree: LoadBalancer) -> Sequence[Objection]:
         """Everything wrong with the tree for this provider. Pure and instant."""
@@ -110,6 +111,9 @@ class Providers:
 
     def settles_at_once(self, provider: str) -> bool:
         return self.get(provider).settles_at_once
+
+    def reads_secrets(self, provider: str) -> bool:
+        return self.get(provider).reads_secrets
 
 
 def unsupported(provider: str, option: str) -> Incompatible:

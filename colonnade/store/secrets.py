@@ -12,18 +12,20 @@ import msgspec
 
 from colonnade.domain.errors import Conflict, Forbidden, NotFound
 from colonnade.domain.ids import ClusterId, ProjectId
-from colonnade.domain.secrets import OF_LISTENERS, OF_POOLS, Facts, Secret
+from colonnade.domain.secrets import EXPIRING, OF_LISTENERS, OF_POOLS, Facts, Secret
 from colonnade.drivers.secrets.database import Envelope
-from colonnade.store import events, listing, work
+from colonnade.store import events, history, listing, work
 from colonnade.store.database import Connection
 from colonnade.store.listing import Source, Wanted
+from colonnade.store.occasions import Occasion
 
 POLICY: Final = "Policy does not allow this request to be performed."
 _FACTS: Final = Facts.__struct_fields__
 _OWN: Final = ("id", "project_id", "name", "type")
 _COLUMNS: Final = (*_OWN, *_FACTS, "created_at", "updated_at")
 _SELECT: Final = f"SELECT {', '.join(f't.{name}' for name in _COLUMNS)}"
-EXPIRING: Final = "(t.not_after < now() + interval '30 days')"
+_SPANS: Final = " ".join(f"WHEN '{kind}' THEN {span.days}" for kind, span in EXPIRING.items())
+IS_EXPIRING: Final = f"(t.not_after < now() + make_interval(days => CASE t.type {_SPANS} END))"
 
 SECRETS: Final = Source(
     columns=", ".join(f"t.{name}" for name in _COLUMNS),
@@ -32,7 +34,7 @@ SECRETS: Final = Source(
         **{name: f"t.{name}" for name in _COLUMNS if name not in ("updated_at", "count")},
         "subject_alt_names": "array_to_string(t.subject_alt_names, ',')",
         "updated_at": "coalesce(t.updated_at, t.created_at)",
-        "expiring": EXPIRING,
+        "expiring": IS_EXPIRING,
     },
 )
 
@@ -154,7 +156,9 @@ async def users(connection: Connection, secret: Secret) -> Sequence[User]:
     return [User(*row) for row in await cursor.fetchall()]
 
 
-async def wake_users(connection: Connection, secret: Secret, found: Collection[User]) -> None:
+async def wake_users(
+    connection: Connection, secret: Secret, found: Collection[User], occasion: Occasion
+) -> None:
     """Each cluster of these has something new to serve."""
     for cluster_id in sorted({user.cluster_id for user in found}):
         mine = [user for user in found if user.cluster_id == cluster_id]
@@ -176,7 +180,9 @@ async def wake_users(connection: Connection, secret: Secret, found: Collection[U
                 [row[0], ids],
             )
         for root in roots:
-            await events.record(connection, _replaced(secret, root, row[0]))
+            event = _replaced(secret, root, row[0])
+            await events.record(connection, event)
+            await connection.execute(history.INSERT, _remembered(event, occasion))
         await work.mark(connection, f"cluster:{cluster_id}")
 
 
@@ -190,6 +196,19 @@ def _replaced(secret: Secret, root: str, generation: int) -> events.Event:
         project_id=secret.project_id,
         generation=generation,
     )
+
+
+def _remembered(event: events.Event, occasion: Occasion) -> dict[str, Any]:
+    written = history.Written(
+        load_balancer_id=event.object_id,
+        generation=event.generation or 0,
+        project=occasion.project,
+        user=occasion.user,
+        verb=event.kind,
+        what=event.message,
+        changes=(),
+    )
+    return history.parameters(written)
 
 
 def _users_in(table: str, fields: Collection[str]) -> str:

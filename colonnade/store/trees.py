@@ -23,7 +23,7 @@ from colonnade.domain.ids import ClusterId, ProjectId
 from colonnade.domain.status import Applied
 from colonnade.domain.tree import LoadBalancer
 from colonnade.runtime.config import Quotas
-from colonnade.store import catalogue, changes, idempotency, quotas
+from colonnade.store import catalogue, changes, idempotency, quotas, references
 from colonnade.store.changes import Change
 from colonnade.store.database import Connection, Database
 from colonnade.store.difference import difference
@@ -56,6 +56,9 @@ class Review(Protocol):
 
     def settles_at_once(self, provider: str) -> bool:
         """True when there is nothing to wait for: the wish is the fact."""
+
+    def reads_secrets(self, provider: str) -> bool:
+        """Whether references to certificates must lead somewhere."""
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,6 +154,7 @@ async def create(
     found = difference(None, tree)
     change = Change(1, "created", found, at_once, occasion=terms.occasion)
     async with database.pipeline() as connection:
+        issues += await _references(connection, review, None, tree)
         asked = await quotas.ask_row(connection, tree.project_id)
         try:
             at = await changes.write_new(connection, tree, change, issues, terms.size)
@@ -229,6 +233,8 @@ async def _save(connection: Connection, edit: Edit, review: Review) -> Stored:
         _end_trial(edit.occasion, Tried(before, after, found, ()))
         return stored
     issues = _issues(review, after) if after is not None else ()
+    if after is not None:
+        issues += await _references(connection, review, before, after)
     change = Change(
         edit.generation + 1,
         "updated" if after is not None else "deleted",
@@ -275,3 +281,13 @@ def _refusal(error: psycopg.errors.IntegrityError) -> Exception:
 
 def _issues(review: Review, tree: LoadBalancer) -> tuple[Issue, ...]:
     return tuple(Issue(path, reason) for path, reason in review.lacks(tree))
+
+
+async def _references(
+    connection: Connection, review: Review, before: LoadBalancer | None, after: LoadBalancer
+) -> tuple[Issue, ...]:
+    """Which secrets end soon. Raises Invalid for new references that lead nowhere."""
+    if not review.reads_secrets(after.provider):
+        return ()
+    found = await references.check(connection, before, after)
+    return tuple(Issue(path, reason) for path, reason in found)
