@@ -15,6 +15,7 @@ import pytest_asyncio
 
 from colonnade.api.app import create_app
 from colonnade.api.call import Site
+from colonnade.api.operator.amphorae import AmphoraObject
 from colonnade.domain.ids import new_id
 from colonnade.domain.lifecycle import Event, State
 from colonnade.providers.enabled import enabled_providers
@@ -141,6 +142,7 @@ async def test_amphorae_are_listed_as_anything_else(api: Api, world: World) -> N
     (spare,) = [a.id for a in await world.rows() if a.state is State.SPARE]
     root = (await api.get(f"loadbalancers/{world.load_balancer_id}"))["loadbalancer"]
     shown = (await api.ask("GET", f"{AMPHORAE}/{serving}"))["amphora"]
+    assert set(shown) == set(AmphoraObject.__struct_fields__)
     assert shown["loadbalancer_id"] == root["id"]
     assert (shown["vrrp_ip"], shown["ha_port_id"]) == (root["vip_address"], root["vip_port_id"])
     both = [x["id"] for x in await listed(api)]

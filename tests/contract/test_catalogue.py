@@ -3,13 +3,24 @@
 
 from typing import Any
 
+import httpx
 import msgspec
 
+from colonnade.api.app import create_app
+from colonnade.api.call import Site
 from colonnade.domain.catalogue import FlavorFacts, ZoneFacts
 from colonnade.domain.ids import new_id
+from colonnade.providers.noop import NoopProvider
+from colonnade.providers.provider import Providers
 from colonnade.store.database import Database
 from tests.contract.api_client import Api, api
-from tests.fakes.network import PRIVATE_NETWORK, PRIVATE_SUBNET, PUBLIC_NETWORK, PUBLIC_SUBNET
+from tests.fakes.network import (
+    PRIVATE_NETWORK,
+    PRIVATE_SUBNET,
+    PUBLIC_NETWORK,
+    PUBLIC_SUBNET,
+    FakeNetwork,
+)
 
 __all__ = ["api"]
 
@@ -405,6 +416,38 @@ async def test_providers_tell_what_profiles_may_say(api: Api) -> None:
     zones = await api.get("providers/amphora/availability_zone_capabilities")
     found = {x["name"] for x in zones["availability_zone_capabilities"]}
     assert found == set(ZoneFacts.__struct_fields__)
+
+
+class Bare(NoopProvider):
+    """A provider that knows neither flavors nor availability zones."""
+
+    name = "bare"
+
+    def flavor_capabilities(self) -> None:  # type: ignore[override]
+        return None
+
+    def availability_zone_capabilities(self) -> None:  # type: ignore[override]
+        return None
+
+
+async def test_what_a_provider_has_no_way_to_do_is_refused(database: Database) -> None:
+    providers = Providers({"bare": Bare()}, default="bare")
+    app = create_app(Site(database=database, providers=providers))
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
+        api = Api(client, FakeNetwork())
+        lacking = "Provider 'bare' does not support a requested action: it has no {}"
+        for word, noun in (
+            ("flavor_capabilities", "flavors"),
+            ("availability_zone_capabilities", "availability zones"),
+        ):
+            said = (await api.get(f"providers/bare/{word}", 501))["faultstring"]
+            assert said == lacking.format(noun)
+        behind = await zone_profile(api, provider_name="bare")
+        await zone(api, "here", availability_zone_profile_id=behind["id"])
+        wish = {"vip_subnet_id": PRIVATE_SUBNET, "availability_zone": "here"}
+        said = (await api.post("loadbalancers", {"loadbalancer": wish}, 501))["faultstring"]
+        assert said == lacking.format("availability zones")
 
 
 async def _load_balancer(api: Api, **more: Any) -> Any:

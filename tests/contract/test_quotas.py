@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from colonnade.api.app import create_app
 from colonnade.api.call import Site
+from colonnade.api.user.quotas import QuotaObject
 from colonnade.providers.enabled import enabled_providers
 from colonnade.runtime.config import Quotas
 from colonnade.store.database import Database
@@ -18,10 +19,7 @@ from tests.fakes.network import PRIVATE_SUBNET, FakeNetwork
 
 __all__ = ["api"]
 
-KEYS = {
-    "loadbalancer", "load_balancer", "listener", "pool", "member", "healthmonitor",
-    "health_monitor", "l7policy", "l7rule", "project_id", "tenant_id",
-}  # fmt: skip
+KEYS = set(QuotaObject.__struct_fields__)
 DEFAULTS = Quotas(loadbalancer=2, member=7)
 
 

@@ -7,17 +7,46 @@ asked for is written into the store and answered at once, and whoever works on t
 
 from typing import Any
 
+from msgspec import Struct
+
 from colonnade.api.call import JSON, Call, Route
 from colonnade.api.lists import Kind, listed, trimmed
+from colonnade.api.user import objects
+from colonnade.api.user.objects import wrapped
 from colonnade.api.user.shown import time
 from colonnade.domain.errors import Conflict, NotFound
 from colonnade.domain.ids import AmphoraId, LoadBalancerId, read_id
 from colonnade.domain.lifecycle import Event, State
 from colonnade.domain.status import Provisioning
 from colonnade.store import amphora_records, fleet, listing, records, work
-from colonnade.store.amphora_records import SOURCE, STATUSES, AmphoraRecord
+from colonnade.store.amphora_records import SOURCE, STATUSES, AmphoraRecord, AmphoraStatistics
 from colonnade.store.database import Connection
 from colonnade.store.rows import LOAD_BALANCERS
+
+
+class AmphoraObject(Struct, frozen=True, kw_only=True):
+    """As it is answered. What has no meaning here is null."""
+
+    id: str
+    loadbalancer_id: str | None
+    compute_id: str | None
+    lb_network_ip: str | None
+    vrrp_ip: str | None
+    ha_ip: str | None
+    vrrp_port_id: str | None
+    ha_port_id: str | None
+    cert_expiration: str | None
+    cert_busy: bool
+    role: str | None
+    status: str
+    vrrp_interface: str | None
+    vrrp_id: int | None
+    vrrp_priority: int | None
+    cached_zone: str | None
+    created_at: str
+    updated_at: str | None
+    image_id: str | None
+    compute_flavor: str | None
 
 
 async def list_amphorae(call: Call) -> JSON:
@@ -143,6 +172,7 @@ ROUTES = [
         method="GET",
         path=AMPHORAE_PATH,
         handler=list_amphorae,
+        answers=objects.listed("amphorae", AmphoraObject),
         summary="List amphorae",
         rule=_RULE + "get_all",
     ),
@@ -150,6 +180,7 @@ ROUTES = [
         method="GET",
         path=AMPHORA_PATH,
         handler=get_amphora,
+        answers=wrapped("amphora", AmphoraObject),
         summary="Show an amphora",
         query=("fields",),
         rule=_RULE + "get_one",
@@ -166,6 +197,7 @@ ROUTES = [
         method="GET",
         path=AMPHORA_PATH + "/stats",
         handler=show_amphora_statistics,
+        answers=objects.listed("amphora_stats", AmphoraStatistics, None),
         summary="Show an amphora's counters, one of each listener",
         rule=_RULE + "get_stats",
     ),

@@ -14,6 +14,7 @@ from colonnade.api.operator import offers
 from colonnade.api.operator.offers import Data, Name
 from colonnade.api.reading import changed, given, set_fields
 from colonnade.api.user.bodies import OptFlag, OptText
+from colonnade.api.user.objects import SAMPLE_ID, listed, wrapped
 from colonnade.domain.catalogue import Flavor, FlavorProfile, read_data
 from colonnade.domain.ids import new_id
 from colonnade.store.catalogue import FLAVOR_PROFILES, FLAVORS
@@ -107,6 +108,11 @@ FLAVORS_PATH = "/v2/lbaas/flavors"
 FLAVOR_PATH = FLAVORS_PATH + "/{key:str}"
 PROFILES_PATH = "/v2/lbaas/flavorprofiles"
 PROFILE_PATH = PROFILES_PATH + "/{key:str}"
+_SAMPLE = {
+    "name": "gold",
+    "provider_name": "amphora",
+    "flavor_data": '{"spare_pool_size": 2}',
+}
 _FLAVOR = "os_load-balancer_api:flavor:"
 _PROFILE = "os_load-balancer_api:flavor-profile:"
 ROUTES = [
@@ -114,6 +120,7 @@ ROUTES = [
         method="GET",
         path=FLAVORS_PATH,
         handler=list_flavors,
+        answers=listed("flavors", Flavor),
         summary="List flavors",
         rule=_FLAVOR + "get_all",
     ),
@@ -121,6 +128,8 @@ ROUTES = [
         method="POST",
         path=FLAVORS_PATH,
         handler=create_flavor,
+        answers=wrapped("flavor", Flavor),
+        example={"name": "gold", "flavor_profile_id": SAMPLE_ID},
         takes=FlavorCreate,
         wrapper="flavor",
         success=201,
@@ -131,6 +140,7 @@ ROUTES = [
         method="GET",
         path=FLAVOR_PATH,
         handler=show_flavor,
+        answers=wrapped("flavor", Flavor),
         summary="Show a flavor",
         rule=_FLAVOR + "get_one",
     ),
@@ -138,6 +148,8 @@ ROUTES = [
         method="PUT",
         path=FLAVOR_PATH,
         handler=update_flavor,
+        answers=wrapped("flavor", Flavor),
+        example={"enabled": False},
         takes=FlavorUpdate,
         wrapper="flavor",
         summary="Change a flavor's name, description or whether it may be chosen",
@@ -155,6 +167,7 @@ ROUTES = [
         method="GET",
         path=PROFILES_PATH,
         handler=list_flavor_profiles,
+        answers=listed("flavorprofiles", FlavorProfile, "flavorprofile_links"),
         summary="List flavor profiles",
         rule=_PROFILE + "get_all",
     ),
@@ -162,6 +175,8 @@ ROUTES = [
         method="POST",
         path=PROFILES_PATH,
         handler=create_flavor_profile,
+        answers=wrapped("flavorprofile", FlavorProfile),
+        example=_SAMPLE,
         takes=FlavorProfileCreate,
         wrapper="flavorprofile",
         success=201,
@@ -172,6 +187,7 @@ ROUTES = [
         method="GET",
         path=PROFILE_PATH,
         handler=show_flavor_profile,
+        answers=wrapped("flavorprofile", FlavorProfile),
         summary="Show a flavor profile",
         rule=_PROFILE + "get_one",
     ),
@@ -179,6 +195,8 @@ ROUTES = [
         method="PUT",
         path=PROFILE_PATH,
         handler=update_flavor_profile,
+        answers=wrapped("flavorprofile", FlavorProfile),
+        example={"name": "gold"},
         takes=FlavorProfileUpdate,
         wrapper="flavorprofile",
         summary="Change a flavor profile; its data only while no flavor has it",

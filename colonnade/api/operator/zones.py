@@ -15,6 +15,7 @@ from colonnade.api.operator import offers
 from colonnade.api.operator.offers import Data, Name
 from colonnade.api.reading import changed, given, set_fields
 from colonnade.api.user.bodies import OptFlag, OptText
+from colonnade.api.user.objects import SAMPLE_ID, listed, wrapped
 from colonnade.domain.catalogue import AvailabilityZone, AvailabilityZoneProfile, read_data
 from colonnade.domain.ids import new_id
 from colonnade.store.catalogue import ZONE_PROFILES, ZONES
@@ -115,6 +116,15 @@ ZONES_PATH = "/v2/lbaas/availabilityzones"
 ZONE_PATH = ZONES_PATH + "/{key:str}"
 PROFILES_PATH = "/v2/lbaas/availabilityzoneprofiles"
 PROFILE_PATH = PROFILES_PATH + "/{key:str}"
+_SAMPLE = {
+    "name": "here",
+    "provider_name": "amphora",
+    "availability_zone_data": '{"compute_zone": "nova"}',
+}
+_PROFILES = listed(
+    "availability_zone_profiles", AvailabilityZoneProfile, "availability_zone_profile_links"
+)
+_PROFILE_ANSWER = wrapped("availability_zone_profile", AvailabilityZoneProfile)
 _ZONE = "os_load-balancer_api:availability-zone:"
 _PROFILE = "os_load-balancer_api:availability-zone-profile:"
 ROUTES = [
@@ -122,6 +132,7 @@ ROUTES = [
         method="GET",
         path=ZONES_PATH,
         handler=list_zones,
+        answers=listed("availability_zones", AvailabilityZone),
         summary="List availability zones",
         rule=_ZONE + "get_all",
     ),
@@ -129,6 +140,8 @@ ROUTES = [
         method="POST",
         path=ZONES_PATH,
         handler=create_zone,
+        answers=wrapped("availability_zone", AvailabilityZone),
+        example={"name": "here", "availability_zone_profile_id": SAMPLE_ID},
         takes=ZoneCreate,
         wrapper="availability_zone",
         success=201,
@@ -139,6 +152,7 @@ ROUTES = [
         method="GET",
         path=ZONE_PATH,
         handler=show_zone,
+        answers=wrapped("availability_zone", AvailabilityZone),
         summary="Show an availability zone",
         rule=_ZONE + "get_one",
     ),
@@ -146,6 +160,8 @@ ROUTES = [
         method="PUT",
         path=ZONE_PATH,
         handler=update_zone,
+        answers=wrapped("availability_zone", AvailabilityZone),
+        example={"enabled": False},
         takes=ZoneUpdate,
         wrapper="availability_zone",
         summary="Change a zone's description or whether it may be chosen",
@@ -163,6 +179,7 @@ ROUTES = [
         method="GET",
         path=PROFILES_PATH,
         handler=list_zone_profiles,
+        answers=_PROFILES,
         summary="List availability zone profiles",
         rule=_PROFILE + "get_all",
     ),
@@ -170,6 +187,8 @@ ROUTES = [
         method="POST",
         path=PROFILES_PATH,
         handler=create_zone_profile,
+        answers=_PROFILE_ANSWER,
+        example=_SAMPLE,
         takes=ZoneProfileCreate,
         wrapper="availability_zone_profile",
         success=201,
@@ -180,6 +199,7 @@ ROUTES = [
         method="GET",
         path=PROFILE_PATH,
         handler=show_zone_profile,
+        answers=_PROFILE_ANSWER,
         summary="Show an availability zone profile",
         rule=_PROFILE + "get_one",
     ),
@@ -187,6 +207,8 @@ ROUTES = [
         method="PUT",
         path=PROFILE_PATH,
         handler=update_zone_profile,
+        answers=_PROFILE_ANSWER,
+        example={"name": "here"},
         takes=ZoneProfileUpdate,
         wrapper="availability_zone_profile",
         summary="Change a profile; its data only while no zone has it",

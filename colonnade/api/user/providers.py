@@ -7,9 +7,19 @@ exact, and any other word is ignored.
 
 from collections.abc import Mapping
 
+from msgspec import Struct
+
 from colonnade.api.call import JSON, Call, Route
 from colonnade.api.lists import trimmed
+from colonnade.api.user.objects import listed
 from colonnade.providers.provider import lacks_action
+
+
+class Capability(Struct, frozen=True, kw_only=True):
+    """A provider, or a word that its profiles may say."""
+
+    name: str
+    description: str
 
 
 async def list_providers(call: Call) -> JSON:
@@ -51,6 +61,7 @@ ROUTES = [
         method="GET",
         path=PROVIDERS_PATH,
         handler=list_providers,
+        answers=listed("providers", Capability, None),
         summary="List providers",
         query=_WORDS,
         rule="os_load-balancer_api:provider:get_all",
@@ -59,6 +70,7 @@ ROUTES = [
         method="GET",
         path=PROVIDERS_PATH + "/{provider:str}/flavor_capabilities",
         handler=list_flavor_capabilities,
+        answers=listed("flavor_capabilities", Capability, None),
         summary="List what flavor profiles of a provider may say",
         query=_WORDS,
         rule="os_load-balancer_api:provider-flavor:get_all",
@@ -67,6 +79,7 @@ ROUTES = [
         method="GET",
         path=PROVIDERS_PATH + "/{provider:str}/availability_zone_capabilities",
         handler=list_zone_capabilities,
+        answers=listed("availability_zone_capabilities", Capability, None),
         summary="List what availability zone profiles of a provider may say",
         query=_WORDS,
         rule="os_load-balancer_api:provider-availability-zone:get_all",

@@ -13,6 +13,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from colonnade.api.call import JSON, Call, Route
 from colonnade.api.lists import Kind, Shown, listed, trimmed
 from colonnade.api.reading import set_fields
+from colonnade.api.user import objects
+from colonnade.api.user.objects import wrapped
 from colonnade.domain.errors import Forbidden, NotFound
 from colonnade.domain.ids import ProjectId
 from colonnade.domain.limits import PROJECT_ID_MAX, QUOTA_MAX
@@ -35,6 +37,22 @@ class QuotaUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     health_monitor: Limit = UNSET
     l7policy: Limit = UNSET
     l7rule: Limit = UNSET
+
+
+class QuotaObject(Struct, frozen=True, kw_only=True):
+    """As it is answered: each limit, -1 for any number, under old words and new."""
+
+    project_id: str
+    tenant_id: str
+    loadbalancer: int
+    load_balancer: int
+    listener: int
+    pool: int
+    member: int
+    healthmonitor: int
+    health_monitor: int
+    l7policy: int
+    l7rule: int
 
 
 async def list_quotas(call: Call) -> JSON:
@@ -109,6 +127,7 @@ ROUTES = [
         method="GET",
         path=QUOTAS_PATH,
         handler=list_quotas,
+        answers=objects.listed("quotas", QuotaObject),
         summary="List the quotas of projects that have their own",
         rule=_RULE + "get_all",
     ),
@@ -116,6 +135,7 @@ ROUTES = [
         method="GET",
         path=QUOTA_PATH,
         handler=show_quota,
+        answers=wrapped("quota", QuotaObject),
         summary="Show a project's quota",
         query=("fields",),
         rule=_RULE + "get_one",
@@ -124,6 +144,7 @@ ROUTES = [
         method="GET",
         path=QUOTA_PATH + "/default",
         handler=show_default_quota,
+        answers=wrapped("quota", QuotaObject),
         summary="Show the quota of projects that have none of their own",
         query=("fields",),
         rule=_RULE + "get_defaults",
@@ -132,6 +153,8 @@ ROUTES = [
         method="PUT",
         path=QUOTA_PATH,
         handler=update_quota,
+        answers=wrapped("quota", QuotaObject),
+        example={"loadbalancer": 10, "member": -1},
         takes=QuotaUpdate,
         wrapper="quota",
         success=202,
