@@ -1,15 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real application on a port of loopback, and the real command line against it.
 
-The server has a thread and an event loop of its own, because a command runs one itself.
+The server is a process of its own, because a command here runs an event loop itself and owns
+what is printed.
 """
 
 import asyncio
 import contextlib
 import io
-import threading
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -25,7 +32,9 @@ from colonnade.store.database import Database
 from tests.fakes.network import FakeNetwork
 
 ALL = ("amphora", "octavia", "noop")
-START_S_MAX = 10.0
+START_S_MAX = 30.0
+STOP_S_MAX = 20.0
+ROOT = Path(__file__).parents[2]
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -69,60 +78,46 @@ class Colonnade:
 def served(database_url: str) -> Iterator[str]:
     """The address of an API whose default provider needs nothing behind it."""
     port = free_port()
-    ready = threading.Event()
-    thread = _Serving(database_url, port, ready)
-    thread.start()
-    assert ready.wait(START_S_MAX), "the API did not start"
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        thread.stop()
-        thread.join(START_S_MAX)
-
-
-class _Serving(threading.Thread):
-    def __init__(self, database_url: str, port: int, ready: threading.Event) -> None:
-        super().__init__(daemon=True)
-        self._database_url, self._port, self._ready = database_url, port, ready
-        self._loop = asyncio.new_event_loop()
-        self._stopping = asyncio.Event()
-
-    def run(self) -> None:
-        self._loop.run_until_complete(self._serve())
-        self._loop.close()
-
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._stopping.set)
-
-    async def _serve(self) -> None:
-        database = await Database.connect(self._database_url)
-        network = FakeNetwork()
-        providers = enabled_providers(ALL, default="noop", network=network)
-        server = Server(
-            create_app(Site(database=database, providers=providers, network=network)),
-            address="127.0.0.1",
-            port=self._port,
-            interface=Interfaces.ASGINL,
-            http=HTTPModes.http1,
-            websockets=False,
-            log_enabled=False,
-        )
-        serving = asyncio.create_task(server.serve())
-        await _listening(self._port)
-        self._ready.set()
-        await self._stopping.wait()
-        server.stop()  # type: ignore[no-untyped-call]
-        with contextlib.suppress(asyncio.CancelledError):
-            await serving
-        await database.close()
-
-
-async def _listening(port: int) -> None:
-    while True:
+    program = [sys.executable, "-m", "tests.contract.served", database_url, str(port)]
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(program, cwd=ROOT, stdout=log, stderr=log)
         try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            await asyncio.sleep(0.02)
-        else:
-            writer.close()
+            _wait_until_it_listens(process, port)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(STOP_S_MAX)
+
+
+def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + START_S_MAX
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
+        assert process.poll() is None, "the API ended"
+        assert time.monotonic() < deadline, "the API did not start"
+        time.sleep(0.02)
+
+
+async def serve(database_url: str, port: int) -> None:
+    database = await Database.connect(database_url)
+    network = FakeNetwork()
+    providers = enabled_providers(ALL, default="noop", network=network)
+    server = Server(
+        create_app(Site(database=database, providers=providers, network=network)),
+        address="127.0.0.1",
+        port=port,
+        interface=Interfaces.ASGINL,
+        http=HTTPModes.http1,
+        websockets=False,
+        log_enabled=False,
+    )
+    serving = asyncio.create_task(server.serve())
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stop)
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving
+    await database.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(sys.argv[1], int(sys.argv[2])))

@@ -20,6 +20,16 @@ CHOSEN, NEEDED = Absent.CHOSEN, Absent.NEEDED
 LB, LISTENER, POLICY, RULE = "loadbalancer", "listener", "l7policy", "rule"
 POOL, MEMBER, MONITOR = "pool", "member", "healthmonitor"
 
+WORDS: Final[Mapping[str, str]] = {
+    LB: "load balancer",
+    LISTENER: "listener",
+    POLICY: "L7 policy",
+    RULE: "rule",
+    POOL: "pool",
+    MEMBER: "member",
+    MONITOR: "health monitor",
+}
+
 _ABOUT: Final = {"name": "", "description": "", "admin_state_up": True, "tags": []}
 _TLS: Final = {"tls_ciphers": CHOSEN, "tls_versions": CHOSEN, "alpn_protocols": CHOSEN}
 

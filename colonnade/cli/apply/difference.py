@@ -23,25 +23,14 @@ from colonnade.cli.apply.attributes import (
     MONITOR,
     PARTS,
     POLICY,
-    POOL,
     RULE,
     SECRETS,
+    WORDS,
     Absent,
 )
 from colonnade.cli.apply.document import Document, endpoint
 
 Pair: TypeAlias = tuple[Document | None, Document | None]  # what is there, what is wanted
-
-WORDS: Final[Mapping[str, str]] = {
-    LB: "load balancer",
-    LISTENER: "listener",
-    POLICY: "L7 policy",
-    RULE: "rule",
-    POOL: "pool",
-    MEMBER: "member",
-    MONITOR: "health monitor",
-}
-
 
 # What is said already by the words an object is called with.
 _IN_TITLE: Final[Mapping[str, tuple[str, ...]]] = {

@@ -6,7 +6,7 @@ Both become the same plain form, that of the fully populated create: references 
 are equal when they ask for the same. Nothing here speaks to an endpoint.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from ipaddress import ip_address
 from typing import Any, Final
@@ -25,7 +25,9 @@ from colonnade.cli.apply.attributes import (
     PARTS,
     POLICY,
     POOL,
+    RULE,
     TEXTS,
+    WORDS,
 )
 from colonnade.domain.errors import Invalid
 
@@ -37,6 +39,14 @@ UNORDERED: Final = frozenset(
 )  # fmt: skip
 
 Document = dict[str, Any]
+
+# Endpoints have no order for these, and two exports of one thing should be the same text.
+_ORDERS: Final[Mapping[str, Callable[[Document], Any]]] = {
+    LISTENER: lambda one: (one["protocol_port"], one["protocol"]),
+    POOL: lambda one: one["name"],
+    MEMBER: lambda one: (one["address"], one["protocol_port"]),
+    RULE: lambda one: [str(one.get(name, "")) for name in FIELDS[RULE]],
+}
 
 
 def read_document(found: Any, *, where: str = "the document") -> Document:
@@ -85,30 +95,35 @@ def endpoint(member: Mapping[str, Any]) -> str:
 
 def _read(kind: str, found: Any, where: str) -> Document:
     if not isinstance(found, dict):
-        raise Invalid(f"{where} is not a {kind} with attributes")
-    known = {**FIELDS[kind], **CHILDREN[kind], **NAMED.get(kind, {})}
-    for name in found:
-        if name not in known:
-            near = get_close_matches(str(name), known, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise Invalid(f"{where}: '{name}' is not an attribute of a {kind}{hint}")
-    for name, default in FIELDS[kind].items():
-        if default is NEEDED and found.get(name) is None:
-            raise Invalid(f"{where}: {name} is missing")
+        raise Invalid(f"{where} is not {_a(kind)} with attributes")
+    _check(kind, found, where)
     document: Document = {
         name: {**value} if isinstance(value, dict) else value
         for name, value in found.items()
         if name in NAMED.get(kind, {}) and value is not None
     }
     document |= without_defaults(kind, found)
-    if "default_pool" in document:
-        document["default_pool"] = _read_reference(document["default_pool"], where)
-    if "redirect_pool" in document:
-        document["redirect_pool"] = _read_reference(document["redirect_pool"], where)
+    for word in ("default_pool", "redirect_pool"):
+        if word in document:
+            document[word] = _read_reference(document[word], where)
     for word, child in CHILDREN[kind].items():
         if found.get(word):
             document[word] = _read_children(word, child, found[word], f"{where}, {word}")
     return document
+
+
+def _check(kind: str, found: Document, where: str) -> None:
+    known = {**FIELDS[kind], **CHILDREN[kind], **NAMED.get(kind, {})}
+    if kind == POLICY:
+        known["position"] = None  # it becomes the order of the list
+    for name in found:
+        if name not in known:
+            near = get_close_matches(str(name), known, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise Invalid(f"{where}: '{name}' is not an attribute of {_a(kind)}{hint}")
+    for name, default in FIELDS[kind].items():
+        if default is NEEDED and found.get(name) is None:
+            raise Invalid(f"{where}: {name} is missing")
 
 
 def _read_children(word: str, child: str, found: Any, where: str) -> Any:
@@ -116,10 +131,13 @@ def _read_children(word: str, child: str, found: Any, where: str) -> Any:
         return _read(child, found, where)
     if not isinstance(found, list):
         raise Invalid(f"{where} is not a list")
-    return [
-        _read(child, one, f"{where} {_title(child, one) or place}")
-        for place, one in enumerate(found, 1)
-    ]
+    read: list[Document] = []
+    for place, one in enumerate(found, 1):
+        document = _read(child, one, f"{where} {_title(child, one) or place}")
+        turn = one.get("position") if child == POLICY else None
+        # As the endpoint does it: who asks for a turn gets it, and the others move.
+        read.insert(turn - 1 if isinstance(turn, int) and turn > 0 else len(read), document)
+    return read
 
 
 def _read_reference(found: Any, where: str) -> Document:
@@ -182,7 +200,8 @@ def _export(kind: str, shown: Mapping[str, Any], pools: Mapping[str, str]) -> Do
         if below and word in ALONE:
             document[word] = _export(child, below, pools)
         elif below:
-            document[word] = [_export(child, one, pools) for one in below]
+            listed = [_export(child, one, pools) for one in below]
+            document[word] = sorted(listed, key=_ORDERS[child]) if child in _ORDERS else listed
     return document
 
 
@@ -219,6 +238,10 @@ def _address(text: str) -> str:
         return str(ip_address(text))
     except ValueError:
         return text  # the endpoint will say what is wrong with it
+
+
+def _a(kind: str) -> str:
+    return f"{'an' if kind == POLICY else 'a'} {WORDS[kind]}"
 
 
 def _title(kind: str, found: Any) -> str:

@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from colonnade.domain.errors import Invalid, NotFound
 
 FILE_BYTES_MAX = 16 << 20
@@ -18,9 +16,11 @@ FILE_BYTES_MAX = 16 << 20
 
 def read_documents(file: Path) -> list[Any]:
     """Each document of the file that is not empty. Raises Invalid with the place of a mistake."""
-    text = _text(file)
+    import yaml
+
+    text = read_text(file)
     try:
-        found = list(yaml.load_all(text, Loader=_Loader))
+        found = list(yaml.load_all(text, Loader=strict_loader()))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
@@ -30,12 +30,39 @@ def read_documents(file: Path) -> list[Any]:
     return [one for one in found if one is not None]
 
 
+def strict_loader() -> Any:
+    """Safe, and strict: a key that is there twice is a mistake, and not the last one's word."""
+    import yaml
+
+    class Strict(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            seen: set[str] = set()
+            for key, _ in node.value:
+                if str(key.value) in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"'{key.value}' is there twice", key.start_mark
+                    )
+                seen.add(str(key.value))
+            return super().construct_mapping(node, deep)
+
+    return Strict
+
+
+def read_mapping(file: Path) -> dict[str, Any]:
+    found = read_documents(file)
+    if len(found) != 1 or not isinstance(found[0], dict):
+        raise Invalid(f"{file} is not one document of names and values")
+    return dict(found[0])
+
+
 def written(documents: Iterable[Any]) -> str:
     """The documents as YAML, in the order of their attributes."""
+    import yaml
+
     return yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=100)
 
 
-def _text(file: Path) -> str:
+def read_text(file: Path) -> str:
     try:
         raw = (
             sys.stdin.buffer.read(FILE_BYTES_MAX + 1)
@@ -52,17 +79,3 @@ def _text(file: Path) -> str:
         return raw.decode()
     except UnicodeDecodeError as error:
         raise Invalid(f"{file} is not UTF-8 text") from error
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe, and strict: a key that is there twice is a mistake, and not the last one's word."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"'{key.value}' is there twice", key.start_mark
-                )
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)

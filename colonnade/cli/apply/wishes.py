@@ -134,6 +134,10 @@ async def _resolved(desk: Desk, kind: str, document: Document) -> Document:
             many = isinstance(value, list)
             refs = [await desk.names.secret_ref(str(one)) for one in (value if many else [value])]
             resolved[name] = refs if many else refs[0]
+        elif name == "access_log" and "target" in value:
+            target = await desk.id("logtarget", str(value["target"]))
+            rest = {part: one for part, one in value.items() if part != "target"}
+            resolved[name] = rest | {"target_id": target}
         elif name in CHILDREN[kind]:
             child = CHILDREN[kind][name]
             resolved[name] = (

@@ -85,7 +85,10 @@ LOAD_BALANCERS: Final = Noun(
             "deletion_protection", "Refuse to delete it.", Kind.FLAG,
             ("--protect/--no-protect",),
         ),
-        Attribute("access_log", "format=JSON,target_id=ID.", Kind.PAIRS),
+        Attribute(
+            "access_log", "format=JSON,target=NAME|ID of a log target.", Kind.PAIRS,
+            refers="logtarget",
+        ),
         DESCRIPTION, ENABLED, TAGS,
     ),
 )  # fmt: skip
@@ -153,7 +156,10 @@ LISTENERS: Final = Noun(
         Attribute("hsts_include_subdomains", "", Kind.FLAG),
         Attribute("hsts_preload", "", Kind.FLAG),
         Attribute("compression", "Compress answers.", Kind.FLAG),
-        Attribute("access_log", "format=JSON,target_id=ID.", Kind.PAIRS),
+        Attribute(
+            "access_log", "format=JSON,target=NAME|ID of a log target.", Kind.PAIRS,
+            refers="logtarget",
+        ),
         DESCRIPTION, ENABLED, TAGS,
     ),
 )  # fmt: skip

@@ -122,7 +122,10 @@ SECRETS: Final = Noun(
     word="secret", noun="secret", help="certificates with their keys, CAs and CRLs",
     path="lbaas/secrets", one="secret", many="secrets", waits=False,
     verbs=("list", "show", "delete"),
-    columns=(NAME, ID, Column("Kind", "kind"), Column("Expires", "expires_at")),
+    columns=(
+        NAME, ID, Column("Type", "type"), Column("Expires", "not_after"),
+        Column("Expiring", "expiring"), Column("Subject", "subject"),
+    ),
 )  # fmt: skip
 
 AFFINITY_GROUPS: Final = Noun(
@@ -131,6 +134,25 @@ AFFINITY_GROUPS: Final = Noun(
     columns=(NAME, ID, Column("Policy", "policy"), Column("Load balancers", "loadbalancers")),
     attributes=(
         Attribute("policy", "How its load balancers are placed.", required=True, fixed=True),
+        DESCRIPTION,
+    ),
+)  # fmt: skip
+
+LOG_TARGETS: Final = Noun(
+    word="logtarget", noun="log target", help="where access logs go", path="lbaas/logtargets",
+    one="logtarget", many="logtargets", waits=False,
+    columns=(NAME, ID, Column("Type", "type"), Column("URL", "url")),
+    attributes=(
+        Attribute(
+            "type", "What it is.", choices=("S3", "SWIFT", "SYSLOG", "OTLP"), required=True,
+            fixed=True,
+        ),
+        Attribute("url", "Where it is.", options=("--to",), required=True),
+        Attribute("bucket", "Of an object store."),
+        Attribute("prefix", "Of the names of objects."),
+        Attribute("region", "Of an object store."),
+        Attribute("ca_certificate", "Who vouches for it: a PEM file.", Kind.FILE),
+        Attribute("credentials", "A YAML or JSON file with what opens it.", Kind.FILED),
         DESCRIPTION,
     ),
 )  # fmt: skip

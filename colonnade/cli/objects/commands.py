@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 
-from colonnade.cli.objects.desk import Desk, Where
+from colonnade.cli.objects.desk import WHERE, Desk, Where
 from colonnade.cli.objects.names import Names
 from colonnade.cli.objects.printing import Printer
 
@@ -23,28 +23,28 @@ ENDPOINT: Final = "Endpoint"
 _COMMON: Final = (
     ("as_json", bool, False, typer.Option("--json", help="Print JSON and nothing else.")),
     (
-        "url", str, "",
+        "at_url", str, "",
         typer.Option(
             "--url", envvar="COLONNADE_URL", help="The API's address.", show_default=False,
             rich_help_panel=ENDPOINT,
         ),
     ),
     (
-        "token", str, "",
+        "with_token", str, "",
         typer.Option(
             "--token", envvar="COLONNADE_TOKEN", help="Sent as X-Auth-Token.", show_default=False,
             rich_help_panel=ENDPOINT,
         ),
     ),
     (
-        "project", str, "",
+        "for_project", str, "",
         typer.Option(
             "--project", envvar="COLONNADE_PROJECT", help="Sent as X-Project-Id.",
             show_default=False, rich_help_panel=ENDPOINT,
         ),
     ),
     (
-        "state", Path | None, None,
+        "in_state", Path | None, None,
         typer.Option(
             "--state", help="Find the address in this state folder.", rich_help_panel=ENDPOINT
         ),
@@ -72,7 +72,7 @@ def command(act: Act, parameters: Sequence[Parameter] | None = None, help: str =
 
     def run(**words: Any) -> None:
         as_json = words.pop("as_json")
-        where = Where(**{name: words.pop(name) for name in ("url", "token", "project", "state")})
+        where = Where.read({name: words.pop(name) for name in WHERE})
         import asyncio
 
         asyncio.run(_stand(where, as_json, lambda desk: act(desk, **words)))

@@ -35,8 +35,7 @@ async def _offer(word: str, words: dict[str, Any], incomplete: str) -> list[str]
     from colonnade.cli.objects.index import NOUNS
     from colonnade.cli.objects.names import Names
 
-    asked = {name: words.get(name) for name in ("url", "token", "project", "state")}
-    where = Where(**{name: value for name, value in asked.items() if value})
+    where = Where.read(words)
     noun = NOUNS[word]
     async with asyncio.timeout(COMPLETION_S_MAX):
         async with where.rest(COMPLETION_S_MAX) as rest:

@@ -19,6 +19,8 @@ class Kind(Enum):
     TEXTS = "texts"  # the option is repeated, or its words are parted by commas
     PAIRS = "pairs"  # KEY=VALUE, repeated; or a JSON object
     TAGS = "tags"
+    FILE = "file"  # the text of a file; never on the command line itself
+    FILED = "filed"  # names and values in a file, as YAML or JSON
     SHARES = "shares"  # NAME=WEIGHT of pools, repeated
 
 

@@ -6,9 +6,10 @@ the API's default place on this machine.
 """
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -23,6 +24,15 @@ DEFAULT_URL = "http://127.0.0.1:9876"
 COMPLETION_S_MAX = 1.5
 
 
+# Words of the command line; an attribute of a noun may be called `url`, but not so.
+WHERE: Final[Mapping[str, str]] = {
+    "at_url": "url",
+    "with_token": "token",
+    "for_project": "project",
+    "in_state": "state",
+}
+
+
 class Where(msgspec.Struct, frozen=True, kw_only=True):
     """What the options and the environment say about the endpoint."""
 
@@ -30,6 +40,11 @@ class Where(msgspec.Struct, frozen=True, kw_only=True):
     token: str = ""
     project: str = ""
     state: Path | None = None
+
+    @classmethod
+    def read(cls, words: Mapping[str, Any]) -> "Where":
+        said = {name: words.get(word) for word, name in WHERE.items()}
+        return cls(**{name: value for name, value in said.items() if value})
 
     def endpoint(self) -> str:
         return self.url or _of_the_system(places.state_dir(self.state)) or DEFAULT_URL

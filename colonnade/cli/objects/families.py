@@ -20,7 +20,7 @@ ONLY: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     ),
     "listener": (("stats", "counters"),),
     "member": (("replace", "batches"),),
-    "secret": (("create", "secrets"),),
+    "secret": (("create", "secrets"), ("set", "secrets")),
     "provider": (("capabilities", "operations"),),
     "quota": (("show", "quotas"), ("set", "quotas"), ("reset", "quotas"), ("defaults", "quotas")),
     "amphora": (("stats", "counters"), ("failover", "operations"), ("configure", "operations")),

@@ -32,6 +32,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "provider": "Providers, and what they can.",
     "quota": "Quotas of projects.",
     "affinity": "Affinity groups: what is placed together, or apart.",
+    "logtarget": "Log targets: where access logs go.",
     "amphora": "Amphorae: the machines that serve (operators).",
     "event": "What happened.",
     "subnet": "Subnets that VIPs and members can be on.",

@@ -24,6 +24,7 @@ _EVERY: Final = (
     catalogue.QUOTAS,
     catalogue.AMPHORAE,
     catalogue.AFFINITY_GROUPS,
+    catalogue.LOG_TARGETS,
     catalogue.SUBNETS,
     catalogue.NETWORKS,
 )

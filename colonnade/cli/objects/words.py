@@ -8,11 +8,13 @@ other objects become their ids on the way. Limits and rules are the endpoint's t
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from inspect import Parameter
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import typer
 
+from colonnade.cli.apply import files
 from colonnade.cli.objects.commands import once, parameter
 from colonnade.cli.objects.completion import names_of
 from colonnade.cli.objects.description import Attribute, Kind, Noun
@@ -28,8 +30,16 @@ _KINDS: dict[Kind, Any] = {
     Kind.PAIRS: list[str] | None,
     Kind.TAGS: list[str] | None,
     Kind.SHARES: list[str] | None,
+    Kind.FILE: Path | None,
+    Kind.FILED: Path | None,
 }
-_METAVARS = {Kind.PAIRS: "KEY=VALUE", Kind.SHARES: "POOL=WEIGHT", Kind.TAGS: "TAG"}
+_METAVARS = {
+    Kind.PAIRS: "KEY=VALUE",
+    Kind.SHARES: "POOL=WEIGHT",
+    Kind.TAGS: "TAG",
+    Kind.FILE: "FILE",
+    Kind.FILED: "FILE",
+}
 
 
 def option(attribute: Attribute, *, required: bool = False) -> Parameter:
@@ -86,7 +96,14 @@ def cleared(noun: Noun, names: Iterable[str]) -> dict[str, None]:
 async def _value(desk: Desk, attribute: Attribute, value: Any) -> Any:
     match attribute.kind:
         case Kind.PAIRS:
-            return pairs(attribute.words[0], value, numbers=attribute.nested)
+            said = pairs(attribute.words[0], value, numbers=attribute.nested)
+            if attribute.refers and "target" in said:
+                said["target_id"] = await desk.id(attribute.refers, str(said.pop("target")))
+            return said
+        case Kind.FILE:
+            return files.read_text(value)
+        case Kind.FILED:
+            return files.read_mapping(value)
         case Kind.SHARES:
             shares = pairs(attribute.words[0], value, numbers=True)
             return [

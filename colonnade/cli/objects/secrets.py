@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Secrets from files. What is in them goes to the endpoint and nowhere else: neither into a
+message nor onto the screen, and a passphrase is in no command line.
+"""
+
+import sys
+from base64 import b64encode
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from colonnade.cli.objects.completion import names_of
+from colonnade.cli.objects.desk import Desk
+from colonnade.domain.errors import Invalid, NotFound
+
+FILE_BYTES_MAX = 1 << 20
+PEM = b"-----BEGIN "
+
+
+class SecretType(StrEnum):
+    CERTIFICATE = "CERTIFICATE"
+    CA = "CA"
+    CRL = "CRL"
+
+
+Name = Annotated[str, typer.Argument(help="Its name.", show_default=False)]
+Called = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME|ID", autocompletion=names_of("secret"), help="The secret.",
+        show_default=False,
+    ),
+]  # fmt: skip
+_HELP = "PEM files (certificate, key, chain), or one PKCS12 file; - is standard input."
+Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help=_HELP, show_default=False)]
+NewFiles = Annotated[
+    list[Path] | None, typer.Argument(metavar="[FILE]...", help=_HELP, show_default=False)
+]
+Type = Annotated[SecretType, typer.Option("--type", case_sensitive=False, help="What it is.")]
+Passphrase = Annotated[
+    Path | None, typer.Option("--passphrase-file", help="A file with what opens the key.")
+]
+Rename = Annotated[str | None, typer.Option("--name", help="A new name.")]
+
+
+async def secret_create(
+    desk: Desk,
+    name: Name,
+    files: Files,
+    kind: Type = SecretType.CERTIFICATE,
+    passphrase_file: Passphrase = None,
+) -> None:
+    """Keep a certificate with its key, CAs or CRLs."""
+    said = {"name": name, "type": kind.value} | read_content(files, passphrase_file)
+    desk.printer.one(await desk.rest.post("lbaas/secrets", {"secret": said}))
+
+
+async def secret_set(
+    desk: Desk,
+    secret: Called,
+    files: NewFiles = None,
+    passphrase_file: Passphrase = None,
+    rename: Rename = None,
+) -> None:
+    """Give a secret another content, for all that use it, or another name."""
+    said: dict[str, Any] = read_content(files, passphrase_file) if files else {}
+    if rename is not None:
+        said["name"] = rename
+    if not said:
+        raise Invalid("say what to change: files, or --name")
+    secret_id = await desk.id("secret", secret)
+    answer = await desk.rest.put(f"lbaas/secrets/{secret_id}", {"secret": said})
+    desk.printer.one(answer["secret"])
+
+
+def read_content(files: list[Path], passphrase_file: Path | None) -> dict[str, str]:
+    """The files as the API takes them: PEM as text, one after another, or PKCS12 in base64."""
+    found = [_read(file) for file in files]
+    if all(PEM in one for one in found):
+        try:
+            said = {"pem": "\n".join(one.decode().strip() for one in found) + "\n"}
+        except UnicodeDecodeError:
+            raise Invalid("a PEM file is text, and one of these is not") from None
+    elif len(found) == 1:
+        said = {"pkcs12": b64encode(found[0]).decode()}
+    else:
+        raise Invalid("several files are PEM, all of them; PKCS12 is one file")
+    if passphrase_file is not None:
+        try:
+            said["passphrase"] = _read(passphrase_file).decode().rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise Invalid("the passphrase is not text") from None
+    return said
+
+
+def _read(file: Path) -> bytes:
+    try:
+        if str(file) == "-":
+            return _limited(file, sys.stdin.buffer.read(FILE_BYTES_MAX + 1))
+        with file.open("rb") as opened:
+            return _limited(file, opened.read(FILE_BYTES_MAX + 1))
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no file {file}") from error
+    except OSError as error:
+        raise Invalid(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _limited(file: Path, found: bytes) -> bytes:
+    if len(found) > FILE_BYTES_MAX:
+        raise Invalid(f"{file} is larger than {FILE_BYTES_MAX >> 20} MiB")
+    if not found:
+        raise Invalid(f"{file} is empty")
+    return found

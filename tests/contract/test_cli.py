@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line of the API's nouns, as a person uses it, against the real API on loopback.
+
+A row is a command and a word of what it answers; the rows of a story follow one another. What is
+not asked for here is asked for in tests/unit (documents) and in the API's own contract tests.
+"""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from colonnade.cli.rest import Rest
+from tests.contract.served import Colonnade, served
+from tests.database import Databases
+from tests.fakes.network import PRIVATE_SUBNET
+
+MAIN = "from colonnade.cli.main import main; main()"
+HM = "--type HTTP --delay 5 --timeout 3 --max-retries 2"
+
+# What is typed, how it ends, what is in its answer (on standard error when it fails).
+STORY: list[tuple[str, int, str]] = [
+    ("lb create web --subnet private --json", 1, "did you mean private-subnet?"),
+    ("lb create web --subnet private-subnet --tag a --tag b --wait", 0, "tags"),
+    ("lb list", 0, "web"),
+    ("lb list --tag b --where name=web --columns name,tags", 0, "a, b"),
+    ("lb list --tag c", 0, "Name"),
+    ("lb list --where nix=1", 1, "One or more arguments are either duplicate or invalid"),
+    ("lb list --where nix", 1, "--where takes ATTRIBUTE=VALUE"),
+    ("lb show web --all", 0, "vip_qos_policy_id"),
+    ("lb show nix", 1, "there is no load balancer named 'nix'"),
+    ("lb show 00000000-0000-0000-0000-000000000000", 1, "not found"),
+    ("listener create web-80 --lb web --protocol http --port 80", 0, "protocol_port"),
+    ("listener create web-80 --lb web --protocol http --port 80", 1, "is already using protocol"),
+    ("listener set web-80 --insert-header X-Forwarded-For=true", 0, "insert_headers"),
+    ("listener set web-80 --insert-header nix", 1, "--insert-header takes KEY=VALUE"),
+    ("pool create app --listener web-80 --protocol HTTP --algorithm ROUND_ROBIN", 0, "app"),
+    ("pool set app --session-persistence type=APP_COOKIE,cookie_name=c", 0, "changed pool app"),
+    ("pool show app", 0, "type=APP_COOKIE, cookie_name=c"),
+    ("pool set app --clear session-persistence", 0, "session_persistence"),
+    ("pool set app --clear protocol", 1, "'protocol' cannot be cleared"),
+    ("pool set app", 1, "say what to change"),
+    ("pool list --lb web", 0, "ROUND_ROBIN"),
+    ("member create app m1 --address 10.0.0.11 --port 80 --wait", 0, "10.0.0.11"),
+    ("member create app --address fd00::1 --port 80", 0, "fd00::1"),
+    ("member list app", 0, "[fd00::1]:80"),
+    ("member set app [fd00::1]:80 --weight 7 --backup", 0, "weight, backup"),
+    ("member show app m1", 0, "10.0.0.11"),
+    ("member delete app m1 --wait", 0, "deleted member m1"),
+    ("member replace app 10.0.0.5:80 [::1]:90,weight=3,name=six --wait", 0, "[::1]:90"),
+    ("member replace app 10.0.0.6:80 --add", 0, "10.0.0.5:80"),
+    ("member replace app 10.0.0.6", 1, "a member is ADDRESS:PORT"),
+    (f"hm create check --pool app {HM} --wait", 0, "max_retries_down"),
+    ("hm set check --expected-codes 200-204 --name checked", 0, "changed health monitor checked"),
+    ("hm list --pool app", 0, "checked"),
+    ("l7 policy create no --listener web-80 --action REJECT", 0, "REJECT"),
+    ("l7 rule create no --type PATH --compare STARTS_WITH --value /no --wait", 0, "STARTS_WITH"),
+    ("l7 rule list no", 0, "/no"),
+    ("l7 policy set no --position 1 --description d", 0, "changed L7 policy no"),
+    ("lb tree web", 0, "if PATH STARTS_WITH /no"),
+    ("lb status web", 0, "member six [::1]:90"),
+    ("lb stats web", 0, "total_connections"),
+    ("listener stats web-80", 0, "bytes_in"),
+    ("provider list", 0, "noop"),
+    ("provider capabilities amphora", 0, "loadbalancer_topology"),
+    ("flavorprofile create small --provider noop --data {}", 0, "flavor_data"),
+    ("flavor create gold --profile small --description shiny", 0, "enabled"),
+    ("flavor set gold --disable", 0, "changed flavor gold: enabled"),
+    ("lb create other --subnet private-subnet --flavor gold", 1, ""),
+    ("flavor delete gold", 0, "deleted flavor gold"),
+    ("azprofile create hall --provider noop --data {}", 0, "hall"),
+    ("az create one --profile hall", 0, "one"),
+    ("az show one", 0, "availability_zone_profile_id"),
+    ("az delete one", 0, "deleted availability zone one"),
+    ("quota set p --lb 3", 0, "loadbalancer   3"),
+    ("quota list", 0, "p "),
+    ("quota show p", 0, "3"),
+    ("quota reset p", 0, "default quota"),
+    ("quota defaults", 0, "l7rule"),
+    ("amphora list", 0, "Role"),
+    ("subnet list", 0, "10.0.0.0/24"),
+    ("lb delete web", 1, "it has children"),
+    ("lb create web --subnet private-subnet", 0, "web"),
+    ("lb delete web --cascade", 1, "'web' is the name of 2 load balancers"),
+]
+
+
+@pytest.fixture(scope="module")
+def colonnade(databases: Databases) -> Iterator[Colonnade]:
+    with databases.fresh() as url, served(url) as endpoint:
+        yield Colonnade(endpoint)
+
+
+def test_each_noun_can_be_listed_shown_made_changed_and_deleted(colonnade: Colonnade) -> None:
+    for typed, code, answer in STORY:
+        said = colonnade(*typed.split())
+        assert said.code == code, (typed, said)
+        assert answer in (said.err if code else said.out), (typed, said)
+        assert "Traceback" not in said.err, (typed, said)
+        assert not (code and said.out), (typed, said)  # errors are for standard error
+        assert "\x1b" not in said.out, typed  # no colours in a pipe
+    ids = [one["id"] for one in colonnade.json("lb", "list", "--where", "name=web")]
+    assert len(ids) == 2
+    for one in ids:
+        assert colonnade.json("lb", "delete", one, "--cascade", "--wait") == {"deleted": one}
+    assert colonnade.json("lb", "list") == []
+
+
+WEB = """
+kind: LoadBalancer
+name: {name}
+vip_subnet: private-subnet
+listeners:
+- name: {name}-80
+  protocol: HTTP
+  protocol_port: 80
+  default_pool: {name}-app
+  connection_limit: 100
+  allowed_cidrs: [10.0.0.0/8]
+  insert_headers: {{X-Forwarded-For: 'true'}}
+  l7policies:
+  - name: files
+    action: REDIRECT_TO_POOL
+    redirect_pool: {name}-files
+    rules:
+    - {{type: PATH, compare_type: STARTS_WITH, value: /static}}
+    - {{type: HEADER, compare_type: EQUAL_TO, key: X-A, value: 1, invert: true}}
+  - {{name: away, action: REDIRECT_TO_URL, redirect_url: 'https://example.test/', position: 2}}
+pools:
+- name: {name}-app
+  protocol: HTTP
+  lb_algorithm: ROUND_ROBIN
+  session_persistence: {{type: HTTP_COOKIE}}
+  members:
+  - {{address: 10.0.0.11, protocol_port: 8080, name: web1, weight: 10}}
+  - {{address: 10.0.0.12, protocol_port: 8080, subnet: private-subnet, backup: true}}
+  healthmonitor: {{type: HTTP, delay: 5, timeout: 3, max_retries: 2, expected_codes: 200}}
+- name: {name}-files
+  protocol: HTTP
+  lb_algorithm: LEAST_CONNECTIONS
+"""
+
+
+def test_a_file_is_applied_and_what_is_exported_is_no_different(
+    colonnade: Colonnade, tmp_path: Path
+) -> None:
+    file, out = tmp_path / "web.yaml", tmp_path / "exported.yaml"
+    file.write_text(WEB.format(name="one") + "---" + WEB.format(name="two"))
+    assert colonnade("diff", "-f", str(file)).code == 1
+    applied = colonnade.json("apply", "-f", str(file), "--wait")
+    assert [one["done"] for one in applied] == ["created", "created"]
+    assert colonnade("diff", "-f", str(file)).ok().out == ""
+    again = colonnade.json("apply", "-f", str(file))
+    assert [one["done"] for one in again] == ["nothing", "nothing"]
+
+    out.write_text(colonnade("export", "one").ok().out)
+    assert colonnade("diff", "-f", str(out)).ok().out == ""
+    # Made anew from its export, under another name, it is the same again.
+    text = out.read_text().replace("name: one\n", "name: three\n", 1)
+    out.write_text("".join(x for x in text.splitlines(True) if "vip_address" not in x))
+    assert [one["done"] for one in colonnade.json("apply", "-f", str(out))] == ["created"]
+    exports = [colonnade.json("export", name) for name in ("one", "three")]
+    for one in exports:
+        del one["vip_address"], one["name"]
+    assert exports[0] == exports[1]
+
+    out.write_text(WEB.format(name="one").replace("weight: 10", "weight: 20"))
+    differs = colonnade("diff", "-f", str(out))
+    assert differs.code == 1
+    assert "~     member 10.0.0.11:8080 (web1)\n~       weight: 10 -> 20\n" in differs.out
+    for name in ("one", "two", "three"):
+        colonnade("lb", "delete", name, "--cascade").ok()
+
+
+def test_bad_documents_change_nothing(colonnade: Colonnade, tmp_path: Path) -> None:
+    file = tmp_path / "web.yaml"
+    good = WEB.format(name="good")
+    for bad, says in (
+        (good.replace("private-subnet", "nix", 1), "there is no subnet named 'nix'"),
+        (good.replace("  protocol_port: 80\n", ""), "protocol_port is missing"),
+        (good.replace("10.0.0.11", "nix"), "address"),
+        (good, "two documents are about a load balancer named 'good'"),
+    ):
+        file.write_text(good + "---" + bad if bad == good else bad)
+        said = colonnade("apply", "-f", str(file))
+        assert said.code == 1, bad
+        assert says in said.err
+    assert colonnade.json("lb", "list", "--where", "name=good") == []
+
+
+def test_lists_follow_pages_and_say_filters_again(colonnade: Colonnade) -> None:
+    made = [
+        colonnade.json("lb", "create", name, "--subnet", PRIVATE_SUBNET, "--tag", "paged")["id"]
+        for name in ("p1", "p2", "p3")
+    ]
+    colonnade("lb", "create", "unpaged", "--subnet", PRIVATE_SUBNET).ok()
+    listed = colonnade.json("lb", "list", "--tag", "paged", "--where", "limit=1")
+    assert {one["id"] for one in listed} == set(made)
+    for one in (*made, "unpaged"):
+        colonnade("lb", "delete", one).ok()
+
+
+def test_projects_see_their_own(colonnade: Colonnade) -> None:
+    made = colonnade.json("lb", "create", "mine", "--subnet", PRIVATE_SUBNET, "--project", "p-one")
+    assert made["project_id"] == "p-one"
+    assert colonnade.json("lb", "list", "--project", "p-two") == []
+    assert colonnade("lb", "show", made["id"], "--project", "p-two").code == 1
+    colonnade("lb", "delete", "mine", "--project", "p-one").ok()
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("http://127.0.0.1:1", "cannot be reached"),
+        ("nix", "cannot be reached"),
+        ("http://[", "cannot be reached"),
+    ],
+)
+def test_an_endpoint_that_is_not_there_is_said_in_a_sentence(url: str, says: str) -> None:
+    said = Colonnade(url)("lb", "list")
+    assert said.code == 1
+    assert says in said.err
+    assert len(said.err.splitlines()) == 1
+
+
+def completed(endpoint: str, *words: str, **more: str) -> list[str]:
+    """What a shell would offer for the last word."""
+    typed = " ".join(("colonnade", *words))
+    told = {
+        "_COLONNADE_COMPLETE": "complete_bash",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(words)),
+        "COLONNADE_URL": endpoint,
+    }
+    program = [sys.executable, "-c", "import sys; sys.argv = ['colonnade']; " + MAIN]
+    done = subprocess.run(
+        program, env={**os.environ, **told, **more}, capture_output=True, text=True, check=False
+    )
+    assert not done.stderr, done.stderr
+    return done.stdout.split()
+
+
+def test_the_shell_is_offered_commands_and_names(colonnade: Colonnade) -> None:
+    lb = colonnade.json("lb", "create", "offered", "--subnet", PRIVATE_SUBNET)
+    words = ("--lb", "offered", "--protocol", "HTTP", "--algorithm", "ROUND_ROBIN")
+    colonnade("pool", "create", "offered-pool", *words).ok()
+    at = ("--address", "10.0.0.1", "--port", "80")
+    colonnade("member", "create", "offered-pool", "offered-member", *at).ok()
+    assert "listener" in completed(colonnade.url, "li")
+    assert completed(colonnade.url, "lb", "tr") == ["tree"]
+    assert completed(colonnade.url, "lb", "show", "off") == ["offered"]
+    assert completed(colonnade.url, "pool", "create", "--lb", "off") == ["offered"]
+    assert completed(colonnade.url, "member", "show", "offered-pool", "o") == ["offered-member"]
+    assert completed("http://127.0.0.1:1", "lb", "show", "off") == []
+    colonnade("lb", "delete", lb["id"], "--cascade").ok()
+
+
+def test_nothing_of_ours_is_in_a_request_that_did_not_ask_for_it() -> None:
+    """The endpoint here notes what it is asked, and answers as one without our extras."""
+    asked: list[tuple[str, str, bytes, dict[str, str]]] = []
+
+    async def answer(reader: Any, writer: Any) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        first, *rest = head.split("\r\n")
+        headers = {k.lower(): v for k, _, v in (x.partition(": ") for x in rest if x)}
+        body = await reader.readexactly(int(headers.get("content-length", 0)))
+        asked.append((first.split()[0], first.split()[1], body, headers))
+        shown = b'{"loadbalancer": {"id": "1", "name": "web"}}'
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n")
+        writer.write(b"Content-Length: %d\r\n\r\n%s" % (len(shown), shown))
+        await writer.drain()
+        writer.close()
+
+    async def talk() -> None:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        loop = asyncio.get_running_loop()
+        # The endpoint of a catalogue may end in a version, and lie below a path.
+        at = Colonnade(f"http://127.0.0.1:{port}/load-balancer/v2.0/")
+        said = await loop.run_in_executor(
+            None, at, "lb", "create", "web", "--subnet", PRIVATE_SUBNET, "--token", "t"
+        )
+        said.ok()
+        server.close()
+
+    asyncio.run(talk())
+    [(method, path, body, headers)] = asked
+    assert (method, path) == ("POST", "/load-balancer/v2/lbaas/loadbalancers")
+    assert body == b'{"loadbalancer":{"vip_subnet_id":"%s","name":"web"}}' % PRIVATE_SUBNET.encode()
+    assert headers["x-auth-token"] == "t"
+    assert "x-project-id" not in headers
+
+
+def test_a_token_is_in_no_error() -> None:
+    said = Colonnade("http://127.0.0.1:1")("lb", "list", "--token", "very-secret")
+    assert "very-secret" not in said.err + said.out
+
+
+def test_a_client_takes_an_endpoint_with_or_without_its_version() -> None:
+    for endpoint in ("http://h:1", "http://h:1/", "http://h:1/v2", "http://h:1/v2.0/"):
+        assert Rest(endpoint).endpoint == "http://h:1"
