@@ -7,6 +7,7 @@ goes on counting. Nothing here knows a socket.
 """
 
 import csv
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -16,6 +17,7 @@ from colonnade.protocol.bundle import Bundle
 from colonnade.protocol.messages import (
     ListenerStatistics,
     ListenerStatus,
+    MemberStatistics,
     ServerStatus,
     StatisticsReport,
     StatusReport,
@@ -23,6 +25,8 @@ from colonnade.protocol.messages import (
 
 SHOW: Final = "show stat -1 5 -1"  # all proxies; frontends (1) and servers (4); all
 FRONTEND, SERVER = "0", "2"  # the column `type`
+RESPONSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
+ENDED_MAX: Final = 20_000  # names that no process counts any more, and whose sums are kept
 _STATES: Final = {
     "UP": "UP",
     "DOWN": "DOWN",
@@ -34,28 +38,51 @@ _STATES: Final = {
 Row = Mapping[str, str]
 
 
-class Totals(msgspec.Struct, frozen=True):
-    """What one listener counted. `active` is of now, the others since the process began."""
+class Totals(msgspec.Struct, frozen=True, array_like=True):
+    """What one listener or server counted since its process began, and what is of now: `active`,
+    `queued` and `response_ms`."""
 
     active: int = 0
+    queued: int = 0
+    response_ms: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
     errors: int = 0
     total: int = 0
+    requests: int = 0
+    denied: int = 0
+    connection_errors: int = 0
+    response_errors: int = 0
+    responses_2xx: int = 0
+    responses_3xx: int = 0
+    responses_4xx: int = 0
+    responses_5xx: int = 0
 
-    def plus(self, other: "Totals") -> "Totals":
-        return Totals(
-            self.active + other.active,
-            self.bytes_in + other.bytes_in,
-            self.bytes_out + other.bytes_out,
-            self.errors + other.errors,
-            self.total + other.total,
-        )
+    def plus(self, newer: "Totals") -> "Totals":
+        """Both together. Of two means the newer one is told, where it has seen anything."""
+        sums = [
+            mine + theirs
+            for mine, theirs in zip(
+                msgspec.structs.astuple(self), msgspec.structs.astuple(newer), strict=True
+            )
+        ]
+        sums[RESPONSE_MS] = newer.response_ms or self.response_ms
+        return Totals(*sums)
 
     @property
     def ended(self) -> "Totals":
-        """The same when the process is no more: nothing is active."""
-        return msgspec.structs.replace(self, active=0)
+        """The same when the process is no more: nothing is active, and nobody waits."""
+        return msgspec.structs.replace(self, active=0, queued=0)
+
+    def follows(self, before: "Totals") -> bool:
+        """Whether one process can have counted both, this one later."""
+        now, then = msgspec.structs.astuple(self), msgspec.structs.astuple(before)
+        return all(map(operator.ge, now[OF_NOW:], then[OF_NOW:]))
+
+
+RESPONSE_MS: Final = 2
+OF_NOW: Final = 3  # the first fields of `Totals`, which rise and fall
+NO_TOTALS: Final = Totals()
 
 
 def rows(text: str) -> list[Row]:
@@ -90,17 +117,35 @@ def server_state(text: str) -> str:
 
 
 def totals(found: Sequence[Row]) -> dict[str, Totals]:
+    """By listener, and by "backend/server"."""
     return {
-        row["pxname"]: Totals(
-            _count(row, "scur"),
-            _count(row, "bin"),
-            _count(row, "bout"),
-            _count(row, "ereq"),
-            _count(row, "stot"),
-        )
+        row["pxname"] if row["type"] == FRONTEND else f"{row['pxname']}/{row['svname']}": _read(row)
         for row in found
-        if row["type"] == FRONTEND
+        if row["type"] in (FRONTEND, SERVER)
     }
+
+
+def _read(row: Row) -> Totals:
+    responses = [_count(row, f"hrsp_{kind}") for kind in RESPONSES]
+    # A server has no count of requests of its own: what it answered is what it was asked.
+    requests = _count(row, "req_tot") if row["type"] == FRONTEND else sum(responses)
+    return Totals(
+        active=_count(row, "scur"),
+        queued=_count(row, "qcur"),
+        response_ms=_count(row, "rtime"),
+        bytes_in=_count(row, "bin"),
+        bytes_out=_count(row, "bout"),
+        errors=_count(row, "ereq"),
+        total=_count(row, "stot"),
+        requests=requests,
+        denied=_count(row, "dreq"),
+        connection_errors=_count(row, "econ"),
+        response_errors=_count(row, "eresp"),
+        responses_2xx=responses[1],
+        responses_3xx=responses[2],
+        responses_4xx=responses[3],
+        responses_5xx=responses[4],
+    )
 
 
 class Counters(msgspec.Struct, frozen=True):
@@ -115,29 +160,71 @@ class Counters(msgspec.Struct, frozen=True):
         for pid, before in self.living.items():
             now = samples.get(pid, {})
             for name, old in before.items():
-                # Fewer than before: another process got the number.
-                if name not in now or now[name].total < old.total:
-                    ended[name] = ended.get(name, Totals()).plus(old.ended)
-        return Counters(ended, {pid: dict(sample) for pid, sample in samples.items()})
+                # Fewer than before: another process got the number, or a server came back.
+                if (name not in now or not now[name].follows(old)) and old != NO_TOTALS:
+                    ended[name] = ended.get(name, NO_TOTALS).plus(old.ended)
+        living = {pid: dict(sample) for pid, sample in samples.items()}
+        if len(ended) > ENDED_MAX:
+            named = {name for sample in living.values() for name in sample}
+            ended = {name: counted for name, counted in ended.items() if name in named}
+        return Counters(ended, living)
 
-    def report(self) -> StatisticsReport:
+    def report(self, served: Bundle) -> StatisticsReport:
+        """Of all listeners that ever were, and of the bundle's servers."""
         sums = dict(self.ended)
-        for sample in self.living.values():
+        for sample in reversed(self.living.values()):  # the newest process is read first
             for name, counted in sample.items():
-                sums[name] = sums.get(name, Totals()).plus(counted)
+                sums[name] = sums.get(name, NO_TOTALS).plus(counted)
         return StatisticsReport(
             listeners=tuple(
-                ListenerStatistics(
-                    name=name,
-                    active_connections=t.active,
-                    bytes_in=t.bytes_in,
-                    bytes_out=t.bytes_out,
-                    request_errors=t.errors,
-                    total_connections=t.total,
-                )
-                for name, t in sorted(sums.items())
-            )
+                _listener(name, counted)
+                for name, counted in sorted(sums.items())
+                if "/" not in name
+            ),
+            members=tuple(
+                _member(backend.name, server.name, sums[f"{backend.name}/{server.name}"])
+                for backend in served.backends
+                for server in backend.servers
+                if f"{backend.name}/{server.name}" in sums
+            ),
         )
+
+
+def _listener(name: str, t: Totals) -> ListenerStatistics:
+    return ListenerStatistics(
+        name=name,
+        active_connections=t.active,
+        bytes_in=t.bytes_in,
+        bytes_out=t.bytes_out,
+        request_errors=t.errors,
+        total_connections=t.total,
+        requests=t.requests,
+        denied_requests=t.denied,
+        responses_2xx=t.responses_2xx,
+        responses_3xx=t.responses_3xx,
+        responses_4xx=t.responses_4xx,
+        responses_5xx=t.responses_5xx,
+    )
+
+
+def _member(backend: str, name: str, t: Totals) -> MemberStatistics:
+    return MemberStatistics(
+        backend=backend,
+        name=name,
+        active_connections=t.active,
+        total_connections=t.total,
+        bytes_in=t.bytes_in,
+        bytes_out=t.bytes_out,
+        requests=t.requests,
+        connection_errors=t.connection_errors,
+        response_errors=t.response_errors,
+        responses_2xx=t.responses_2xx,
+        responses_3xx=t.responses_3xx,
+        responses_4xx=t.responses_4xx,
+        responses_5xx=t.responses_5xx,
+        queued=t.queued,
+        response_ms=t.response_ms,
+    )
 
 
 def down_servers(state: str, keep: set[tuple[str, str]]) -> str:

@@ -90,14 +90,14 @@ class Watch:
                 samples = await self._samples()
             except Silent as error:
                 log.warning("no statistics: %s", error)
-                return self._counters.report()
+                return self._counters.report(self.served or EMPTY)
         else:
             samples = {}
         counters = self._counters.read(samples)
         if counters != self._counters:
             self._counters = counters
             write_if_room(self._folder.counters, msgspec.json.encode(counters))
-        return counters.report()
+        return counters.report(self.served or EMPTY)
 
     async def _samples(self) -> dict[int, dict[str, statistics.Totals]]:
         console = self._haproxy.console

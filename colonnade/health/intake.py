@@ -3,8 +3,9 @@
 
 Heartbeats and counters wait for the next flush and only the newest of each is kept, so memory is
 bounded by the number of amphorae and listeners. A change of members is written as it comes. A
-digest that is new makes the amphora be asked for its whole status. One amphora is worked on by
-one worker at a time. A failure loses nothing: the next heartbeat brings the digest again.
+digest that is new makes the amphora be asked for its whole status, a datagram of counters for all
+that it counts. One amphora is worked on by one worker at a time. A failure loses nothing: the next
+heartbeat brings the digest again.
 """
 
 import asyncio
@@ -17,12 +18,12 @@ from colonnade.domain.errors import ColonnadeError, Unavailable
 from colonnade.domain.ids import AmphoraId, ListenerId
 from colonnade.domain.lifecycle import State
 from colonnade.domain.operating import Facts
-from colonnade.health.reading import facts_of_edge, facts_of_report
+from colonnade.health.reading import facts_of_edge, facts_of_report, traffic_of_report
 from colonnade.health.senders import Sender
 from colonnade.protocol.datagram import Edge, Heartbeat, Statistics
-from colonnade.protocol.messages import StatusReport
+from colonnade.protocol.messages import StatisticsReport, StatusReport
 from colonnade.runtime.clock import Clock
-from colonnade.store import fleet, statistics, statuses
+from colonnade.store import fleet, statistics, statuses, traffic
 from colonnade.store.database import Database
 from colonnade.store.records import Statistics as Counters
 
@@ -33,17 +34,21 @@ EDGE_SERVERS_MAX: Final = 2000  # of one amphora, while it waits for a worker
 LISTENERS_MAX: Final = 20_000
 COUNT_MAX: Final = 2**63 - 1
 LOAD_MAX: Final = 1e6
+COUNTS_S: Final = 8.0  # between two questions for all counters; told of every 10 s
 
 
 class Agents(Protocol):
     async def status(self, address: str, amphora_id: str) -> StatusReport:
         """Raises Unreachable."""
 
+    async def statistics(self, address: str, amphora_id: str) -> StatisticsReport:
+        """Raises Unreachable."""
+
 
 class _Chores:
     """What is still to be done about one amphora."""
 
-    __slots__ = ("digest", "generation", "running", "sender", "sequence", "servers")
+    __slots__ = ("counts", "digest", "generation", "running", "sender", "sequence", "servers")
 
     def __init__(self, sender: Sender) -> None:
         self.sender = sender
@@ -52,6 +57,7 @@ class _Chores:
         self.generation = 0
         self.sequence: int | None = None  # of the newest edge, None when there is none
         self.digest = b""  # of a status not yet asked for
+        self.counts = False  # whether all counters are to be asked for
 
 
 class Intake:
@@ -92,7 +98,11 @@ class Intake:
         chores.generation = generation
         chores.sequence = sender.sequence
 
-    def statistics(self, amphora: UUID, told: Statistics) -> None:
+    def statistics(self, amphora: UUID, sender: Sender, told: Statistics) -> None:
+        now = self._clock.monotonic()
+        if now - sender.counted_at >= COUNTS_S:
+            sender.counted_at = now
+            self._chores_of(amphora, sender).counts = True
         for name, active, bytes_in, bytes_out, errors, total in told.listeners:
             listener = _uuid(name)
             counters = active, bytes_in, bytes_out, errors, total
@@ -157,14 +167,21 @@ class Intake:
         if chores.sequence is not None:
             facts = facts_of_edge(chores.generation, chores.running, chores.servers)
             await self._record(amphora_id, facts, chores.sequence)
+        if not chores.digest and not chores.counts:
+            return
+        async with self._database.read() as connection:
+            amphora = await fleet.amphora(connection, amphora_id)
+        if amphora is None or amphora.state is not State.SERVING:
+            return
+        assert amphora.lb_network_ip is not None, "a serving amphora has an address"
         if chores.digest:
-            async with self._database.read() as connection:
-                amphora = await fleet.amphora(connection, amphora_id)
-            if amphora is None or amphora.state is not State.SERVING:
-                return
-            assert amphora.lb_network_ip is not None, "a serving amphora has an address"
             report = await self._agents.status(amphora.lb_network_ip, amphora_id)
             await self._record(amphora_id, facts_of_report(report), None)
+        if chores.counts:
+            counted = await self._agents.statistics(amphora.lb_network_ip, amphora_id)
+            listeners, members = traffic_of_report(counted)
+            async with self._database.transaction() as connection:
+                await traffic.record(connection, amphora_id, listeners, members)
 
     async def _record(self, amphora_id: AmphoraId, facts: Facts, sequence: int | None) -> None:
         async with self._database.transaction() as connection:

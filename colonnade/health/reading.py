@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""haproxy's words for states, as the facts that statuses are computed from. Pure.
+"""haproxy's words for states, as the facts that statuses are computed from; and its counts. Pure.
 
 Backends are named after their pool, with more behind a colon where a pool has several. A member
 that is checked through several backends is as bad as the worst of them. Names and states that
@@ -7,11 +7,16 @@ mean nothing are left out: an amphora may say what it likes.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, TypeVar
+from uuid import UUID
 
+import msgspec
+
+from colonnade.domain.ids import ListenerId, MemberId
 from colonnade.domain.operating import Facts
 from colonnade.domain.status import Operating
-from colonnade.protocol.messages import StatusReport
+from colonnade.protocol.messages import StatisticsReport, StatusReport
+from colonnade.store.traffic import ListenerTraffic, MemberTraffic
 
 MEMBER_STATES: Final[Mapping[str, Operating]] = {
     "UP": Operating.ONLINE,
@@ -25,6 +30,8 @@ LISTENER_STATES: Final[Mapping[str, Operating]] = {
     "FULL": Operating.DEGRADED,
 }
 GENERATION_MAX: Final = 2**63 - 1  # a bigint of the store
+COUNT_MAX: Final = 2**53  # sums of many stay within a bigint, and JSON's readers agree on it
+Traffic = TypeVar("Traffic", ListenerTraffic, MemberTraffic)
 
 
 def facts_of_report(report: StatusReport) -> Facts:
@@ -48,6 +55,37 @@ def facts_of_edge(
     return Facts(generation=generation, is_running=is_running, members=_members(told))
 
 
+def traffic_of_report(
+    report: StatisticsReport,
+) -> tuple[dict[ListenerId, ListenerTraffic], dict[MemberId, MemberTraffic]]:
+    """What is no id, and more than the store can keep, is left out."""
+    listeners = {
+        ListenerId(one.name): _copied(one, ListenerTraffic)
+        for one in report.listeners
+        if is_id(one.name)
+    }
+    members: dict[MemberId, MemberTraffic] = {}
+    for told in report.members:
+        if is_id(told.name):
+            traffic = _copied(told, MemberTraffic)
+            known = members.get(MemberId(told.name))
+            members[MemberId(told.name)] = traffic if known is None else _sum(known, traffic)
+    return listeners, members
+
+
+def _copied(told: msgspec.Struct, kind: type[Traffic]) -> Traffic:
+    return kind(
+        **{name: min(max(getattr(told, name), 0), COUNT_MAX) for name in kind.__struct_fields__}
+    )
+
+
+def _sum(one: MemberTraffic, other: MemberTraffic) -> MemberTraffic:
+    """A member that several backends of its pool name. Of two mean times the longer."""
+    sums = {name: getattr(one, name) + getattr(other, name) for name in one.__struct_fields__}
+    sums["response_ms"] = max(one.response_ms, other.response_ms)
+    return MemberTraffic(**{name: min(count, COUNT_MAX) for name, count in sums.items()})
+
+
 def _members(servers: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], Operating]:
     found: dict[tuple[str, str], Operating] = {}
     for backend, name, state in servers:
@@ -56,3 +94,11 @@ def _members(servers: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], O
         if status is not None and found.get(place) is not Operating.ERROR:
             found[place] = status
     return found
+
+
+def is_id(text: str) -> bool:
+    """Whether it is one as we write them."""
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False

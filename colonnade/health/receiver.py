@@ -54,7 +54,7 @@ class Audience(Protocol):
 
     def edge(self, amphora: UUID, sender: Sender, generation: int, edge: Edge) -> None: ...
 
-    def statistics(self, amphora: UUID, statistics: Statistics) -> None: ...
+    def statistics(self, amphora: UUID, sender: Sender, statistics: Statistics) -> None: ...
 
 
 class Receiver:
@@ -95,7 +95,8 @@ class Receiver:
                     edge = _edge.decode(found.payload)
                     self._audience.edge(found.amphora, sender, found.generation, edge)
                 case Kind.STATISTICS:
-                    self._audience.statistics(found.amphora, _statistics.decode(found.payload))
+                    told = _statistics.decode(found.payload)
+                    self._audience.statistics(found.amphora, sender, told)
                 case _:
                     self._reject("kind")
                     return

@@ -32,13 +32,14 @@ class Unknown(Exception):
 class Sender:
     """One amphora, as far as its datagrams go. Changes in place: this is the hot path."""
 
-    __slots__ = ("is_greeted", "key", "seen_at", "sequence", "status")
+    __slots__ = ("counted_at", "is_greeted", "key", "seen_at", "sequence", "status")
 
     def __init__(self, key: bytes, sequence: int) -> None:
         self.key = key
         self.sequence = sequence  # the last one that was accepted
         self.status = b""  # the newest digest whose report is known or being asked for
         self.seen_at = 0.0
+        self.counted_at = float("-inf")  # when it was last asked for all of its counters
         self.is_greeted = False  # whether the store knows that it spoke
 
     def __repr__(self) -> str:

@@ -51,16 +51,48 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ListenerStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """Active connections are of now. Requests and responses: 0 where traffic is not HTTP."""
+
     name: str
     active_connections: int
     bytes_in: int
     bytes_out: int
     request_errors: int
     total_connections: int
+    requests: int = 0
+    denied_requests: int = 0
+    responses_2xx: int = 0
+    responses_3xx: int = 0
+    responses_4xx: int = 0
+    responses_5xx: int = 0
+
+
+class MemberStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """One server of one backend. Active connections and the queue are of now; `response_ms` is
+    the mean of the last 1024 responses."""
+
+    backend: str
+    name: str
+    active_connections: int = 0
+    total_connections: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    requests: int = 0
+    connection_errors: int = 0
+    response_errors: int = 0
+    responses_2xx: int = 0
+    responses_3xx: int = 0
+    responses_4xx: int = 0
+    responses_5xx: int = 0
+    queued: int = 0
+    response_ms: int = 0
 
 
 class StatisticsReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Counters that never go back; all listeners, and the members of the bundle served."""
+
     listeners: tuple[ListenerStatistics, ...] = ()
+    members: tuple[MemberStatistics, ...] = ()
 
 
 class Applied(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import msgspec
@@ -49,9 +50,16 @@ from colonnade.protocol.datagram import (
     Statistics,
     encode,
 )
-from colonnade.protocol.messages import ListenerStatus, ServerStatus, StatusReport
+from colonnade.protocol.messages import (
+    ListenerStatistics,
+    ListenerStatus,
+    MemberStatistics,
+    ServerStatus,
+    StatisticsReport,
+    StatusReport,
+)
 from colonnade.runtime.config import Heartbeats
-from colonnade.store import fleet, trees
+from colonnade.store import fleet, traffic, trees
 from colonnade.store.database import Database
 from colonnade.store.statistics import listener_statistics, load_balancer_statistics
 
@@ -70,6 +78,7 @@ class Agents:
 
     def __init__(self) -> None:
         self.reports: dict[str, StatusReport] = {}
+        self.counters: dict[str, StatisticsReport] = {}
         self.asked = 0
 
     async def status(self, address: str, amphora_id: str) -> StatusReport:
@@ -77,6 +86,11 @@ class Agents:
         if amphora_id not in self.reports:
             raise Unreachable("nobody there")
         return self.reports[amphora_id]
+
+    async def statistics(self, address: str, amphora_id: str) -> StatisticsReport:
+        if amphora_id not in self.counters:
+            raise Unreachable("nobody there")
+        return self.counters[amphora_id]
 
 
 class Speaker:
@@ -127,6 +141,9 @@ class Nothing:
         return []
 
     def settles_at_once(self, provider: str) -> bool:
+        return False
+
+    def reads_secrets(self, provider: str) -> bool:
         return False
 
 
@@ -332,6 +349,122 @@ async def test_counters_are_summed_and_never_go_back(bench: Bench) -> None:
         assert found == await load_balancer_statistics(connection, tree.id)
     assert (found.active_connections, found.bytes_in, found.bytes_out) == (1, 100, 300)
     assert (found.request_errors, found.total_connections) == (1, 12)
+
+
+async def test_all_that_is_counted_is_asked_for_and_summed(bench: Bench) -> None:
+    tree = web()
+    listener, pool = tree.listeners[0].id, tree.pools[0]
+    one, others = await bench.serving(tree), web()
+    other = await bench.amphora()
+    foreign = await bench.serving(others)
+    async with bench.database.transaction() as connection:
+        await connection.execute(
+            "UPDATE amphorae SET state = 'SERVING', cluster_id = %s, lb_network_ip = '198.18.0.8'"
+            " WHERE id = %s",
+            [tree.cluster_id, other.id],
+        )
+
+    def counted(total: int, ms: int, backends: tuple[str, ...] = (pool.id,)) -> StatisticsReport:
+        five = {"bytes_in": 2 * total, "bytes_out": 3 * total, "request_errors": 0}
+        now = {"active_connections": 1, "total_connections": total, "requests": total}
+        return StatisticsReport(
+            listeners=(
+                ListenerStatistics(name=listener, responses_2xx=total, **five, **now),
+                ListenerStatistics(name="no id", **five, **now),
+            ),
+            members=tuple(
+                MemberStatistics(
+                    backend=name, name=pool.members[0].id, queued=1, response_ms=ms, **now
+                )
+                for name in backends
+            ),
+        )
+
+    async def told(speaker: Speaker, report: StatisticsReport) -> None:
+        bench.agents.counters[speaker.id] = report
+        known = bench.health.senders.known
+
+        async def is_known() -> bool:
+            speaker.beat()
+            return UUID(speaker.id) in known
+
+        await until(is_known)
+        known[UUID(speaker.id)].counted_at = float("-inf")  # as if 10 s were over
+        speaker.send(speaker.make(Kind.STATISTICS, Statistics(listeners=())))
+
+    async def seen() -> tuple[list[int], list[int]]:
+        async with bench.database.read() as connection:
+            listeners, members = await traffic.of_load_balancer(connection, tree.id)
+        (web_traffic,) = [found.traffic for found in listeners]
+        by_id = {found.id: found.traffic for found in members}
+        first = by_id[pool.members[0].id]
+        return (
+            [web_traffic.requests, web_traffic.responses_2xx, web_traffic.active_connections],
+            [first.requests, first.queued, first.response_ms],
+        )
+
+    async def settled(expected: tuple[list[int], list[int]]) -> None:
+        async def so() -> bool:
+            for speaker in (one, other, foreign):
+                speaker.beat()
+            return await seen() == expected
+
+        await until(so)
+
+    for speaker in (one, other, foreign):
+        bench.agents.reports[speaker.id] = StatusReport(generation=1, haproxy_running=True)
+    assert await seen() == ([0, 0, 0], [0, 0, 0])
+    await told(one, counted(10, 5))
+    await settled(([10, 10, 1], [10, 1, 5]))
+    # Two backends of one pool, on another amphora.
+    await told(other, counted(30, 7, (f"{pool.id}:x", f"{pool.id}:y")))
+    await settled(([40, 40, 2], [70, 3, 7]))
+    await told(one, counted(4, 25))  # back is not possible; what is of now is taken
+    await told(foreign, counted(1000, 1))  # not its cluster
+    await settled(([40, 40, 2], [70, 3, 10]))
+    async with bench.database.transaction() as connection:
+        await connection.execute("DELETE FROM amphorae WHERE id = %s", [other.id])
+        await connection.execute(
+            "UPDATE listener_traffic SET at = at - interval '1 hour' WHERE amphora_id = %s",
+            [other.id],
+        )
+        now = datetime.now(UTC)
+        day = await traffic.series(connection, tree.id, now - timedelta(minutes=5), now)
+        later = await traffic.series(connection, tree.id, now + timedelta(minutes=5), now)
+    assert (await seen())[0] == [40, 40, 1]  # what it counted stays, what it held does not
+    assert day.step_s == 10
+    assert day.points[listener][-1].traffic.requests == 40
+    assert 1 <= len(day.points[listener]) <= 2
+    assert later.points == {}
+
+
+async def test_a_day_of_a_listener_is_a_ring(bench: Bench) -> None:
+    tree = web()
+    await bench.serving(tree)
+    listener = tree.listeners[0].id
+    names = traffic.ListenerTraffic.__struct_fields__
+    async with bench.database.transaction() as connection:
+        await connection.execute(
+            f"INSERT INTO listener_series (listener_id, slot, at, {', '.join(names)})"
+            f" SELECT %s, n, now() - n * interval '10 seconds', {', '.join(['n'] * len(names))}"
+            " FROM generate_series(0, 8639) n".encode(),
+            [listener],
+        )
+        for _ in range(3):
+            await connection.execute(
+                "INSERT INTO listeners (id, load_balancer_id, project_id, body, created, changed)"
+                " SELECT gen_random_uuid(), load_balancer_id, project_id, body, 1, 1"
+                " FROM listeners WHERE id = %s",
+                [listener],
+            )
+        now = datetime.now(UTC)
+        long_ago = now - timedelta(days=30)
+        whole = await traffic.series(connection, tree.id, long_ago, now)
+    # Four listeners' days are more than one answer holds: every second point is told.
+    assert whole.step_s == 20
+    assert 4310 <= len(whole.points[listener]) <= 4320
+    times = [point.at for point in whole.points[listener]]
+    assert times == sorted(times)
 
 
 async def test_bad_datagrams_are_counted_and_change_nothing(bench: Bench) -> None:

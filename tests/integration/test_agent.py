@@ -188,14 +188,26 @@ async def test_counters_do_not_go_back_over_a_reload_and_a_crash(bench: Bench) -
 
     async def counted() -> int:
         report = await bench.client.statistics(AMPHORA_IP, bench.amphora_id)
-        return sum(one.total_connections for one in report.listeners)
+        (listener,), (member,) = report.listeners, report.members
+        total = listener.total_connections
+        assert (listener.requests, listener.responses_2xx) == (total, total)
+        assert (member.backend, member.name) == ("pool", "s1")
+        assert (member.requests, member.responses_2xx, member.total_connections) == (total,) * 3
+        assert member.bytes_out == listener.bytes_out > 0
+        return total
 
     for _ in range(5):
         await bench.get()
     assert await counted() == 5
-    await bench.put(bundle(2, server(1), extra="option forwardfor"))
+    more = "option forwardfor"
+    await bench.put(bundle(2, server(1), extra=more))
     assert await counted() == 5
     await bench.get()
+    assert await counted() == 6
+    # A member that leaves and comes back, too, goes on where it was.
+    assert await bench.put(bundle(3, server(2), extra=more)) == "runtime"
+    await bench.client.statistics(AMPHORA_IP, bench.amphora_id)
+    await bench.put(bundle(4, server(1), extra=more))
     assert await counted() == 6
     killed = bench.site.processes(HAPROXY)
     bench.site.kill(killed[0], signal.SIGKILL)
