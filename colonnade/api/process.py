@@ -47,6 +47,8 @@ def serve(config: Config) -> None:
     logging.configure("api", level=config.log_level)
     check_address(config.api)
     policy_of(config.api)  # a bad file is told now, and once
+    if not _is_loopback(config.api.host):
+        log.warning("tokens come in clear text: put TLS before this address", host=config.api.host)
     _allow_connections(config.api.connections_max)
     if config.api.workers == 1:
         asyncio.run(run(config))

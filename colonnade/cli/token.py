@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # a database's driver is nothing that every command should lo
     from colonnade.store.tokens import Token
 
 DAYS_MAX = 36_500
+COLUMNS = ("PROJECT", "ROLES", "NAME", "CREATED", "EXPIRES")
 T = TypeVar("T")
 
 
@@ -96,9 +97,11 @@ def list_tokens(as_json: AsJson = False, config: ConfigFile = None, state: State
         print(json.dumps([_shown(one) for one in found]))
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("ID", "PROJECT", "ROLES", "NAME", "CREATED", "EXPIRES")
+    whole = Column("ID", no_wrap=True, min_width=36)  # it is what `revoke` takes
+    others = [Column(word, overflow="fold") for word in COLUMNS]
+    table = Table(whole, *others, box=None)
     for one in found:
         row = _shown(one)
         expires = "expired" if one.is_expired else row["expires_at"] or "never"

@@ -432,6 +432,17 @@ async def test_a_token_that_expires_is_not_remembered_beyond_that(database: Data
             await asyncio.sleep(0.05)
 
 
+async def test_without_a_database_nobody_is_turned_away_for_good(database_url: str) -> None:
+    database = await Database.connect(database_url)
+    secret, _ = await made_token(database, "member")
+    await database.close()
+    async with asking(database, identity=Tokens(database)) as client:
+        answer = await client.get("/v2/lbaas/pools", headers={"X-Auth-Token": secret})
+    assert answer.status_code == 503
+    assert answer.json()["faultcode"] == "Server"
+    assert answer.headers["retry-after"] == "1"
+
+
 async def test_the_store_has_no_secret(database: Database) -> None:
     secret, _ = await made_token(database, "member")
     async with database.read() as connection:
