@@ -71,6 +71,8 @@ _REASONS: Final = {
 def openapi(table: Sequence[Route]) -> Schema:
     types = [t for route in table for t in (route.takes, route.answers) if t is not None]
     _, schemas = msgspec.json.schema_components(types, ref_template=_REF)
+    for name in _trimmed(table):
+        schemas[name].pop("required", None)  # `fields` leaves any of them out
     paths: dict[str, Schema] = {}
     for route in table:
         path = _PLACE.sub(r"{\1}", route.path)
@@ -91,6 +93,19 @@ def openapi(table: Sequence[Route]) -> Schema:
             },
         },
     }
+
+
+def _trimmed(table: Sequence[Route]) -> set[str]:
+    """The objects of answers to GET that may have fewer attributes when asked so."""
+    found: set[str] = set()
+    for route in table:
+        if route.method != "GET" or route.answers is None:
+            continue
+        for field in msgspec.structs.fields(route.answers):
+            kind = next(iter(getattr(field.type, "__args__", ())), field.type)
+            if "fields" in _query(route) and hasattr(kind, "__struct_fields__"):
+                found.add(kind.__name__)
+    return found - {"Link"}
 
 
 def _operation(route: Route) -> Schema:

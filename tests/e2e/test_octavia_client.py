@@ -8,7 +8,6 @@ service, and the whole of `colonnade up`. The client lives in a virtual environm
 import asyncio
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -22,9 +21,8 @@ import httpx
 import pytest
 
 from colonnade.cli.system import running
+from tests.environments import environment
 
-ROOT = Path(__file__).parents[2]
-VENV = ROOT / ".venv-clients"
 PINS = Path(__file__).with_name("client-constraints.txt")
 CLIENTS = ("python-openstackclient", "python-octaviaclient")
 START_S_MAX = 20.0
@@ -33,15 +31,7 @@ START_S_MAX = 20.0
 @pytest.fixture(scope="session")
 def openstack() -> Path:
     """The client's program, installed first where it is missing."""
-    program = VENV / "bin" / "openstack"
-    done = VENV / "complete"
-    if not done.exists():
-        shutil.rmtree(VENV, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
-        pip = [str(VENV / "bin" / "pip"), "install", "--quiet", "--constraint", str(PINS), *CLIENTS]
-        subprocess.run(pip, check=True)
-        done.touch()
-    return program
+    return environment("clients", CLIENTS, constraints=PINS) / "openstack"
 
 
 @pytest.fixture

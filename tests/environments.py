@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Virtual environments for programs that tests run and the project does not depend on.
+
+Each lies beside `.venv`, is made by the first test that asks, and stays for the next run.
+"""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def environment(name: str, packages: Sequence[str], *, constraints: Path | None = None) -> Path:
+    """The folder of the environment's programs, with the packages in it."""
+    folder = ROOT / f".venv-{name}"
+    done = folder / "complete"
+    wanted = "\n".join([*packages, constraints.read_text() if constraints is not None else ""])
+    if not done.exists() or done.read_text() != wanted:
+        shutil.rmtree(folder, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        pip = [str(folder / "bin" / "pip"), "install", "--quiet", *packages]
+        if constraints is not None:
+            pip += ["--constraint", str(constraints)]
+        subprocess.run(pip, check=True)
+        done.write_text(wanted)
+    return folder / "bin"
