@@ -38,6 +38,7 @@ from colonnade.api.user import (
     providers,
     quotas,
     secrets,
+    tree,
 )
 from colonnade.api.waiting import waiting
 from colonnade.domain.errors import Broken, ColonnadeError, Contended, Unavailable
@@ -57,6 +58,7 @@ ROUTES: Sequence[Route] = [
     *zones.ROUTES,
     *amphorae.ROUTES,
     *log_targets.ROUTES,
+    *tree.ROUTES,
     *secrets.ROUTES,
     *networks.ROUTES,
 ]

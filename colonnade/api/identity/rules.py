@@ -67,6 +67,11 @@ DEFAULTS: Final[Mapping[str, Actions]] = {
         "get_stats": READ,
         "get_status": READ,
         "put_failover": OPERATE,
+        # Ours.
+        "put_tree": WRITE,
+        "get_history": READ,
+        "rollback": WRITE,
+        "get_events": READ,
     },
     "listener": {**_OBJECT, "get_stats": READ},
     "pool": _OBJECT,
@@ -100,7 +105,8 @@ DEFAULTS: Final[Mapping[str, Actions]] = {
     # Ours, beyond the contract.
     "network": _READ,
     "secret": _OBJECT,
-    "affinitygroup": _OBJECT,
+    "affinity-group": _OBJECT,
+    "event": {"get_all": READ, "get_all-global": READ_GLOBAL},
     "logtarget": _OBJECT,
 }
 

@@ -98,7 +98,7 @@ async def update_load_balancer(call: Call) -> JSON:
     body = call.body(LoadBalancerUpdate, "loadbalancer")
     root_id = call.id("load_balancer_id")
     async with call.editing(LOAD_BALANCERS, root_id) as edit:
-        vip = replace(edit.tree.vip, **_vip_changes(body))
+        vip = replace(edit.tree.vip, **vip_changes(body))
         edit.tree = replace(edit.tree, vip=vip, **changed(body, LoadBalancer))
     return await pages.one(call, LOAD_BALANCERS, root_id, "loadbalancer")
 
@@ -129,7 +129,7 @@ async def show_statuses(call: Call) -> JSON:
         return {"statuses": {"loadbalancer": await status_tree(connection, root)}}
 
 
-def _vip_changes(body: LoadBalancerUpdate) -> dict[str, Any]:
+def vip_changes(body: LoadBalancerUpdate) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if "vip_qos_policy_id" in set_fields(body):
         found["qos_policy_id"] = str(body.vip_qos_policy_id) if body.vip_qos_policy_id else None

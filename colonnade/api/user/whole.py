@@ -5,7 +5,7 @@ A pool that comes along has a name, so that others in the request may refer to i
 name alone is such a reference. Nothing is stored here, and nothing is looked up.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_network
 from typing import Any
 
@@ -58,9 +58,8 @@ class Whole:
 
     def add_pools_of(self, body: ListenerNested) -> None:
         """The pools that are defined inside of the listener. May be repeated."""
-        policies = body.l7policies or ()
-        for nested in (body.default_pool, *(policy.redirect_pool for policy in policies)):
-            if nested and not _is_reference(nested) and id(nested) not in self._defined:
+        for nested in pools_inside(body):
+            if id(nested) not in self._defined:
                 pool = read_pool(nested)
                 self._defined[id(nested)] = pool.id
                 self._add(pool)
@@ -81,6 +80,14 @@ class Whole:
         if pool_id is None:
             raise Invalid(f"Pool name '{body.name}' is not defined", field=field)
         return pool_id
+
+
+def pools_inside(body: ListenerNested) -> Iterator[PoolNested]:
+    """The pools that are defined inside of the listener, in order."""
+    policies = body.l7policies or ()
+    for nested in (body.default_pool, *(policy.redirect_pool for policy in policies)):
+        if nested and not _is_reference(nested):
+            yield nested
 
 
 def read_children(body: LoadBalancerCreate) -> tuple[tuple[Listener, ...], tuple[Pool, ...]]:
