@@ -16,6 +16,7 @@ from typing import Final
 
 from colonnade.agent import statistics, traffic
 from colonnade.agent.access import Gate, Unenforced
+from colonnade.agent.certificates import Certificates, is_in_memory
 from colonnade.agent.console import Silent
 from colonnade.agent.folder import Folder, write_if_room
 from colonnade.agent.haproxy import Haproxy
@@ -61,6 +62,7 @@ class Amphora:
         self._watch = watch
         self._namespace = namespace
         self._servers = Servers(haproxy.console)
+        self._certificates = Certificates(haproxy.console)
         self._reloads = Reloads(haproxy, limits or Limits())
         self._turns = Turns()
         self._gate = Gate(namespace)
@@ -215,6 +217,8 @@ class Amphora:
 
     async def _prepare(self, wanted: Bundle) -> None:
         """Files in place, then haproxy's opinion of the text. Raises Refused."""
+        if wanted.secrets and not is_in_memory(self._folder.root):
+            raise Refused("private keys are kept in memory only, and the amphora's folder is not")
         try:
             self._folder.write_files(wanted)
             self._folder.stage(wanted)
@@ -233,9 +237,14 @@ class Amphora:
             self._folder.place(wanted)
             return "reload"
         if self._haproxy.is_running and not change.reload and before is not None:
-            if before.config == wanted.config:
+            as_it_was = before.config == wanted.config
+            if as_it_was and not change.replaced:
                 return "nothing"
-            if change.touches_servers and await self._servers.change(change):
+            if (
+                (as_it_was or change.touches_servers)
+                and await self._certificates.change(change, wanted)
+                and await self._servers.change(change)
+            ):
                 self._folder.place(wanted)
                 return "runtime"
         await self._load(before, wanted, half_done=not change.reload)

@@ -31,6 +31,12 @@ class Console:
         assert not _FORBIDDEN.search(command), "one command at a time"
         return (await self._exchange(f"{worker} {command}")).strip()
 
+    async def give(self, command: str, text: str) -> str:
+        """As `ask`, with a text that the command takes. The answer never quotes it."""
+        assert not _FORBIDDEN.search(command), "one command at a time"
+        lines = "\n".join(line for line in text.splitlines() if line)  # an empty one ends it
+        return (await self._exchange(f"{NEWEST} {command} <<\n{lines}\n")).strip()
+
     async def workers(self) -> list[int]:
         """Process ids of all workers, the newest first; the others are finishing. Raises
         Silent."""

@@ -11,6 +11,7 @@ knows no haproxy.
 import contextlib
 import logging
 import os
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import msgspec
@@ -32,6 +33,7 @@ class Folder:
         self.counters = root / "counters.json"
         self.sequence = root / "sequence"
         self.files = root / "files"
+        self.secrets = root / "secrets"
         self._present = root / "present.json"
         self._wanted = root / "wanted.json"
         self._previous = root / "previous.cfg"  # haproxy's file before the change under way
@@ -96,21 +98,32 @@ class Folder:
             self.keep_files(present)
 
     def write_files(self, bundle: Bundle) -> None:
-        """Put the bundle's files beside those that are there. Raises ValueError on a bad name."""
-        self.files.mkdir(mode=0o700, exist_ok=True)
-        for name, text in bundle.files.items():
-            if name in ("", ".", "..") or "/" in name or "\0" in name:
-                raise ValueError(f"bad file name {name!r}")
-            path = self.files / name
-            if not path.exists() or path.read_text() != text:
-                write(path, text.encode())
+        """Put the bundle's files and secrets beside those that are there. Raises ValueError on a
+        bad name."""
+        _put(self.files, bundle.files)
+        _put(self.secrets, {name: secret.pem for name, secret in bundle.secrets.items()})
 
     def keep_files(self, bundle: Bundle) -> None:
         """Remove all files but the bundle's: a private key goes when it is no longer used."""
-        if self.files.exists():
-            for path in self.files.iterdir():
-                if path.name not in bundle.files:
-                    path.unlink()
+        _keep(self.files, bundle.files)
+        _keep(self.secrets, bundle.secrets)
+
+
+def _put(folder: Path, texts: Mapping[str, str]) -> None:
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for name, text in texts.items():
+        if name in ("", ".", "..") or "/" in name or "\0" in name:
+            raise ValueError(f"bad file name {name!r}")
+        path = folder / name
+        if not path.exists() or path.read_text() != text:
+            write(path, text.encode())
+
+
+def _keep(folder: Path, names: Collection[str]) -> None:
+    if folder.exists():
+        for path in folder.iterdir():
+            if path.name not in names:
+                path.unlink()
 
 
 def write(path: Path, content: bytes) -> None:

@@ -48,10 +48,22 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     protocol: str = "tcp"
 
 
+class Secret(msgspec.Struct, frozen=True):
+    """PEM that only haproxy may see. `kind` is haproxy's word for it: "cert" (with its key),
+    "ca-file" or "crl-file"."""
+
+    kind: str
+    pem: str
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     """`config` is the whole haproxy file, with the servers of `backends` in it.
     `frame` is a digest of the same file without those server lines: two bundles with the same
-    frame differ in servers only. `files` maps file names below `paths.FILES` to their text."""
+    frame differ in servers only. `files` maps file names below `paths.FILES` to their text,
+    `secrets` those below `paths.SECRETS`; new contents under old names need no reload."""
 
     generation: int
     config: str
@@ -60,12 +72,14 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, str] = {}
     interfaces: tuple[Interface, ...] = ()
     access: tuple[Access, ...] = ()
+    secrets: dict[str, Secret] = {}
 
     @property
     def digest(self) -> str:
         """Same content, same digest, whatever the generation."""
         files = sorted(self.files.items())
-        content = (self.config, self.backends, files, self.interfaces, self.access)
+        secrets = sorted(self.secrets.items())
+        content = (self.config, self.backends, files, self.interfaces, self.access, secrets)
         return sha256(msgspec.json.encode(content)).hexdigest()
 
     @property
@@ -87,6 +101,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     removed: tuple[tuple[str, Server], ...] = ()  # (backend, server)
     added: tuple[tuple[str, Server], ...] = ()
     reweighted: tuple[tuple[str, Server], ...] = ()  # same place and options; weight or state
+    replaced: tuple[str, ...] = ()  # names of secrets whose content is new
 
     @property
     def touches_servers(self) -> bool:
@@ -101,10 +116,17 @@ def plan_change(present: Bundle | None, wanted: Bundle) -> Change:
         interfaces=present.interfaces != wanted.interfaces,
         access=present.access != wanted.access,
     )
-    files = present.files != wanted.files
+    files = present.files != wanted.files or _kinds(present) != _kinds(wanted)
     if files or present.frame != wanted.frame:
         return msgspec.structs.replace(outside, files=files, reload=True)
+    before = present.secrets
+    replaced = tuple(sorted(n for n, secret in wanted.secrets.items() if before[n] != secret))
+    outside = msgspec.structs.replace(outside, replaced=replaced)
     return _server_changes(present, wanted, outside)
+
+
+def _kinds(bundle: Bundle) -> dict[str, str]:
+    return {name: secret.kind for name, secret in bundle.secrets.items()}
 
 
 def _server_changes(present: Bundle, wanted: Bundle, outside: Change) -> Change:

@@ -13,4 +13,5 @@ HAPROXY_ACCESS_SOCKET = f"{ROOT}/access.sock"  # datagrams: a line of an access 
 ACCESS_LOGS = f"{ROOT}/logs"  # the spool
 HAPROXY_PEERS_SOCKET = f"{ROOT}/peers.sock"  # from an old worker to the new one: stick tables
 SERVER_STATE = f"{ROOT}/servers.state"
-FILES = f"{ROOT}/files"  # certificates, error pages, maps: `Bundle.files`
+FILES = f"{ROOT}/files"  # error pages, maps: `Bundle.files`
+SECRETS = f"{ROOT}/secrets"  # certificates with their keys, CAs, CRLs: `Bundle.secrets`
