@@ -29,6 +29,7 @@ from colonnade.cli.main import main
 from colonnade.cli.system import free_port
 from colonnade.providers.enabled import enabled_providers
 from colonnade.store.database import Database
+from tests.contract.api_client import SEAL
 from tests.fakes.network import FakeNetwork
 
 ALL = ("amphora", "octavia", "noop")
@@ -104,7 +105,7 @@ async def serve(database_url: str, port: int) -> None:
     network = FakeNetwork()
     providers = enabled_providers(ALL, default="noop", network=network)
     server = Server(
-        create_app(Site(database=database, providers=providers, network=network)),
+        create_app(Site(database=database, providers=providers, network=network, seal=SEAL)),
         address="127.0.0.1",
         port=port,
         interface=Interfaces.ASGINL,

@@ -15,6 +15,10 @@ LOADED = "import {module}, sys; sys.exit({library!r} in sys.modules)"
     ("module", "library"),
     [
         ("colonnade.cli.main", "pyroute2"),
+        ("colonnade.cli.main", "structlog"),
+        ("colonnade.cli.main", "yaml"),
+        ("colonnade.cli.objects.families", "aiohttp"),
+        ("colonnade.cli.apply.commands", "yaml"),
         ("colonnade.cli.up", "pyroute2"),
         ("colonnade.cli.main", "aiohttp"),
         ("colonnade.cli.main", "psycopg"),

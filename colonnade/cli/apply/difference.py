@@ -143,9 +143,7 @@ def _name(one: Document) -> Any:
 
 
 def _port(listener: Document) -> Any:
-    protocol = listener["protocol"]
-    transport = protocol if protocol in ("UDP", "SCTP") else "TCP"
-    return transport, listener["protocol_port"]
+    return listener["protocol"], listener["protocol_port"]
 
 
 def _does(policy: Document) -> Any:

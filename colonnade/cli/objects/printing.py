@@ -17,6 +17,7 @@ from rich.text import Text
 from colonnade.cli.objects.description import Column
 
 PIPE_WIDTH: Final = 100_000
+GAP: Final = 2  # between columns
 COLOURS: Final[Mapping[str, str]] = {
     "ACTIVE": "green",
     "ONLINE": "green",
@@ -82,24 +83,29 @@ class Printer:
             self.show(self.card(shown, everything=everything))
 
     def table(self, rows: Sequence[Row], columns: Sequence[Column]) -> RenderableType:
-        """A table as wide as the terminal allows: what does not fit loses its last columns, but
-        never its first two."""
+        """As much of a table as the terminal is wide. What does not fit loses the ids first, where
+        names say which is which, and then its last columns."""
         if not rows and self.is_terminal:
             return Text("none", style="dim")
-        cells = [[cell(row, column.of) for column in columns] for row in rows]
-        widths = [
-            max([len(column.title), *(line[place].cell_len for line in cells)])
-            for place, column in enumerate(columns)
-        ]
-        kept = len(columns)
-        while kept > 2 and sum(widths[:kept]) + 2 * (kept - 1) > self.console.width:
-            kept -= 1
+        cells = {one: [cell(row, one.of) for row in rows] for one in columns}
+        widths = {
+            one: max(len(one.title), *(text.cell_len for text in found), 0)
+            for one, found in cells.items()
+        }
+        kept = list(columns)
+        if self._too_wide(kept, widths) and _named(rows, kept):
+            kept = [one for one in kept if one.of != "id"]
+        while len(kept) > 2 and self._too_wide(kept, widths):
+            kept.pop()
         drawn = _grid()
-        for column in columns[:kept]:
-            drawn.add_column(column.title, no_wrap=True, overflow="ellipsis")
-        for line in cells:
-            drawn.add_row(*line[:kept])
+        for one in kept:
+            drawn.add_column(one.title, no_wrap=True, overflow="ellipsis")
+        for line in zip(*(cells[one] for one in kept), strict=True):
+            drawn.add_row(*line)
         return drawn
+
+    def _too_wide(self, columns: Sequence[Column], widths: Mapping[Column, int]) -> bool:
+        return sum(widths[one] + GAP for one in columns) - GAP > self.console.width
 
     def card(self, shown: Row, *, everything: bool = False) -> Table:
         """One object: an attribute in each line, without those that are not set."""
@@ -142,9 +148,15 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
+def _named(rows: Sequence[Row], columns: Sequence[Column]) -> bool:
+    """Whether each row has a name that no other has, and it is shown."""
+    names = [str(row.get("name") or "") for row in rows]
+    return any(one.of == "name" for one in columns) and all(names) and len(set(names)) == len(names)
+
+
 def _grid(*, header: bool = True) -> Table:
     return Table(
-        box=None, show_header=header, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0)
+        box=None, show_header=header, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0)
     )
 
 
