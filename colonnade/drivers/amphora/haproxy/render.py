@@ -37,6 +37,7 @@ MARK: Final = "\0%d\0"
 class _Paths(msgspec.Struct, frozen=True, kw_only=True):
     socket: Word
     log_socket: Word
+    access_socket: Word
     server_state: Word
     peers_socket: Word
 
@@ -55,6 +56,7 @@ class _Tuning(msgspec.Struct, frozen=True, kw_only=True):
 PATHS: Final = _Paths(
     socket=Word(paths.HAPROXY_SOCKET),
     log_socket=Word(paths.HAPROXY_LOG_SOCKET),
+    access_socket=Word(paths.HAPROXY_ACCESS_SOCKET),
     server_state=Word(paths.SERVER_STATE),
     peers_socket=Word(paths.HAPROXY_PEERS_SOCKET),
 )

@@ -7,6 +7,7 @@ dangerous to print. Who decides what is in them is not known here.
 
 import msgspec
 
+from colonnade.drivers.amphora.haproxy.access_log import AccessLogView
 from colonnade.drivers.amphora.haproxy.l7 import Limit, Policies
 from colonnade.drivers.amphora.haproxy.words import Word
 
@@ -99,6 +100,7 @@ class FrontendView(msgspec.Struct, frozen=True, kw_only=True):
     panics: tuple[tuple[Word, Panic], ...] = ()  # by the backend that is watched
     compression: bool = False
     exporter: Word | None = None  # "alone" or "shared": of what others must not see
+    access_log: AccessLogView | None = None
 
     @property
     def chooses(self) -> bool:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from colonnade.domain.tree import LoadBalancer
 from colonnade.drivers.amphora.protocol import Objection, Severity
 
-OF_LOAD_BALANCER = ("additional_vips", "access_log")
-OF_LISTENER = ("access_log",)
+OF_LOAD_BALANCER = ("additional_vips",)
+OF_LISTENER: tuple[str, ...] = ()
 OF_POOL = (
     "tls_enabled",
     "drain_seconds",

@@ -26,6 +26,7 @@ from colonnade.domain.vocabulary import (
     PoolProtocol,
 )
 from colonnade.drivers.amphora.haproxy import checks, l7, words
+from colonnade.drivers.amphora.haproxy.access_log import access_log
 from colonnade.drivers.amphora.haproxy.sections import (
     BackendView,
     Ejection,
@@ -176,6 +177,7 @@ def _frontend(
         panics=tuple((name, panic) for name, panic in panics.items() if panic is not None),
         compression=http and listener.compression,
         exporter=Word("alone" if alone else "shared") if exports else None,
+        access_log=access_log(listener, tree, http=MODES[listener.protocol] == "http"),
     )
 
 
