@@ -42,7 +42,7 @@ from colonnade.health.receiver import Receiver
 from colonnade.health.senders import Sender, Senders
 from colonnade.protocol.bundle import plan_change
 from colonnade.protocol.datagram import Datagram, Heartbeat, Kind, encode
-from colonnade.protocol.messages import StatusReport
+from colonnade.protocol.messages import StatisticsReport, StatusReport
 from colonnade.runtime.clock import SystemClock
 from colonnade.store.database import Database
 
@@ -144,6 +144,9 @@ class _NobodyToAsk:
     """No status is asked for here: each heartbeat carries a digest that is known."""
 
     async def status(self, address: str, amphora_id: str) -> StatusReport:
+        raise Unreachable(f"{amphora_id} at {address} is not there")
+
+    async def statistics(self, address: str, amphora_id: str) -> StatisticsReport:
         raise Unreachable(f"{amphora_id} at {address} is not there")
 
 

@@ -38,6 +38,7 @@ from colonnade.api.user import (
     providers,
     quotas,
     secrets,
+    statistics,
     tree,
 )
 from colonnade.api.waiting import waiting
@@ -52,6 +53,7 @@ ROUTES: Sequence[Route] = [
     *health_monitors.ROUTES,
     *l7policies.ROUTES,
     *l7rules.ROUTES,
+    *statistics.ROUTES,
     *providers.ROUTES,
     *quotas.ROUTES,
     *flavors.ROUTES,
