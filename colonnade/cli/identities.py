@@ -25,13 +25,19 @@ def ensure_identities(pki: Path) -> None:
         fresh = tls.Authority.new()
         _write(pki / "ca.pem", fresh.certificate)
         _write(authority_file, fresh.pem)  # last: its presence says that both are there
-    if not (pki / "master.key").exists():
-        _write(pki / "master.key", secrets.token_hex(32) + "\n")
+    ensure_master_key(pki)
     authority = load_authority(pki)
     for office in OFFICES:
         file = pki / f"{office}.pem"
         if not file.exists() or _ends_soon(file):
             _write(file, authority.issue(office, days=OFFICE_DAYS).pem)
+
+
+def ensure_master_key(pki: Path) -> None:
+    """What the secrets in the database are sealed with."""
+    pki.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not (pki / "master.key").exists():
+        _write(pki / "master.key", secrets.token_hex(32) + "\n")
 
 
 def load_authority(pki: Path) -> tls.Authority:

@@ -21,6 +21,7 @@ import msgspec
 
 from colonnade.cli import places
 from colonnade.cli.children import STOP_S, colonnade, tied
+from colonnade.cli.identities import ensure_master_key
 from colonnade.cli.starting import api_answers, only_one, place, started, stop_signal
 from colonnade.cli.waiting import until
 from colonnade.domain.errors import Broken, ColonnadeError, Invalid
@@ -81,6 +82,7 @@ async def _serve(
     if postgres is not None:
         await stack.enter_async_context(started(postgres))
     await asyncio.to_thread(migrate, config.database_url)
+    ensure_master_key(config.pki_dir)
     write_config(file, config)
     process = await stack.enter_async_context(_api(file))
     ended = asyncio.create_task(process.wait())

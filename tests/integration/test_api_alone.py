@@ -18,6 +18,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from colonnade.api.app import ROUTES
+from colonnade.runtime.tls import Authority
 from colonnade.store.embedded import binaries
 from tests.api_server import eventually, free_port, serving
 
@@ -87,6 +89,14 @@ async def test_it_serves_the_contract_with_nothing_configured_and_leaves_nothing
             listed = (await client.get("/v2.0/lbaas/providers")).json()["providers"]
             assert {one["name"] for one in listed} == {"amphora", "octavia", "noop"}
             assert len((await client.get("/")).json()["versions"]) == 31
+            for path in (route.path for route in ROUTES if route.method == "GET"):
+                if "{" not in path:
+                    assert (await client.get(path)).status_code == 200, path
+            pem = Authority(Authority.new()).issue("www.example.org", days=30).pem
+            secret = await client.post("/v2/lbaas/secrets", json={"secret": {"pem": pem}})
+            assert secret.status_code == 201, secret.text
+            failover = await client.put(f"{PATH}/{made['id']}/failover")
+            assert failover.status_code == 202, failover.text
     finally:
         await stopped(process)
     await eventually(lambda: _gone(pids))
