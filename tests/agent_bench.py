@@ -23,6 +23,7 @@ from colonnade.drivers.amphora.haproxy.client import AgentClient
 from colonnade.protocol import paths
 from colonnade.protocol.bundle import Backend, Bundle, Interface, Server
 from colonnade.protocol.datagram import Datagram, Kind, decode
+from colonnade.protocol.logs import LogPlaces, LogQuestion
 from colonnade.protocol.messages import Peers, Report
 from colonnade.runtime.haproxy_binary import find_haproxy
 from colonnade.runtime.mtls import server_context
@@ -97,6 +98,8 @@ class Bench:
         self.wanted: Bundle | None = None  # what a controller would answer
         self.reports: list[Report] = []
         self.heard: list[Datagram] = []
+        # What a controller would answer of access logs.
+        self.places: Callable[[LogQuestion], LogPlaces] = lambda _question: LogPlaces()
         self.asked = 0
         (folder / "ca.pem").write_text(authority.certificate)
         self.client = self.client_named("controller")
@@ -251,9 +254,18 @@ class Bench:
             self.reports.append(msgspec.json.decode(await request.read(), type=Report))
             return web.Response(status=204)
 
+        async def log_places(request: web.Request) -> web.Response:
+            question = msgspec.json.decode(await request.read(), type=LogQuestion)
+            return web.Response(body=msgspec.json.encode(self.places(question)))
+
         app = web.Application()
         app.add_routes(
-            [web.get("/bundle", give), web.get("/peers", peers), web.post("/report", report)]
+            [
+                web.get("/bundle", give),
+                web.get("/peers", peers),
+                web.post("/report", report),
+                web.post("/log-places", log_places),
+            ]
         )
         runner = web.AppRunner(app)
         await runner.setup()

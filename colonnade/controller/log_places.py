@@ -6,6 +6,7 @@ credential of an object store. What a collector wants in its headers it does get
 send them. The lines themselves do not come by here.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -64,44 +65,48 @@ class Places:
     ) -> LogPlace:
         if route is None:
             return NOWHERE
-        target = route.target
-        secrets = self._secrets(route)
-        place = LogPlace(
-            means="PUT" if target.type in STORES else target.type.value,
-            url=target.url,
-            ca=target.ca_certificate,
-            labels={
-                "load_balancer": route.load_balancer_id,
-                "listener": route.listener_id,
-                "amphora": amphora_id,
-            },
-        )
-        if target.type is TargetType.OTLP:
-            return msgspec.structs.replace(place, headers=secrets)
-        if target.type is TargetType.SYSLOG:
-            return place
-        key = object_name(route, amphora_id, file)
-        if target.type is TargetType.S3:
-            bucket = s3.Bucket(
-                url=target.url,
-                name=target.bucket,
-                region=target.region,
-                access_key=secrets["access_key"],
-                secret_key=secrets["secret_key"],
-            )
-            url = s3.presigned_put(bucket, key, at=at, expires_s=EXPIRES_S)
-        else:
-            container = swift.Container(
-                url=target.url, name=target.bucket, key=secrets["temp_url_key"]
-            )
-            url = swift.temporary_put(container, key, at=at, expires_s=EXPIRES_S)
-        return msgspec.structs.replace(place, url=url)
+        return place_of(route, self._secrets(route), amphora_id, file, at)
 
     def _secrets(self, route: Route) -> dict[str, str]:
         if route.sealed is None:
             return {}
         opened = self._seal.unseal(route.sealed, route.target.id)
         return msgspec.json.decode(opened, type=dict[str, str])
+
+
+def place_of(
+    route: Route, secrets: Mapping[str, str], amphora_id: AmphoraId, file: LogFile, at: datetime
+) -> LogPlace:
+    """Pure. `secrets`: the target's credentials, opened."""
+    target = route.target
+    place = LogPlace(
+        means="PUT" if target.type in STORES else target.type.value,
+        url=target.url,
+        ca=target.ca_certificate,
+        labels={
+            "load_balancer": route.load_balancer_id,
+            "listener": route.listener_id,
+            "amphora": amphora_id,
+        },
+    )
+    if target.type is TargetType.OTLP:
+        return msgspec.structs.replace(place, headers=dict(secrets))
+    if target.type is TargetType.SYSLOG:
+        return place
+    key = object_name(route, amphora_id, file)
+    if target.type is TargetType.S3:
+        bucket = s3.Bucket(
+            url=target.url,
+            name=target.bucket,
+            region=target.region,
+            access_key=secrets["access_key"],
+            secret_key=secrets["secret_key"],
+        )
+        url = s3.presigned_put(bucket, key, at=at, expires_s=EXPIRES_S)
+    else:
+        container = swift.Container(url=target.url, name=target.bucket, key=secrets["temp_url_key"])
+        url = swift.temporary_put(container, key, at=at, expires_s=EXPIRES_S)
+    return msgspec.structs.replace(place, url=url)
 
 
 def object_name(route: Route, amphora_id: AmphoraId, file: LogFile) -> str:

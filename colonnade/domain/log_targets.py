@@ -115,9 +115,5 @@ def _is_inward(host: str) -> bool:
         address = ip_address(host)
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
-    return not (address.is_global or address.is_private) or (
-        address.is_loopback
-        or address.is_link_local
-        or address.is_unspecified
-        or address.is_multicast
-    )
+    inward = address.is_loopback or address.is_link_local or address.is_unspecified
+    return inward or address.is_multicast

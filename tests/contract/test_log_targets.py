@@ -110,7 +110,7 @@ async def test_a_target_is_its_projects_own_and_stays_while_it_is_used(api: Api)
     await api.get(path, 403, headers=other)
     await api.delete(path, 403, headers=other)
     assert (await api.get("logtargets", headers=other))["logtargets"] == []
-    log = {"access_log": {"target_id": target["id"]}}
+    log: dict[str, Any] = {"access_log": {"target_id": target["id"]}}
     root = await api.load_balancer(project_id="mine")
     stranger = await api.load_balancer(project_id="other")
     await api.listener(stranger, 400, **log)

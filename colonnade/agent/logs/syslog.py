@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from colonnade.agent.logs.consignment import Failed
 from colonnade.agent.logs.lines import batches, time_of
-from colonnade.agent.logs.web import TIMEOUT_S, trust
+from colonnade.agent.logs.wire import dial, trust
 from colonnade.protocol.logs import LogPlace
 
 PRIORITY: Final = 16 * 8 + 6  # local0, informational
@@ -30,7 +30,7 @@ def stream(path: str, place: LogPlace) -> None:
     encrypted = url.scheme == "tls"
     port = url.port or (PORT_TLS if encrypted else PORT)
     host = url.hostname or ""
-    with socket.create_connection((host, port), TIMEOUT_S) as plain:
+    with dial(host, port) as plain:
         if not encrypted:
             _send(path, place.labels, plain)
             return

@@ -7,14 +7,13 @@ only its status counts, and a few words when it is none of success.
 
 import http.client
 import re
-import ssl
 from typing import IO, Final
 from urllib.parse import urlsplit
 
 from colonnade.agent.logs.consignment import Failed
+from colonnade.agent.logs.wire import TIMEOUT_S, dial, trust
 from colonnade.protocol.logs import LogPlace
 
-TIMEOUT_S: Final = 10.0
 ANSWER_BYTES_MAX: Final = 65536
 _CODE: Final = re.compile(r"<Code>(\w+)</Code>")  # how S3 says what went wrong
 
@@ -43,12 +42,11 @@ def send(
     return said
 
 
-def trust(ca: str) -> ssl.SSLContext:
-    """Certificates are always checked: by the given authority, else by the system's."""
-    return ssl.create_default_context(cadata=ca or None)
-
-
 def _connection(scheme: str, host: str, port: int | None, ca: str) -> http.client.HTTPConnection:
     if scheme == "https":
-        return http.client.HTTPSConnection(host, port, timeout=TIMEOUT_S, context=trust(ca))
-    return http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
+        secure = http.client.HTTPSConnection(host, port, timeout=TIMEOUT_S)
+        secure.sock = trust(ca).wrap_socket(dial(host, port or 443), server_hostname=host)
+        return secure
+    plain = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
+    plain.sock = dial(host, port or 80)
+    return plain

@@ -20,7 +20,7 @@ from colonnade.domain.ids import (
     ProjectId,
     SubnetId,
 )
-from colonnade.domain.listeners import Listener
+from colonnade.domain.listeners import AccessLog, Listener
 from colonnade.domain.pools import HealthMonitor, Member, Persistence, Pool
 from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.domain.vocabulary import (
@@ -121,7 +121,7 @@ SAMPLE: Final = Cluster(
                     connection_limit=1000,
                     insert_headers=dict.fromkeys(HEADERS, "true"),
                 ),
-                _listener(11, ListenerProtocol.HTTP, 21),
+                _listener(11, ListenerProtocol.HTTP, 21, access_log=AccessLog(target_id=_id(6))),
                 _listener(12, ListenerProtocol.TCP, 22, timeout_tcp_inspect=100),
                 _listener(13, ListenerProtocol.HTTPS, None),
                 _listener(14, ListenerProtocol.HTTP, None),
