@@ -30,7 +30,7 @@ BODY_BYTES_MAX: Final = 1024 * 1024
 
 log = structlog.get_logger()
 
-Render = Callable[[Cluster, Sequence[Interface]], Bundle]
+Render = Callable[[Cluster, Sequence[Interface]], Awaitable[Bundle]]
 AMPHORA: Final = web.RequestKey("amphora", Amphora)
 
 
@@ -82,7 +82,7 @@ class _AmphoraApi:
         found = await self._clusters.bundle_facts(request[AMPHORA])
         if found is None or found[0].generation <= present:
             return web.Response(status=204)
-        return _answer(self._render(*found))
+        return _answer(await self._render(*found))
 
     async def report(self, request: web.Request) -> web.Response:
         told = msgspec.json.decode(await request.read(), type=Report)

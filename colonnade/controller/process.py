@@ -8,7 +8,7 @@ any moment. This is where the real drivers are chosen; nothing else knows which 
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Final
 
 import structlog
@@ -27,14 +27,14 @@ from colonnade.drivers.amphora.haproxy.client import AgentClient
 from colonnade.drivers.amphora.haproxy.driver import HaproxyDriver, HeartbeatKey
 from colonnade.drivers.compute.namespaces.client import ComputeClient
 from colonnade.drivers.network.namespaces.client import NetworkClient
-from colonnade.drivers.secrets.database import Seal
+from colonnade.drivers.secrets.database import DatabaseSecrets, Kept, Seal
 from colonnade.protocol.messages import PORT_CONTROLLER
 from colonnade.runtime.config import Config
 from colonnade.runtime.haproxy_binary import find_haproxy
 from colonnade.runtime.logging import configure
 from colonnade.runtime.mtls import server_context
 from colonnade.runtime.tls import Authority, Identity
-from colonnade.store import daemons, fleet, work
+from colonnade.store import daemons, fleet, secrets, work
 from colonnade.store.database import Database
 
 FLAVOR: Final = "default"
@@ -66,7 +66,7 @@ async def _work(config: Config) -> None:
         stack.push_async_callback(compute.close)
         agents = AgentClient(identity, ca)
         stack.push_async_callback(agents.close)
-        driver = HaproxyDriver(config, agents, _key_of(database, seal))
+        driver = HaproxyDriver(config, agents, _key_of(database, seal), _secrets(database, seal))
         address = f"{config.lb_network.address}:{PORT_CONTROLLER}"
         clusters = Clusters(database, network, compute, driver)
         loop = Loop(
@@ -137,6 +137,14 @@ def _key_of(database: Database, seal: Seal) -> HeartbeatKey:
         return None if sealed is None else seal.unseal(sealed, amphora_id)
 
     return key_of
+
+
+def _secrets(database: Database, seal: Seal) -> DatabaseSecrets:
+    async def find(ids: Collection[str]) -> Mapping[str, Kept]:
+        async with database.read() as connection:
+            return await secrets.contents(connection, ids)
+
+    return DatabaseSecrets(find, seal)
 
 
 def _authority(config: Config) -> Authority:

@@ -13,7 +13,7 @@ import msgspec
 from colonnade.domain.errors import Conflict, Forbidden, NotFound
 from colonnade.domain.ids import ClusterId, ProjectId
 from colonnade.domain.secrets import EXPIRING, OF_LISTENERS, OF_POOLS, Facts, Secret
-from colonnade.drivers.secrets.database import Envelope
+from colonnade.drivers.secrets.database import Envelope, Kept
 from colonnade.store import events, history, listing, work
 from colonnade.store.database import Connection
 from colonnade.store.listing import Source, Wanted
@@ -47,11 +47,6 @@ class User(msgspec.Struct, frozen=True):
     load_balancer_id: str
     cluster_id: ClusterId
     provider: str
-
-
-class Content(msgspec.Struct, frozen=True):
-    project_id: ProjectId
-    envelope: Envelope
 
 
 async def find(connection: Connection, wanted: Wanted) -> list[Secret]:
@@ -135,13 +130,13 @@ async def public_parts(connection: Connection, ids: Collection[str]) -> Mapping[
     return {row[0]: row[1] for row in await cursor.fetchall()}
 
 
-async def contents(connection: Connection, ids: Collection[str]) -> Mapping[str, Content]:
+async def contents(connection: Connection, ids: Collection[str]) -> Mapping[str, Kept]:
     cursor = await connection.execute(
         "SELECT id, project_id, wrapped_key, sealed FROM secrets WHERE id = ANY(%s::uuid[])",
         [list(ids)],
     )
     return {
-        row[0]: Content(ProjectId(row[1]), Envelope(bytes(row[2]), bytes(row[3])))
+        row[0]: Kept(ProjectId(row[1]), Envelope(bytes(row[2]), bytes(row[3])))
         for row in await cursor.fetchall()
     }
 

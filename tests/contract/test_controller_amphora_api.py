@@ -11,19 +11,23 @@ import msgspec
 import pytest
 import pytest_asyncio
 from aiohttp import web
+from msgspec.structs import replace
 
 from colonnade.controller.amphora_api import application
 from colonnade.controller.clusters import Clusters
 from colonnade.controller.log_places import Places
 from colonnade.domain.fleet import Cluster
-from colonnade.domain.ids import new_id
+from colonnade.domain.ids import ProjectId, new_id
 from colonnade.domain.lifecycle import State
+from colonnade.domain.listeners import AccessLog
+from colonnade.domain.log_targets import LogTarget, TargetType
 from colonnade.protocol.bundle import Bundle, Interface
+from colonnade.protocol.logs import LogCount, LogFile, LogPlaces, LogQuestion
 from colonnade.protocol.messages import Peers, Report
 from colonnade.runtime.config import Config
 from colonnade.runtime.mtls import client_context, server_context
 from colonnade.runtime.tls import Authority
-from colonnade.store import daemons
+from colonnade.store import daemons, log_targets
 from colonnade.store.database import Database
 from tests.world import AUTHORITY, SEAL, World
 
@@ -61,7 +65,7 @@ def identity(folder: Path, name: str, authority: Authority = AUTHORITY) -> Path:
     return file
 
 
-def render(wanted: Cluster, interfaces: Sequence[Interface]) -> Bundle:
+async def render(wanted: Cluster, interfaces: Sequence[Interface]) -> Bundle:
     ports = [listener.protocol_port for b in wanted.load_balancers for listener in b.listeners]
     return Bundle(
         generation=wanted.generation,
@@ -166,3 +170,44 @@ async def test_peers_are_those_that_run(site: Site, database: Database) -> None:
     async with site.ask(await named(site, State.SPARE), "/peers") as answer:
         peers = msgspec.json.decode(await answer.read(), type=Peers)
     assert peers == Peers(controllers=("198.18.0.1:9442",), receivers=("198.18.0.1:5555",))
+
+
+async def test_places_for_logs_are_for_who_serves_the_listener_alone(
+    site: Site, database: Database
+) -> None:
+    target = LogTarget(id=new_id(), type=TargetType.S3, url="https://s3.example.org", bucket="b")
+    credentials = {"access_key": "AKID", "secret_key": "very-secret"}
+    async with database.transaction() as connection:
+        sealed = SEAL.seal(msgspec.json.encode(credentials), target.id)
+        await log_targets.insert(connection, target, ProjectId("p"), sealed)
+    serving, spare = await named(site, State.SERVING), await named(site, State.SPARE)
+    async with site.world.editing() as edit:
+        (listener,) = edit.tree.listeners
+    file = LogFile(listener=listener.id, sequence=5, begun_at=1e9, lines=3)
+    count = LogCount(listener=listener.id, sent=4, dropped=1, failure="away")
+    question = LogQuestion(files=(file, replace(file, listener="../x")), counts=(count,))
+
+    async def places(name: str) -> list[str]:
+        async with site.ask(name, "/log-places", msgspec.json.encode(question)) as answer:
+            assert answer.status == 200
+            body = await answer.read()
+        assert b"very-secret" not in body
+        return [place.url for place in msgspec.json.decode(body, type=LogPlaces).places]
+
+    assert await places(serving) == ["", ""]  # it does not log yet
+    async with site.world.editing() as edit:
+        edit.tree = replace(edit.tree, access_log=AccessLog(target_id=target.id))
+    url, other = await places(serving)
+    assert other == ""
+    path = f"https://s3.example.org/b/{edit.tree.id}/{listener.id}/2001/09/09/"
+    assert url.startswith(f"{path}20010909T014640Z-{serving}-5.log.gz?X-Amz-")
+    assert await places(spare) == ["", ""]
+    async with database.read() as connection:
+        kept = await log_targets.get(connection, target.id, project=None)
+    (told,) = kept.shipping
+    assert (told.listener_id, told.sent, told.dropped, told.failure) == (listener.id, 4, 1, "away")
+    async with site.world.editing() as edit:
+        edit.tree = edit.tree.with_listener(replace(listener, access_log=AccessLog()))
+    assert await places(serving) == ["", ""]
+    async with database.read() as connection:
+        assert (await log_targets.get(connection, target.id, project=None)).shipping == []

@@ -13,6 +13,7 @@ from colonnade.domain.vocabulary import (
     MonitorType,
     PersistenceType,
     PoolProtocol,
+    TlsVersion,
 )
 from colonnade.drivers.amphora.haproxy.objections import objections
 from colonnade.drivers.amphora.haproxy.render import Templates, render
@@ -53,6 +54,11 @@ def monitored(kind: MonitorType, **more: Any) -> LoadBalancer:
     return first({"health_monitor": monitor(kind, **more)})
 
 
+def tls(**more: Any) -> LoadBalancer:
+    ends = {"protocol": ListenerProtocol.TERMINATED_HTTPS, "default_tls_container_ref": "web"}
+    return tree((listener(**ends, **more),), (pool(),))
+
+
 APP = Persistence(type=PersistenceType.APP_COOKIE, cookie_name="a'b")
 SRV = Persistence(type=PersistenceType.HTTP_COOKIE)
 CASES: dict[str, tuple[LoadBalancer, Severity, str, str]] = {
@@ -61,11 +67,26 @@ CASES: dict[str, tuple[LoadBalancer, Severity, str, str]] = {
     "sctp": (of(ListenerProtocol.SCTP, None), NO, f"{L}/protocol", "SCTP"),
     "udp pool": (of(ListenerProtocol.UDP, PoolProtocol.UDP), NO, f"{P}/protocol", "TCP"),
     "sctp pool": (of(ListenerProtocol.SCTP, PoolProtocol.SCTP), NO, f"{P}/protocol", "TCP"),
-    "terminated": (
-        of(ListenerProtocol.TERMINATED_HTTPS, None),
+    "sslv3": (tls(tls_versions=(TlsVersion.SSLV3,)), NO, f"{L}/tls_versions", "SSLv3"),
+    "gap in tls versions": (
+        tls(tls_versions=(TlsVersion.TLSV1_3, TlsVersion.TLSV1_1)),
         NO,
-        f"{L}/protocol",
-        "TERMINATED_HTTPS",
+        f"{L}/tls_versions",
+        "between",
+    ),
+    "unknown ciphers": (tls(tls_ciphers="NONSENSE"), NO, f"{L}/tls_ciphers", "known"),
+    "unknown suites": (tls(tls_ciphers="TLS_NONSENSE"), NO, f"{L}/tls_ciphers", "TLS_NONSENSE"),
+    "suites of another version": (
+        tls(tls_ciphers="TLS_AES_128_GCM_SHA256", tls_versions=(TlsVersion.TLSV1_2,)),
+        NO,
+        f"{L}/tls_ciphers",
+        "tls_versions",
+    ),
+    "tls to members": (
+        first({"tls_enabled": True, "tls_ciphers": "NONSENSE"}),
+        NO,
+        f"{P}/tls_ciphers",
+        "known",
     ),
     "http without pool": (
         of(ListenerProtocol.HTTP, None),

@@ -8,7 +8,7 @@ ever in a message or a repr.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Final, Self
 
@@ -17,6 +17,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from colonnade.domain.errors import Broken
+from colonnade.domain.ids import ProjectId
+from colonnade.drivers.secrets.protocol import id_of
 
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
@@ -31,6 +33,14 @@ class Envelope(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return "Envelope(***)"
+
+
+class Kept(msgspec.Struct, frozen=True):
+    project_id: ProjectId
+    envelope: Envelope
+
+
+Find = Callable[[Collection[str]], Awaitable[Mapping[str, Kept]]]
 
 
 class Seal:
@@ -104,6 +114,25 @@ class Seal:
             except (InvalidTag, ValueError):
                 continue
         return None
+
+
+class DatabaseSecrets:
+    """A `Secrets`. `find` reads rows by id."""
+
+    def __init__(self, find: Find, seal: Seal) -> None:
+        self._find = find
+        self._seal = seal
+
+    async def fetch(self, project: ProjectId, references: Collection[str]) -> Mapping[str, str]:
+        ids = {reference: id_of(reference) or "" for reference in references}
+        rows = await self._find([one for one in ids.values() if one])
+        found = {}
+        for reference, secret_id in ids.items():
+            row = rows.get(secret_id)
+            if row is None or row.project_id != project:
+                raise Broken(f"Could not retrieve certificate: {[reference]}")
+            found[reference] = self._seal.disclose(row.envelope, secret_id).decode()
+        return found
 
 
 class _File:

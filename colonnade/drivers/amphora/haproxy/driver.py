@@ -8,15 +8,19 @@ anything is served with it. What a bundle takes to become live is the agent's bu
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from colonnade.domain.errors import Broken, Invalid, Unreachable
 from colonnade.domain.fleet import Amphora, Cluster
 from colonnade.domain.ids import AmphoraId
 from colonnade.domain.tree import LoadBalancer
+from colonnade.drivers.amphora.haproxy import certificates
 from colonnade.drivers.amphora.haproxy.client import Outdated
 from colonnade.drivers.amphora.haproxy.objections import objections
 from colonnade.drivers.amphora.haproxy.render import Templates, render
 from colonnade.drivers.amphora.protocol import Objection
-from colonnade.protocol.bundle import Bundle, Interface
+from colonnade.drivers.secrets.protocol import Secrets
+from colonnade.protocol.bundle import Bundle, Interface, Secret
 from colonnade.protocol.messages import Applied, StatusReport
 from colonnade.runtime.config import Config
 
@@ -38,30 +42,53 @@ class HaproxyDriver:
     """An `AmphoraDriver`. Raises Broken as it is made when a template does not do.
 
     `key_of` finds the key that a notice is signed with; without one nobody is notified, and
-    amphorae learn of their tasks when they next ask by themselves."""
+    amphorae learn of their tasks when they next ask by themselves. Without `secrets` no
+    certificate is found."""
 
     name = "haproxy"
 
-    def __init__(self, config: Config, agents: Agents, key_of: HeartbeatKey | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        agents: Agents,
+        key_of: HeartbeatKey | None = None,
+        secrets: Secrets | None = None,
+    ) -> None:
         self._agents = agents
         self._key_of = key_of
+        self._secrets = secrets
         self._templates = Templates.load(config.templates_dir)
 
     def objections(self, tree: LoadBalancer) -> Sequence[Objection]:
         return objections(tree)
 
-    def bundle(self, wanted: Cluster, interfaces: Sequence[Interface]) -> Bundle:
-        """What an amphora that asks for it by itself is given. Pure. Raises Broken."""
+    async def bundle(self, wanted: Cluster, interfaces: Sequence[Interface]) -> Bundle:
+        """What an amphora that asks for it by itself is given. Raises Broken, and Unavailable
+        when waiting may help."""
         try:
-            return render(wanted, interfaces, self._templates)
+            bundle = render(wanted, interfaces, self._templates)
         except Invalid as wrong:
             # An older version of us may have stored what this one knows better about.
             raise Broken(f"the load balancer cannot be served: {wrong.public}") from wrong
+        found: dict[str, Secret] = {}
+        for tree in wanted.load_balancers:
+            found |= await self._fetch(tree, bundle.config)
+        return replace(bundle, secrets=found) if found else bundle
+
+    async def _fetch(self, tree: LoadBalancer, config: str) -> dict[str, Secret]:
+        """What haproxy's file names of the tree's secrets; the others stay where they are."""
+        files = [one for one in certificates.files(tree) if certificates.path(one.name) in config]
+        if not files:
+            return {}
+        if self._secrets is None:
+            raise Broken("certificates cannot be served: nobody keeps them")
+        pem = await self._secrets.fetch(tree.project_id, {one.reference for one in files})
+        return {one.name: Secret(certificates.KINDS[one.type], pem[one.reference]) for one in files}
 
     async def apply(
         self, amphora: Amphora, wanted: Cluster, interfaces: Sequence[Interface]
     ) -> int:
-        bundle = self.bundle(wanted, interfaces)
+        bundle = await self.bundle(wanted, interfaces)
         try:
             applied = await self._agents.put_bundle(_address(amphora), amphora.id, bundle)
         except Outdated as newer:

@@ -23,7 +23,7 @@ from colonnade.domain.vocabulary import (
     PersistenceType,
     PoolProtocol,
 )
-from colonnade.drivers.amphora.haproxy import checks, l7, view, words
+from colonnade.drivers.amphora.haproxy import certificates, checks, l7, view, words
 from colonnade.drivers.amphora.haproxy.unserved import unserved
 from colonnade.drivers.amphora.protocol import Objection, Severity
 
@@ -35,10 +35,6 @@ UNSERVED_LISTENERS = {
     ListenerProtocol.SCTP: (
         "This provider balances TCP connections only (HAProxy does not forward SCTP). "
         "Use protocol TCP, HTTP or HTTPS, or a provider that serves SCTP."
-    ),
-    ListenerProtocol.TERMINATED_HTTPS: (
-        "This provider does not yet serve TERMINATED_HTTPS. "
-        "Use HTTPS, which passes the encrypted connection on to the members."
     ),
 }
 UNSERVED_POOLS = {
@@ -73,6 +69,7 @@ def objections(tree: LoadBalancer) -> tuple[Objection, ...]:
         found.extend(_of_listener(listener))
         found.extend(_of_policies(listener))
     found.extend(unserved(tree))
+    found.extend(_of_tls(tree))
     used = {pool_id for listener in tree.listeners for pool_id in listener.pool_ids}
     for pool in tree.pools:
         found.extend(_of_pool(pool))
@@ -91,13 +88,21 @@ def _of_listener(listener: Listener) -> Iterator[Objection]:
     elif listener.default_pool_id is None and listener.protocol in view.POOLED:
         answer = (
             "answered with 503"
-            if listener.protocol is ListenerProtocol.HTTP
+            if listener.protocol in HTTP_LISTENERS
             else "closed as they are opened"
         )
         yield _incomplete(
             f"{place}/default_pool_id",
             f"The listener has no default pool: connections are {answer}.",
         )
+
+
+def _of_tls(tree: LoadBalancer) -> Iterator[Objection]:
+    encrypted = [pool for pool in tree.pools if pool.tls_enabled]
+    places = [(f"listeners/{listener.id}", listener) for listener in tree.listeners]
+    for place, node in (*places, *((f"pools/{pool.id}", pool) for pool in encrypted)):
+        yield from _checked(place, certificates.check_versions, node)
+        yield from _checked(place, certificates.check_ciphers, node)
 
 
 def _of_policies(listener: Listener) -> Iterator[Objection]:

@@ -79,6 +79,7 @@ class BackendView(msgspec.Struct, frozen=True, kw_only=True):
     ejection: Ejection | None = None
     panic: Panic | None = None
     drain_ms: int = 0
+    tls: Word | None = None  # what server lines say of TLS to the members
     servers: Word = Word("")  # stands for the server lines; see render.py
 
     @property
@@ -101,6 +102,8 @@ class FrontendView(msgspec.Struct, frozen=True, kw_only=True):
     compression: bool = False
     exporter: Word | None = None  # "alone" or "shared": of what others must not see
     access_log: AccessLogView | None = None
+    tls: Word | None = None  # what `bind` lines say of TLS
+    hsts: Word | None = None
 
     @property
     def chooses(self) -> bool:

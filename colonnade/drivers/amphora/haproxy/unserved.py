@@ -8,10 +8,7 @@ from colonnade.drivers.amphora.protocol import Objection, Severity
 
 OF_LOAD_BALANCER = ("additional_vips",)
 OF_LISTENER: tuple[str, ...] = ()
-OF_POOL = (
-    "tls_enabled",
-    "drain_seconds",
-)
+OF_POOL = ("drain_seconds",)
 
 
 def unserved(tree: LoadBalancer) -> Iterator[Objection]:

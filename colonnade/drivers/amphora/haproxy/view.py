@@ -25,7 +25,7 @@ from colonnade.domain.vocabulary import (
     PersistenceType,
     PoolProtocol,
 )
-from colonnade.drivers.amphora.haproxy import checks, l7, words
+from colonnade.drivers.amphora.haproxy import certificates, checks, l7, words
 from colonnade.drivers.amphora.haproxy.access_log import access_log
 from colonnade.drivers.amphora.haproxy.sections import (
     BackendView,
@@ -45,6 +45,7 @@ MODES: Final = {
     ListenerProtocol.HTTP: Word("http"),
     ListenerProtocol.HTTPS: Word("tcp"),
     ListenerProtocol.TCP: Word("tcp"),
+    ListenerProtocol.TERMINATED_HTTPS: Word("http"),
     ListenerProtocol.PROMETHEUS: Word("http"),
 }
 POOLED: Final = MODES.keys() - {ListenerProtocol.PROMETHEUS}  # those that need members
@@ -63,6 +64,17 @@ HEADER_SOURCES: Final = {
     "X-Client-IP": Word("%[src]"),
     "X-Real-IP": Word("%[src]"),
 }
+HEADER_SOURCES_TLS: Final = {
+    "X-Forwarded-Proto": Word("https"),
+    "X-SSL-Client-Verify": Word("%[ssl_c_verify]"),
+    "X-SSL-Client-Has-Cert": Word("%[ssl_c_used]"),
+    "X-SSL-Client-DN": Word("%{+Q}[ssl_c_s_dn]"),
+    "X-SSL-Client-CN": Word("%{+Q}[ssl_c_s_dn(cn)]"),
+    "X-SSL-Issuer": Word("%{+Q}[ssl_c_i_dn]"),
+    "X-SSL-Client-SHA1": Word("%{+Q}[ssl_c_sha1,hex]"),
+    "X-SSL-Client-Not-Before": Word("%{+Q}[ssl_c_notbefore]"),
+    "X-SSL-Client-Not-After": Word("%{+Q}[ssl_c_notafter]"),
+}
 TUNNEL_MS_MIN: Final = 3_600_000
 
 
@@ -78,12 +90,14 @@ def views(wanted: Cluster) -> tuple[LoadBalancerView, ...]:
 
 def inserted_headers(listener: Listener) -> tuple[Header, ...]:
     """The headers that a listener inserts, but for X-Forwarded-For. Raises Invalid."""
+    ends_tls = listener.protocol is ListenerProtocol.TERMINATED_HTTPS
+    sources = HEADER_SOURCES | HEADER_SOURCES_TLS if ends_tls else HEADER_SOURCES
     for header in listener.insert_headers:
-        known = header in HEADER_SOURCES
+        known = header in sources
         require("insert_headers", known, f"cannot insert {header!r} into an HTTP listener")
     return tuple(
         Header(Word(header), source)
-        for header, source in HEADER_SOURCES.items()
+        for header, source in sources.items()
         if source is not None and _is_true(listener.insert_headers.get(header))
     )
 
@@ -178,6 +192,8 @@ def _frontend(
         compression=http and listener.compression,
         exporter=Word("alone" if alone else "shared") if exports else None,
         access_log=access_log(listener, tree, http=MODES[listener.protocol] == "http"),
+        tls=certificates.bind_options(listener),
+        hsts=certificates.hsts(listener),
     )
 
 
@@ -207,6 +223,7 @@ def _backend(name: Word, pool: Pool, listener: Listener, vip: str) -> BackendVie
         ejection=_ejection(pool.outlier_ejection, mode) if check is not None else None,
         panic=Panic(backend=words.name(f"panic:{name}"), percent=percent) if watched else None,
         drain_ms=pool.drain_seconds * 1000,
+        tls=certificates.server_options(pool, mode),
     )
 
 
