@@ -40,19 +40,15 @@ class Gate:
         self._namespace = namespace
         self._is_narrow = False  # the rules are stricter than wanted
 
-    async def narrow(self, before: Rules, wanted: Rules) -> None:
-        """Let only those in who may by both. Raises Unenforced."""
-        both = tuple(dict.fromkeys((*before, *wanted)))
-        if both:
-            await enforce(both, self._namespace)
-
     async def set(self, wanted: Rules) -> None:
-        """Raises Unenforced."""
-        await enforce(wanted, self._namespace)
+        """Raises Unenforced. The rules of two bundles together let only those in who may by both,
+        and with those a change begins in which ports change hands."""
+        await enforce(tuple(dict.fromkeys(wanted)), self._namespace)
         self._is_narrow = False
 
     async def widen(self, wanted: Rules) -> None:
-        """From `narrow` to what is wanted. A failure keeps people out, until `repair`."""
+        """From the rules of two bundles to those of one. A failure keeps people out, until
+        `repair`."""
         try:
             await self.set(wanted)
         except Unenforced as error:

@@ -190,17 +190,18 @@ class Amphora:
         old = before.access if before is not None else ()
         if old == wanted.access and (self.present is not None or not old):
             yield
-        elif before is not None and before.config == wanted.config:
-            yield
-            await self._gate.set(wanted.access)
         else:
-            await self._gate.narrow(old, wanted.access)
+            # Where the ports stay the same, one list takes the place of the other at once.
+            same_ports = before is not None and before.config == wanted.config
+            rules = wanted.access if same_ports else (*old, *wanted.access)
+            await self._gate.set(rules)
             try:
                 yield
             except (Refused, NotNow, OSError):
                 await self._gate.widen(old)
                 raise
-            await self._widen(wanted)
+            if not same_ports:
+                await self._widen(wanted)
 
     async def _widen(self, wanted: Bundle) -> None:
         try:
