@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from colonnade.cli.rest import Rest
+from tests.certificates import made
 from tests.contract.served import Colonnade, served
 from tests.database import Databases
 from tests.fakes.network import PRIVATE_SUBNET
@@ -62,6 +63,10 @@ STORY: list[tuple[str, int, str]] = [
     ("l7 rule create no --type PATH --compare STARTS_WITH --value /no --wait", 0, "STARTS_WITH"),
     ("l7 rule list no", 0, "/no"),
     ("l7 policy set no --position 1 --description d", 0, "changed L7 policy no"),
+    ("l7 rule list web/web-80/no", 0, "/no"),
+    ("pool show web/app", 0, "ROUND_ROBIN"),
+    ("pool show nix/app", 1, "there is no load balancer named 'nix'"),
+    ("hm show web/app/checked", 0, "max_retries"),
     ("lb tree web", 0, "if PATH STARTS_WITH /no"),
     ("lb status web", 0, "member six [::1]:90"),
     ("lb stats web", 0, "total_connections"),
@@ -173,6 +178,11 @@ def test_a_file_is_applied_and_what_is_exported_is_no_different(
     differs = colonnade("diff", "-f", str(out))
     assert differs.code == 1
     assert "~     member 10.0.0.11:8080 (web1)\n~       weight: 10 -> 20\n" in differs.out
+    before = colonnade.json("member", "show", "one/one-app", "web1")
+    assert "one: changed" in colonnade("apply", "-f", str(out), "--wait").ok().out
+    assert colonnade("diff", "-f", str(out)).ok().out == ""
+    after = colonnade.json("member", "show", "one/one-app", "web1")
+    assert (after["id"], after["weight"]) == (before["id"], 20)
     for name in ("one", "two", "three"):
         colonnade("lb", "delete", name, "--cascade").ok()
 
@@ -203,6 +213,34 @@ def test_lists_follow_pages_and_say_filters_again(colonnade: Colonnade) -> None:
     assert {one["id"] for one in listed} == set(made)
     for one in (*made, "unpaged"):
         colonnade("lb", "delete", one).ok()
+
+
+def test_secrets_come_from_files_and_are_called_by_name(
+    colonnade: Colonnade, tmp_path: Path
+) -> None:
+    made_up = made("web.test")
+    for name, text in (("c.pem", made_up.public), ("k.pem", made_up.secret)):
+        (tmp_path / name).write_text(text)
+    certificate, key = str(tmp_path / "c.pem"), str(tmp_path / "k.pem")
+    secret = colonnade.json("secret", "create", "web-cert", certificate, key)
+    assert secret["subject"] == "CN=web.test"
+    refused = colonnade("secret", "create", "half", certificate)
+    assert refused.code == 1
+    said = colonnade("secret", "list").ok().out + refused.err
+    assert made_up.secret.splitlines()[1] not in said
+    colonnade("lb", "create", "tls", "--subnet", PRIVATE_SUBNET).ok()
+    words = ("--lb", "tls", "--protocol", "TERMINATED_HTTPS", "--port", "443")
+    listener = colonnade.json("listener", "create", "tls-443", *words, "--certificate", "web-cert")
+    reference = listener["default_tls_container_ref"]
+    assert secret["id"] in reference
+    out = tmp_path / "tls.yaml"
+    exported = colonnade("export", "tls").ok().out
+    for one in (reference, "web-cert", secret["id"]):  # by URL, by name, by id
+        out.write_text(exported.replace(reference, one))
+        assert colonnade("diff", "-f", str(out)).ok().out == "", one
+    assert colonnade("secret", "delete", "web-cert").code == 1  # it is in use
+    colonnade("lb", "delete", "tls", "--cascade", "--wait").ok()
+    colonnade("secret", "delete", "web-cert").ok()
 
 
 def test_projects_see_their_own(colonnade: Colonnade) -> None:

@@ -2,6 +2,7 @@
 """Words of the command line, and how objects look on a terminal; no endpoint is asked."""
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def drawn(rows: list[dict[str, Any]], noun: Noun, width: int) -> list[str]:
     printer.console = Console(width=width, file=io.StringIO(), force_terminal=True, no_color=True)
     with printer.console.capture() as captured:
         printer.console.print(printer.table(rows, noun.columns))
-    return captured.get().replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines()
+    return re.sub(r"\x1b\[[0-9;]*m", "", captured.get()).splitlines()
 
 
 def test_a_table_fits_its_terminal() -> None:

@@ -100,6 +100,7 @@ LISTENERS: Final = Noun(
     path="lbaas/listeners",
     one="listener",
     many="listeners",
+    within=("lb", "loadbalancer_id"),
     columns=(
         NAME, ID, Column("Protocol", "protocol"), Column("Port", "protocol_port"), STATUS,
         Column("Default pool", "default_pool_id"), Column("Load balancer", "loadbalancers"),
@@ -171,6 +172,7 @@ POOLS: Final = Noun(
     path="lbaas/pools",
     one="pool",
     many="pools",
+    within=("lb", "loadbalancer_id"),
     columns=(
         NAME, ID, Column("Protocol", "protocol"), Column("Algorithm", "lb_algorithm"), STATUS,
         Column("Load balancer", "loadbalancers"),
@@ -256,6 +258,7 @@ HEALTH_MONITORS: Final = Noun(
     path="lbaas/healthmonitors",
     one="healthmonitor",
     many="healthmonitors",
+    within=("pool", "pool_id"),
     columns=(
         NAME, ID, Column("Type", "type"), Column("Delay", "delay"), STATUS,
         Column("Pool", "pools"),

@@ -133,7 +133,11 @@ AFFINITY_GROUPS: Final = Noun(
     one="affinitygroup", many="affinitygroups", waits=False,
     columns=(NAME, ID, Column("Policy", "policy"), Column("Load balancers", "loadbalancers")),
     attributes=(
-        Attribute("policy", "How its load balancers are placed.", required=True, fixed=True),
+        Attribute(
+            "policy", "Together or apart, always or if possible.",
+            choices=("colocation", "apolocation", "soft-colocation", "soft-apolocation"),
+            required=True, fixed=True,
+        ),
         DESCRIPTION,
     ),
 )  # fmt: skip

@@ -69,6 +69,7 @@ class Noun(msgspec.Struct, frozen=True, kw_only=True):
     named: bool = True  # by name too, and created with one
     waits: bool = True  # has a provisioning status to wait for
     filters: tuple[Attribute, ...] = ()
+    within: tuple[str, str] | None = None  # the noun above, as in LB/POOL, and its filter
 
     @property
     def links_word(self) -> str:

@@ -76,16 +76,27 @@ class Names:
             raise NotFound(
                 f"this endpoint has no list of {_plural(noun)}: give an id, not '{text}'"
             ) from error
+        if not found and noun.within and "/" in text:
+            found = await self._called_within(noun, text)
         if not found:
-            raise NotFound(
-                f"there is no {noun.noun} named '{text}'{await self._near(noun, text, parent)}"
-            )
+            near = await self._near(noun, text, parent)
+            raise NotFound(f"there is no {noun.noun} named '{text}'{near}")
         if len(found) > 1:
             ids = ", ".join(str(one["id"]) for one in found)
+            hint = f"{noun.within[0].upper()}/{text} or " if noun.within else ""
             raise Conflict(
-                f"'{text}' is the name of {len(found)} {_plural(noun)}: say which ({ids})"
+                f"'{text}' is the name of {len(found)} {_plural(noun)}: say {hint}an id ({ids})"
             )
         return found[0]
+
+    async def _called_within(self, noun: Noun, text: str) -> list[dict[str, Any]]:
+        """By the name of what it is part of, and its own: LB/POOL."""
+        assert noun.within is not None, "asked for nouns that are part of another"
+        word, attribute = noun.within
+        above, _, name = text.rpartition("/")
+        query = {"name": name, attribute: await self.id(word, above)}
+        found = await self.every(noun, query=query)
+        return [one for one in found if one.get("name") == name]
 
     async def _near(self, noun: Noun, text: str, parent: str) -> str:
         """Names a person may have meant."""

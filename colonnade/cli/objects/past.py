@@ -8,7 +8,7 @@ import msgspec
 import typer
 from rich.text import Text
 
-from colonnade.cli.objects.description import Column
+from colonnade.cli.objects.description import Column, Noun
 from colonnade.cli.objects.desk import Desk
 from colonnade.cli.objects.operations import Waiting
 from colonnade.cli.objects.printing import printable
@@ -18,21 +18,20 @@ from colonnade.cli.objects.settling import settled
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Show events as they happen.")]
 Generation = Annotated[int, typer.Argument(help="As `lb history` lists them.", min=0)]
 After = Annotated[str, typer.Option(help="Only what came after the event with this id.")]
-"""The changes of a load balancer."""
-"""What an event is about and says, whichever words the endpoint has for it."""
-GENERATIONS: Final = (
-    Column("Generation", "generation"),
-    Column("At", "at"),
-    Column("By", "by"),
-    Column("What", "what"),
-)
+HISTORY: Final = Noun(
+    word="history", noun="generation", help="generations",
+    path="lbaas/loadbalancers/{parent}/history", one="generation", many="history",
+    columns=(
+        Column("Generation", "generation"), Column("At", "at"), Column("By", "by"),
+        Column("What", "what"),
+    ),
+)  # fmt: skip
 
 
 async def lb_history(desk: Desk, load_balancer: LoadBalancer) -> None:
     """List its generations: who changed what, and when."""
     root_id = await desk.id("lb", load_balancer)
-    answer = await desk.rest.get(f"lbaas/loadbalancers/{root_id}/history")
-    desk.printer.list(_listed(answer), GENERATIONS)
+    desk.printer.list(await desk.names.every(HISTORY, root_id), HISTORY.columns)
 
 
 async def lb_rollback(

@@ -33,6 +33,7 @@ L7_POLICIES: Final = Noun(
     path="lbaas/l7policies",
     one="l7policy",
     many="l7policies",
+    within=("listener", "listener_id"),
     columns=(
         NAME, ID, Column("Action", "action"), Column("Position", "position"), STATUS,
         Column("Listener", "listener_id"),
