@@ -14,7 +14,7 @@ import pytest
 from colonnade.api.app import ROUTES, create_app
 from colonnade.api.call import Route, Site
 from colonnade.api.identity.caller import Identity
-from colonnade.api.identity.policy import PREFIX
+from colonnade.api.identity.policy import KNOWN, PREFIX
 from colonnade.api.identity.rates import Rates
 from colonnade.api.identity.rules import DefaultPolicy, bases
 from colonnade.api.identity.tokens import QUESTIONS_MAX, Tokens, digest_of, new_secret
@@ -55,7 +55,7 @@ def path_of(route: Route, places: Mapping[str, str]) -> str:
 async def test_each_route_lets_in_whom_its_rule_lets_in(api: Api) -> None:
     """Asked for what is not there, so that who gets in finds nothing, and breaks nothing."""
     own = {"project_id": "mine", "provider": "noop"}
-    for route in ROUTES:
+    for route in (route for route in ROUTES if route.rule != KNOWN):
         base = bases()[route.rule]
         for role in ROLES:
             answer = await api.client.request(

@@ -17,6 +17,7 @@ from colonnade.store.trees import POLICY
 PREFIX: Final = "os_load-balancer_api:"
 PUBLIC: Final = "public"  # no token is asked for
 KNOWN: Final = "known"  # any caller that is known may
+NOBODYS: Final = ProjectId("")  # nothing is this project's
 GET_ALL: Final = ":get_all"
 GLOBAL: Final = "-global"
 
@@ -34,10 +35,11 @@ def scope(policy: Policy, rules: Sequence[str], caller: Caller) -> ProjectId | N
     """The project whose objects the caller may touch where all these rules hold; None: any.
 
     Raises Forbidden."""
+    deciding = [rule for rule in rules if rule not in (PUBLIC, KNOWN)]
+    if not deciding:
+        return NOBODYS  # such routes are about no object, and shall not become so by mistake
     own: ProjectId | None = None
-    for rule in rules:
-        if rule in (PUBLIC, KNOWN):
-            continue
+    for rule in deciding:
         if policy.allows(_widest(policy, rule), caller, None):
             continue
         if caller.project is None or not policy.allows(rule, caller, caller.project):

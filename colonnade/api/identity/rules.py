@@ -69,6 +69,7 @@ DEFAULTS: Final[Mapping[str, Actions]] = {
         "put_failover": OPERATE,
         # Ours.
         "put_tree": WRITE,
+        "put_tree:vip_sg_ids": WRITE,
         "get_history": READ,
         "rollback": WRITE,
         "get_events": READ,
