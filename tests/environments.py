@@ -21,7 +21,7 @@ def environment(name: str, packages: Sequence[str], *, constraints: Path | None 
     if not done.exists() or done.read_text() != wanted:
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        pip = [str(folder / "bin" / "pip"), "install", "--quiet", *packages]
+        pip = [str(folder / "bin" / "pip"), "install", "-qq", *packages]
         if constraints is not None:
             pip += ["--constraint", str(constraints)]
         subprocess.run(pip, check=True)

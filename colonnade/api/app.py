@@ -17,17 +17,21 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 from litestar.response.streaming import ASGIStreamingResponse
 
-from colonnade.api import documents, networks
+from colonnade.api import documents, networks, projects
 from colonnade.api.admission import admitted
 from colonnade.api.answers import Answer, Step, Within, around, encoded
 from colonnade.api.call import Call, Route, Site
+from colonnade.api.dry_run import trying
 from colonnade.api.faults import fault, fault_body, framework_body, headers_of
 from colonnade.api.front import Front
 from colonnade.api.idempotency import idempotent
 from colonnade.api.identity.policy import PUBLIC
 from colonnade.api.operator import amphorae, flavors, zones
 from colonnade.api.user import (
+    affinity_groups,
+    events,
     health_monitors,
+    history,
     l7policies,
     l7rules,
     listeners,
@@ -61,11 +65,15 @@ ROUTES: Sequence[Route] = [
     *amphorae.ROUTES,
     *log_targets.ROUTES,
     *tree.ROUTES,
+    *history.ROUTES,
+    *events.ROUTES,
+    *affinity_groups.ROUTES,
     *secrets.ROUTES,
     *networks.ROUTES,
+    *projects.ROUTES,
 ]
 # Around every handler, the first of them outermost. See `api/answers.py` for what a step may do.
-STEPS: Sequence[Step] = [waiting, idempotent]
+STEPS: Sequence[Step] = [waiting, trying, idempotent]
 ANSWER_S_MAX = 4.0
 TRIES = 3
 

@@ -30,8 +30,8 @@ START_S_MAX = 20.0
 
 @pytest.fixture(scope="session")
 def openstack() -> Path:
-    """The client's program, installed first where it is missing."""
-    return environment("clients", CLIENTS, constraints=PINS) / "openstack"
+    """The folder of the client's programs, installed first where they are missing."""
+    return environment("clients", CLIENTS, constraints=PINS)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def api_alone(database_url: str, tmp_path: Path) -> Iterator[str]:
     config.write_text(
         f'state_dir = "{tmp_path}"\nrun_dir = "{tmp_path}"\n'
         f"database_url = {json.dumps(database_url)}\n"
-        f'[api]\nport = {port}\ndefault_provider = "noop"\n'
+        f"[api]\nport = {port}\nnoop = true\n"
     )
     program = Path(sys.executable).with_name("colonnade")
     process = subprocess.Popen([program, "api", "--config", config], stdout=subprocess.PIPE)
@@ -83,60 +83,189 @@ async def _answers(url: str) -> None:
 
 
 class Client:
-    def __init__(self, program: Path, endpoint: str) -> None:
-        self._start = [str(program), "--os-auth-type", "none", "--os-endpoint", endpoint]
-        self._environment = {n: v for n, v in os.environ.items() if not n.startswith("OS_")}
+    """The openstack client, many commands in one process of its own."""
 
-    def run(self, words: str) -> str:
-        command = [*self._start, "loadbalancer", *words.split()]
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=60, env=self._environment, check=False
-        )
-        assert done.returncode == 0, f"{words}: {done.stderr}"
-        return done.stdout
+    def __init__(self, programs: Path, endpoint: str) -> None:
+        environment = {n: v for n, v in os.environ.items() if not n.startswith("OS_")}
+        self._start = ["--os-auth-type", "none", "--os-endpoint", endpoint, "loadbalancer"]
+        self._process = subprocess.Popen(
+            [programs / "python", Path(__file__).with_name("openstack_shell.py")],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
+        )  # fmt: skip
+        self.given: list[str] = []
+
+    def run(self, words: str, *, code: int = 0) -> str:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self.given.append(words)
+        self._process.stdin.write(json.dumps([*self._start, *words.split()]) + "\n")
+        self._process.stdin.flush()
+        done = json.loads(self._process.stdout.readline())
+        assert done["code"] == code, f"{words}: {done['err'] or done['out']}"
+        return str(done["out"] if code == 0 else done["err"])
 
     def read(self, words: str) -> Any:
         return json.loads(self.run(f"{words} -f json"))
+
+    def close(self) -> None:
+        self._process.communicate(timeout=20)
+
+
+def commands(programs: Path) -> set[str]:
+    """All that the client knows of load balancers, without the word for them."""
+    listing = (
+        "from importlib.metadata import entry_points as e;"
+        "print(*(p.name for p in e(group='openstack.load_balancer.v2')))"
+    )
+    found = subprocess.run(
+        [programs / "python", "-c", listing], capture_output=True, text=True, check=True
+    )
+    return {
+        name.removeprefix("loadbalancer").strip("_").replace("_", " ")
+        for name in found.stdout.split()
+    }
+
+
+# What is done with a tree, in this order. "{subnet}" is where the VIP is; each row gives words,
+# and what the same object's `show` then says.
+TREE: list[tuple[str, str, dict[str, Any]]] = [
+    ("create --name web --vip-subnet-id {subnet} --wait", "show web",
+     {"provisioning_status": "ACTIVE", "name": "web"}),
+    ("set --description shop --tag a web", "show web", {"description": "shop", "tags": ["a"]}),
+    ("unset --description web", "show web", {"description": ""}),
+    ("listener create --name front --protocol HTTP --protocol-port 80 web --wait",
+     "listener show front", {"protocol": "HTTP", "connection_limit": -1}),
+    ("listener set --connection-limit 70 --insert-headers X-Forwarded-For=true front",
+     "listener show front", {"connection_limit": 70}),
+    ("listener unset --connection-limit front", "listener show front", {"connection_limit": -1}),
+    ("pool create --name back --protocol HTTP --lb-algorithm ROUND_ROBIN --listener front"
+     " --session-persistence type=SOURCE_IP", "pool show back", {"lb_algorithm": "ROUND_ROBIN"}),
+    ("pool set --lb-algorithm LEAST_CONNECTIONS back", "pool show back",
+     {"lb_algorithm": "LEAST_CONNECTIONS"}),
+    ("pool unset --session-persistence back", "pool show back", {"session_persistence": None}),
+    ("member create --name one --address 10.0.0.11 --protocol-port 8080 --weight 7 back --wait",
+     "member show back one", {"weight": 7, "address": "10.0.0.11"}),
+    ("member set --weight 4 back one", "member show back one", {"weight": 4}),
+    ("member unset --weight back one", "member show back one", {"weight": 1}),
+    ("healthmonitor create --name check --type HTTP --delay 5 --timeout 3 --max-retries 2"
+     " --http-version 1.1 --domain-name a.example.org back", "healthmonitor show check",
+     {"delay": 5, "url_path": "/", "domain_name": "a.example.org"}),
+    ("healthmonitor set --delay 9 --url-path /up check", "healthmonitor show check",
+     {"delay": 9, "url_path": "/up"}),
+    ("healthmonitor unset --url-path check", "healthmonitor show check", {"url_path": "/"}),
+    ("l7policy create --name away --action REDIRECT_TO_URL --redirect-url http://e.org/ front",
+     "l7policy show away", {"redirect_http_code": 302, "position": 1}),
+    ("l7policy set --redirect-http-code 307 --description d away", "l7policy show away",
+     {"redirect_http_code": 307, "description": "d"}),
+    ("l7policy unset --description away", "l7policy show away", {"description": ""}),
+]  # fmt: skip
+
+
+def check_tree(client: Client, subnet: str) -> None:
+    for words, look, wanted in TREE:
+        client.run(words.format(subnet=subnet))
+        shown = client.read(look)
+        assert {name: shown[name] for name in wanted} == wanted, words
+    rule = client.read("l7rule create --type PATH --compare-type STARTS_WITH --value /old away")
+    client.run(f"l7rule set --invert away {rule['id']}")
+    assert client.read(f"l7rule show away {rule['id']}")["invert"] is True
+    client.run(f"l7rule unset --invert away {rule['id']}")
+    assert client.read(f"l7rule show away {rule['id']}")["invert"] is False
+    assert [row["id"] for row in client.read("l7rule list away")] == [rule["id"]]
+    for noun, name in (("", "web"), ("listener", "front"), ("pool", "back"),
+                       ("healthmonitor", "check"), ("l7policy", "away")):  # fmt: skip
+        assert [row["name"] for row in client.read(f"{noun} list")] == [name]
+    assert [row["name"] for row in client.read("member list back")] == ["one"]
+    statuses = json.loads(client.run("status show web"))["loadbalancer"]
+    assert statuses["listeners"][0]["pools"][0]["members"][0]["name"] == "one"
+    assert client.read("stats show web")["total_connections"] == 0
+    assert client.read("listener stats show front")["total_connections"] == 0
+
+
+def check_deletes(client: Client) -> None:
+    rule = client.read("l7rule list away")[0]["id"]
+    for words in (f"l7rule delete away {rule}", "l7policy delete away --wait",
+                  "member delete back one", "healthmonitor delete check",
+                  "pool delete back", "listener delete front", "delete web --wait"):  # fmt: skip
+        client.run(words)
+    assert client.read("list") == []
+    assert "Unable to locate web" in client.run("show web", code=1)
+
+
+def check_catalogue(client: Client, provider: str) -> None:
+    data = '{"loadbalancer_topology":"SINGLE"}'
+    client.run(f"flavorprofile create --name fp --provider {provider} --flavor-data {data}")
+    client.run("flavorprofile set --name fp2 fp")
+    assert client.read("flavorprofile show fp2")["provider_name"] == provider
+    client.run("flavor create --name small --flavorprofile fp2 --description d --enable")
+    client.run("flavor set --description e small")
+    assert client.read("flavor show small")["description"] == "e"
+    client.run("flavor unset --description small")
+    assert [row["name"] for row in client.read("flavor list")] == ["small"]
+    client.run("flavor create --name small --flavorprofile fp2", code=1)
+    client.run("flavor delete small")
+    assert len(client.read("flavorprofile list")) == 1
+    client.run("flavorprofile delete fp2")
+    client.run(
+        f"availabilityzoneprofile create --name zp --provider {provider}"
+        ' --availability-zone-data {"compute_zone":"nova"}'
+    )
+    client.run("availabilityzoneprofile set --name zp2 zp")
+    assert client.read("availabilityzoneprofile show zp2")["provider_name"] == provider
+    assert len(client.read("availabilityzoneprofile list")) == 1
+    client.run("availabilityzone create --name az --availabilityzoneprofile zp2 --description d")
+    client.run("availabilityzone set --description e az")
+    assert client.read("availabilityzone show az")["description"] == "e"
+    client.run("availabilityzone unset --description az")
+    assert [row["name"] for row in client.read("availabilityzone list")] == ["az"]
+    client.run("availabilityzone delete az")
+    client.run("availabilityzoneprofile delete zp2")
+
+
+def check_operators(client: Client, *, amphorae: bool) -> None:
+    assert {row["name"] for row in client.read("provider list")} >= {"amphora", "octavia"}
+    assert client.read("provider capability list amphora")
+    assert client.read("quota defaults show")["load_balancer"] == -1
+    client.run("quota set --listener 3 --loadbalancer 2 p1")
+    assert client.read("quota show p1")["listener"] == 3
+    client.run("quota unset --listener p1")
+    assert client.read("quota show p1")["listener"] == -1
+    assert len(client.read("quota list")) == 1
+    client.run("quota reset p1")
+    assert client.read("quota list") == []
+    found = client.read("amphora list")
+    if not amphorae:
+        assert found == []
+        for words in ("show", "configure", "failover", "delete", "stats show"):
+            client.run(f"amphora {words} {uuid4()}", code=1)
+        client.run("failover web --wait")
+        return
+    serving = next(row for row in found if row["status"] == "ALLOCATED")
+    assert client.read(f"amphora show {serving['id']}")["role"] == "STANDALONE"
+    client.run(f"amphora configure {serving['id']} --wait")
+    client.run(f"amphora stats show {serving['id']}")
+    assert "ERROR" in client.run(f"amphora delete {serving['id']}", code=1)
+    client.run(f"amphora failover {serving['id']} --wait")
+    client.run("failover web --wait")
+    assert client.read("show web")["provisioning_status"] == "ACTIVE"
 
 
 @pytest.mark.parametrize(
     ("system", "subnet"), [("api_alone", str(uuid4())), ("whole_system", "public-subnet")]
 )
-def test_the_openstack_client_makes_changes_shows_and_deletes_a_tree(
+def test_every_command_of_the_openstack_client_does_its_work(
     openstack: Path, system: str, subnet: str, request: pytest.FixtureRequest
 ) -> None:
     client = Client(openstack, request.getfixturevalue(system))
-    root = client.read(f"create --name web --vip-subnet-id {subnet} --wait")
-    assert root["provisioning_status"] == "ACTIVE"
-    client.run("listener create --name front --protocol HTTP --protocol-port 80 web")
-    client.run(
-        "pool create --name back --protocol HTTP --lb-algorithm ROUND_ROBIN --listener front"
-    )
-    client.run("member create --name one --address 10.0.0.11 --protocol-port 8080 back")
-    client.run("healthmonitor create --name check --type HTTP --delay 5 --timeout 3"
-        " --max-retries 2 back")  # fmt: skip
-    for noun, name in (("", "web"), ("listener", "front"), ("pool", "back"),
-        ("healthmonitor", "check")):  # fmt: skip
-        assert [row["name"] for row in client.read(f"{noun} list")] == [name]
-    assert [row["name"] for row in client.read("member list back")] == ["one"]
-
-    client.run("set --description shop web")
-    client.run("listener set --connection-limit 70 front")
-    client.run("pool set --lb-algorithm SOURCE_IP back")
-    client.run("member set --weight 4 back one")
-    client.run("healthmonitor set --delay 9 check")
-    assert client.read("show web")["description"] == "shop"
-    assert client.read("listener show front")["connection_limit"] == 70
-    assert client.read("pool show back")["lb_algorithm"] == "SOURCE_IP"
-    assert client.read("member show back one")["weight"] == 4
-    assert client.read("healthmonitor show check")["delay"] == 9
-    statuses = json.loads(client.run("status show web"))["loadbalancer"]
-    assert statuses["listeners"][0]["pools"][0]["members"][0]["name"] == "one"
-    assert client.read("stats show web")["total_connections"] == 0
-
-    client.run("member delete back one")
-    client.run("healthmonitor delete check")
-    client.run("pool delete back")
-    client.run("listener delete front")
-    client.run("delete web --wait")
-    assert client.read("list") == []
+    try:
+        check_tree(client, subnet)
+        check_operators(client, amphorae=system == "whole_system")
+        check_deletes(client)
+        check_catalogue(client, "amphora")
+    finally:
+        client.close()
+    unused = {
+        command
+        for command in commands(openstack)
+        if not any(words.startswith(command) for words in client.given)
+    }
+    assert unused == set()
