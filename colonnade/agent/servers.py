@@ -2,11 +2,13 @@
 """Changes of servers while haproxy runs, with no reload.
 
 A new server is added before an old one leaves. One that leaves takes no new connection at once
-and is deleted when its last one has ended. Whatever haproxy does not take this way is told to
-the caller, who reloads; so nothing here needs to be complete.
+and is deleted when its last one has ended; one with a time to drain goes on with the clients that
+stick to it for just that time, and is deleted then with what is left. Whatever haproxy does not
+take this way is told to the caller, who reloads; so nothing here needs to be complete.
 """
 
 import asyncio
+import contextlib
 import logging
 import re
 from typing import Final
@@ -56,9 +58,10 @@ def commands(change: Change, leaving: dict[tuple[str, str], Server]) -> list[Com
     for backend, server in change.reweighted:
         said += _set(backend, server)
     replaced = {(backend, server.name) for backend, server in change.added}
-    for key in gone:
+    for key, server in gone.items():
         if key not in replaced:
-            said.append(Command(f"set server {key[0]}/{key[1]} state maint"))
+            state = "drain" if server.drain_seconds else "maint"
+            said.append(Command(f"set server {key[0]}/{key[1]} state {state}"))
     return said
 
 
@@ -110,6 +113,8 @@ class Servers:
             key = (fields[1], fields[3]) if len(fields) > 3 else None
             if key is not None and key not in named:
                 self._leaves(key, Server(name=key[1], address=""))
+                with contextlib.suppress(Silent):  # how long it was to drain is not known any more
+                    await self._console.ask(f"set server {key[0]}/{key[1]} state maint")
         self._remove_soon()
 
     async def close(self) -> None:
@@ -128,7 +133,8 @@ class Servers:
 
     def _leaves(self, key: tuple[str, str], server: Server) -> None:
         self._leaving[key] = server
-        self._deadlines[key] = asyncio.get_running_loop().time() + REMOVAL_S_MAX
+        stays_s = server.drain_seconds or REMOVAL_S_MAX
+        self._deadlines[key] = asyncio.get_running_loop().time() + stays_s
 
     def _remove_soon(self) -> None:
         if self._leaving and (self._removal is None or self._removal.done()):
@@ -141,12 +147,15 @@ class Servers:
                 if (backend, name) not in self._leaving:
                     continue
                 overdue = now() > self._deadlines[backend, name]
+                if not overdue and self._leaving[backend, name].drain_seconds:
+                    continue
                 await self._try_to_delete(backend, name, force=overdue)
             await asyncio.sleep(REMOVAL_RETRY_S)
 
     async def _try_to_delete(self, backend: str, name: str, *, force: bool) -> None:
         try:
             if force:
+                await self._console.ask(f"set server {backend}/{name} state maint")
                 await self._console.ask(f"shutdown sessions server {backend}/{name}")
             if (backend, name) not in self._leaving:  # it came back while we waited
                 return

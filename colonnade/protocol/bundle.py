@@ -31,6 +31,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     weight: int = 1
     enabled: bool = True
     options: str = ""  # everything after the address but weight and state: "check inter 5000 ..."
+    drain_seconds: int = 0  # after it left the bundle: how long clients that stick to it may stay
 
 
 class Backend(msgspec.Struct, frozen=True, kw_only=True):

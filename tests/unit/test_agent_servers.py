@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is said to haproxy when only servers change, and when nothing but a reload will do."""
 
+import msgspec
 import pytest
 
 from colonnade.agent.servers import commands
@@ -69,3 +70,11 @@ def test_nothing_that_ends_a_command_is_ever_said(bad: str) -> None:
     for field in ("name", "address", "options"):
         assert said(Change(added=(("b", changed(**{field: f"x{bad}"})),))) is None
     assert said(Change(reload=True)) is None
+
+
+def test_a_server_with_a_time_to_drain_keeps_the_clients_that_stick_to_it() -> None:
+    draining = changed(drain_seconds=30)
+    assert said(Change(removed=(("b", draining),))) == ["set server b/s state drain"]
+    moved = changed(drain_seconds=30, address="10.0.0.2:80")
+    change = Change(removed=(("b", draining),), added=(("b", moved),))
+    assert said(change) == said(msgspec.structs.replace(change, removed=(("b", OLD),)))

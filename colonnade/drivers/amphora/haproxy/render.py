@@ -153,7 +153,9 @@ def _marked(
 
 def _frame(text: str, marked: Sequence[LoadBalancerView]) -> str:
     shared = [
-        msgspec.structs.replace(backend, members=()) for view in marked for backend in view.backends
+        msgspec.structs.replace(backend, members=(), drain_seconds=0)
+        for view in marked
+        for backend in view.backends
     ]
     return sha256(text.encode() + msgspec.json.encode(shared, enc_hook=str)).hexdigest()
 
@@ -168,6 +170,7 @@ def _backend(view: BackendView, templates: Templates) -> Backend:
                 weight=member.weight,
                 enabled=member.enabled,
                 options=templates.options(view, member),
+                drain_seconds=view.drain_seconds,
             )
             for member in view.members
         ),

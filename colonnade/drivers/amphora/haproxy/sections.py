@@ -78,7 +78,7 @@ class BackendView(msgspec.Struct, frozen=True, kw_only=True):
     http2: bool = False
     ejection: Ejection | None = None
     panic: Panic | None = None
-    drain_ms: int = 0
+    drain_seconds: int = 0
     tls: Word | None = None  # what server lines say of TLS to the members
     servers: Word = Word("")  # stands for the server lines; see render.py
 

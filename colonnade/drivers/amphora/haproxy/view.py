@@ -222,7 +222,7 @@ def _backend(name: Word, pool: Pool, listener: Listener, vip: str) -> BackendVie
         http2=pool.http2 and mode == "http",
         ejection=_ejection(pool.outlier_ejection, mode) if check is not None else None,
         panic=Panic(backend=words.name(f"panic:{name}"), percent=percent) if watched else None,
-        drain_ms=pool.drain_seconds * 1000,
+        drain_seconds=pool.drain_seconds,
         tls=certificates.server_options(pool, mode),
     )
 
