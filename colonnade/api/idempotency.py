@@ -20,7 +20,15 @@ from colonnade.api.call import Call, Route
 from colonnade.api.lists import trimmed
 from colonnade.api.user.shown import Shown, show
 from colonnade.api.user.trees import full_tree
-from colonnade.domain.errors import ColonnadeError, Conflict, Invalid, NotFound, OverQuota, Unavailable, Unprocessable
+from colonnade.domain.errors import (
+    ColonnadeError,
+    Conflict,
+    Invalid,
+    NotFound,
+    OverQuota,
+    Unavailable,
+    Unprocessable,
+)
 from colonnade.store import idempotency
 from colonnade.store.idempotency import Made
 from colonnade.store.occasions import Key

@@ -266,7 +266,7 @@ class Clusters:
             # Before the rows that the event tells of are gone.
             owner = wanted if wanted.load_balancers else None
             if await clusters.settle(connection, wanted.id, wanted.generation) and owner:
-                word = "deleted" if wanted.deleted else "applied"
+                word = "gone" if wanted.deleted else "applied"
                 await _tell(connection, owner, word, f"generation {wanted.generation} is {word}")
 
     async def _advance(self, amphora: Amphora, event: Event) -> None:

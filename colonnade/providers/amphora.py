@@ -6,6 +6,7 @@ create finds the same one. This module knows no amphora; it only says what they 
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from colonnade.domain.catalogue import FlavorFacts, FrontEnd, ZoneFacts
@@ -17,7 +18,8 @@ from colonnade.drivers.amphora.haproxy.objections import objections
 from colonnade.drivers.amphora.protocol import Objection
 from colonnade.drivers.network.protocol import NetworkDriver, Port, PortWish
 from colonnade.providers import offers
-from colonnade.providers.provider import VipWish, unsupported
+from colonnade.providers.provider import Preview, VipWish, unsupported
+from colonnade.providers.rendered import Rendered
 
 
 class AmphoraProvider:
@@ -26,18 +28,24 @@ class AmphoraProvider:
     settles_at_once = False
     reads_secrets = True
 
-    def __init__(self, network: NetworkDriver | None) -> None:
+    def __init__(self, network: NetworkDriver | None, templates_dir: Path | None = None) -> None:
         self._network = network
+        self._rendered = Rendered(templates_dir)
         self._subnets: frozenset[SubnetId] = frozenset()  # those seen; the common case asks nobody
 
     def objections(self, tree: LoadBalancer) -> Sequence[Objection]:
         return objections(tree)
+
+    def preview(self, before: LoadBalancer | None, after: LoadBalancer | None) -> Preview | None:
+        return self._rendered.preview(before, after)
 
     async def allocate_vip(self, wish: VipWish) -> Vip:
         if self._network is None:
             raise Unavailable("This API has no network service configured.")
         if wish.port_id is not None:
             port = await _users_port(self._network, wish)
+        elif wish.is_trial:
+            port = await _imagined_port(self._network, wish)
         else:
             port = await _own_port(self._network, wish)
         return Vip(
@@ -45,7 +53,7 @@ class AmphoraProvider:
             port_id=port.id,
             subnet_id=port.subnet_id,
             network_id=port.network_id,
-            owned=wish.port_id is None,
+            owned=wish.port_id is None and not wish.is_trial,
             qos_policy_id=wish.qos_policy_id,
             sg_ids=wish.sg_ids,
         )
@@ -104,6 +112,22 @@ async def _users_port(network: NetworkDriver, wish: VipWish) -> Port:
     if port.plugged_into is not None or port.owner.startswith(("lb:", "amphora:")):
         raise Invalid(f"port {port.id} is already in use", field="vip_port_id")
     return port
+
+
+async def _imagined_port(network: NetworkDriver, wish: VipWish) -> Port:
+    """What a port of our own would be like; an address that nobody wished is one of those for
+    examples (RFC 5737, RFC 3849)."""
+    await _check_place(network, wish)
+    subnets = await network.subnets()
+    subnet = next(s for s in subnets if wish.subnet_id == s.id or wish.network_id == s.network_id)
+    return Port(
+        id=wish.own_port_id,
+        owner=f"lb:{wish.load_balancer_id}",
+        network_id=subnet.network_id,
+        subnet_id=subnet.id,
+        address=wish.address or ("192.0.2.1" if subnet.ip_version == 4 else "2001:db8::1"),
+        mac="",
+    )
 
 
 async def _own_port(network: NetworkDriver, wish: VipWish) -> Port:

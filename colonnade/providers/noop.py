@@ -15,7 +15,7 @@ from colonnade.domain.ids import NetworkId, SubnetId, derived_id
 from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.drivers.amphora.protocol import Objection
 from colonnade.providers import offers
-from colonnade.providers.provider import VipWish
+from colonnade.providers.provider import Preview, VipWish
 
 
 class NoopProvider:
@@ -26,6 +26,13 @@ class NoopProvider:
 
     def objections(self, tree: LoadBalancer) -> Sequence[Objection]:  # noqa: ARG002 - has none
         return ()
+
+    def preview(
+        self,
+        before: LoadBalancer | None,  # noqa: ARG002 - serves none
+        after: LoadBalancer | None,  # noqa: ARG002
+    ) -> Preview | None:
+        return None
 
     async def allocate_vip(self, wish: VipWish) -> Vip:
         root = wish.load_balancer_id

@@ -30,12 +30,22 @@ class VipWish(msgspec.Struct, frozen=True, kw_only=True):
     subnet_id: SubnetId | None = None
     qos_policy_id: str | None = None
     sg_ids: tuple[str, ...] = ()
+    is_trial: bool = False  # nothing is to be made; an address that is not wished is made up
 
     @property
     def own_port_id(self) -> PortId:
         """Where the user brings no port: named after the load balancer, so that it can be found."""
         number = (str(self.number),) if self.number else ()
         return PortId(derived_id(self.load_balancer_id, "vip", *number))
+
+
+class Preview(msgspec.Struct, frozen=True, kw_only=True):
+    """What a change would mean for what serves it. `action`: build, remove, reload, runtime (no
+    reload) or nothing. `diff`: of its configuration, as a unified diff."""
+
+    action: str
+    access: bool = False  # who may connect changes, which takes no reload
+    diff: str = ""
 
 
 class Provider(Protocol):
@@ -46,6 +56,10 @@ class Provider(Protocol):
 
     def objections(self, tree: LoadBalancer) -> Sequence[Objection]:
         """Everything wrong with the tree for this provider. Pure and instant."""
+
+    def preview(self, before: LoadBalancer | None, after: LoadBalancer | None) -> Preview | None:
+        """What it would take to serve one tree in the place of another. None in the place of a
+        tree: there is none. None: there is nothing to be told. Changes nothing."""
 
     async def allocate_vip(self, wish: VipWish) -> Vip:
         """The VIP as wished, held for this load balancer. May be repeated.

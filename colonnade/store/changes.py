@@ -121,8 +121,14 @@ def _add_news(statement: Statement, tree: LoadBalancer, change: Change) -> None:
         project_id=tree.project_id,
         generation=change.generation,
     )
-    answer = f"pg_notify('{events.CHANNEL}', id::text)"
-    statement.add(events.RECORD, answer, **msgspec.structs.asdict(event))
+    told_of = [event]
+    if change.at_once:
+        word = "gone" if change.verb == "deleted" else "applied"
+        message = f"generation {change.generation} is {word}"
+        told_of.append(msgspec.structs.replace(event, kind=word, message=message))
+    for one in told_of:
+        answer = f"pg_notify('{events.CHANNEL}', id::text)"
+        statement.add(events.RECORD, answer, **msgspec.structs.asdict(one))
     if not change.at_once:
         answer = f"pg_notify('{work.CHANNEL}', key)"
         statement.add(work.MARK, answer, key=f"cluster:{tree.cluster_id}", s=0)

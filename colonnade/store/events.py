@@ -14,6 +14,8 @@ from colonnade.store.database import Connection
 
 CHANNEL = "events"
 KEPT_MAX = 100_000
+# Of load balancers and what is under them: what users may look for.
+KINDS: Final = ("created", "updated", "deleted", "applied", "failed", "gone", "operating_status")
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

@@ -57,6 +57,11 @@ class Feed:
             if not self._readers:
                 asyncio.get_running_loop().call_later(LINGER_S, self._stop_when_idle)
 
+    @property
+    def position(self) -> int:
+        """All events up to this id can be seen in the store."""
+        return self._last
+
     def since(self, after: int) -> list[Recorded] | None:
         """What came after this id. None: that is no longer known here."""
         if self._from is None or after < self._from:

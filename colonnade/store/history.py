@@ -88,17 +88,20 @@ def parameters(written: Written) -> dict[str, Any]:
 
 
 def changes(
-    before: LoadBalancer | None, after: LoadBalancer, found: Difference
+    before: LoadBalancer | None, after: LoadBalancer | None, found: Difference
 ) -> tuple[Changed, ...]:
     """The difference of two trees, with all that is needed to undo it."""
     return tuple(_changes(before, after, found))
 
 
 def _changes(
-    before: LoadBalancer | None, after: LoadBalancer, found: Difference
+    before: LoadBalancer | None, after: LoadBalancer | None, found: Difference
 ) -> Iterator[Changed]:
     if before is None:
-        yield Changed(kind=LOAD_BALANCERS.kind, id=after.id, action=ADDED, after=own_fields(after))
+        assert after is not None, "a change has a tree before or after"
+        yield _whole(Place(LOAD_BALANCERS, after.id, after), ADDED)
+    elif after is None:
+        yield _whole(Place(LOAD_BALANCERS, before.id, before), REMOVED)
     elif found.root_altered:
         yield _altered(Place(LOAD_BALANCERS, after.id, before), after)
     for place in found.added:

@@ -16,6 +16,7 @@ from colonnade.domain.errors import Forbidden, NotFound
 from colonnade.domain.ids import ProjectId
 from colonnade.domain.status import Applied, Operating, Provisioning, provisioning
 from colonnade.store import listing
+from colonnade.store.clusters import Failure
 from colonnade.store.database import Connection
 from colonnade.store.listing import Source, Wanted
 from colonnade.store.rows import (
@@ -59,7 +60,7 @@ class Record(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     policy_ids: Sequence[str] = ()
     rule_ids: Sequence[str] = ()
     issues: Sequence[Issue] = ()
-    last_error: str | None = None
+    last_error: Failure | None = None  # of its cluster, whoever's fault it is
 
     @property
     def provisioning(self) -> Provisioning:
@@ -84,7 +85,6 @@ _EXTRAS: Final[Mapping[str, str]] = {
             _IDS.format("listeners", "x.load_balancer_id = t.id"),
             _IDS.format("pools", "x.load_balancer_id = t.id"),
             "lb.issues",
-            "c.last_error ->> 'message'",
         ]
     ),
     LISTENERS.name: "ARRAY(SELECT x.id FROM l7policies x WHERE x.listener_id = t.id"
@@ -121,7 +121,8 @@ _FROM: Final[Mapping[str, str]] = {
 }
 _FACTS: Final = (
     "t.id, t.body::text, t.project_id, lb.id, t.created, t.changed, t.deleted, t.created_at,"
-    " t.updated_at, t.operating_status, c.applied_lowest, c.highest_settled, c.failed_at"
+    " t.updated_at, t.operating_status, c.applied_lowest, c.highest_settled, c.failed_at,"
+    " c.last_error::text"
 )
 
 
@@ -235,18 +236,18 @@ def _record(table: Table, row: Sequence[Any]) -> Record[Any]:
         updated_at=row[8],
         operating=_OPERATING[row[9]],
         applied=Applied(lowest=row[10], highest_settled=row[11], failed_at=row[12]),
-        **_extras(table, row[0], row[13:]),
+        last_error=_FAILURE.decode(row[13]) if row[13] is not None else None,
+        **_extras(table, row[0], row[14:]),
     )
 
 
 def _extras(table: Table, object_id: str, extras: Sequence[Any]) -> dict[str, Any]:
     if table is LOAD_BALANCERS:
-        listeners, pools, issues, error = extras
+        listeners, pools, issues = extras
         return {
             "listener_ids": listeners,
             "pool_ids": pools,
             "issues": _issues(issues, ""),
-            "last_error": error,
         }
     if table is LISTENERS:
         policies, issues = extras
@@ -264,6 +265,7 @@ def _extras(table: Table, object_id: str, extras: Sequence[Any]) -> dict[str, An
     return {"parent_id": extras[0]}
 
 
+_FAILURE: Final = msgspec.json.Decoder(Failure)
 _OPERATING: Final = {status.value: status for status in Operating}
 
 

@@ -82,12 +82,15 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 class Edit:
     """A tree under change. Assign `tree`; None deletes the whole of it."""
 
-    def __init__(self, before: Stored, quota: quotas.Row | None = None) -> None:
+    def __init__(
+        self, connection: Connection, before: Stored, quota: quotas.Row | None = None
+    ) -> None:
         self.before = before.tree
         self.stored = before  # once the change is written, as it was left
         self.quota = quota  # the project's own, if it has one
         self.defaults = quotas.UNLIMITED  # for who has none; set by who knows the configuration
         self.occasion = Occasion()  # set by who knows the caller
+        self.connection = connection  # for looks within the transaction
         self._tree: LoadBalancer | None = before.tree
 
     @property
@@ -164,7 +167,8 @@ async def create(
         limits = quotas.holding(terms.defaults, await quotas.read_row(asked))
         added = quotas.increase(found, is_new=True)
         await quotas.enforce(connection, tree.project_id, added, limits)
-        _end_trial(terms.occasion, Tried(None, tree, found, tuple(x.reason for x in issues)))
+        reasons = tuple(issue.reason for issue in issues)
+        await _end_trial(connection, terms.occasion, Tried(None, tree, found, reasons))
     settled = int(at_once)
     return Stored(
         tree=tree,
@@ -223,14 +227,15 @@ async def _lock(
         raise Conflict(f"Load Balancer {root_id} is immutable and cannot be updated.")
     (tree,) = with_children([read_root(body)], await children.fetchall())
     applied = Applied(lowest=lowest, highest_settled=settled, failed_at=failed_at)
-    return Edit(Stored(tree=tree, generation=generation, at=at, applied=applied), quota)
+    stored = Stored(tree=tree, generation=generation, at=at, applied=applied)
+    return Edit(connection, stored, quota)
 
 
 async def _save(connection: Connection, edit: Edit, review: Review) -> Stored:
     before, after, stored = edit.before, edit.after, edit.stored
     found = difference(before, after)
     if found.is_empty:
-        _end_trial(edit.occasion, Tried(before, after, found, ()))
+        await _end_trial(connection, edit.occasion, Tried(before, after, found, ()))
         return stored
     issues = _issues(review, after) if after is not None else ()
     if after is not None:
@@ -247,7 +252,8 @@ async def _save(connection: Connection, edit: Edit, review: Review) -> Stored:
     await catalogue.check_listeners(connection, after or before, found)
     limits = quotas.holding(edit.defaults, edit.quota)
     await quotas.enforce(connection, before.project_id, quotas.increase(found), limits)
-    _end_trial(edit.occasion, Tried(before, after, found, tuple(x.reason for x in issues)))
+    reasons = tuple(issue.reason for issue in issues)
+    await _end_trial(connection, edit.occasion, Tried(before, after, found, reasons))
     applied = stored.applied
     if change.at_once:
         applied = replace(applied, lowest=change.generation, highest_settled=change.generation)
@@ -260,9 +266,11 @@ async def _save(connection: Connection, edit: Edit, review: Review) -> Stored:
     )
 
 
-def _end_trial(occasion: Occasion, tried: Tried) -> None:
+async def _end_trial(connection: Connection, occasion: Occasion, tried: Tried) -> None:
     """Within the transaction, which is then undone."""
     if occasion.is_trial:
+        # Statements wait for each other; what the database refuses is known once one answers.
+        await (await connection.execute("SELECT 1")).fetchone()
         raise tried
 
 

@@ -86,13 +86,22 @@ async def test_a_failure_is_shown_on_what_failed_with_its_reason(
         await clusters.settle(connection, wanted.id, wanted.generation)
         await connection.execute(
             "UPDATE clusters SET applied_lowest = 1, failed_at = 2,"
-            """ last_error = '{"message": "haproxy said no"}'"""
+            """ last_error = '{"code": "Rejected", "message": "haproxy said no","""
+            """ "at": "2030-01-02T03:04:05Z", "retry_at": "2030-01-02T03:05:00Z"}'"""
         )
     listener = await api.listener(root)
     assert listener["provisioning_status"] == "ERROR"
     shown = (await api.get(f"loadbalancers/{root['id']}"))["loadbalancer"]
     assert shown["provisioning_status"] == "ERROR"
-    assert shown["issues"][0] == "haproxy said no"
+    assert shown["last_error"] == {
+        "code": "Rejected",
+        "message": "haproxy said no",
+        "at": "2030-01-02T03:04:05",
+        "retry_at": "2030-01-02T03:05:00",
+    }
+    assert "haproxy said no" not in shown["issues"]
+    failed = (await api.get(f"listeners/{listener['id']}"))["listener"]
+    assert failed["last_error"] == shown["last_error"]
 
 
 async def test_operators_see_amphorae_and_projects_do_not(api: Api, database: Database) -> None:

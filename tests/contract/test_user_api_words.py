@@ -73,7 +73,8 @@ async def test_no_answer_tells_of_the_machinery(api: Api, database: Database) ->
         await connection.execute(
             "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
             " NEW.failed_at := NEW.generation + 9;"
-            f" NEW.last_error := jsonb_build_object('message', $said${SAID}$said$);"
+            f" NEW.last_error := jsonb_build_object('code', 'Rejected',"
+            f" 'at', now(), 'message', $said${SAID}$said$);"
             " RETURN NEW; END $$"
         )
         await connection.execute(

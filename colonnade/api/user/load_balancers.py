@@ -58,7 +58,7 @@ async def create_load_balancer(call: Call) -> JSON:
         for wish in wishes:
             # The additional ones are where the first is.
             place = {"network_id": vips[0].network_id} if vips else {}
-            vips.append(await provider.allocate_vip(replace(wish, **place)))
+            vips.append(await provider.allocate_vip(replace(wish, is_trial=call.is_trial, **place)))
             choice.check(vips[-1])
         tree = LoadBalancer(
             id=root_id,

@@ -71,6 +71,20 @@ def _facts(record: Record[Any]) -> Shown:
         "operating_status": operating(record),
         "created_at": time(record.created_at),
         "updated_at": time(record.updated_at),
+        "last_error": _last_error(record),
+    }
+
+
+def _last_error(record: Record[Any]) -> Shown | None:
+    """Why it is in ERROR. An error of another change says nothing of this object."""
+    error = record.last_error
+    if error is None or record.provisioning is not Provisioning.ERROR:
+        return None
+    return {
+        "code": error.code,
+        "message": for_users(error.message),
+        "at": time(error.at),
+        "retry_at": time(error.retry_at),
     }
 
 
@@ -88,7 +102,6 @@ def _issues(record: Record[Any]) -> list[str]:
 
 def _load_balancer(record: Record[LoadBalancer]) -> Shown:
     value, vip = record.value, record.value.vip
-    failure = (for_users(record.last_error),) if record.last_error is not None else ()
     return _facts(record) | {
         "description": value.description,
         "vip_address": vip.address,
@@ -110,7 +123,7 @@ def _load_balancer(record: Record[LoadBalancer]) -> Shown:
         "access_log": value.access_log,
         "listeners": ids(record.listener_ids),
         "pools": ids(record.pool_ids),
-        "issues": [*failure, *_issues(record)],
+        "issues": _issues(record),
     }
 
 

@@ -40,12 +40,15 @@ CREATE TABLE affinity_groups (
     description text NOT NULL,
     policy text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
-    updated_at timestamptz
+    updated_at timestamptz,
+    UNIQUE (id, project_id)
 );
 CREATE INDEX affinity_groups_project ON affinity_groups (project_id, created_at, id);
 ALTER TABLE load_balancers
     ADD COLUMN affinity_group_id uuid
-        GENERATED ALWAYS AS ((body ->> 'affinity_group_id')::uuid) STORED
-        REFERENCES affinity_groups;
-CREATE INDEX load_balancers_affinity_group ON load_balancers (affinity_group_id)
+        GENERATED ALWAYS AS ((body ->> 'affinity_group_id')::uuid) STORED,
+    -- Nobody uses another project's group, and none goes while it is used.
+    ADD CONSTRAINT load_balancers_affinity_group
+        FOREIGN KEY (affinity_group_id, project_id) REFERENCES affinity_groups (id, project_id);
+CREATE INDEX load_balancers_of_affinity_group ON load_balancers (affinity_group_id)
     WHERE affinity_group_id IS NOT NULL;

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What happened to load balancers, as a list or as a stream that goes on.
+
+Ids rise, and none is passed by: whoever asks for what came after the last one it has seen misses
+nothing that is still kept. A stream reads at its reader's pace; nothing is gathered for a slow one.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+from urllib.parse import urlencode
+
+import msgspec
+from msgspec.structs import replace
+
+from colonnade.api.answers import Answer
+from colonnade.api.call import JSON, Call, Route
+from colonnade.api.lists import Shown
+from colonnade.api.user.history import number
+from colonnade.api.user.load_balancers import ROOT_PATH
+from colonnade.api.user.shown import time
+from colonnade.api.words import for_users
+from colonnade.domain.errors import Invalid, NotFound, Unavailable
+from colonnade.domain.limits import PAGE_MAX
+from colonnade.store import events
+from colonnade.store.events import KINDS, Recorded, Sought
+from colonnade.store.feed import BATCH, feed_of
+from colonnade.store.rows import LOAD_BALANCERS
+
+STREAM_TYPE: Final = "text/event-stream"
+LIMIT: Final = 100
+KEEP_ALIVE_S: Final = 15.0
+RETRY_S: Final = 1.0
+_TYPES: Final = {
+    "load_balancer": "loadbalancer",
+    "cluster": "loadbalancer",
+    "health_monitor": "healthmonitor",
+}
+_PROVISIONING: Final = {
+    "created": "PENDING_CREATE",
+    "updated": "PENDING_UPDATE",
+    "deleted": "PENDING_DELETE",
+    "applied": "ACTIVE",
+    "failed": "ERROR",
+    "gone": "DELETED",
+}
+
+
+async def list_events(call: Call) -> JSON:
+    return await _answer(call, Sought(project=call.project))
+
+
+async def list_events_of_one(call: Call) -> JSON:
+    sought = Sought(project=call.project, load_balancer_id=call.id("load_balancer_id"))
+    await _check_known(call, sought)
+    return await _answer(call, sought)
+
+
+async def _check_known(call: Call, sought: Sought) -> None:
+    """What happened to one that is gone may still be read. Raises NotFound, Forbidden."""
+    assert sought.load_balancer_id is not None, "of one load balancer"
+    try:
+        await call.record(LOAD_BALANCERS, sought.load_balancer_id)
+    except NotFound:
+        async with call.site.database.read() as connection:
+            if not await events.newest(connection, 1, sought):
+                raise
+
+
+async def _answer(call: Call, sought: Sought) -> JSON:
+    kinds = [kind for text in call.query.get("kind", ()) for kind in text.split(",") if kind]
+    for kind in kinds:
+        if kind not in KINDS:
+            raise Invalid(f"kind is one of {', '.join(KINDS)}, not '{kind[:40]}'", field="kind")
+    sought = replace(sought, kinds=tuple(kinds) if kinds else None)
+    if STREAM_TYPE in call.headers.get("accept", ""):
+        stream = _stream(call, sought, await _start(call))
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return Answer(status=200, media_type=STREAM_TYPE, headers=headers, stream=stream)
+    since = _since(call)
+    limit = min(number(call, "limit") or LIMIT, PAGE_MAX)
+    async with call.site.database.read() as connection:
+        if since is None:
+            found = await events.newest(connection, limit, sought)
+        else:
+            found = await events.newer_than(connection, since, limit, sought)
+    links = []
+    if since is not None and len(found) == limit:
+        words = [("limit", str(limit)), ("since", str(found[-1].id))]
+        words += [("kind", kind) for kind in kinds]
+        links.append({"rel": "next", "href": f"{call.base}{call.path}?{urlencode(words)}"})
+    return {"events": [show(one) for one in found], "events_links": links}
+
+
+def _since(call: Call) -> int | None:
+    for word in ("since", "after"):
+        if call.query.get(word, [""])[-1] == "0":
+            return 0
+        found = number(call, word)
+        if found is not None:
+            return found
+    return None
+
+
+async def _start(call: Call) -> int:
+    """Where a stream begins: after the last event that its reader has seen, or now."""
+    seen = call.headers.get("last-event-id", "")
+    if seen.isascii() and seen.isdigit():
+        return min(int(seen[:19]), 2**63 - 1)
+    since = _since(call)
+    if since is not None:
+        return since
+    async with call.site.database.read() as connection:
+        return await events.last_id(connection)
+
+
+async def _stream(call: Call, sought: Sought, last: int) -> AsyncIterator[bytes]:
+    feed = feed_of(call.site.database)
+    with feed.news(sought.load_balancer_id) as news:
+        yield b"retry: %d\n\n" % round(RETRY_S * 1000)
+        while True:
+            news.clear()
+            try:
+                found, last, more = await _next(call, sought, last)
+            except Unavailable:
+                await asyncio.sleep(RETRY_S)
+                found, more = [], False
+            for one in found:
+                yield _told(one)
+            if more:
+                continue
+            try:
+                await asyncio.wait_for(news.wait(), KEEP_ALIVE_S)
+            except TimeoutError:
+                yield b": still here\n\n"
+
+
+async def _next(call: Call, sought: Sought, last: int) -> tuple[list[Recorded], int, bool]:
+    """What came after `last`, how far that reaches, and whether there is more at once."""
+    feed = feed_of(call.site.database)
+    kept = feed.since(last)
+    if kept is not None:
+        return (
+            [one for one in kept if sought.has(one.event)],
+            kept[-1].id if kept else last,
+            False,
+        )
+    reached = feed.position
+    async with call.site.database.read() as connection:
+        found = await events.newer_than(connection, last, BATCH, sought)
+    if len(found) == BATCH:
+        return found, found[-1].id, True
+    return found, max(last, reached, found[-1].id if found else 0), False
+
+
+def _told(one: Recorded) -> bytes:
+    return b"id: %d\nevent: %b\ndata: %b\n\n" % (
+        one.id,
+        one.event.kind.encode(),
+        msgspec.json.encode(show(one)),
+    )
+
+
+def show(one: Recorded) -> Shown:
+    event = one.event
+    of_cluster = event.object_kind == "cluster"
+    shown = {
+        "id": one.id,
+        "at": time(one.at),
+        "kind": event.kind,
+        "object_type": _TYPES.get(event.object_kind, event.object_kind),
+        "object_id": event.load_balancer_id if of_cluster else event.object_id,
+        "loadbalancer_id": event.load_balancer_id,
+        "project_id": event.project_id,
+        "generation": event.generation,
+        "message": for_users(event.message),
+    }
+    if event.kind == "operating_status":
+        before, _, after = event.message.partition(" -> ")
+        return shown | {"operating_status": after, "operating_status_before": before}
+    return shown | {"provisioning_status": _PROVISIONING.get(event.kind)}
+
+
+_QUERY: Final = ("since", "limit", "kind")
+EVENTS_PATH: Final = "/v2/lbaas/events"
+ROUTES = [
+    Route(
+        method="GET",
+        path=EVENTS_PATH,
+        handler=list_events,
+        rule="os_load-balancer_api:event:get_all",
+        query=_QUERY,
+        summary="What happened to load balancers, as a list or a stream",
+    ),
+    Route(
+        method="GET",
+        path=ROOT_PATH + "/events",
+        handler=list_events_of_one,
+        rule="os_load-balancer_api:loadbalancer:get_events",
+        query=_QUERY,
+        summary="What happened to a load balancer, as a list or a stream",
+    ),
+]

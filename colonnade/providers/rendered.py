@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What amphorae would be given for a tree, without any amphora: for a change that is only tried.
+
+The same code renders and compares as when the change is carried out. Interfaces and files are left
+out: which ports an amphora gets is not known before, and files may be secret.
+"""
+
+from difflib import unified_diff
+from pathlib import Path
+from typing import Final
+
+from colonnade.domain.fleet import Cluster
+from colonnade.domain.tree import LoadBalancer
+from colonnade.drivers.amphora.haproxy.render import Templates, render
+from colonnade.protocol.bundle import Bundle, Change, plan_change
+from colonnade.providers.provider import Preview
+
+FILE: Final = "haproxy.cfg"
+
+
+class Rendered:
+    def __init__(self, templates_dir: Path | None) -> None:
+        self._templates_dir = templates_dir
+        self._templates: Templates | None = None  # most processes are never asked
+
+    def preview(self, before: LoadBalancer | None, after: LoadBalancer | None) -> Preview:
+        old, new = self._bundle(before), self._bundle(after)
+        diff = unified_diff(
+            _lines(old), _lines(new), f"before/{FILE}", f"after/{FILE}", lineterm=""
+        )
+        if old is None or new is None:
+            return Preview(action="build" if old is None else "remove", diff="\n".join(diff))
+        change = plan_change(old, new)
+        return Preview(action=_action(change), access=change.access, diff="\n".join(diff))
+
+    def _bundle(self, tree: LoadBalancer | None) -> Bundle | None:
+        if tree is None:
+            return None
+        if self._templates is None:
+            self._templates = Templates.load(self._templates_dir)
+        cluster = Cluster(id=tree.cluster_id, generation=0, load_balancers=(tree,))
+        return render(cluster, (), self._templates)
+
+
+def _action(change: Change) -> str:
+    if change.reload:
+        return "reload"
+    return "runtime" if change.touches_servers else "nothing"
+
+
+def _lines(bundle: Bundle | None) -> list[str]:
+    return bundle.config.splitlines() if bundle is not None else []
