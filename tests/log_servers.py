@@ -115,13 +115,12 @@ def until(fact: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
-@contextmanager
-def s3_server(folder: Path) -> Iterator[S3]:
-    """SeaweedFS: master, volume server, filer and S3 gateway in one process, with one bucket."""
+def s3_command(folder: Path, address: str) -> tuple[list[str], Bucket]:
+    """SeaweedFS (master, volume server, filer and S3 gateway in one process), and its bucket."""
     weed = programs() / "weed"
     master, master_rpc, volume, volume_rpc, filer, filer_rpc, port, rpc = free_ports(8)
     bucket = Bucket(
-        url=f"http://127.0.0.1:{port}",
+        url=f"http://{address}:{port}",
         name="logs",
         region="eu-west-1",
         access_key="AKLOGS",
@@ -133,16 +132,22 @@ def s3_server(folder: Path) -> Iterator[S3]:
     config = folder / "s3.json"
     config.write_text(json.dumps(known))
     options = {
-        "dir": folder, "ip": "127.0.0.1", "ip.bind": "127.0.0.1",
+        "dir": folder, "ip": address, "ip.bind": address,
         "master.port": master, "master.port.grpc": master_rpc, "master.volumeSizeLimitMB": 64,
         "volume.port": volume, "volume.port.grpc": volume_rpc, "volume.max": 5,
         "filer": "true", "filer.port": filer, "filer.port.grpc": filer_rpc,
         "s3": "true", "s3.port": port, "s3.port.grpc": rpc, "s3.config": config,
         "s3.port.iceberg": 0, "s3.port.lance": 0,
     }  # fmt: skip
-    command = [str(weed), "server", *(f"-{name}={value}" for name, value in options.items())]
+    return [str(weed), "server", *(f"-{name}={value}" for name, value in options.items())], bucket
+
+
+@contextmanager
+def s3_server(folder: Path) -> Iterator[S3]:
+    """On loopback, with one bucket."""
+    command, bucket = s3_command(folder, "127.0.0.1")
     with _running({"weed": command}, folder):
-        store = S3(bucket, port)
+        store = S3(bucket, int(bucket.url.rpartition(":")[2]))
         until(lambda: store.ask("PUT", "/logs")[0] in (200, 409))
         yield store
 

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 LOOK_S: Final = 1.0
 SHIP_S_MAX: Final = 60.0
 BACKOFF_S: Final = (2.0, 5.0, 10.0, 20.0, 40.0, 60.0)
-STREAMS: Final = frozenset({"SYSLOG", "OTLP"})
+PUT: Final = "PUT"
 NOWHERE: Final = "NOWHERE"
 _POWERLESS: Final = ("setpriv", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all")
 
@@ -54,7 +54,7 @@ class Logs:
         self._enter = ("nsenter", f"--net={namespace}") if namespace is not None else ()
         self._failures: dict[str, int] = {}  # in a row, by listener
         self._due: dict[str, float] = {}  # when a listener that failed is tried again
-        self._streams: set[str] = set()
+        self._patient: set[str] = set()  # listeners whose target takes files, as far as known
         self._told: tuple[LogCount, ...] = ()
 
     async def run(self) -> None:
@@ -70,7 +70,7 @@ class Logs:
 
     async def round(self) -> None:
         """Close what is old, pack what is closed, ship what is due."""
-        self._spool.rotate(self._streams)
+        self._spool.rotate(self._patient)
         for file in self._spool.unpacked():
             self._spool.packed(file, await asyncio.to_thread(self._spool.pack, file))
         now = time.monotonic()
@@ -94,10 +94,10 @@ class Logs:
             if place.means == NOWHERE:
                 self._spool.drop(file)
                 continue
-            if place.means in STREAMS:
-                self._streams.add(file.listener)
+            if place.means == PUT:
+                self._patient.add(file.listener)
             else:
-                self._streams.discard(file.listener)
+                self._patient.discard(file.listener)
             going.append((file, place))
         if going:
             self._record(going, await self._send(going))

@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -92,14 +92,15 @@ class Spool:
         while self.size > self.limits.spool_bytes and self._files:
             self.drop(self._files[next(iter(self._files))])
 
-    def rotate(self, streams: Iterable[str] = ()) -> None:
-        """Close what has been open for long enough; `streams`: whose age may be less."""
+    def rotate(self, patient: Collection[str] = ()) -> None:
+        """Close what has been open for long enough; that of `patient` listeners, whose targets
+        take files and not lines, may be open for longer."""
         now_ms = time.time() * 1000
-        quick = frozenset(streams)
+        limits = self.limits
+        soon_s = min(limits.stream_age_s, limits.file_age_s)
         for file in list(self._open.values()):
-            limits = self.limits
-            age_s = limits.stream_age_s if file.listener in quick else limits.file_age_s
-            if not 0 <= now_ms - file.begun_ms < min(age_s, limits.file_age_s) * 1000:
+            age_s = limits.file_age_s if file.listener in patient else soon_s
+            if not 0 <= now_ms - file.begun_ms < age_s * 1000:
                 self._close(file)
 
     def unpacked(self) -> list[File]:

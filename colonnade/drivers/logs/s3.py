@@ -37,13 +37,15 @@ def presigned_put(bucket: Bucket, key: str, *, at: datetime, expires_s: int) -> 
 
 
 def presigned(method: str, bucket: Bucket, path: str, *, at: datetime, expires_s: int) -> str:
-    """`path` begins below the store's URL, not yet quoted."""
+    """`path` begins below the store's URL, not yet quoted; one parameter may follow it, quoted,
+    whose name comes after `X-Amz`, as small letters do."""
     store = urlsplit(bucket.url)
     host = _host(store.scheme, store.hostname or "", store.port)
+    path, _, query = path.partition("?")
     target = quote(store.path.rstrip("/") + path, safe="/~")
     stamp = at.strftime("%Y%m%dT%H%M%SZ")
     scope = f"{stamp[:8]}/{bucket.region}/s3/aws4_request"
-    query = "&".join(
+    signed = "&".join(
         f"{name}={quote(value, safe='~')}"
         for name, value in (  # in the order of their names, as the rule wants it
             ("X-Amz-Algorithm", ALGORITHM),
@@ -53,6 +55,7 @@ def presigned(method: str, bucket: Bucket, path: str, *, at: datetime, expires_s
             ("X-Amz-SignedHeaders", "host"),
         )
     )
+    query = f"{signed}&{query}" if query else signed
     request = f"{method}\n{target}\n{query}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD"
     text = f"{ALGORITHM}\n{stamp}\n{scope}\n{sha256(request.encode()).hexdigest()}"
     signature = hmac.digest(_key(bucket, stamp[:8]), text.encode(), "sha256").hex()
