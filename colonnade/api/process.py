@@ -13,7 +13,7 @@ import resource
 import signal
 import socket
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from granian.constants import HTTPModes, Interfaces
@@ -36,6 +36,7 @@ from colonnade.store.database import Database
 BACKLOG: Final = 1024
 POOL_MAX: Final = 8
 WORKERS_MAX: Final = 64
+GRACE_S: Final = 3.0  # for requests that are being answered, when told to stop
 FILES_BESIDE: Final = 256  # what the process opens beside connections of callers
 GARBAGE: Final = 100_000  # objects between collections; a list of 1000 makes some 30 000
 
@@ -166,6 +167,16 @@ async def _serve(site: Site, api: Api, stop: socket.socket | None) -> None:
     await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if not serving.done():
         server.stop()  # type: ignore[no-untyped-call]
+    # Whoever listens to a stream or sends its body slowly is not waited for any longer.
+    await asyncio.wait({serving}, timeout=GRACE_S)
+    loop.set_exception_handler(_without_late_words)
+    serving.cancel()
+    stopped.cancel()
     with suppress(asyncio.CancelledError):
         await serving
-    stopped.cancel()
+
+
+def _without_late_words(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Granian tells its task when the last connection has gone, though nobody waits any more."""
+    if not isinstance(context.get("exception"), asyncio.InvalidStateError):
+        loop.default_exception_handler(context)

@@ -105,6 +105,22 @@ async def test_a_thousand_connections_held_open_do_not_stop_others(
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_it_stops_in_time_whatever_callers_do(
+    tmp_path: Path, database_url: str, workers: int
+) -> None:
+    async with serving(tmp_path, database_url, workers=workers, body_timeout_s=60.0) as server:
+        kept = [await connected(server) for _ in range(5)]
+        kept.append(await connected(server, post(len(BODY)), BODY[:10]))
+        stream = b"GET /v2/lbaas/events HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n"
+        kept.append(await connected(server, stream))
+        async with asyncio.timeout(10):
+            assert b" 200 " in await kept[-1].readline()
+        began = time.monotonic()
+    assert time.monotonic() - began < 7  # a supervisor kills after 8 s
+    assert "Traceback" not in server.said
+
+
 async def test_workers_share_an_address_and_are_replaced(tmp_path: Path, database_url: str) -> None:
     async with serving(tmp_path, database_url, workers=2) as server:
         first = server.workers()
