@@ -83,6 +83,12 @@ class Site:
         self._say({"do": "fill_disk", "free_again": free_again})
         self._hear()
 
+    def files(self, folder: str) -> dict[str, tuple[int, str]]:
+        """Of a folder in the amphora: each name with its mode and the file system it is on."""
+        self._say({"do": "files", "folder": folder})
+        found = self._hear()[0]["files"]
+        return {name: (mode, kind) for name, mode, kind in found}
+
     def capabilities(self, pid: int) -> int:
         """The effective ones, a bit each."""
         self._say({"do": "status", "pid": pid, "line": "CapEff"})
@@ -171,6 +177,15 @@ class _Inside:
             if name == request["line"]:
                 return {"value": value.strip()}
         return {"value": "0"}
+
+    def files(self, request: dict[str, Any]) -> dict[str, Any]:
+        mounts = Path(f"/proc/{self.init}/mounts").read_text().splitlines()
+        folder = Path(request["folder"])
+        kinds = {place: kind for _, place, kind, *_ in (line.split(" ") for line in mounts)}
+        kind = next(kinds[str(p)] for p in (folder, *folder.parents) if str(p) in kinds)
+        inside = Path(f"/proc/{self.init}/root{folder}")
+        found = sorted(inside.iterdir()) if inside.exists() else []
+        return {"files": [(one.name, one.stat().st_mode & 0o7777, kind) for one in found]}
 
     def fill_disk(self, request: dict[str, Any]) -> dict[str, Any]:
         filler = Path(f"/proc/{self.init}/root/run/filler")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Certificates, CAs and CRLs of the running haproxy, replaced in place.
+"""Certificates of the running haproxy, replaced in place with their keys.
 
 Connections that there are go on as they are; the next handshake sees what is new. What haproxy
 does not take this way is told to the caller, who reloads. Nothing of a secret is logged: not its
@@ -16,7 +16,6 @@ from colonnade.protocol import paths
 from colonnade.protocol.bundle import Bundle, Change
 
 log = logging.getLogger(__name__)
-KINDS: Final = frozenset({"cert", "ca-file", "crl-file"})
 # haproxy takes one command in one buffer (tune.bufsize), the command's own words included.
 TEXT_BYTES_MAX: Final = 15_000
 _BEGUN: Final = re.compile(r"transaction (created|updated) for", re.IGNORECASE)
@@ -30,23 +29,23 @@ class Certificates:
         """True when haproxy has all that is new; else it is somewhere between and must reload."""
         for name in change.replaced:
             secret = wanted.secrets[name]
-            if secret.kind not in KINDS or len(secret.pem) > TEXT_BYTES_MAX:
+            if len(secret.pem) > TEXT_BYTES_MAX:
                 return False
             try:
-                if not await self._replace(secret.kind, f"{paths.SECRETS}/{name}", secret.pem):
+                if not await self._replace(f"{paths.SECRETS}/{name}", secret.pem):
                     return False
             except Silent as error:
                 log.warning("no answer to a command: %s", error)
                 return False
         return True
 
-    async def _replace(self, kind: str, file: str, pem: str) -> bool:
-        answer = await self._console.give(f"set ssl {kind} {file}", pem)
+    async def _replace(self, file: str, pem: str) -> bool:
+        answer = await self._console.give(f"set ssl cert {file}", pem)
         if _BEGUN.search(answer):
-            answer = await self._console.ask(f"commit ssl {kind} {file}")
+            answer = await self._console.ask(f"commit ssl cert {file}")
             if "Success!" in answer:
                 return True
-            await self._console.ask(f"abort ssl {kind} {file}")
+            await self._console.ask(f"abort ssl cert {file}")
         log.info("haproxy wants a reload for %s", file)
         return False
 

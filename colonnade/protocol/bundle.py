@@ -50,11 +50,12 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Secret(msgspec.Struct, frozen=True):
-    """PEM that only haproxy may see. `kind` is haproxy's word for it: "cert" (with its key),
-    "ca-file" or "crl-file"."""
+    """PEM that only haproxy may see. `in_place`: haproxy can take another in its place while it
+    runs. Not so what peers are verified by: a TLS session that was made before could be resumed
+    without being verified anew."""
 
-    kind: str
     pem: str
+    in_place: bool = False
 
     def __repr__(self) -> str:
         return "Secret(***)"
@@ -117,17 +118,21 @@ def plan_change(present: Bundle | None, wanted: Bundle) -> Change:
         interfaces=present.interfaces != wanted.interfaces,
         access=present.access != wanted.access,
     )
-    files = present.files != wanted.files or _kinds(present) != _kinds(wanted)
-    if files or present.frame != wanted.frame:
+    replaced = _replaced(present, wanted)
+    files = present.files != wanted.files or replaced is None
+    if replaced is None or files or present.frame != wanted.frame:
         return msgspec.structs.replace(outside, files=files, reload=True)
-    before = present.secrets
-    replaced = tuple(sorted(n for n, secret in wanted.secrets.items() if before[n] != secret))
     outside = msgspec.structs.replace(outside, replaced=replaced)
     return _server_changes(present, wanted, outside)
 
 
-def _kinds(bundle: Bundle) -> dict[str, str]:
-    return {name: secret.kind for name, secret in bundle.secrets.items()}
+def _replaced(present: Bundle, wanted: Bundle) -> tuple[str, ...] | None:
+    """Names of secrets whose content is new; None when that cannot be told to a running haproxy."""
+    before, after = present.secrets, wanted.secrets
+    if before.keys() != after.keys():
+        return None
+    names = tuple(sorted(name for name, secret in after.items() if before[name] != secret))
+    return names if all(before[name].in_place and after[name].in_place for name in names) else None
 
 
 def _server_changes(present: Bundle, wanted: Bundle, outside: Change) -> Change:

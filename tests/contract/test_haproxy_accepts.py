@@ -15,18 +15,21 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from colonnade.agent.servers import commands
 from colonnade.domain.fleet import Cluster
 from colonnade.drivers.amphora.haproxy.render import Templates, render
 from colonnade.drivers.amphora.haproxy.sample import SAMPLE
 from colonnade.protocol import paths
-from colonnade.protocol.bundle import Bundle, Change
+from colonnade.protocol.bundle import Bundle, Change, Server
 from colonnade.runtime.haproxy_binary import find_haproxy
 from tests.haproxy_extras import EXTRAS
+from tests.haproxy_tls import FEATURES as TLS
+from tests.haproxy_tls import write_secrets
 from tests.haproxy_trees import FEATURES as PLAIN
 
-FEATURES = PLAIN | EXTRAS
+FEATURES = PLAIN | EXTRAS | TLS
 TEMPLATES = Templates.load()
 HAPROXY = find_haproxy()
 EXCHANGED = {
@@ -52,7 +55,9 @@ def folder() -> Iterator[Path]:
 async def test_every_server_can_leave_and_come_back_without_a_reload(
     feature: str, folder: Path
 ) -> None:
-    bundle = render((FEATURES | {"sample": SAMPLE})[feature], (), TEMPLATES)
+    wanted = (FEATURES | {"sample": SAMPLE})[feature]
+    write_secrets(wanted, folder)
+    bundle = local_servers(render(wanted, (), TEMPLATES), folder)
     async with running(local(bundle, folder), folder) as say:
         for backend in bundle.backends:
             before = await servers(say, backend.name)
@@ -102,7 +107,19 @@ def local(bundle: Bundle, folder: Path) -> str:
     for theirs, name in EXCHANGED.items():
         assert theirs in text
         text = text.replace(theirs, str(folder / name))
-    return re.sub(r"^    bind .*:(\d+)$", rf"    bind unix@{folder}/\1.sock", text, flags=re.M)
+    text = text.replace(paths.SECRETS, str(folder))
+    bind = r"^    bind [^ ]*:(\d+)( .*)?$"
+    return re.sub(bind, rf"    bind unix@{folder}/\1.sock\2", text, flags=re.M)
+
+
+def local_servers(bundle: Bundle, folder: Path) -> Bundle:
+    """The bundle whose servers name the test's own files."""
+
+    def moved(server: Server) -> Server:
+        return replace(server, options=server.options.replace(paths.SECRETS, str(folder)))
+
+    backends = [replace(b, servers=tuple(map(moved, b.servers))) for b in bundle.backends]
+    return replace(bundle, backends=tuple(backends))
 
 
 @asynccontextmanager

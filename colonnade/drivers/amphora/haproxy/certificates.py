@@ -26,12 +26,7 @@ from colonnade.domain.vocabulary import (
 from colonnade.drivers.amphora.haproxy.words import Word, host, name, quoted
 from colonnade.protocol import paths
 
-# haproxy's words in `set ssl <kind> <file>`.
-KINDS: Final = {
-    SecretType.CERTIFICATE: "cert",
-    SecretType.CA: "ca-file",
-    SecretType.CRL: "crl-file",
-}
+TRUST: Final = {SecretType.CA: "ca-file", SecretType.CRL: "crl-file"}
 VERSIONS: Final = {
     TlsVersion.TLSV1: Word("TLSv1.0"),
     TlsVersion.TLSV1_1: Word("TLSv1.1"),
@@ -165,9 +160,9 @@ def _trusted(of: str, ca: str | None, crl: str | None) -> Iterator[File]:
 
 
 def _trust(found: dict[SecretType, File]) -> Iterator[Word]:
-    for kind in (SecretType.CA, SecretType.CRL):
+    for kind, word in TRUST.items():
         if kind in found:
-            yield Word(f"{KINDS[kind]} {path(found[kind].name)}")
+            yield Word(f"{word} {path(found[kind].name)}")
 
 
 def _versions_and_ciphers(node: TlsAttributes) -> Iterator[Word]:

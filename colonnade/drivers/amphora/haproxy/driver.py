@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from colonnade.domain.errors import Broken, Invalid, Unreachable
 from colonnade.domain.fleet import Amphora, Cluster
 from colonnade.domain.ids import AmphoraId
+from colonnade.domain.secrets import SecretType
 from colonnade.domain.tree import LoadBalancer
 from colonnade.drivers.amphora.haproxy import certificates
 from colonnade.drivers.amphora.haproxy.client import Outdated
@@ -83,7 +84,10 @@ class HaproxyDriver:
         if self._secrets is None:
             raise Broken("certificates cannot be served: nobody keeps them")
         pem = await self._secrets.fetch(tree.project_id, {one.reference for one in files})
-        return {one.name: Secret(certificates.KINDS[one.type], pem[one.reference]) for one in files}
+        return {
+            one.name: Secret(pem[one.reference], in_place=one.type is SecretType.CERTIFICATE)
+            for one in files
+        }
 
     async def apply(
         self, amphora: Amphora, wanted: Cluster, interfaces: Sequence[Interface]

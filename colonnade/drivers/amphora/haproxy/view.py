@@ -56,7 +56,7 @@ BALANCES: Final = {
 }
 PROXY_VERSIONS: Final = {PoolProtocol.PROXY: 1, PoolProtocol.PROXYV2: 2}
 # What haproxy prints for each header that the wire contract lets a listener insert.
-HEADER_SOURCES: Final = {
+HEADER_SOURCES: Final[Mapping[str, Word | None]] = {
     "X-Forwarded-For": None,  # haproxy's own option: it adds to what is there
     "X-Forwarded-Port": Word("%[dst_port]"),
     "X-Forwarded-Proto": Word("http"),
@@ -64,7 +64,7 @@ HEADER_SOURCES: Final = {
     "X-Client-IP": Word("%[src]"),
     "X-Real-IP": Word("%[src]"),
 }
-HEADER_SOURCES_TLS: Final = {
+HEADER_SOURCES_TLS: Final[Mapping[str, Word | None]] = {
     "X-Forwarded-Proto": Word("https"),
     "X-SSL-Client-Verify": Word("%[ssl_c_verify]"),
     "X-SSL-Client-Has-Cert": Word("%[ssl_c_used]"),
@@ -91,7 +91,7 @@ def views(wanted: Cluster) -> tuple[LoadBalancerView, ...]:
 def inserted_headers(listener: Listener) -> tuple[Header, ...]:
     """The headers that a listener inserts, but for X-Forwarded-For. Raises Invalid."""
     ends_tls = listener.protocol is ListenerProtocol.TERMINATED_HTTPS
-    sources = HEADER_SOURCES | HEADER_SOURCES_TLS if ends_tls else HEADER_SOURCES
+    sources = {**HEADER_SOURCES, **(HEADER_SOURCES_TLS if ends_tls else {})}
     for header in listener.insert_headers:
         known = header in sources
         require("insert_headers", known, f"cannot insert {header!r} into an HTTP listener")
