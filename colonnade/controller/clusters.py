@@ -33,6 +33,7 @@ from colonnade.controller.planning import (
     member_subnets,
     own_port_id,
     plan,
+    vips,
 )
 from colonnade.domain.errors import (
     Broken,
@@ -138,7 +139,7 @@ class Clusters:
             if wanted is None:
                 return None
             present = await fleet.of_cluster(connection, cluster_id)
-        names = [b.vip.port_id for b in wanted.load_balancers]
+        names = [vip.port_id for vip in vips(wanted)]
         for amphora in present:
             if amphora.state is State.SERVING:
                 names += [own_port_id(amphora.id, s) for s in member_subnets(wanted)]
@@ -160,8 +161,7 @@ class Clusters:
                 await self._advance(amphora, Event.RELEASED)
             case Borrow():
                 await self._borrow(wanted)
-            case Restore(load_balancer):
-                vip = load_balancer.vip
+            case Restore(load_balancer, vip):
                 if not vip.owned:
                     raise Broken(f"the VIP's port {vip.port_id} no longer exists")
                 owner = f"lb:{load_balancer.id}"

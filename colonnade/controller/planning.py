@@ -7,7 +7,7 @@ owners are worse than none. Decides all, does nothing, reads no clock, database 
 """
 
 from collections.abc import Mapping, Sequence
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import TypeAlias
 
 import msgspec
@@ -15,7 +15,7 @@ import msgspec
 from colonnade.domain.fleet import Amphora, Cluster
 from colonnade.domain.ids import AmphoraId, PortId, SubnetId, derived_id
 from colonnade.domain.lifecycle import State
-from colonnade.domain.tree import LoadBalancer
+from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.drivers.network.protocol import Port, Subnet
 from colonnade.protocol.bundle import Interface
 
@@ -37,9 +37,10 @@ class Borrow(msgspec.Struct, frozen=True):
 
 
 class Restore(msgspec.Struct, frozen=True):
-    """Make the VIP's port again, with its address."""
+    """Make a VIP's port again, with its address."""
 
     load_balancer: LoadBalancer
+    vip: Vip
 
 
 class Plug(msgspec.Struct, frozen=True):
@@ -108,7 +109,7 @@ def _end(
     steps: list[Step] = [*map(Fence, failed), *map(Release, serving)]
     if steps or facts.amphorae:
         return steps  # those that retire tell when they are gone
-    owned = [b.vip.port_id for b in wanted.load_balancers if b.vip.owned]
+    owned = [vip.port_id for vip in vips(wanted) if vip.owned]
     return [GiveBack(port_id) for port_id in owned if port_id in facts.ports] or [Settle()]
 
 
@@ -116,17 +117,23 @@ def _wire(wanted: Cluster, facts: Facts, serving: Sequence[Amphora]) -> Sequence
     steps: list[Step] = []
     first = serving[0]  # in a single topology, the one that answers for the VIP
     for load_balancer in wanted.load_balancers:
-        port = facts.ports.get(load_balancer.vip.port_id)
-        if port is None:
-            steps.append(Restore(load_balancer))
-        elif port.plugged_into != first.id:
-            steps.append(Plug(first, port.id))
+        for vip in load_balancer.vips:
+            port = facts.ports.get(vip.port_id)
+            if port is None:
+                steps.append(Restore(load_balancer, vip))
+            elif port.plugged_into != first.id:
+                steps.append(Plug(first, port.id))
     for amphora in serving:
         for subnet_id in member_subnets(wanted):
             port = facts.ports.get(own_port_id(amphora.id, subnet_id))
             if port is None or port.plugged_into != amphora.id:
                 steps.append(Join(amphora, subnet_id))
     return steps
+
+
+def vips(wanted: Cluster) -> Sequence[Vip]:
+    """All of the cluster, the additional ones after the first of their load balancer."""
+    return [vip for load_balancer in wanted.load_balancers for vip in load_balancer.vips]
 
 
 def member_subnets(wanted: Cluster) -> Sequence[SubnetId]:
@@ -138,7 +145,7 @@ def member_subnets(wanted: Cluster) -> Sequence[SubnetId]:
         for member in pool.members
         if member.subnet_id is not None
     }
-    return sorted(named - {b.vip.subnet_id for b in wanted.load_balancers})
+    return sorted(named - {vip.subnet_id for vip in vips(wanted)})
 
 
 def own_port_id(amphora_id: AmphoraId, subnet_id: SubnetId) -> PortId:
@@ -148,12 +155,19 @@ def own_port_id(amphora_id: AmphoraId, subnet_id: SubnetId) -> PortId:
 def interfaces(
     wanted: Cluster, amphora: Amphora, ports: Mapping[PortId, Port], subnets: Mapping[str, Subnet]
 ) -> Sequence[Interface]:
-    """The amphora's interfaces as its agent must set them up. The first VIP's is the default."""
-    vips = [ports[b.vip.port_id] for b in wanted.load_balancers]
+    """The amphora's interfaces as its agent must set them up. The first VIP of each IP version
+    has the default route."""
+    fronts = [ports[vip.port_id] for vip in vips(wanted)]
     own = [ports[own_port_id(amphora.id, subnet_id)] for subnet_id in member_subnets(wanted)]
+    versions = [ip_address(port.address).version for port in fronts]
     return [
-        _interface(port, subnets[port.subnet_id], is_default=place == 0)
-        for place, port in enumerate([*vips, *own])
+        *(
+            _interface(
+                port, subnets[port.subnet_id], is_default=versions[place] not in versions[:place]
+            )
+            for place, port in enumerate(fronts)
+        ),
+        *(_interface(port, subnets[port.subnet_id], is_default=False) for port in own),
     ]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from colonnade.controller.planning import (
     Borrow,
@@ -17,6 +18,7 @@ from colonnade.controller.planning import (
     Release,
     Settle,
     Step,
+    interfaces,
     own_port_id,
     plan,
 )
@@ -36,10 +38,10 @@ from colonnade.domain.lifecycle import State
 from colonnade.domain.pools import Member, Pool
 from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.domain.vocabulary import Algorithm, PoolProtocol
-from colonnade.drivers.network.protocol import Port
+from colonnade.drivers.network.protocol import Port, Subnet
 
 WEB = ClusterId("web")
-VIP = PortId("vip")
+VIP, VIP6 = PortId("vip"), PortId("vip6")
 FRONT, BACK = SubnetId("front"), SubnetId("back")
 
 BALANCER = LoadBalancer(
@@ -48,6 +50,14 @@ BALANCER = LoadBalancer(
     cluster_id=WEB,
     provider="amphora",
     vip=Vip(address="203.0.113.7", port_id=VIP, subnet_id=FRONT, network_id=NetworkId("n")),
+    additional_vips=(
+        Vip(
+            address="2001:db8:1::7",
+            port_id=VIP6,
+            subnet_id=SubnetId("front6"),
+            network_id=NetworkId("n"),
+        ),
+    ),
     pools=(
         Pool(
             id=PoolId("pool"),
@@ -81,7 +91,7 @@ wishes = st.builds(
     load_balancers=st.just((BALANCER,)),
 )
 plugs = st.dictionaries(
-    st.sampled_from([VIP, *(own_port_id(AmphoraId(f"amphora-{n}"), BACK) for n in range(4))]),
+    st.sampled_from([VIP, VIP6, *(own_port_id(AmphoraId(f"amphora-{n}"), BACK) for n in range(4))]),
     st.none() | names,
 )
 
@@ -161,11 +171,11 @@ def test_settled_means_that_all_serve_the_wish(
     serving = [a for a in present if a.state is State.SERVING]
     if wanted.deleted:
         assert not present
-        assert VIP not in plugged
+        assert not {VIP, VIP6} & plugged.keys()
         return
     assert len(serving) == wanted.topology.size
     assert all(a.applied >= wanted.generation for a in serving)
-    assert plugged[VIP] == serving[0].id
+    assert plugged[VIP] == plugged[VIP6] == serving[0].id
     for amphora in serving:
         assert plugged[own_port_id(amphora.id, BACK)] == amphora.id
 
@@ -177,3 +187,25 @@ def test_a_plan_without_steps_waits_for_burials_only(
     if not plan(wanted, facts(present, plugged)):
         assert wanted.deleted
         assert {a.state for a in present} == {State.RETIRING}
+
+
+def test_the_first_vip_of_each_version_has_the_default_route() -> None:
+    first = Amphora(id=AmphoraId("amphora-0"), cluster_id=WEB, state=State.SERVING)
+    own = own_port_id(first.id, BACK)
+    ports = {name: port(name, first.id) for name in (VIP, VIP6, own)}
+    ports[VIP6] = replace(ports[VIP6], address="2001:db8:1::7", subnet_id=SubnetId("front6"))
+    subnets = {
+        name: Subnet(id=name, name=name, network_id=NetworkId("n"), cidr=cidr, gateway_ip=None)
+        for name, cidr in (
+            (FRONT, "203.0.113.0/24"),
+            (SubnetId("front6"), "2001:db8:1::/64"),
+            (BACK, "10.0.0.0/24"),
+        )
+    }
+    wanted = Cluster(id=WEB, generation=1, load_balancers=(BALANCER,))
+    found = interfaces(wanted, first, ports, subnets)
+    assert [(x.addresses, x.is_default) for x in found] == [
+        (("203.0.113.7/24",), True),
+        (("2001:db8:1::7/64",), True),
+        (("203.0.113.7/24",), False),
+    ]

@@ -24,7 +24,6 @@ from colonnade.domain.vocabulary import (
     PoolProtocol,
 )
 from colonnade.drivers.amphora.haproxy import certificates, checks, l7, view, words
-from colonnade.drivers.amphora.haproxy.unserved import unserved
 from colonnade.drivers.amphora.protocol import Objection, Severity
 
 UNSERVED_LISTENERS = {
@@ -68,7 +67,7 @@ def objections(tree: LoadBalancer) -> tuple[Objection, ...]:
     for listener in tree.listeners:
         found.extend(_of_listener(listener))
         found.extend(_of_policies(listener))
-    found.extend(unserved(tree))
+    found.extend(_of_network(tree))
     found.extend(_of_tls(tree))
     used = {pool_id for listener in tree.listeners for pool_id in listener.pool_ids}
     for pool in tree.pools:
@@ -78,6 +77,20 @@ def objections(tree: LoadBalancer) -> tuple[Objection, ...]:
             found.append(_incomplete(f"pools/{pool.id}", "No listener uses this pool."))
     found.extend(_unread(tree))
     return tuple(found)
+
+
+def _of_network(tree: LoadBalancer) -> Iterator[Objection]:
+    if any(vip.sg_ids for vip in tree.vips):
+        yield _incompatible(
+            "vip_sg_ids",
+            "vip_sg_ids need a network service with security groups. "
+            "Use allowed_cidrs of the listeners.",
+        )
+    for pool in tree.pools:
+        if any(member.request_sriov for member in pool.members):
+            yield _incompatible(
+                f"pools/{pool.id}/request_sriov", "request_sriov needs hardware with SR-IOV."
+            )
 
 
 def _of_listener(listener: Listener) -> Iterator[Objection]:
