@@ -121,7 +121,24 @@ async def test_an_object_of_another_project_is_refused_and_nothing_is_told(api: 
         assert refusal == POLICY
         await api.put(noun.format(**ids), body, 403, headers=as_caller("reader"))
         await api.put(noun.format(**ids), body, headers=as_caller("member"))
-    await api.get(f"loadbalancers/{ids['load_balancer_id']}", headers=as_caller("admin", "other"))
+    root, listener = ids["load_balancer_id"], ids["listener_id"]
+    pool, policy = ids["pool_id"], ids["l7policy_id"]
+    http = {"protocol": "HTTP", "protocol_port": 81}
+    monitor = {"pool_id": pool, "type": "TCP", "delay": 5, "timeout": 3, "max_retries": 2}
+    rule = {"type": "PATH", "compare_type": "EQUAL_TO", "value": "/"}
+    for path, body in (
+        ("listeners", {"listener": http | {"loadbalancer_id": root}}),
+        (
+            "pools",
+            {"pool": {"loadbalancer_id": root, "protocol": "TCP", "lb_algorithm": "SOURCE_IP"}},
+        ),
+        (f"pools/{pool}/members", {"member": {"address": "10.0.0.9", "protocol_port": 80}}),
+        ("healthmonitors", {"healthmonitor": monitor}),
+        ("l7policies", {"l7policy": {"listener_id": listener, "action": "REJECT"}}),
+        (f"l7policies/{policy}/rules", {"rule": rule}),
+    ):
+        assert await api.post(path, body, 403, headers=as_caller("member", "other")) == POLICY, path
+    await api.get(f"loadbalancers/{root}", headers=as_caller("admin", "other"))
 
 
 async def test_lists_show_one_project_to_users_and_all_to_operators(api: Api) -> None:
