@@ -5,6 +5,7 @@ It raises the project's errors in the API's own words, and adds nothing to a req
 not asked to add, so that it speaks to any endpoint of the same contract. A token is in no message.
 """
 
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -23,6 +24,7 @@ from colonnade.domain.errors import (
 )
 
 REQUEST_S_MAX = 10.0
+SILENCE_S_MAX = 60.0  # of a stream; one that lives says so more often
 VERSIONS = ("/v2", "/v2.0")
 
 Query: TypeAlias = Mapping[str, str | Sequence[str]]
@@ -78,7 +80,9 @@ class Rest:
                 self._url(path),
                 params=_pairs(query),
                 headers={"Accept": "text/event-stream"},
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_S_MAX),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=REQUEST_S_MAX, sock_read=SILENCE_S_MAX
+                ),
             ) as answer:
                 if answer.status >= 400:
                     words = _words(await answer.read())
@@ -86,7 +90,7 @@ class Rest:
                 async for line in answer.content:
                     yield line.decode(errors="replace").rstrip("\r\n")
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise self._unreachable(error, f"GET {path}") from error
+            raise self._unreachable(error) from error
 
     async def _call(
         self, method: str, path: str, body: Any = None, query: Query | None = None
@@ -100,7 +104,7 @@ class Rest:
             ) as answer:
                 text = await answer.read()
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise self._unreachable(error, f"{method} {path}") from error
+            raise self._unreachable(error) from error
         if answer.status >= 400:
             raise _refusal(answer.status, _words(text), f"{method} {path}")
         try:
@@ -114,9 +118,15 @@ class Rest:
     def _url(self, path: str) -> str:
         return f"{self.endpoint}/v2/{path}"
 
-    def _unreachable(self, error: Exception, request: str) -> Unreachable:
+    def _unreachable(self, error: Exception) -> Unreachable:
         why = "no answer in time" if isinstance(error, TimeoutError) else str(error)
-        return Unreachable(f"{self.endpoint} cannot be reached: {why}", detail=request)
+        if isinstance(error, aiohttp.ClientConnectorError):
+            why = error.os_error.strerror or str(error.os_error)
+            if error.os_error.errno is not None and error.os_error.errno > 0:
+                why = os.strerror(error.os_error.errno)
+        if isinstance(error, aiohttp.InvalidURL | ValueError):
+            why = "this is no address of an API"
+        return Unreachable(f"{self.endpoint} cannot be reached: {why}")
 
 
 def _pairs(query: Query | None) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from colonnade.cli.rest import Rest
@@ -88,6 +89,17 @@ STORY: list[tuple[str, int, str]] = [
     ("quota reset p", 0, "default quota"),
     ("quota defaults", 0, "l7rule"),
     ("amphora list", 0, "Role"),
+    ("affinity create apart --policy apolocation", 0, "apolocation"),
+    ("affinity create nix --policy nix", 2, "is not one of"),
+    ("lb create grouped --subnet private-subnet --affinity-group apart", 0, "affinity_group_id"),
+    ("affinity delete apart", 1, ""),
+    ("lb delete grouped", 0, "grouped"),
+    ("affinity delete apart", 0, "deleted affinity group apart"),
+    ("logtarget create logs --type SYSLOG --to tls://logs.test:6514", 0, "tls://logs.test"),
+    ("listener set web-80 --access-log target=logs", 0, "access_log"),
+    ("lb set web --clear access-log --protect", 0, "deletion_protection"),
+    ("lb delete web --cascade", 1, ""),
+    ("lb set web --no-protect", 0, "deletion_protection"),
     ("subnet list", 0, "10.0.0.0/24"),
     ("lb delete web", 1, "it has children"),
     ("lb create web --subnet private-subnet", 0, "web"),
@@ -213,6 +225,58 @@ def test_lists_follow_pages_and_say_filters_again(colonnade: Colonnade) -> None:
     assert {one["id"] for one in listed} == set(made)
     for one in (*made, "unpaged"):
         colonnade("lb", "delete", one).ok()
+
+
+def test_what_a_change_would_do_is_told_and_not_done(colonnade: Colonnade, tmp_path: Path) -> None:
+    file = tmp_path / "web.yaml"
+    file.write_text(WEB.format(name="dry"))
+    assert "dry: would be created" in colonnade("apply", "-f", str(file), "--dry-run").ok().out
+    assert colonnade.json("lb", "list", "--where", "name=dry") == []
+    colonnade("apply", "-f", str(file)).ok()
+    file.write_text(WEB.format(name="dry").replace("weight: 10", "weight: 20"))
+    told = colonnade("apply", "-f", str(file), "--dry-run").ok().out
+    assert "weight: 10 -> 20" in told
+    for words, answer in (
+        ("pool set dry/dry-app --algorithm SOURCE_IP", "lb_algorithm: ROUND_ROBIN -> SOURCE_IP"),
+        ("member create dry/dry-app --address 10.0.0.9 --port 9", "+ member 10.0.0.9:9"),
+        ("lb delete dry --cascade", "- listener dry-80"),
+    ):
+        assert answer in colonnade(*words.split(), "--dry-run").ok().out
+    assert colonnade("diff", "-f", str(file)).out.count("\n") == 4  # still there, as it was
+    colonnade("lb", "delete", "dry", "--cascade").ok()
+
+
+def test_what_happened_is_listed_followed_and_undone(colonnade: Colonnade, tmp_path: Path) -> None:
+    file = tmp_path / "web.yaml"
+    file.write_text(WEB.format(name="past"))
+    colonnade("apply", "-f", str(file)).ok()
+    colonnade("pool", "set", "past/past-app", "--algorithm", "SOURCE_IP").ok()
+    assert colonnade("diff", "-f", str(file)).code == 1
+    history = colonnade.json("lb", "history", "past")
+    assert [one["generation"] for one in history] == [2, 1]
+    assert "in generation 1 again" in colonnade("lb", "rollback", "past", "1", "--wait").ok().out
+    assert colonnade("diff", "-f", str(file)).ok().out == ""
+    assert colonnade("lb", "rollback", "past", "77").code == 1
+
+    events = colonnade.json("lb", "events", "past")
+    assert events[0]["kind"] == "created"
+    since = colonnade.json("lb", "events", "past", "--since", str(events[0]["id"]))
+    assert since == events[1:]
+    assert "loadbalancer" in colonnade("event", "list").ok().out
+    first = str(events[0]["id"])
+    words = ("lb", "events", "past", "--follow", "--json", "--since", first, "--url", colonnade.url)
+    following = subprocess.Popen([sys.executable, "-c", MAIN, *words], stdout=subprocess.PIPE)
+    try:
+        assert following.stdout is not None
+        followed = [msgspec.json.decode(following.stdout.readline()) for _ in events[1:]]
+        assert followed == events[1:]
+        colonnade("lb", "set", "past", "--description", "later").ok()
+        later = msgspec.json.decode(following.stdout.readline())
+        assert later["id"] > events[-1]["id"]
+    finally:
+        following.terminate()
+        following.communicate()
+    colonnade("lb", "delete", "past", "--cascade").ok()
 
 
 def test_secrets_come_from_files_and_are_called_by_name(

@@ -174,5 +174,8 @@ def test_every_group_has_commands_and_every_option_a_name_of_its_own() -> None:
 
 
 def test_an_event_is_one_line() -> None:
-    event = {"id": 7, "at": "2026-01-01T00:00:00", "kind": "status", "object_name": "web", "x": 1}
-    assert line(event).plain == "2026-01-01T00:00:00  status  web  x=1"
+    event = {"id": 7, "at": "2026-01-01T00:00:00", "object_type": "member", "object_id": "m1"}
+    edge = {"operating_status_before": "ONLINE", "operating_status": "ERROR"}
+    assert line(event | edge).plain == "2026-01-01T00:00:00  member  m1  ONLINE -> ERROR"
+    done = {"kind": "applied", "provisioning_status": "ACTIVE", "message": ""}
+    assert line(event | done).plain == "2026-01-01T00:00:00  member  m1  applied  ACTIVE"

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Load balancers as documents: what is read, what is refused, and what differs."""
 
+import re
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -253,3 +255,10 @@ def test_a_file_may_have_many_documents_and_may_be_json(tmp_path: Path) -> None:
     assert read_documents(file) == [{"a": 1}, {"b": 2}]
     with pytest.raises(ColonnadeError, match="there is no file"):
         read_documents(tmp_path / "nix")
+
+
+def test_the_example_of_the_manual_is_one() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    [example] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    [found] = yaml.safe_load_all(example)
+    assert [pool["name"] for pool in read_document(found)["pools"]] == ["app", "files"]

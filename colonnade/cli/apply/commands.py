@@ -85,26 +85,12 @@ def _is_object(change: Any, depth: int) -> bool:
 
 
 def _said(change: Any) -> str:
+    from colonnade.cli.apply.difference import words
+
     if change.sign == "+":
-        return f"{change.attribute}: {_words(change.new)}"
-    text = f"{change.attribute}: {_words(change.old)} -> {_words(change.new)}"
+        return f"{change.attribute}: {words(change.new)}"
+    text = f"{change.attribute}: {words(change.old)} -> {words(change.new)}"
     return f"{text}  (fixed: only a new load balancer can have it)" if change.fixed else text
-
-
-def _words(value: Any) -> str:
-    match value:
-        case None:
-            return "none"
-        case bool():
-            return "yes" if value else "no"
-        case dict():
-            return ", ".join(f"{name}={one}" for name, one in value.items()) or "none"
-        case list() | tuple():
-            return ", ".join(map(str, value)) or "none"
-        case "":
-            return "none"
-        case _:
-            return str(value)
 
 
 def _line(sign: str, depth: int, words: str) -> Text:

@@ -71,11 +71,11 @@ def _compare(kind: str, old: Document, new: Document, path: tuple[str, ...]) -> 
         pairs = _matched(child, before, _below(new, word))
         for there, wished in pairs:
             if there is not None and wished is not None:
-                yield from _compare(child, there, wished, (*path, _title(child, wished)))
+                yield from _compare(child, there, wished, (*path, title(child, wished)))
             elif wished is not None:
-                yield from _added(child, wished, (*path, _title(child, wished)))
+                yield from _added(child, wished, (*path, title(child, wished)))
             elif there is not None:
-                yield Change(sign="-", path=(*path, _title(child, there)))
+                yield Change(sign="-", path=(*path, title(child, there)))
         yield from _moved(child, before, pairs, path)
 
 
@@ -87,7 +87,7 @@ def _added(kind: str, new: Document, path: tuple[str, ...]) -> Iterator[Change]:
             yield Change(sign="+", path=path, attribute=name, new=value)
     for word, child in CHILDREN[kind].items():
         for one in _below(new, word):
-            yield from _added(child, one, (*path, _title(child, one)))
+            yield from _added(child, one, (*path, title(child, one)))
 
 
 def _moved(
@@ -97,7 +97,7 @@ def _moved(
     stay = [(there, wished) for there, wished in pairs if there is not None and wished is not None]
     before = sorted(stay, key=lambda pair: _place(pair[0], old))
     if kind == POLICY and before != stay:
-        was, wanted = ([_title(kind, wished) for _, wished in one] for one in (before, stay))
+        was, wanted = ([title(kind, wished) for _, wished in one] for one in (before, stay))
         yield Change(sign="~", path=path, attribute="order", old=was, new=wanted)
 
 
@@ -153,7 +153,7 @@ def _does(policy: Document) -> Any:
     return [policy.get(word) for word in words]
 
 
-def _title(kind: str, one: Document) -> str:
+def title(kind: str, one: Document) -> str:
     """The object in the words of a person."""
     if kind == MEMBER:
         name = f" ({one['name']})" if one.get("name") else ""
@@ -165,6 +165,23 @@ def _title(kind: str, one: Document) -> str:
     if kind == LISTENER and not one.get("name"):
         return f"{WORDS[kind]} {one['protocol']} :{one['protocol_port']}"
     return f"{WORDS[kind]} {one.get('name') or one.get('type') or one.get('action') or ''}".rstrip()
+
+
+def words(value: Any) -> str:
+    """A value for a person."""
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "yes" if value else "no"
+        case dict():
+            return ", ".join(f"{name}={one}" for name, one in value.items()) or "none"
+        case list() | tuple():
+            return ", ".join(map(str, value)) or "none"
+        case "":
+            return "none"
+        case _:
+            return str(value)
 
 
 def _below(one: Document, word: str) -> list[Document]:

@@ -5,7 +5,7 @@ request that makes it so.
 Names in a document are looked up before anything is changed, so that a bad one changes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from colonnade.cli.apply.commands import show_changes
 from colonnade.cli.apply.difference import Change, compare
 from colonnade.cli.apply.document import Document, exported, read_document
 from colonnade.cli.apply.files import read_documents
+from colonnade.cli.objects import trials
 from colonnade.cli.objects.desk import Desk
 from colonnade.cli.objects.settling import settled
 from colonnade.cli.objects.whole import read_whole
@@ -58,7 +59,7 @@ async def carried_out(desk: Desk, wish: Wish, *, wait: bool, dry_run: bool) -> d
         _say(desk, f"load balancer {wish.name}: nothing to change")
         return {"name": wish.name, "id": wish.root_id, "done": "nothing", "changes": []}
     if wish.root_id:
-        answer, done = await _changed(desk, wish, {}), "changed"
+        answer, done = await _changed(desk, wish), "changed"
     else:
         answer = await desk.rest.post("lbaas/loadbalancers", {"loadbalancer": wish.document})
         done = "created"
@@ -71,29 +72,36 @@ async def carried_out(desk: Desk, wish: Wish, *, wait: bool, dry_run: bool) -> d
 
 
 async def _tried(desk: Desk, wish: Wish) -> dict[str, Any]:
-    """Only an endpoint that has the path to whole trees is known to know a dry run."""
-    if not wish.root_id:
-        raise Invalid(
-            f"there is no load balancer '{wish.name}' yet, and an endpoint that does not know "
-            "dry runs would make it: use `colonnade diff`"
-        )
-    answer = await _changed(desk, wish, {"dry_run": "true"})
+    async def ask(query: Mapping[str, str]) -> Any:
+        if wish.root_id:
+            return await _put(desk, wish, query)
+        return await desk.rest.post("lbaas/loadbalancers", {"loadbalancer": wish.document}, query)
+
+    found = await trials.tried(desk, ask)
     if not desk.as_json:
-        desk.printer.json(answer)
-    return {"name": wish.name, "id": wish.root_id, "dry_run": answer}
+        show_changes(desk, wish.changes)
+        done = "changed" if wish.root_id else "created"
+        _say(
+            desk, f"load balancer {wish.name}: {f'would be {done}' if wish.changes else 'as it is'}"
+        )
+        trials.show_cost(desk, found)
+    return {"name": wish.name, "id": wish.root_id, "dry_run": found}
 
 
-async def _changed(desk: Desk, wish: Wish, query: dict[str, str]) -> dict[str, Any]:
+async def _changed(desk: Desk, wish: Wish) -> dict[str, Any]:
+    found: dict[str, Any] = (await _put(desk, wish, {}))["loadbalancer"]
+    return found
+
+
+async def _put(desk: Desk, wish: Wish, query: Mapping[str, str]) -> Any:
     path = f"lbaas/loadbalancers/{wish.root_id}/tree"
     try:
-        answer = await desk.rest.put(path, {"loadbalancer": wish.document}, query)
+        return await desk.rest.put(path, {"loadbalancer": wish.document}, query)
     except NotFound as error:
         raise Refused(
             f"{desk.rest.endpoint} cannot change a load balancer as a whole; "
             "`colonnade diff` shows what to change piece by piece"
         ) from error
-    found: dict[str, Any] = answer.get("loadbalancer", answer)
-    return found
 
 
 async def _wish(desk: Desk, document: Document) -> Wish:

@@ -27,7 +27,8 @@ _READ: Final = ("list", "show")
 
 FLAVORS: Final = Noun(
     word="flavor", noun="flavor", help="flavors", path="lbaas/flavors", one="flavor",
-    many="flavors", waits=False, columns=(NAME, ID, _ON, Column("Description", "description")),
+    many="flavors", waits=False,
+    columns=(NAME, ID, _ON, Column("Description", "description", wraps=True)),
     attributes=(
         Attribute(
             "flavor_profile_id", "What it stands for.", options=("--profile",),
@@ -41,7 +42,7 @@ FLAVOR_PROFILES: Final = Noun(
     word="flavorprofile", noun="flavor profile", help="flavor profiles",
     path="lbaas/flavorprofiles", one="flavorprofile", many="flavorprofiles",
     links="flavorprofile_links", waits=False,
-    columns=(NAME, ID, _PROVIDER, Column("Says", "flavor_data")),
+    columns=(NAME, ID, _PROVIDER, Column("Says", "flavor_data", wraps=True)),
     attributes=(
         _OF_PROVIDER,
         Attribute(
@@ -54,7 +55,7 @@ FLAVOR_PROFILES: Final = Noun(
 ZONES: Final = Noun(
     word="az", noun="availability zone", help="availability zones",
     path="lbaas/availabilityzones", one="availability_zone", many="availability_zones",
-    key="name", waits=False, columns=(NAME, _ON, Column("Description", "description")),
+    key="name", waits=False, columns=(NAME, _ON, Column("Description", "description", wraps=True)),
     attributes=(
         Attribute(
             "availability_zone_profile_id", "What it stands for.",
@@ -68,7 +69,7 @@ ZONE_PROFILES: Final = Noun(
     word="azprofile", noun="availability zone profile", help="availability zone profiles",
     path="lbaas/availabilityzoneprofiles", one="availability_zone_profile",
     many="availability_zone_profiles", links="availability_zone_profile_links", waits=False,
-    columns=(NAME, ID, _PROVIDER, Column("Says", "availability_zone_data")),
+    columns=(NAME, ID, _PROVIDER, Column("Says", "availability_zone_data", wraps=True)),
     attributes=(
         _OF_PROVIDER,
         Attribute(
@@ -81,7 +82,7 @@ ZONE_PROFILES: Final = Noun(
 PROVIDERS: Final = Noun(
     word="provider", noun="provider", help="what can provide load balancers",
     path="lbaas/providers", one="provider", many="providers", key="name", waits=False,
-    verbs=("list",), columns=(NAME, Column("Description", "description")),
+    verbs=("list",), columns=(NAME, Column("Description", "description", wraps=True)),
 )  # fmt: skip
 
 QUOTAS: Final = Noun(

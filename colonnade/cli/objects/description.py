@@ -48,6 +48,7 @@ class Column(msgspec.Struct, frozen=True):
 
     title: str
     of: str
+    wraps: bool = False  # a sentence: it takes more lines where there is no room
 
 
 class Noun(msgspec.Struct, frozen=True, kw_only=True):

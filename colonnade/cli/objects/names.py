@@ -119,7 +119,7 @@ def _next(links: Any) -> dict[str, str]:
     for link in links:
         if link.get("rel") == "next":
             words = parse_qs(urlsplit(link["href"]).query)
-            return {n: words[n][-1] for n in ("limit", "marker") if n in words}
+            return {n: words[n][-1] for n in ("limit", "marker", "since") if n in words}
     return {}
 
 

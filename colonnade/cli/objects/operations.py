@@ -49,7 +49,7 @@ async def provider_capabilities(desk: Desk, provider: Provider, az: Zones = Fals
     word = "availability_zone_capabilities" if az else "flavor_capabilities"
     name = await desk.id("provider", provider)
     found = (await desk.rest.get(f"lbaas/providers/{name}/{word}"))[word]
-    desk.printer.list(found, (NAME, Column("Description", "description")))
+    desk.printer.list(found, (NAME, Column("Description", "description", wraps=True)))
 
 
 def _done(desk: Desk, object_id: str, sentence: str) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What happened: generations of a load balancer, the way back to one, and events as they come."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
 
@@ -11,20 +12,32 @@ from rich.text import Text
 from colonnade.cli.objects.description import Column, Noun
 from colonnade.cli.objects.desk import Desk
 from colonnade.cli.objects.operations import Waiting
-from colonnade.cli.objects.printing import printable
+from colonnade.cli.objects.printing import printable, status
 from colonnade.cli.objects.roots import LoadBalancer
 from colonnade.cli.objects.settling import settled
+from colonnade.domain.errors import Unreachable
 
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Show events as they happen.")]
 Generation = Annotated[int, typer.Argument(help="As `lb history` lists them.", min=0)]
-After = Annotated[str, typer.Option(help="Only what came after the event with this id.")]
+Since = Annotated[
+    str, typer.Option(help="Only what came after the event with this id.", show_default=False)
+]
+Kinds = Annotated[
+    list[str] | None, typer.Option("--kind", help="Only of this kind; repeat for more.")
+]
+RETRY_S: Final = 1.0
 HISTORY: Final = Noun(
     word="history", noun="generation", help="generations",
     path="lbaas/loadbalancers/{parent}/history", one="generation", many="history",
     columns=(
         Column("Generation", "generation"), Column("At", "at"), Column("By", "by"),
-        Column("What", "what"),
+        Column("What", "what", wraps=True),
     ),
+)  # fmt: skip
+
+EVENTS: Final = Noun(
+    word="event", noun="event", help="events", path="lbaas/events", one="event", many="events",
+    columns=(),
 )  # fmt: skip
 
 
@@ -50,32 +63,63 @@ async def lb_rollback(
 
 
 async def lb_events(
-    desk: Desk, load_balancer: LoadBalancer, follow: Follow = False, after: After = ""
+    desk: Desk,
+    load_balancer: LoadBalancer,
+    *,
+    follow: Follow = False,
+    since: Since = "",
+    kind: Kinds = None,
 ) -> None:
     """List what happened to it."""
     root_id = await desk.id("lb", load_balancer)
-    await _events(desk, f"lbaas/loadbalancers/{root_id}/events", follow, after)
+    await _events(desk, _placed(EVENTS, root_id), follow, _query(since, kind))
 
 
-async def event_list(desk: Desk, follow: Follow = False, after: After = "") -> None:
+async def event_list(
+    desk: Desk, *, follow: Follow = False, since: Since = "", kind: Kinds = None
+) -> None:
     """List what happened, to all that one may see."""
-    await _events(desk, "lbaas/events", follow, after)
+    await _events(desk, _placed(EVENTS, ""), follow, _query(since, kind))
 
 
-async def _events(desk: Desk, path: str, follow: bool, after: str) -> None:
-    query = {"after": after} if after else {}
-    if not follow:
-        found = _listed(await desk.rest.get(path, query))
-        if desk.as_json:
-            desk.printer.json(found)
-        for event in found if not desk.as_json else ():
-            desk.printer.show(line(event))
+def _placed(noun: Noun, root_id: str) -> Noun:
+    place = f"lbaas/loadbalancers/{root_id}/events" if root_id else "lbaas/events"
+    return msgspec.structs.replace(noun, path=place)
+
+
+def _query(since: str, kinds: list[str] | None) -> dict[str, str]:
+    said = {"since": since, "kind": ",".join(kinds or ())}
+    return {name: word for name, word in said.items() if word}
+
+
+async def _events(desk: Desk, noun: Noun, follow: bool, query: dict[str, str]) -> None:
+    if follow:
+        await _followed(desk, noun.path, query)
         return
-    async for event in _stream(desk.rest.lines(path, query)):
-        if desk.as_json:  # one object in each line, for those who read a stream
-            print(msgspec.json.encode(event).decode(), flush=True)
-        else:
-            desk.printer.show(line(event))
+    found = await desk.names.every(noun, query=query)
+    if desk.as_json:
+        desk.printer.json(found)
+        return
+    for event in found:
+        desk.printer.show(line(event))
+
+
+async def _followed(desk: Desk, path: str, query: dict[str, str]) -> None:
+    """As events come, and on from the last one when the connection was lost."""
+    began = False
+    while True:
+        try:
+            async for event in _stream(desk.rest.lines(path, query)):
+                began = True
+                query["since"] = str(event.get("id", ""))
+                if desk.as_json:  # one object in each line, for those who read a stream
+                    print(msgspec.json.encode(event).decode(), flush=True)
+                else:
+                    desk.printer.show(line(event))
+        except Unreachable:
+            if not began:
+                raise
+        await asyncio.sleep(RETRY_S)
 
 
 async def _stream(lines: AsyncIterator[str]) -> AsyncIterator[dict[str, Any]]:
@@ -92,24 +136,17 @@ async def _stream(lines: AsyncIterator[str]) -> AsyncIterator[dict[str, Any]]:
 
 
 def line(event: dict[str, Any]) -> Text:
-    """When, what kind, about what, and the rest of it."""
-    known = ("at", "kind", "object_type", "object_name", "object_id")
-    rest = {name: one for name, one in event.items() if name not in (*known, "id") and one}
-    words = [str(event.get("at") or ""), str(event.get("kind") or event.get("type") or "")]
-    words += [str(event[name]) for name in known[2:] if event.get(name)]
+    """When, about what, and what: a status that changed, or what was done."""
+    words = [str(event.get(name) or "") for name in ("at", "object_type", "object_id")]
     text = Text("  ").join(Text(printable(word)) for word in words if word)
-    for name, one in rest.items():
-        text.append("  ")
-        text.append(printable(f"{name}={_short(one)}"), style="dim")
+    before, after = event.get("operating_status_before"), event.get("operating_status")
+    text.append("  ")
+    if after:
+        text.append(Text(" ").join([status(str(before or "")), Text("->"), status(str(after))]))
+        return text
+    text.append(printable(str(event.get("kind") or "")))
+    for name in ("provisioning_status", "message"):
+        if event.get(name):
+            text.append("  ")
+            text.append(status(printable(str(event[name]))))
     return text
-
-
-def _short(value: Any) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
-
-
-def _listed(answer: Any) -> list[dict[str, Any]]:
-    for value in answer.values():
-        if isinstance(value, list):
-            return value
-    return []

@@ -17,6 +17,7 @@ from rich.text import Text
 from colonnade.cli.objects.description import Column
 
 PIPE_WIDTH: Final = 100_000
+SENTENCE_MIN: Final = 24  # the width that a column of sentences needs
 GAP: Final = 2  # between columns
 COLOURS: Final[Mapping[str, str]] = {
     "ACTIVE": "green",
@@ -92,6 +93,7 @@ class Printer:
             one: max(len(one.title), *(text.cell_len for text in found), 0)
             for one, found in cells.items()
         }
+        widths |= {one: min(widths[one], SENTENCE_MIN) for one in columns if one.wraps}
         kept = list(columns)
         if self._too_wide(kept, widths) and _named(rows, kept):
             kept = [one for one in kept if one.of != "id"]
@@ -99,7 +101,9 @@ class Printer:
             kept.pop()
         drawn = _grid()
         for one in kept:
-            drawn.add_column(one.title, no_wrap=True, overflow="ellipsis")
+            drawn.add_column(
+                one.title, no_wrap=not one.wraps, overflow="fold" if one.wraps else "ellipsis"
+            )
         for line in zip(*(cells[one] for one in kept), strict=True):
             drawn.add_row(*line)
         return drawn

@@ -5,13 +5,13 @@ What a verb asks of the endpoint is the contract's; nothing of ours is added unl
 for on the command line.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from inspect import Parameter
 from typing import Any, Final
 
 import typer
 
-from colonnade.cli.objects import watching
+from colonnade.cli.objects import trials, watching
 from colonnade.cli.objects.commands import command, once, parameter
 from colonnade.cli.objects.completion import names_of
 from colonnade.cli.objects.description import Column, Noun
@@ -23,6 +23,10 @@ from colonnade.domain.errors import Invalid
 WAIT: Final = parameter(
     "wait", bool, False, typer.Option("--wait", help="Return when it is done, or has failed.")
 )
+DRY_RUN: Final = parameter(
+    "dry_run", bool, False,
+    typer.Option("--dry-run", help="Ask what it would do; change nothing."),
+)  # fmt: skip
 WATCH: Final = parameter(
     "watch", bool, False, typer.Option("--watch", help="Refresh in place.")
 )  # fmt: skip
@@ -154,14 +158,18 @@ def _create(noun: Noun) -> Any:
     name = typer.Argument(metavar="NAME", help="Its name.", show_default=False)
     named = [parameter("name", str, ... if noun.key == "name" else "", name)] if noun.named else []
     options = [option(one, required=one.required) for one in noun.attributes]
-    wait = [WAIT] if noun.waits else []
+    wait = [WAIT, DRY_RUN] if noun.waits else []
 
     async def act(desk: Desk, **words: Any) -> None:
         parent = await parent_id(desk, noun, words)
         said = await body(desk, noun.attributes, words)
         if words.get("name"):
             said["name"] = words["name"]
-        made = await desk.rest.post(noun.place(parent), {noun.one: said})
+        place, wish = noun.place(parent), {noun.one: said}
+        if words.get("dry_run"):
+            await _tried(desk, lambda query: desk.rest.post(place, wish, query))
+            return
+        made = await desk.rest.post(place, wish)
         if words.get("wait"):
             made = await settled(desk, noun, made, parent)
         desk.printer.one(made)
@@ -174,7 +182,7 @@ def _set(noun: Noun) -> Any:
     rename = [
         parameter("rename", str | None, None, typer.Option("--name", help="A new name."))
     ] if noun.named and noun.key != "name" else []  # fmt: skip
-    wait = [WAIT] if noun.waits else []
+    wait = [WAIT, DRY_RUN] if noun.waits else []
 
     async def act(desk: Desk, **words: Any) -> None:
         parent = await parent_id(desk, noun, words)
@@ -185,7 +193,11 @@ def _set(noun: Noun) -> Any:
         if not said:
             raise Invalid(f"say what to change; --help lists what {_a(noun)} has")
         object_id = await desk.id(noun.word, words["called"], parent)
-        answer = await desk.rest.put(f"{noun.place(parent)}/{object_id}", {noun.one: said})
+        place, wish = f"{noun.place(parent)}/{object_id}", {noun.one: said}
+        if words.get("dry_run"):
+            await _tried(desk, lambda query: desk.rest.put(place, wish, query))
+            return
+        answer = await desk.rest.put(place, wish)
         shown = answer[noun.one]
         if words.get("wait"):
             shown = await settled(desk, noun, shown, parent)
@@ -205,7 +217,7 @@ def _delete(noun: Noun) -> Any:
             typer.Option("--cascade", help="With all that is under it."),
         )
     ] if noun.word == "lb" else []  # fmt: skip
-    wait = [WAIT] if noun.waits else []
+    wait = [WAIT, DRY_RUN] if noun.waits else []
 
     async def act(desk: Desk, **words: Any) -> None:
         parent = await parent_id(desk, noun, words)
@@ -214,7 +226,10 @@ def _delete(noun: Noun) -> Any:
         waits = words.get("wait")
         shown = (await desk.rest.get(place))[noun.one] if waits else {}
         root_ids = await roots(desk, noun, shown, parent) if waits else []
-        query = {"cascade": "true"} if words.get("cascade") else None
+        query = {"cascade": "true"} if words.get("cascade") else {}
+        if words.get("dry_run"):
+            await _tried(desk, lambda dry: desk.rest.delete(place, {**query, **dry}))
+            return
         await desk.rest.delete(place, query)
         if waits:
             await gone(desk, noun, object_id, parent, root_ids)
@@ -224,6 +239,14 @@ def _delete(noun: Noun) -> Any:
             desk.printer.said(f"deleted {noun.noun} {words['called']}")
 
     return command(act, [*above(noun), called(noun), *cascade, *wait], f"Delete {_a(noun)}.")
+
+
+async def _tried(desk: Desk, ask: Callable[[Mapping[str, str]], Awaitable[Any]]) -> None:
+    found = await trials.tried(desk, ask)
+    if desk.as_json:
+        desk.printer.json(found)
+    else:
+        trials.show(desk, found)
 
 
 def _a(noun: Noun) -> str:

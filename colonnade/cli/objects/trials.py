@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`--dry-run`: a change is taken through everything by the endpoint, told, and not kept.
+
+An endpoint that does not know the word would carry the change out, so it is first asked for
+something that only those have that know it.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from rich.text import Text
+
+from colonnade.cli.apply.attributes import WORDS
+from colonnade.cli.apply.difference import title, words
+from colonnade.cli.objects.desk import Desk
+from colonnade.cli.objects.printing import printable
+from colonnade.domain.errors import Broken, NotFound, Refused
+
+QUERY: Final[Mapping[str, str]] = {"dry_run": "true"}
+COLOURS: Final = {"+": "green", "-": "red", "~": "yellow", "@": "cyan"}
+COSTS: Final = {
+    "build": "something to serve it is built",
+    "remove": "what serves it is removed",
+    "reload": "what serves it reloads; connections that are open stay",
+    "runtime": "what serves it changes as it runs, without a reload",
+    "nothing": "what serves it stays as it is",
+}
+# An event and a change call a rule differently than a document does.
+KINDS: Final = {"l7rule": "rule"}
+
+
+async def tried(desk: Desk, ask: Callable[[Mapping[str, str]], Awaitable[Any]]) -> Any:
+    """What the endpoint says the change would be; `ask` sends it, with these words."""
+    try:
+        await desk.rest.get("lbaas/events", {"limit": "1"})
+    except NotFound as error:
+        raise Refused(
+            f"{desk.rest.endpoint} knows no dry runs: it would have carried the change out"
+        ) from error
+    answer = await ask(QUERY)
+    found = answer.get("dry_run") if isinstance(answer, dict) else None
+    if found is None and isinstance(answer, dict) and "changes" in answer:
+        found = answer  # out of its wrapper already
+    if found is None:
+        raise Broken(f"{desk.rest.endpoint} does not know dry runs, and has carried the change out")
+    return found
+
+
+def show(desk: Desk, found: Mapping[str, Any]) -> None:
+    for change in found.get("changes") or ():
+        for line, sign in _lines(change):
+            desk.printer.show(Text(printable(f"{sign} {line}"), style=COLOURS[sign]))
+    if not found.get("changes"):
+        desk.printer.said("nothing would change")
+    show_cost(desk, found)
+
+
+def show_cost(desk: Desk, found: Mapping[str, Any]) -> None:
+    """What the change would lack, and what it would take."""
+    for issue in found.get("issues") or ():
+        desk.printer.show(Text(printable(f"! {issue}"), style="yellow"))
+    configuration = found.get("configuration") or {}
+    if configuration.get("action"):
+        action = str(configuration["action"])
+        desk.printer.said(COSTS.get(action, action))
+    for line in str(configuration.get("diff") or "").splitlines():
+        desk.printer.show(Text(printable(line), style=COLOURS.get(line[:1], "")))
+
+
+def _lines(change: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """An object in a line, and what differs of it below."""
+    before, after = change.get("before"), change.get("after")
+    kind = KINDS.get(str(change.get("type")), str(change.get("type")))
+    if before is None or after is None:
+        whole = after or before or {}
+        called = title(kind, whole) if kind in WORDS else f"{kind} {change.get('id')}"
+        return [(called, "-" if after is None else "+")]
+    lines = [(f"{WORDS.get(kind, kind)} {after.get('name') or change.get('id')}", "~")]
+    for name in dict.fromkeys([*before, *after]):
+        if before.get(name) != after.get(name):
+            lines.append((f"  {name}: {words(before.get(name))} -> {words(after.get(name))}", "~"))
+    return lines
