@@ -126,7 +126,7 @@ async def test_an_object_of_another_project_is_refused_and_nothing_is_told(api: 
     http = {"protocol": "HTTP", "protocol_port": 81}
     monitor = {"pool_id": pool, "type": "TCP", "delay": 5, "timeout": 3, "max_retries": 2}
     rule = {"type": "PATH", "compare_type": "EQUAL_TO", "value": "/"}
-    for path, body in (
+    below: list[tuple[str, dict[str, Any]]] = [
         ("listeners", {"listener": http | {"loadbalancer_id": root}}),
         (
             "pools",
@@ -136,8 +136,9 @@ async def test_an_object_of_another_project_is_refused_and_nothing_is_told(api: 
         ("healthmonitors", {"healthmonitor": monitor}),
         ("l7policies", {"l7policy": {"listener_id": listener, "action": "REJECT"}}),
         (f"l7policies/{policy}/rules", {"rule": rule}),
-    ):
-        assert await api.post(path, body, 403, headers=as_caller("member", "other")) == POLICY, path
+    ]
+    for path, made in below:
+        assert await api.post(path, made, 403, headers=as_caller("member", "other")) == POLICY, path
     await api.get(f"loadbalancers/{root}", headers=as_caller("admin", "other"))
 
 
