@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
+import structlog
 
+from colonnade.domain.errors import Broken
 from colonnade.domain.fleet import Amphora
 from colonnade.domain.ids import AmphoraId, is_id
 from colonnade.domain.log_targets import STORES, TargetType
@@ -32,6 +34,8 @@ from colonnade.store.log_targets import Route
 
 EXPIRES_S: Final = 900
 NOWHERE: Final = LogPlace()
+
+log = structlog.get_logger()
 
 
 class Places:
@@ -65,7 +69,13 @@ class Places:
     ) -> LogPlace:
         if route is None:
             return NOWHERE
-        return place_of(route, self._secrets(route), amphora_id, file, at)
+        try:
+            secrets = self._secrets(route)
+        except Broken as error:
+            # One target's loss is not that of the others in the same question.
+            log.error("a log target does not open", target_id=route.target.id, error=str(error))
+            return LogPlace(failure="the target's credentials do not open: set them anew")
+        return place_of(route, secrets, amphora_id, file, at)
 
     def _secrets(self, route: Route) -> dict[str, str]:
         if route.sealed is None:

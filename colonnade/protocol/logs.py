@@ -51,13 +51,15 @@ class LogQuestion(msgspec.Struct, frozen=True, kw_only=True):
 class LogPlace(msgspec.Struct, frozen=True, kw_only=True):
     """Where one file goes. `means` is PUT (the packed file, as it is, to `url`), OTLP (its lines
     posted to `url`), SYSLOG (its lines, to `tcp://` or `tls://`) or NOWHERE: its listener does
-    not log any more. `ca` is PEM; without it the system's authorities are trusted."""
+    not log any more. `ca` is PEM; without it the system's authorities are trusted. `failure`: there
+    is no place now, and why."""
 
     means: str = "NOWHERE"
     url: str = ""
     headers: dict[str, str] = {}
     ca: str = ""
     labels: dict[str, str] = {}  # "load_balancer", "listener", "amphora": ids to be told
+    failure: str = ""
 
     def __repr__(self) -> str:
         return f"LogPlace(means={self.means!r})"  # a signed URL is a credential for a while

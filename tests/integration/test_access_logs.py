@@ -188,7 +188,7 @@ async def test_lines_arrive_in_a_bucket_though_it_was_out_of_reach_and_the_agent
     await told(shop, lambda counts: "SignatureDoesNotMatch" in counts.failure)
     assert shop.counts.sent == 0
     assert (await shop.bench.get())[0] == 200
-    (pid,) = shop.bench.site.processes("colonnade.agent")
+    pid, *_ = shop.bench.site.processes("colonnade.agent")  # one that sends may be there too
     shop.bench.site.kill(pid, signal.SIGKILL)
     shop.secrets["secret_key"] = s3.bucket.secret_key
     await shop.bench.ready()

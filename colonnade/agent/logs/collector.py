@@ -8,6 +8,7 @@ traffic goes on. Knows no target.
 """
 
 import asyncio
+import logging
 import re
 import socket
 from pathlib import Path
@@ -15,8 +16,11 @@ from typing import Final
 
 from colonnade.agent.logs.spool import Spool
 
+log = logging.getLogger(__name__)
 LINE_BYTES_MAX: Final = 65536
 BATCH: Final = 256  # datagrams taken before anything else has its turn
+QUEUE: Final = 4096  # datagrams that wait for us; the kernel's own limit is 10
+_QUEUE_FILE: Final = Path("/proc/sys/net/unix/max_dgram_qlen")
 _LISTENER: Final = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -26,6 +30,7 @@ class Collector:
     def __init__(self, path: Path, spool: Spool) -> None:
         self._spool = spool
         path.unlink(missing_ok=True)
+        _widen_queue()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._socket.bind(str(path))
         path.chmod(0o600)
@@ -48,3 +53,11 @@ class Collector:
                 found.setdefault(listener, []).append(line.rstrip(b"\n").replace(b"\n", b" "))
         for listener, lines in found.items():
             self._spool.append(listener.decode(), lines)
+
+
+def _widen_queue() -> None:
+    """For sockets made from now on in this network namespace."""
+    try:
+        _QUEUE_FILE.write_text(f"{QUEUE}\n")
+    except OSError as error:
+        log.info("bursts of requests may lose log lines: %s", error)

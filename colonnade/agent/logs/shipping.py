@@ -39,6 +39,8 @@ SHIP_S_MAX: Final = 60.0
 BACKOFF_S: Final = (2.0, 5.0, 10.0, 20.0, 40.0, 60.0)
 PUT: Final = "PUT"
 NOWHERE: Final = "NOWHERE"
+NO_PLACE: Final = LogPlace(failure="the controller gave no place")
+UNSENT: Final = "the amphora could not send"
 _POWERLESS: Final = ("setpriv", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all")
 
 Ask = Callable[[LogQuestion], Awaitable[LogPlaces]]
@@ -56,6 +58,8 @@ class Logs:
         self._due: dict[str, float] = {}  # when a listener that failed is tried again
         self._patient: set[str] = set()  # listeners whose target takes files, as far as known
         self._told: tuple[LogCount, ...] = ()
+        self._ask_at = 0.0  # nobody is asked before
+        self._unanswered = 0
 
     async def run(self) -> None:
         """Until cancelled. Traffic never waits for anything here."""
@@ -74,33 +78,45 @@ class Logs:
         for file in self._spool.unpacked():
             self._spool.packed(file, await asyncio.to_thread(self._spool.pack, file))
         now = time.monotonic()
+        if now < self._ask_at:
+            return
         due = [f for f in self._spool.ready() if self._due.get(f.listener, 0) <= now][:FILES_MAX]
         if due or self._spool.counts != self._told:
             await self._ship(due)
             self._spool.save()
 
     async def _ship(self, files: list[File]) -> None:
-        counts = self._spool.counts[-COUNTS_MAX:]
-        question = LogQuestion(files=tuple(file.told() for file in files), counts=counts)
+        counts = self._spool.counts
+        told = tuple(file.told() for file in files)
         try:
-            answer = await self._ask(question)
+            answer = await self._ask(LogQuestion(files=told, counts=counts[-COUNTS_MAX:]))
         except (NobodyAnswers, msgspec.MsgspecError) as error:
-            for listener in {file.listener for file in files}:
-                self._failed(listener, f"no place was given: {error}")
+            log.info("no places for logs: %s", error)
+            self._ask_at = time.monotonic() + _pause_s(self._unanswered)
+            self._unanswered += 1
             return
-        self._told = counts
+        self._told, self._unanswered = counts, 0
         going = []
-        for file, place in zip(files, answer.places, strict=False):
-            if place.means == NOWHERE:
+        without = {}
+        for number, file in enumerate(files):
+            place = answer.places[number] if number < len(answer.places) else NO_PLACE
+            if place.failure:
+                without[file.listener] = place.failure
+            elif place.means == NOWHERE:
                 self._spool.drop(file)
-                continue
-            if place.means == PUT:
-                self._patient.add(file.listener)
             else:
-                self._patient.discard(file.listener)
-            going.append((file, place))
+                going.append((file, place))
+                self._learn(file.listener, place)
+        for listener, failure in without.items():
+            self._failed(listener, failure)
         if going:
             self._record(going, await self._send(going))
+
+    def _learn(self, listener: str, place: LogPlace) -> None:
+        if place.means == PUT:
+            self._patient.add(listener)
+        else:
+            self._patient.discard(listener)
 
     async def _send(self, going: list[tuple[File, LogPlace]]) -> list[str]:
         """What became of each: "" or the reason why it must be sent again."""
@@ -122,8 +138,8 @@ class Logs:
             results = msgspec.json.decode(output.encode(), type=list[str])
         except msgspec.MsgspecError:
             log.warning("logs could not be sent (%d): %s", code, output[-FAILURE_MAX:])
-            return ["the amphora could not send"] * len(going)
-        return results
+            results = []
+        return results + [UNSENT] * (len(going) - len(results))
 
     def _record(self, going: list[tuple[File, LogPlace]], results: list[str]) -> None:
         failed: dict[str, str] = {}
@@ -143,8 +159,11 @@ class Logs:
     def _failed(self, listener: str, reason: str) -> None:
         tries = self._failures.get(listener, 0)
         self._failures[listener] = tries + 1
-        wait = BACKOFF_S[min(tries, len(BACKOFF_S) - 1)] * random.uniform(0.8, 1.2)  # noqa: S311
-        self._due[listener] = time.monotonic() + wait
+        self._due[listener] = time.monotonic() + _pause_s(tries)
         self._spool.failed(listener, reason)
         if tries == 0:
             log.warning("logs of listener %s wait: %s", listener, reason)
+
+
+def _pause_s(tries: int) -> float:
+    return BACKOFF_S[min(tries, len(BACKOFF_S) - 1)] * random.uniform(0.8, 1.2)  # noqa: S311
