@@ -95,6 +95,8 @@ def _wanted(call: Call, kind: Kind, within: Mapping[str, str]) -> Wanted | None:
     for name, values in call.query.items():
         if name in PAGING or name in TAGS or name in ("project_id", "tenant_id"):
             continue
+        if name in within and {*values} == {within[name]}:
+            continue  # said twice, in the path and in the query
         if name not in kind.attributes or name in within:
             raise Invalid("One or more arguments are either duplicate or invalid")
         if name in kind.ids and not all(is_id(value) for value in values):

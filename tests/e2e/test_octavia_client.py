@@ -24,7 +24,7 @@ from colonnade.cli.system import running
 from tests.environments import environment
 
 PINS = Path(__file__).with_name("client-constraints.txt")
-CLIENTS = ("python-openstackclient", "python-octaviaclient")
+CLIENTS = ("python-openstackclient", "python-octaviaclient", "openstacksdk")
 START_S_MAX = 20.0
 
 
@@ -269,3 +269,21 @@ def test_every_command_of_the_openstack_client_does_its_work(
         if not any(words.startswith(command) for words in client.given)
     }
     assert unused == set()
+
+
+@pytest.mark.parametrize(
+    ("system", "subnet"), [("api_alone", str(uuid4())), ("whole_system", "public-subnet")]
+)
+def test_all_of_the_sdks_proxy_does_its_work(
+    openstack: Path, system: str, subnet: str, request: pytest.FixtureRequest
+) -> None:
+    endpoint = request.getfixturevalue(system)
+    if system == "whole_system":
+        subnets = httpx.get(f"{endpoint}/v2.0/subnets", params={"name": subnet}).json()["subnets"]
+        subnet = subnets[0]["id"]
+    done = subprocess.run(
+        [openstack / "python", Path(__file__).with_name("sdk_calls.py"), endpoint, subnet],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.split() == [], "these were not used"
