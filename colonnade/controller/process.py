@@ -66,7 +66,7 @@ async def _work(config: Config) -> None:
         stack.push_async_callback(compute.close)
         agents = AgentClient(identity, ca)
         stack.push_async_callback(agents.close)
-        driver = HaproxyDriver(config, agents, _key_of(database, seal), _secrets(database, seal))
+        driver = HaproxyDriver(config, agents, _key_of(database, seal), secrets_of(database, seal))
         address = f"{config.lb_network.address}:{PORT_CONTROLLER}"
         clusters = Clusters(database, network, compute, driver)
         loop = Loop(
@@ -139,7 +139,7 @@ def _key_of(database: Database, seal: Seal) -> HeartbeatKey:
     return key_of
 
 
-def _secrets(database: Database, seal: Seal) -> DatabaseSecrets:
+def secrets_of(database: Database, seal: Seal) -> DatabaseSecrets:
     async def find(ids: Collection[str]) -> Mapping[str, Kept]:
         async with database.read() as connection:
             return await secrets.contents(connection, ids)

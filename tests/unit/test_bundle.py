@@ -11,6 +11,7 @@ from colonnade.protocol.bundle import (
     Bundle,
     Change,
     Interface,
+    Secret,
     Server,
     plan_change,
 )
@@ -34,12 +35,17 @@ backends = st.lists(
 ).map(tuple)
 
 
+secrets = st.dictionaries(
+    st.sampled_from("pq"), st.builds(Secret, st.sampled_from(["PEM 1", "PEM 2"]), st.booleans())
+)
+
+
 def bundle(
     generation: int,
     frame: str,
     some: tuple[Backend, ...],
     files: dict[str, str],
-    outside: tuple[tuple[Interface, ...], tuple[Access, ...]],
+    outside: tuple[tuple[Interface, ...], tuple[Access, ...], dict[str, Secret]],
 ) -> Bundle:
     lines = [f"{b.name} {s}" for b in some for s in b.servers]
     return Bundle(
@@ -50,6 +56,7 @@ def bundle(
         files=files,
         interfaces=outside[0],
         access=outside[1],
+        secrets=outside[2],
     )
 
 
@@ -62,6 +69,7 @@ bundles = st.builds(
     st.tuples(
         st.sampled_from([(), (Interface(mac="02:00:00:00:00:01", addresses=("10.0.0.7/24",)),)]),
         st.sampled_from([(), (Access(address="10.0.0.7", port=80, allowed=("10.0.0.0/8",)),)]),
+        secrets,
     ),
 )
 
@@ -84,7 +92,20 @@ def on_paper(present: Bundle, change: Change) -> dict[tuple[str, str], Server]:
 @given(bundles, bundles)
 def test_the_plan_leads_to_what_is_wanted(present: Bundle, wanted: Bundle) -> None:
     change = plan_change(present, wanted)
-    assert change.reload == (present.frame != wanted.frame or present.files != wanted.files)
+    others = {
+        name
+        for name in present.secrets.keys() | wanted.secrets.keys()
+        if present.secrets.get(name) != wanted.secrets.get(name)
+    }
+    stuck = [
+        name
+        for name in others
+        if not all(name in b.secrets and b.secrets[name].in_place for b in (present, wanted))
+    ]
+    assert change.reload == (
+        present.frame != wanted.frame or present.files != wanted.files or bool(stuck)
+    )
+    assert set(change.replaced) == (set() if change.reload else others)
     assert change.interfaces == (present.interfaces != wanted.interfaces)
     assert change.access == (present.access != wanted.access)
     if change.reload:
@@ -119,4 +140,5 @@ def test_the_digest_tells_content_apart(one: Bundle, other: Bundle) -> None:
 @given(bundles)
 def test_a_bundle_survives_the_wire_and_shows_no_file(sent: Bundle) -> None:
     assert msgspec.json.decode(msgspec.json.encode(sent), type=Bundle) == sent
-    assert "pem" not in repr(sent)
+    shown = repr(sent) + repr(sent.secrets)
+    assert "pem" not in repr(sent) and "PEM" not in shown

@@ -39,6 +39,11 @@ GROUPS: Final[Mapping[str, str]] = {
 }
 # Groups that are written by hand: what stands beside the word, the module, the name in it.
 ELSEWHERE: Final[Mapping[str, tuple[str, str, str]]] = {
+    "master-key": (
+        "The key that kept secrets are sealed with.",
+        "colonnade.cli.master_key",
+        "master_key",
+    ),
     "lab": ("Hosts and networks to try load balancers with.", "colonnade.cli.lab", "lab"),
     "token": ("Tokens for the API's mode 'token'.", "colonnade.cli.token", "token"),
 }

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`colonnade master-key`: exchange the key that all kept secrets are sealed with.
+
+While it works the file has both keys: the first seals, either opens. Whoever runs sees the change
+by itself. When it is ended in the middle, the same command goes on where it was; the old key goes
+only when nothing is under it any more. No key is ever printed.
+"""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from colonnade.cli import places
+
+if TYPE_CHECKING:
+    from colonnade.runtime.config import Config
+
+SETTLED_S = 10.0  # longer than any transaction that began before the file was exchanged
+PASSES_MAX = 20
+
+master_key = typer.Typer(
+    name="master-key", help="The key that kept secrets are sealed with.", no_args_is_help=True
+)
+
+
+@master_key.callback()
+def _group() -> None:
+    """Makes `rotate` a word of its own."""
+
+
+@master_key.command()
+def rotate(
+    *,
+    keep_old: Annotated[
+        bool,
+        typer.Option(
+            "--keep-old", help="Leave the old key in the file, to be dropped by the next call."
+        ),
+    ] = False,
+    settled_s: Annotated[
+        float, typer.Option(help="Seconds to wait before the last look.", min=0)
+    ] = SETTLED_S,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="The configuration file (TOML).")
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option("--state", help="The state folder of a system.")
+    ] = None,
+) -> None:
+    """Make a new master key and seal everything with it. May be repeated after a failure."""
+    from colonnade.domain.errors import Invalid
+    from colonnade.runtime.config import read_config
+
+    file = config or places.config_file(places.state_dir(state))
+    if not file.is_file():
+        raise Invalid(f"there is no {file}: name one with --config, or a system with --state")
+    renewed = asyncio.run(_rotate(read_config(file), settled_s, keep_old=keep_old))
+    typer.echo(f"{renewed} secrets are sealed anew")
+
+
+async def _rotate(config: "Config", settled_s: float, *, keep_old: bool) -> int:
+    from colonnade.domain.errors import Broken
+    from colonnade.drivers.secrets.database import KEY_BYTES, Seal, read_keys, write_keys
+    from colonnade.store import seals
+    from colonnade.store.database import Database
+
+    file = config.pki_dir / "master.key"
+    database = await Database.connect(config.database_url)
+    try:
+        keys = read_keys(file)
+        if len(keys) == 1:  # else an earlier call was ended before its end
+            keys = (os.urandom(KEY_BYTES), *keys)
+            write_keys(file, *keys)
+        seal = Seal.from_file(file)
+        first = await seals.renew(database, seal)
+        total = first.rows
+        # Who had read the file before may still have written a row with the old key.
+        await asyncio.sleep(settled_s)
+        for _ in range(PASSES_MAX):
+            again = await seals.renew(database, seal)
+            total += again.rows
+            if not again.rows:
+                break
+        else:
+            raise Broken(
+                "somebody goes on to use the old key; both are kept. Is there a process "
+                "whose file is another? Then call this again"
+            )
+        if not keep_old:
+            write_keys(file, keys[0])
+    finally:
+        await database.close()
+    if first.lost:
+        typer.echo(f"{first.lost} rows were under no key that is known, and stay so", err=True)
+    return total
