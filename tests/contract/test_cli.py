@@ -6,7 +6,6 @@ not asked for here is asked for in tests/unit (documents) and in the API's own c
 """
 
 import asyncio
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -69,6 +68,8 @@ STORY: list[tuple[str, int, str]] = [
     ("pool show nix/app", 1, "there is no load balancer named 'nix'"),
     ("hm show web/app/checked", 0, "max_retries"),
     ("lb tree web", 0, "if PATH STARTS_WITH /no"),
+    ("lb tree web --watch", 0, "if PATH STARTS_WITH /no"),
+    ("lb list --watch", 0, "web"),
     ("lb status web", 0, "member six [::1]:90"),
     ("lb stats web", 0, "total_connections"),
     ("listener stats web-80", 0, "bytes_in"),
@@ -330,21 +331,30 @@ def test_an_endpoint_that_is_not_there_is_said_in_a_sentence(url: str, says: str
     assert len(said.err.splitlines()) == 1
 
 
-def completed(endpoint: str, *words: str, **more: str) -> list[str]:
-    """What a shell would offer for the last word."""
-    typed = " ".join(("colonnade", *words))
-    told = {
-        "_COLONNADE_COMPLETE": "complete_bash",
-        "COMP_WORDS": typed,
-        "COMP_CWORD": str(len(words)),
-        "COLONNADE_URL": endpoint,
-    }
-    program = [sys.executable, "-c", "import sys; sys.argv = ['colonnade']; " + MAIN]
+# One process asks for all of them, as a shell would for each.
+COMPLETING = """
+import os, sys
+from colonnade.cli.main import main
+for line in sys.stdin:
+    url, *words = line.split()
+    os.environ |= {"COLONNADE_URL": url, "_COLONNADE_COMPLETE": "complete_bash"}
+    os.environ |= {"COMP_WORDS": " ".join(["colonnade", *words]), "COMP_CWORD": str(len(words))}
+    sys.argv = ["colonnade"]
+    try:
+        main()
+    except SystemExit:
+        print("--", flush=True)
+"""
+
+
+def completed(lines: list[str]) -> list[list[str]]:
+    """What a shell would offer for the last word of each line; the first is the endpoint."""
     done = subprocess.run(
-        program, env={**os.environ, **told, **more}, capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-c", COMPLETING],
+        input="\n".join(lines), capture_output=True, text=True, check=True,
+    )  # fmt: skip
     assert not done.stderr, done.stderr
-    return done.stdout.split()
+    return [offer.split() for offer in done.stdout.split("--\n")[:-1]]
 
 
 def test_the_shell_is_offered_commands_and_names(colonnade: Colonnade) -> None:
@@ -353,12 +363,18 @@ def test_the_shell_is_offered_commands_and_names(colonnade: Colonnade) -> None:
     colonnade("pool", "create", "offered-pool", *words).ok()
     at = ("--address", "10.0.0.1", "--port", "80")
     colonnade("member", "create", "offered-pool", "offered-member", *at).ok()
-    assert "listener" in completed(colonnade.url, "li")
-    assert completed(colonnade.url, "lb", "tr") == ["tree"]
-    assert completed(colonnade.url, "lb", "show", "off") == ["offered"]
-    assert completed(colonnade.url, "pool", "create", "--lb", "off") == ["offered"]
-    assert completed(colonnade.url, "member", "show", "offered-pool", "o") == ["offered-member"]
-    assert completed("http://127.0.0.1:1", "lb", "show", "off") == []
+    offers = {
+        "lb tr": ["tree"],
+        "lb show off": ["offered"],
+        "pool create --lb off": ["offered"],
+        "member show offered-pool o": ["offered-member"],
+        "member show nix o": [],
+        "li": ["listener"],
+        "hm create --type TC": ["TCP"],
+    }
+    lines = [f"{colonnade.url} {typed}" for typed in offers]
+    nowhere = "http://127.0.0.1:1 lb show off"
+    assert completed([*lines, nowhere]) == [*offers.values(), []]
     colonnade("lb", "delete", lb["id"], "--cascade").ok()
 
 

@@ -126,6 +126,11 @@ def test_a_table_fits_its_terminal() -> None:
         assert all(len(text.rstrip()) <= 80 for text in lines)
 
 
+def test_an_amphora_has_a_status_of_its_own() -> None:
+    row = {"id": ID, "status": "READY", "role": None, "lb_network_ip": "198.18.0.2"}
+    assert drawn([row], NOUNS["amphora"], 200)[1].split() == [ID, "READY", "198.18.0.2"]
+
+
 def test_what_an_endpoint_says_cannot_steer_the_terminal() -> None:
     assert "\x1b" not in printable("a\x1b[31mb")
     row = {"id": "1", "name": "\x1b[2J[red]x[/red]", "enabled": True}

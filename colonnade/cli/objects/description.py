@@ -44,7 +44,8 @@ class Attribute(msgspec.Struct, frozen=True):
 
 
 class Column(msgspec.Struct, frozen=True):
-    """`of` is an attribute; `status` is provisioning and operating status in one."""
+    """`of` is an attribute; `statuses` is provisioning and operating status in one, `endpoint`
+    address and port."""
 
     title: str
     of: str
@@ -82,7 +83,7 @@ class Noun(msgspec.Struct, frozen=True, kw_only=True):
 
 NAME: Final = Column("Name", "name")
 ID: Final = Column("ID", "id")
-STATUS: Final = Column("Status", "status")
+STATUS: Final = Column("Status", "statuses")
 
 DESCRIPTION: Final = Attribute("description", "What it is for.")
 TAGS: Final = Attribute("tags", "A tag; repeat for more.", Kind.TAGS, ("--tag",))

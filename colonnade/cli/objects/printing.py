@@ -124,7 +124,7 @@ class Printer:
 
 
 def cell(row: Row, of: str) -> Text:
-    if of == "status":
+    if of == "statuses":
         return statuses(row)
     if of == "endpoint":
         return Text(endpoint(row))
