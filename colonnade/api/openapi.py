@@ -24,6 +24,24 @@ _REF: Final = "#/components/schemas/{name}"
 _TEXT: Final[Schema] = {"type": "string"}
 _FLAG: Final[Schema] = {"type": "boolean"}
 _COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
+_TRIED: Final[Schema] = {
+    "type": "object",
+    "required": ["dry_run"],
+    "properties": {
+        "dry_run": {
+            "type": "object",
+            "required": ["provider", "changes", "issues", "configuration"],
+            "properties": {
+                "provider": _TEXT,
+                "changes": {"type": "array", "items": {"$ref": _REF.format(name="ChangeObject")}},
+                "issues": {"type": "array", "items": _TEXT},
+                "configuration": {"type": ["object", "null"]},
+            },
+            "additionalProperties": False,
+        }
+    },
+    "additionalProperties": False,
+}
 # The words of every list (B.11); filters by attribute come on top of them.
 _LIST_WORDS: Final[dict[str, Schema]] = {
     "project_id": _TEXT,
@@ -35,8 +53,8 @@ _LIST_WORDS: Final[dict[str, Schema]] = {
     "marker": _TEXT,
     "page_reverse": _FLAG,
 }
-_ONE_WORDS: Final[dict[str, Schema]] = {"fields": _TEXT}
-# Ours, for those who ask: `docs/kinder.md`.
+# Ours, for those who ask, are `wait` and `dry_run`: `docs/kinder.md`.
+_ONE_WORDS: Final[dict[str, Schema]] = {"fields": _TEXT, "wait": _COUNT}
 _WRITE_WORDS: Final[dict[str, Schema]] = {"wait": _COUNT, "dry_run": _FLAG}
 _WORDS: Final[dict[str, Schema]] = {
     "cascade": _FLAG,
@@ -178,11 +196,14 @@ def _taken(route: Route) -> Schema:
 def _responses(route: Route) -> Schema:
     success: Schema = {"description": route.summary or HTTPStatus(route.success).phrase}
     if route.answers is not None:
-        schema = {"$ref": _REF.format(name=route.answers.__name__)}
+        schema: Schema = {"$ref": _REF.format(name=route.answers.__name__)}
+        if route.method != "GET" and route.success == 200:
+            schema = {"anyOf": [schema, _TRIED]}
         success["content"] = {route.media_type: {"schema": schema}}
     found = {str(route.success): success}
     if route.method != "GET" and route.success != 200 and route.rule != PUBLIC:
-        found["200"] = {"description": "With dry_run: what would change"}
+        content = {route.media_type: {"schema": _TRIED}}
+        found["200"] = {"description": "With dry_run: what would change", "content": content}
     for status in sorted(_statuses(route)):
         found[str(status)] = {"$ref": f"#/components/responses/{status}"}
     return found

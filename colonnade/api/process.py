@@ -32,6 +32,7 @@ from colonnade.providers.enabled import enabled_providers
 from colonnade.runtime import logging
 from colonnade.runtime.config import Api, Config
 from colonnade.store.database import Database
+from colonnade.store.sweeping import sweep_for_ever
 
 BACKLOG: Final = 1024
 POOL_MAX: Final = 8
@@ -61,9 +62,11 @@ async def run(config: Config, stop: socket.socket | None = None) -> None:
     """Serve in this process until SIGTERM or SIGINT, or until `stop` is readable."""
     database = await Database.when_there(config.database_url, pool_max=POOL_MAX)
     network = _network(config)
+    sweeping = asyncio.create_task(sweep_for_ever(database))
     try:
         await _serve(_site(config, database, network), config.api, stop)
     finally:
+        sweeping.cancel()
         await database.close()
         if network is not None:
             await network.close()
@@ -72,7 +75,11 @@ async def run(config: Config, stop: socket.socket | None = None) -> None:
 def _site(config: Config, database: Database, network: NetworkClient | None) -> Site:
     api = config.api
     providers = enabled_providers(
-        api.enabled_providers, default=api.default_provider, network=network, noop=api.noop
+        api.enabled_providers,
+        default=api.default_provider,
+        network=network,
+        noop=api.noop,
+        templates_dir=config.templates_dir,
     )
     return Site(
         database=database,
@@ -83,6 +90,7 @@ def _site(config: Config, database: Database, network: NetworkClient | None) -> 
         rates=Rates(api.rate_per_s, burst=api.rate_burst),
         body_s_max=api.body_timeout_s,
         seal=_seal(config),
+        quotas=config.quotas,
     )
 
 

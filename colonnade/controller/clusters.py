@@ -115,7 +115,8 @@ class Clusters:
         self, cluster_id: ClusterId, generation: int, failure: clusters.Failure
     ) -> None:
         async with self._database.transaction() as connection:
-            await clusters.record_failure(connection, cluster_id, generation, failure)
+            if not await clusters.record_failure(connection, cluster_id, generation, failure):
+                return  # each attempt fails alike, and once told is enough
             wanted = await trees.wanted(connection, cluster_id)
             if wanted is not None:
                 await _tell(connection, wanted, "failed", failure.message)

@@ -7,6 +7,7 @@ every name.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from colonnade.domain.errors import Broken
 from colonnade.drivers.network.protocol import NetworkDriver
@@ -16,11 +17,17 @@ from colonnade.providers.provider import Provider, Providers
 
 
 def enabled_providers(
-    names: Sequence[str], *, default: str, network: NetworkDriver | None, noop: bool = False
+    names: Sequence[str],
+    *,
+    default: str,
+    network: NetworkDriver | None,
+    noop: bool = False,
+    templates_dir: Path | None = None,
 ) -> Providers:
-    """Raises Broken for a name that no provider has."""
+    """`templates_dir`: the operator's own haproxy templates. Raises Broken for a name that no
+    provider has."""
     nothing = NoopProvider()
-    amphora: Provider = nothing if noop else AmphoraProvider(network)
+    amphora: Provider = nothing if noop else AmphoraProvider(network, templates_dir)
     known: dict[str, Provider] = {"amphora": amphora, "octavia": amphora, "noop": nothing}
     missing = [name for name in (*names, default) if name not in known]
     if missing:

@@ -77,14 +77,27 @@ async def record_lowest(
 
 async def record_failure(
     connection: Connection, cluster_id: ClusterId, generation: int, failure: Failure
-) -> None:
-    """This generation cannot be served, and why: shown to the owner until it can."""
-    await connection.execute(
-        """UPDATE clusters SET failed_at = greatest(failed_at, %(generation)s),
+) -> bool:
+    """This generation cannot be served, and why: shown to the owner until it can. False: that was
+    known, and only the times are new."""
+    cursor = await connection.execute(
+        """WITH before AS (SELECT id, failed_at, last_error ->> 'message' AS message
+            FROM clusters WHERE id = %(id)s FOR UPDATE)
+        UPDATE clusters SET failed_at = greatest(clusters.failed_at, %(generation)s),
             last_error = %(error)s
-        WHERE id = %(id)s AND coalesce(failed_at, 0) <= %(generation)s""",
-        {"id": cluster_id, "generation": generation, "error": Jsonb(failure)},
+        FROM before WHERE clusters.id = before.id
+          AND coalesce(before.failed_at, 0) <= %(generation)s
+        RETURNING before.failed_at IS DISTINCT FROM %(generation)s
+            OR before.message IS DISTINCT FROM %(message)s""",
+        {
+            "id": cluster_id,
+            "generation": generation,
+            "error": Jsonb(failure),
+            "message": failure.message,
+        },
     )
+    row = await cursor.fetchone()
+    return row is not None and bool(row[0])
 
 
 async def load_balancers_among(connection: Connection, ids: Sequence[str]) -> set[str]:

@@ -223,12 +223,18 @@ def _plain(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 async def forget_old(connection: Connection) -> None:
+    """The oldest first, so that what is kept has no gaps; the newest always stays."""
     await connection.execute(
-        """DELETE FROM generations g USING (
-            SELECT load_balancer_id, max(generation) AS newest,
+        """DELETE FROM generations g WHERE at < now() - make_interval(days => %s)
+          AND generation < (SELECT max(generation) FROM generations n
+            WHERE n.load_balancer_id = g.load_balancer_id)""",
+        [KEPT_DAYS],
+    )
+    await connection.execute(
+        """WITH many AS (SELECT load_balancer_id,
                 (array_agg(generation ORDER BY generation DESC))[%(kept)s] AS oldest
-            FROM generations GROUP BY load_balancer_id) m
-        WHERE g.load_balancer_id = m.load_balancer_id AND g.generation < m.newest
-          AND (g.generation < m.oldest OR g.at < now() - make_interval(days => %(days)s))""",
-        {"kept": KEPT_MAX, "days": KEPT_DAYS},
+            FROM generations GROUP BY load_balancer_id HAVING count(*) > %(kept)s)
+        DELETE FROM generations g USING many
+        WHERE g.load_balancer_id = many.load_balancer_id AND g.generation < many.oldest""",
+        {"kept": KEPT_MAX},
     )

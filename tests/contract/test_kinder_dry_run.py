@@ -100,7 +100,7 @@ async def test_each_write_is_told_and_nothing_is_kept(api: Api, database: Databa
     before, ports = await stored(database), await api.network.ports()
     for method, path, body, action, line, changes in cases:
         trial = f"/v2/lbaas/{path}{'&' if '?' in path else '?'}dry_run=true"
-        key = {"headers": {"Idempotency-Key": "never used"}}
+        key: dict[str, Any] = {"headers": {"Idempotency-Key": "never used"}}
         told = (await api.ask(method, trial, json=body, **key))["dry_run"]
         assert told["configuration"]["action"] == action, (method, path, told["configuration"])
         assert line in told["configuration"]["diff"], (method, path, told["configuration"])

@@ -13,7 +13,9 @@ from msgspec.structs import replace
 from colonnade.api.call import JSON, Call, Route
 from colonnade.api.lists import Kind, Shown, listed, trimmed
 from colonnade.api.reading import changed, given
+from colonnade.api.user import objects
 from colonnade.api.user.bodies import OptProject, OptText
+from colonnade.api.user.past_objects import AffinityGroupObject
 from colonnade.api.user.shown import ids, time
 from colonnade.domain.ids import new_id
 from colonnade.store import affinity, listing
@@ -96,6 +98,7 @@ KIND: Final = Kind(
     key=lambda kept: kept.group.id,
     show=show,
 )
+_ONE: Final = objects.wrapped("affinitygroup", AffinityGroupObject)
 GROUPS_PATH: Final = "/v2/lbaas/affinitygroups"
 GROUP_PATH: Final = GROUPS_PATH + "/{affinity_group_id:str}"
 RULE: Final = "os_load-balancer_api:affinity-group:"
@@ -104,6 +107,7 @@ ROUTES = [
         method="GET",
         path=GROUPS_PATH,
         handler=list_affinity_groups,
+        answers=objects.listed("affinitygroups", AffinityGroupObject),
         rule=RULE + "get_all",
         summary="List affinity groups",
     ),
@@ -115,12 +119,15 @@ ROUTES = [
         takes=AffinityGroupCreate,
         wrapper="affinitygroup",
         success=201,
+        answers=_ONE,
+        example={"name": "apart", "policy": "soft-apolocation"},
         summary="Make a group of load balancers to be kept together, or apart",
     ),
     Route(
         method="GET",
         path=GROUP_PATH,
         handler=show_affinity_group,
+        answers=_ONE,
         rule=RULE + "get_one",
         summary="Show an affinity group",
     ),
@@ -128,6 +135,8 @@ ROUTES = [
         method="PUT",
         path=GROUP_PATH,
         handler=update_affinity_group,
+        answers=_ONE,
+        example={"name": "apart"},
         rule=RULE + "put",
         takes=AffinityGroupUpdate,
         wrapper="affinitygroup",

@@ -18,6 +18,8 @@ from colonnade.api.call import JSON, Call, Route
 from colonnade.api.lists import Shown
 from colonnade.api.user.history import number
 from colonnade.api.user.load_balancers import ROOT_PATH
+from colonnade.api.user.objects import listed
+from colonnade.api.user.past_objects import EventObject
 from colonnade.api.user.shown import time
 from colonnade.api.words import for_users
 from colonnade.domain.errors import Invalid, NotFound, Unavailable
@@ -175,10 +177,13 @@ def show(one: Recorded) -> Shown:
         "generation": event.generation,
         "message": for_users(event.message),
     }
-    if event.kind == "operating_status":
-        before, _, after = event.message.partition(" -> ")
-        return shown | {"operating_status": after, "operating_status_before": before}
-    return shown | {"provisioning_status": _PROVISIONING.get(event.kind)}
+    is_edge = event.kind == "operating_status"
+    before, _, after = event.message.partition(" -> ") if is_edge else ("", "", "")
+    return shown | {
+        "provisioning_status": _PROVISIONING.get(event.kind),
+        "operating_status": after or None,
+        "operating_status_before": before or None,
+    }
 
 
 _QUERY: Final = ("since", "limit", "kind")
@@ -190,6 +195,7 @@ ROUTES = [
         handler=list_events,
         rule="os_load-balancer_api:event:get_all",
         query=_QUERY,
+        answers=listed("events", EventObject),
         summary="What happened to load balancers, as a list or a stream",
     ),
     Route(
@@ -198,6 +204,7 @@ ROUTES = [
         handler=list_events_of_one,
         rule="os_load-balancer_api:loadbalancer:get_events",
         query=_QUERY,
+        answers=listed("events", EventObject),
         summary="What happened to a load balancer, as a list or a stream",
     ),
 ]

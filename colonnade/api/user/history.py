@@ -14,6 +14,8 @@ from colonnade.api.call import JSON, Call, Route
 from colonnade.api.lists import Shown
 from colonnade.api.reading import read_body
 from colonnade.api.user.load_balancers import ROOT_PATH
+from colonnade.api.user.objects import WholeLoadBalancer, listed, wrapped
+from colonnade.api.user.past_objects import GenerationObject
 from colonnade.api.user.shown import time
 from colonnade.api.user.trees import full_tree
 from colonnade.domain.errors import Invalid
@@ -105,6 +107,7 @@ ROUTES = [
         handler=show_history,
         rule=RULE + "get_history",
         query=("limit", "marker"),
+        answers=listed("history", GenerationObject),
         summary="List the generations of a load balancer, the newest first",
     ),
     Route(
@@ -113,6 +116,8 @@ ROUTES = [
         handler=roll_back,
         rule=RULE + "rollback",
         takes=Rollback,
+        answers=wrapped("loadbalancer", WholeLoadBalancer),
+        example={"generation": 3},
         summary="Make the whole tree what it was in an earlier generation",
     ),
 ]

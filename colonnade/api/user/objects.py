@@ -42,6 +42,15 @@ class Named(Struct, forbid_unknown_fields=True):
     id: Id
 
 
+class Failure(Struct, forbid_unknown_fields=True):
+    """Why an object is in ERROR, and when that is tried again."""
+
+    code: str
+    message: str
+    at: Time
+    retry_at: Time | None
+
+
 class Facts(Struct, forbid_unknown_fields=True, kw_only=True):
     """What every object has."""
 
@@ -54,6 +63,7 @@ class Facts(Struct, forbid_unknown_fields=True, kw_only=True):
     operating_status: Operating
     created_at: Time
     updated_at: Time | None
+    last_error: Failure | None
 
 
 class AdditionalVipObject(Struct, forbid_unknown_fields=True):

@@ -16,6 +16,7 @@ from colonnade.api.call import JSON, Call, Route
 from colonnade.api.reading import given
 from colonnade.api.user.load_balancers import ROOT_PATH, vip_changes
 from colonnade.api.user.members import read_address
+from colonnade.api.user.objects import WholeLoadBalancer, wrapped
 from colonnade.api.user.tree_bodies import (
     ListenerWished,
     PoolWished,
@@ -215,6 +216,8 @@ ROUTES = [
         path=ROOT_PATH + "/tree",
         handler=put_tree,
         rule=RULE + "put_tree",
+        answers=wrapped("loadbalancer", WholeLoadBalancer),
+        example={"name": "web", "listeners": [], "pools": []},
         guarded=("vip_sg_ids",),
         takes=TreeWished,
         wrapper="loadbalancer",
