@@ -301,23 +301,12 @@ async def test_the_master_key_is_exchanged_and_may_be_ended_anywhere(
     new = b"n" * 32
     write_keys(key_file, new, old)
     async with database.transaction() as connection:
-        fresh = Seal(new, old).renew(
-            (
-                await (
-                    await connection.execute(
-                        "SELECT heartbeat_key FROM amphorae WHERE id = (SELECT min(id::text)::uuid"
-                        " FROM amphorae)"
-                    )
-                ).fetchone()
-            )[0],
-            (await (await connection.execute("SELECT min(id::text) FROM amphorae")).fetchone())[0],
-        )
-        assert fresh is not None
-        await connection.execute(
-            "UPDATE amphorae SET heartbeat_key = %s WHERE id ="
-            " (SELECT min(id::text)::uuid FROM amphorae)",
-            [fresh],
-        )
+        found = await connection.execute("SELECT id, heartbeat_key FROM amphorae LIMIT 1")
+        for amphora, sealed in await found.fetchall():
+            await connection.execute(
+                "UPDATE amphorae SET heartbeat_key = %s WHERE id = %s",
+                [Seal(new, old).renew(sealed, amphora), amphora],
+            )
     assert await opens(running)  # which read the file when it had one key
     assert not await opens(Seal(old))
     assert not await opens(Seal(new))
