@@ -40,6 +40,7 @@ def record_of(stored: Stored, table: Table, object_id: str) -> Record[Any]:
         deleted=False,
         created_at=stored.at,
         updated_at=None,
+        is_new=True,
         operating=Operating(first_status(place)),
         applied=stored.applied,
         parent_id=place.parent_id,

@@ -50,6 +50,7 @@ class Record(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     deleted: bool
     created_at: datetime
     updated_at: datetime | None
+    is_new: bool = False  # what the transaction that made it knows, not what is stored
     operating: Operating
     applied: Applied
     parent_id: str | None = None  # as the table's own column names it

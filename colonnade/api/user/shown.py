@@ -58,6 +58,15 @@ def time(at: datetime | None) -> str | None:
     return at.isoformat(timespec="seconds")[:19]
 
 
+def _updated_at(record: Record[Any]) -> datetime | None:
+    """None in the answer to a create; with the peer, being served is the first update, and suites
+    read a time there."""
+    if record.updated_at is not None or record.is_new:
+        return record.updated_at
+    waits = record.provisioning is Provisioning.PENDING_CREATE
+    return None if waits else record.created_at
+
+
 def _facts(record: Record[Any]) -> Shown:
     value = record.value
     return {
@@ -70,7 +79,7 @@ def _facts(record: Record[Any]) -> Shown:
         "provisioning_status": record.provisioning,
         "operating_status": operating(record),
         "created_at": time(record.created_at),
-        "updated_at": time(record.updated_at),
+        "updated_at": time(_updated_at(record)),
         "last_error": _last_error(record),
     }
 
