@@ -10,10 +10,13 @@ import pytest
 
 from colonnade.protocol import messages
 from colonnade.protocol.bundle import Bundle
+from colonnade.protocol.logs import LogPlaces, LogQuestion
 
 PAGE = Path(__file__).parents[2] / "docs/protocol/amphora-api.md"
 TYPES = {
     "Bundle": Bundle,
+    "LogPlaces": LogPlaces,
+    "LogQuestion": LogQuestion,
     **{
         name: getattr(messages, name)
         for name in (

@@ -4,7 +4,7 @@
 import gzip
 from pathlib import Path
 
-from colonnade.agent.logs.spool import Spool
+from colonnade.agent.logs.spool import Spool, pack
 from colonnade.protocol.logs import LogCount, LogLimits
 
 ONE, TWO = "11111111-2222-4333-8444-555555555555", "21111111-2222-4333-8444-555555555555"
@@ -13,7 +13,7 @@ AT_ONCE = LogLimits(file_age_s=0.0)
 
 def pack_all(spool: Spool) -> None:
     for file in spool.unpacked():
-        spool.packed(file, spool.pack(file))
+        spool.packed(file, pack(spool.path(file)))
 
 
 def on_disk(folder: Path) -> int:
@@ -106,7 +106,7 @@ def test_a_file_dropped_while_it_is_packed_stays_dropped(tmp_path: Path) -> None
     spool.append(ONE, [b"a"])
     spool.rotate()
     (file,) = spool.unpacked()
-    size = spool.pack(file)
+    size = pack(spool.path(file))
     spool.drop(file)
     spool.packed(file, size)
     assert (spool.ready(), spool.size, on_disk(tmp_path)) == ([], 0, 0)

@@ -22,7 +22,7 @@ from colonnade.agent.controllers import NobodyAnswers
 from colonnade.agent.haproxy import run
 from colonnade.agent.logs.collector import Collector
 from colonnade.agent.logs.consignment import Consignment
-from colonnade.agent.logs.spool import File, Spool
+from colonnade.agent.logs.spool import File, Spool, pack
 from colonnade.protocol.logs import (
     COUNTS_MAX,
     FAILURE_MAX,
@@ -76,7 +76,7 @@ class Logs:
         """Close what is old, pack what is closed, ship what is due."""
         self._spool.rotate(self._patient)
         for file in self._spool.unpacked():
-            self._spool.packed(file, await asyncio.to_thread(self._spool.pack, file))
+            self._spool.packed(file, await asyncio.to_thread(pack, self._spool.path(file)))
         now = time.monotonic()
         if now < self._ask_at:
             return

@@ -113,22 +113,9 @@ class Spool:
     def path(self, file: File) -> Path:
         return self._folder / file.name
 
-    def pack(self, file: File) -> int:
-        """Compress a closed file, beside it. For a thread: it changes nothing that is known.
-        The size, or 0 when it could not be done."""
-        fresh = self._folder / f".{file.sequence}.new"
-        try:
-            with self.path(file).open("rb") as plain, gzip.open(fresh, "wb", 5) as packed:
-                shutil.copyfileobj(plain, packed)
-            return fresh.stat().st_size
-        except OSError as error:
-            log.warning("a log file cannot be packed: %s", error)
-            fresh.unlink(missing_ok=True)
-            return 0
-
     def packed(self, file: File, size: int) -> None:
-        """What `pack` made takes the file's place, if that is still there."""
-        fresh = self._folder / f".{file.sequence}.new"
+        """What `pack` made, of this size, takes the file's place, if that is still there."""
+        fresh = _fresh(self.path(file))
         if file.sequence not in self._files:
             fresh.unlink(missing_ok=True)
         elif size == 0:
@@ -243,6 +230,24 @@ class Spool:
             )
             self._files[file.sequence] = file
             self.size += file.size
+
+
+def pack(plain: Path) -> int:
+    """Compress a closed file, beside it. For a thread: it changes nothing that the spool knows.
+    The size, or 0 when it could not be done."""
+    fresh = _fresh(plain)
+    try:
+        with plain.open("rb") as lines, gzip.open(fresh, "wb", 5) as packed:
+            shutil.copyfileobj(lines, packed)
+        return fresh.stat().st_size
+    except OSError as error:
+        log.warning("a log file cannot be packed: %s", error)
+        fresh.unlink(missing_ok=True)
+        return 0
+
+
+def _fresh(path: Path) -> Path:
+    return path.with_name(f".{path.name.partition('_')[0]}.new")
 
 
 def _lines(path: Path) -> int:

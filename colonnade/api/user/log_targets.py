@@ -15,14 +15,16 @@ from msgspec.structs import replace
 from colonnade.api.call import JSON, Call, Route
 from colonnade.api.lists import Kind, Shown, listed, trimmed
 from colonnade.api.reading import changed, given
+from colonnade.api.user import objects
 from colonnade.api.user.bodies import OptProject, OptText
+from colonnade.api.user.objects import Id, Time
 from colonnade.api.user.shown import time
 from colonnade.domain.errors import Incompatible
 from colonnade.domain.ids import new_id
 from colonnade.domain.limits import CA_CERTIFICATE_MAX, URL_MAX
 from colonnade.domain.log_targets import LogTarget, TargetType
 from colonnade.store import listing, log_targets
-from colonnade.store.log_targets import Kept
+from colonnade.store.log_targets import Kept, Shipping
 
 _Url: TypeAlias = Annotated[str, Meta(max_length=URL_MAX)]
 _Pem: TypeAlias = Annotated[str, Meta(max_length=CA_CERTIFICATE_MAX)]
@@ -44,6 +46,26 @@ class LogTargetCreate(LogTargetUpdate, frozen=True, kw_only=True):
     tenant_id: OptProject = UNSET
     type: TargetType
     url: _Url
+
+
+class LogTargetObject(Struct, forbid_unknown_fields=True):
+    """What is answered."""
+
+    id: Id
+    name: str
+    description: str
+    type: TargetType
+    url: str
+    bucket: str | None
+    prefix: str
+    region: str | None
+    ca_certificate: str | None
+    has_credentials: bool
+    project_id: str
+    tenant_id: str
+    created_at: Time
+    updated_at: Time | None
+    shipping: list[Shipping]
 
 
 async def create_log_target(call: Call) -> JSON:
@@ -137,6 +159,15 @@ KIND: Final = Kind(
     key=lambda kept: kept.target.id,
     show=show,
 )
+_ONE: Final = objects.wrapped("logtarget", LogTargetObject)
+_EXAMPLE: Final = {
+    "name": "audit",
+    "type": "S3",
+    "url": "https://s3.eu-west-1.amazonaws.com",
+    "bucket": "access-logs",
+    "region": "eu-west-1",
+    "credentials": {"access_key": "AKIA...", "secret_key": "..."},
+}
 TARGETS_PATH = "/v2/lbaas/logtargets"
 TARGET_PATH = TARGETS_PATH + "/{log_target_id:str}"
 _RULE = "os_load-balancer_api:logtarget:"
@@ -145,6 +176,7 @@ ROUTES = [
         method="GET",
         path=TARGETS_PATH,
         handler=list_log_targets,
+        answers=objects.listed("logtargets", LogTargetObject),
         summary="List log targets",
         rule=_RULE + "get_all",
     ),
@@ -155,6 +187,8 @@ ROUTES = [
         takes=LogTargetCreate,
         wrapper="logtarget",
         success=201,
+        answers=_ONE,
+        example=_EXAMPLE,
         summary="Name a place for access logs",
         rule=_RULE + "post",
     ),
@@ -162,6 +196,7 @@ ROUTES = [
         method="GET",
         path=TARGET_PATH,
         handler=show_log_target,
+        answers=_ONE,
         summary="Show a log target, and what was sent there",
         query=("fields",),
         rule=_RULE + "get_one",
@@ -172,6 +207,8 @@ ROUTES = [
         handler=update_log_target,
         takes=LogTargetUpdate,
         wrapper="logtarget",
+        answers=_ONE,
+        example={"description": "for the auditors"},
         summary="Change a log target; its type stays",
         rule=_RULE + "put",
     ),
