@@ -17,6 +17,7 @@ from aiohttp import web
 from colonnade.controller.amphora_api import application
 from colonnade.controller.amphorae import Amphorae, Births
 from colonnade.controller.clusters import Clusters
+from colonnade.controller.expiry import Expiry
 from colonnade.controller.leaks import Leaks
 from colonnade.controller.log_places import Places
 from colonnade.controller.loop import Loop
@@ -76,6 +77,7 @@ async def _work(config: Config) -> None:
                 "amphora": Amphorae(database, network, compute, births),
                 "spares": Spares(database, seal, config.spares),
                 "leaks": Leaks(database, network, compute),
+                "expiry": Expiry(database),
             },
             holder=address,
         )
@@ -105,6 +107,7 @@ async def _begin_work(database: Database, holder: str) -> None:
     async with database.transaction() as connection:
         await work.void(connection, holder)
         await work.mark(connection, "leaks:all")
+        await work.mark(connection, "expiry:all")
         await work.mark(connection, f"spares:{FLAVOR}")
 
 

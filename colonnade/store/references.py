@@ -8,16 +8,20 @@ content of a secret but what is public.
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 from colonnade.domain.errors import Invalid
 from colonnade.domain.listeners import Listener
 from colonnade.domain.pools import Pool
-from colonnade.domain.secrets import PAIRS, Secret, Use, uses
+from colonnade.domain.secrets import OF_LISTENERS, OF_POOLS, PAIRS, Secret, Use, uses
 from colonnade.domain.tree import LoadBalancer
 from colonnade.drivers.secrets.material import crls_outside
 from colonnade.drivers.secrets.protocol import id_of
 from colonnade.store import secrets
 from colonnade.store.database import Connection
+from colonnade.store.rows import json_of, load_trees, read_root
+
+_FIELDS: Final = OF_LISTENERS.keys() | OF_POOLS.keys()
 
 
 async def check(
@@ -37,6 +41,45 @@ async def check(
         raise Invalid(f"Could not retrieve certificate: {lost}")
     await _check_pairs(connection, after, {use.path for use in new})
     return notes(wanted, there, datetime.now(UTC))
+
+
+async def concerned(connection: Connection, providers: Collection[str]) -> list[str]:
+    """Load balancers of these providers that may have something to note, or to forget."""
+    found = await connection.execute(
+        "SELECT b.id FROM load_balancers b JOIN clusters c ON c.id = b.cluster_id"  # noqa: S608
+        " WHERE NOT b.deleted AND c.provider = ANY(%s)"
+        " AND (b.issues::text LIKE '%%_container_ref%%' OR EXISTS (SELECT FROM secrets t"
+        f" WHERE t.project_id = b.project_id AND {secrets.IS_EXPIRING}))",
+        [list(providers)],
+    )
+    return [row[0] for row in await found.fetchall()]
+
+
+async def note(connection: Connection, load_balancer_id: str) -> bool:
+    """Bring what is noted of a tree's secrets up to date. False: it is."""
+    # In the order of whoever writes the tree.
+    locked = await connection.execute(
+        "SELECT lb.body::text, lb.issues FROM load_balancers lb"
+        " JOIN clusters c ON c.id = lb.cluster_id"
+        " WHERE lb.id = %s AND NOT lb.deleted FOR UPDATE OF c, lb",
+        [load_balancer_id],
+    )
+    row = await locked.fetchone()
+    if row is None:
+        return False
+    (tree,) = await load_trees(connection, [read_root(row[0])])
+    wanted = list(uses(tree))
+    ids = {found for use in wanted if (found := id_of(use.reference)) is not None}
+    there = await secrets.known(connection, ids) if ids else {}
+    others = [one for one in row[1] if one["path"].rpartition("/")[2] not in _FIELDS]
+    told = notes(wanted, there, datetime.now(UTC))
+    issues = [*others, *({"path": path, "reason": reason} for path, reason in told)]
+    if issues == row[1]:
+        return False
+    await connection.execute(
+        "UPDATE load_balancers SET issues = %s WHERE id = %s", [json_of(issues), load_balancer_id]
+    )
+    return True
 
 
 def notes(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from colonnade.cli.main import main
+from colonnade.controller.expiry import Expiry
 from colonnade.controller.process import secrets_of
 from colonnade.domain.errors import Broken
 from colonnade.domain.ids import ProjectId, new_id
@@ -125,6 +126,43 @@ async def test_what_ends_soon_is_an_issue_of_what_uses_it(api: Api) -> None:
     )
     told = [str(issue) for issue in shown["issues"]]
     assert any(f"Secret {soon['id']} (old one) expires on" in issue for issue in told)
+
+
+async def test_time_alone_makes_an_issue_and_a_new_certificate_ends_it(
+    api: Api, database: Database
+) -> None:
+    web = await secret(api, pem=WEB.pem)
+    root, noop = await api.load_balancer("amphora"), await api.load_balancer("noop")
+    ids = []
+    for one in (root, noop):
+        shown = await api.listener(
+            one, protocol="TERMINATED_HTTPS", default_tls_container_ref=web["id"]
+        )
+        ids.append(shown["id"])
+
+    async def issues(listener_id: str) -> str:
+        assert await Expiry(database).reconcile("all")
+        shown = (await api.get(f"listeners/{listener_id}"))["listener"]
+        assert "default pool" in str(shown["issues"]) or listener_id == ids[1]
+        return str(shown["issues"])
+
+    async def ends(in_days: int) -> None:
+        async with database.transaction() as connection:
+            await connection.execute(
+                "UPDATE secrets SET not_after = now() + make_interval(days => %s)", [in_days]
+            )
+
+    before = (await api.get(f"loadbalancers/{root['id']}"))["loadbalancer"]
+    assert "expire" not in await issues(ids[0])
+    await ends(29)
+    assert "expires on" in await issues(ids[0])
+    assert "expire" not in await issues(ids[1])
+    await ends(-1)
+    assert "has expired on" in await issues(ids[0])
+    await ends(90)
+    assert "expire" not in await issues(ids[0])
+    after = (await api.get(f"loadbalancers/{root['id']}"))["loadbalancer"]
+    assert after["provisioning_status"] == before["provisioning_status"]
 
 
 async def test_a_secret_in_use_stays_and_one_that_is_replaced_is_served_anew(
