@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
+from colonnade.api import dry_run
 from colonnade.api.answers import Answer, Within
 from colonnade.api.call import NOUNS, Call, Route
 from colonnade.api.lists import trimmed
@@ -49,8 +50,10 @@ async def waiting(route: Route, call: Call, within: Within) -> Answer:
             await _settled(call, place, until, gone=False)
         return await within(call)
     answer = await within(call)
+    if call.flag(dry_run.WORD):
+        return answer
     if route.method == "DELETE":
-        if place is not None and not call.is_trial:
+        if place is not None:
             await _settled(call, place, until, gone=True)
         return answer
     return await _after_write(call, answer, place, until)

@@ -78,6 +78,7 @@ async def test_each_write_is_told_and_nothing_is_kept(api: Api, database: Databa
         ),
         ("PUT", f"{root_path}/tree", {"loadbalancer": TREE}, "nothing", "", set()),
         ("POST", f"{root_path}/rollback", {"generation": 1}, "nothing", "", set()),
+        ("DELETE", f"{member}?wait=60", None, "runtime", "-    server", set()),
         (
             "PUT",
             root_path,
