@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-WAITING_MAX: Final = 64
+WAITING_MAX: Final = 16
 
 
 class TooMany(Exception):
