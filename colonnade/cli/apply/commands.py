@@ -19,7 +19,8 @@ from colonnade.cli.objects.roots import LoadBalancer
 Files = Annotated[
     list[Path],
     typer.Option(
-        "--file", "-f", help="YAML or JSON, one document or several; - is standard input. Repeat.",
+        "--file", "-f", metavar="FILE",
+        help="YAML or JSON, one document or several; - is standard input. Repeat.",
     ),
 ]  # fmt: skip
 DryRun = Annotated[

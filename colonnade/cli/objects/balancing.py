@@ -86,7 +86,7 @@ LOAD_BALANCERS: Final = Noun(
             ("--protect/--no-protect",),
         ),
         Attribute(
-            "access_log", "format=JSON,target=NAME|ID of a log target.", Kind.PAIRS,
+            "access_log", "format=JSON, target=LOGTARGET.", Kind.PAIRS,
             refers="logtarget",
         ),
         DESCRIPTION, ENABLED, TAGS,
@@ -158,7 +158,7 @@ LISTENERS: Final = Noun(
         Attribute("hsts_preload", "", Kind.FLAG),
         Attribute("compression", "Compress answers.", Kind.FLAG),
         Attribute(
-            "access_log", "format=JSON,target=NAME|ID of a log target.", Kind.PAIRS,
+            "access_log", "format=JSON, target=LOGTARGET.", Kind.PAIRS,
             refers="logtarget",
         ),
         DESCRIPTION, ENABLED, TAGS,
@@ -195,7 +195,7 @@ POOLS: Final = Noun(
             choices=ALGORITHMS, required=True,
         ),
         Attribute(
-            "session_persistence", "type=SOURCE_IP, or type=APP_COOKIE,cookie_name=NAME.",
+            "session_persistence", "type=SOURCE_IP, or type=APP_COOKIE and cookie_name=NAME.",
             Kind.PAIRS, nested=True,
         ),
         Attribute("slow_start", "Seconds until a new member has its full share.", Kind.INTEGER),
@@ -203,7 +203,7 @@ POOLS: Final = Noun(
         Attribute("panic_threshold", "Use all below this share up (%).", Kind.INTEGER),
         Attribute("retries", "How often a request is tried again.", Kind.INTEGER),
         Attribute("http2", "Speak HTTP/2 to members.", Kind.FLAG),
-        Attribute("outlier_ejection", "errors=10,observe=RESPONSES.", Kind.PAIRS, nested=True),
+        Attribute("outlier_ejection", "errors=10, observe=RESPONSES.", Kind.PAIRS, nested=True),
         Attribute("tls_enabled", "Encrypt to members.", Kind.FLAG, ("--tls/--no-tls",)),
         Attribute(
             "tls_container_ref", "Our certificate for members: a secret.",

@@ -40,7 +40,9 @@ class Attribute(msgspec.Struct, frozen=True):
 
     @property
     def words(self) -> tuple[str, ...]:
-        return self.options or (f"--{self.name.replace('_', '-')}",)
+        word = self.name.replace("_", "-")
+        on_or_off = f"--{word}/--no-{word}" if self.kind is Kind.FLAG else f"--{word}"
+        return self.options or (on_or_off,)
 
 
 class Column(msgspec.Struct, frozen=True):

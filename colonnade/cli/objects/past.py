@@ -23,7 +23,8 @@ Since = Annotated[
     str, typer.Option(help="Only what came after the event with this id.", show_default=False)
 ]
 Kinds = Annotated[
-    list[str] | None, typer.Option("--kind", help="Only of this kind; repeat for more.")
+    list[str] | None,
+    typer.Option("--kind", metavar="KIND", help="Only of this kind; repeat for more."),
 ]
 RETRY_S: Final = 1.0
 HISTORY: Final = Noun(

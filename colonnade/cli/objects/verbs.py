@@ -83,7 +83,8 @@ def _list(noun: Noun) -> Any:
             ),
         ),
         parameter(
-            "tag", texts, None, typer.Option("--tag", help="Only with this tag; repeat for more.")
+            "tag", texts, None,
+            typer.Option("--tag", metavar="TAG", help="Only with this tag; repeat for more."),
         ),
         parameter(
             "sort", str, "",

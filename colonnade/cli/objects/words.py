@@ -34,6 +34,10 @@ _KINDS: dict[Kind, Any] = {
     Kind.FILED: Path | None,
 }
 _METAVARS = {
+    Kind.TEXT: "TEXT",
+    Kind.TEXTS: "TEXT",
+    Kind.INTEGER: "NUMBER",
+    Kind.NUMBER: "NUMBER",
     Kind.PAIRS: "KEY=VALUE",
     Kind.SHARES: "POOL=WEIGHT",
     Kind.TAGS: "TAG",
@@ -53,13 +57,25 @@ def option(attribute: Attribute, *, required: bool = False) -> Parameter:
         ... if required else None,
         typer.Option(
             *attribute.words,
-            help=attribute.help,
+            help=_help(attribute),
             case_sensitive=False,
             autocompletion=names_of(attribute.refers) if attribute.refers else None,
-            metavar=_METAVARS.get(attribute.kind, "NAME|ID" if attribute.refers else None),
+            metavar=_metavar(attribute),
             show_default=False,
         ),
     )
+
+
+def _metavar(attribute: Attribute) -> str | None:
+    if attribute.refers and attribute.kind is not Kind.PAIRS:
+        return "NAME|ID"
+    return "WORD" if attribute.choices else _METAVARS.get(attribute.kind)
+
+
+def _help(attribute: Attribute) -> str:
+    if not attribute.choices:
+        return attribute.help
+    return f"{attribute.help} One of {', '.join(attribute.choices)}.".strip()
 
 
 async def body(
