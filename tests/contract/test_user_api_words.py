@@ -6,6 +6,7 @@ worst of words. What the user configured, and what haproxy says of it, stays to 
 """
 
 import re
+from typing import Any
 
 import pytest
 
