@@ -7,10 +7,14 @@ them be.
 
 from typing import Any
 
+from hypothesis import strategies as st
+
+from colonnade.domain.errors import Invalid
 from colonnade.domain.fleet import Cluster
 from colonnade.domain.ids import L7PolicyId, L7RuleId, PoolId
 from colonnade.domain.l7 import FixedResponse, L7Policy, L7Rule, RateLimit, Rewrite, WeightedPool
 from colonnade.domain.pools import OutlierEjection, Pool
+from colonnade.domain.tree import LoadBalancer
 from colonnade.domain.vocabulary import (
     CompareType,
     L7Action,
@@ -19,6 +23,8 @@ from colonnade.domain.vocabulary import (
     MonitorType,
     Observed,
 )
+from colonnade.drivers.amphora.haproxy.objections import objections
+from colonnade.drivers.amphora.protocol import Severity
 from tests.haproxy_trees import (
     TCP,
     cluster,
@@ -162,3 +168,112 @@ EXTRAS: dict[str, Cluster] = {
     ),
     "compression": ruled(compression=True),
 }
+
+_printable = st.text(
+    alphabet=st.one_of(
+        st.sampled_from(" '\"\\#$%{}[]();,=&|`~!<>*?^-.é\U0001f600"),
+        st.characters(exclude_categories=("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs")),
+    ),
+    min_size=1,
+    max_size=255,
+)
+_tokens = st.text(alphabet="!#$%&'*+.^_`|~-azAZ09", min_size=1, max_size=64) | st.sampled_from(
+    ["if", "unless", "Host", "-m"]
+)
+_cookie_values = st.text(alphabet="!#$%&'()*+-./:<=>?@[]^_`{|}~a0", min_size=1, max_size=255)
+regexes_of_users = st.one_of(
+    st.text(alphabet="ab1.^$*+?{}()[]|\\dws,-:=!<>P/ '\"#%&é\n", min_size=1, max_size=60),
+    st.from_regex(r"\A(\^?(/[a-z]{1,5}|\([a-z|]{1,9}\)[*+?]?|\[\^?[a-z]-[0-9]\]\{2,30\}|\\[dwsDWS.]){1,9}\$?)\Z"),
+)  # fmt: skip
+_urls = _printable.map(lambda text: "https://h.example/" + text.replace(" ", ""))
+_bodies = st.text(alphabet=st.characters(exclude_characters="\0", codec="utf-8"), max_size=1000)
+
+
+@st.composite
+def _rules(draw: st.DrawFn, number: int) -> L7Rule | None:
+    kind, compare = draw(st.sampled_from(L7RuleType)), draw(st.sampled_from(CompareType))
+    values = {
+        L7RuleType.COOKIE: _cookie_values,
+        L7RuleType.SSL_CONN_HAS_CERT: st.just("True"),
+        L7RuleType.SSL_VERIFY_RESULT: st.integers(0, 10**30).map(str),
+    }
+    value = regexes_of_users if compare is MATCHES else values.get(kind, _printable)
+    keys = {HEADER: _tokens, L7RuleType.COOKIE: _tokens, L7RuleType.SSL_DN_FIELD: st.just("CN")}
+    key = draw(keys[kind]) if kind in keys else None
+    try:
+        return rule(number, draw(value), kind, compare, key=key, invert=draw(st.booleans()))
+    except Invalid:
+        return None
+
+
+@st.composite
+def _policies(draw: st.DrawFn, number: int) -> L7Policy | None:
+    action = draw(st.sampled_from(L7Action))
+    headers = st.dictionaries(_tokens, st.just("") | _printable, max_size=3)
+    names = st.lists(_tokens, max_size=3).map(tuple)
+    wishes: dict[L7Action, dict[str, st.SearchStrategy[Any]]] = {
+        L7Action.REJECT: {},
+        L7Action.REDIRECT_TO_URL: {"redirect_url": _urls},
+        L7Action.REDIRECT_PREFIX: {"redirect_prefix": _urls},
+        L7Action.REDIRECT_TO_POOL: {"redirect_pool_id": st.just(OTHER)},
+        L7Action.FIXED_RESPONSE: {
+            "fixed_response": st.builds(
+                FixedResponse,
+                status_code=st.integers(200, 599),
+                content_type=_printable,
+                body=_bodies,
+            )
+        },
+        L7Action.RATE_LIMIT: {
+            "rate_limit": st.builds(
+                RateLimit, requests=st.integers(1, 1_000_000), header=st.none() | _tokens
+            )
+        },
+        L7Action.REWRITE: {
+            "rewrite": st.builds(
+                Rewrite,
+                set_request_headers=headers,
+                remove_request_headers=names,
+                set_response_headers=headers,
+                remove_response_headers=names,
+                path_prefix=_printable.map(lambda text: "/" + text.replace(" ", "")),
+                path_replacement=_printable.map(lambda text: "/" + text.replace(" ", "")),
+            )
+        },
+    }
+    rules = [draw(_rules(10 * number + place)) for place in range(draw(st.integers(0, 3)))]
+    try:
+        wish_of_action = {name: draw(wish) for name, wish in wishes[action].items()}
+        return policy(number, action, *(x for x in rules if x is not None), **wish_of_action)
+    except Invalid:
+        return None
+
+
+@st.composite
+def ruled_trees(draw: st.DrawFn) -> LoadBalancer:
+    """An HTTP listener with policies, and pools with our extras, as far as nothing is refused."""
+    found = [draw(_policies(300 + place)) for place in range(draw(st.integers(1, 4)))]
+    extras: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+        {
+            "slow_start": st.integers(0, 3600),
+            "panic_threshold": st.integers(0, 99),
+            "retries": st.none() | st.integers(0, 10),
+            "http2": st.booleans(),
+            "outlier_ejection": st.none()
+            | st.builds(
+                OutlierEjection, errors=st.integers(1, 1000), observe=st.sampled_from(Observed)
+            ),
+            "health_monitor": st.none() | st.just(monitor(MonitorType.TCP)),
+        }
+    )
+    pools = (pool(**draw(extras)), pool(201, members=(member(3),), **draw(extras)))
+    (made,) = ruled(*(x for x in found if x is not None), pools=pools).load_balancers
+    refused = {
+        objection.path.split("/")[3]
+        for objection in objections(made)
+        if objection.severity is Severity.INCOMPATIBLE
+    }
+    (front,) = made.listeners
+    return made.with_listener(
+        front.with_policies(p for p in front.l7policies if p.id not in refused)
+    )

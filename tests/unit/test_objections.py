@@ -55,8 +55,8 @@ def monitored(kind: MonitorType, **more: Any) -> LoadBalancer:
 
 
 def tls(**more: Any) -> LoadBalancer:
-    ends = {"protocol": ListenerProtocol.TERMINATED_HTTPS, "default_tls_container_ref": "web"}
-    return tree((listener(**ends, **more),), (pool(),))
+    ended = ListenerProtocol.TERMINATED_HTTPS
+    return tree((listener(100, ended, default_tls_container_ref="web", **more),), (pool(),))
 
 
 APP = Persistence(type=PersistenceType.APP_COOKIE, cookie_name="a'b")

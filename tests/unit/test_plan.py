@@ -203,7 +203,7 @@ def test_the_first_vip_of_each_version_has_the_default_route() -> None:
         )
     }
     wanted = Cluster(id=WEB, generation=1, load_balancers=(BALANCER,))
-    found = interfaces(wanted, first, ports, subnets)
+    found = interfaces(wanted, first, ports, {str(name): one for name, one in subnets.items()})
     assert [(x.addresses, x.is_default) for x in found] == [
         (("203.0.113.7/24",), True),
         (("2001:db8:1::7/64",), True),

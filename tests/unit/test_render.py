@@ -7,21 +7,23 @@ and read the difference before it is committed.
 
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from colonnade.domain.errors import Broken, Invalid
 from colonnade.domain.tree import LoadBalancer
 from colonnade.domain.vocabulary import MonitorType
-from colonnade.drivers.amphora.haproxy import words
+from colonnade.drivers.amphora.haproxy import regexes, words
 from colonnade.drivers.amphora.haproxy.render import OUR_TEMPLATES, Templates, render
 from colonnade.drivers.amphora.haproxy.sample import SAMPLE
 from colonnade.protocol.bundle import Interface, plan_change
 from colonnade.runtime.haproxy_binary import find_haproxy
-from tests.haproxy_extras import EXTRAS
+from tests.haproxy_extras import EXTRAS, regexes_of_users, ruled_trees
 from tests.haproxy_trees import FEATURES as PLAIN
 from tests.haproxy_trees import (
     cluster,
@@ -100,6 +102,73 @@ def test_no_text_of_a_user_adds_a_directive(tmp_path: Path, made: LoadBalancer) 
     assert len(sections) == 2 + len(made.listeners) + len(backends)
     assert bundle.config.isascii()
     assert complaints(bundle.config, tmp_path) == ""
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(ruled_trees())
+def test_no_text_of_a_policy_adds_a_directive(tmp_path: Path, made: LoadBalancer) -> None:
+    bundle = render(cluster(made), (), TEMPLATES)
+    assert directives(bundle.config) <= OURS
+    (front,) = made.listeners
+    pools = {f"{before}{pool.id}" for pool in made.pools for before in ("", "panic:")}
+    limits = {f"limit:{policy.id}" for policy in front.l7policies}
+    sections = [line.split() for line in bundle.config.splitlines() if line.startswith(SECTIONS)]
+    assert {name for _, *rest in sections for name in rest} <= {front.id, *pools, *limits}
+    assert complaints(bundle.config, tmp_path) == ""
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(regexes_of_users, min_size=1, max_size=40))
+def test_haproxy_takes_every_regular_expression_that_we_take(found: list[str]) -> None:
+    taken = [text for text in found if is_taken(text)]
+    lines = [f"    acl a path -m reg -- {words.quoted(text)}" for text in taken]
+    with tempfile.TemporaryDirectory() as folder:
+        config = "\n".join(["frontend f", "    mode http", *lines, ""])
+        assert "regex" not in complaints(config, Path(folder))
+
+
+def is_taken(text: str) -> bool:
+    try:
+        regexes.check(text)
+        words.quoted(text)
+    except Invalid:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "^/api/v[12]/", r"\.(jpe?g|png)$", "(?i)^/A", "(?P<a>b)(?P=a)", "a{2,3}?", "[]a-z]",
+        r"\x41", "(?!x)a", "(?<=a)b", "[^/]+", "a{", "{}", r"^/\d+$", "(?:a|b)*+", "",
+    ],
+)  # fmt: skip
+def test_common_regular_expressions_are_taken(text: str) -> None:
+    regexes.check(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("(", "not a regular"),
+        ("é", "ASCII"),
+        (r"\u0041", r"\u"),
+        (r"\Z", r"\Z"),
+        ("(?a)b", "(?a"),
+        ("(a)(?(1)b|c)", "(?(1"),
+        ("[[:alpha:]]", "[:"),
+        ("a{,3}", "{0,n}"),
+        ("((a{99}){99}){99}", "too much"),
+        ("a{70000}", "too much"),
+        (r"(a)(?<=\1)", "behind"),
+    ],
+)
+def test_other_regular_expressions_are_refused_with_a_reason(text: str, told: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        regexes.check(text)
+    assert told in refused.value.public
 
 
 def test_the_same_wish_is_the_same_bytes_in_any_order() -> None:

@@ -285,7 +285,7 @@ def _headers(present: Mapping[str, str], removed: Iterable[str]) -> tuple[Header
     return (
         *(HeaderChange(name=words.header(name), value=None) for name in removed),
         *(
-            HeaderChange(name=words.header(name), value=words.formatted(value))
+            HeaderChange(name=words.header(name), value=words.header_value(value))
             for name, value in present.items()
         ),
     )

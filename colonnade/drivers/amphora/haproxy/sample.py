@@ -30,6 +30,7 @@ from colonnade.domain.vocabulary import (
     PersistenceType,
     PoolProtocol,
 )
+from colonnade.drivers.amphora.haproxy.sample_policies import ALONE, POLICIES, POOLS
 
 HEADERS: Final = ("X-Forwarded-For", "X-Forwarded-Port", "X-Forwarded-Proto")
 
@@ -113,6 +114,14 @@ SAMPLE: Final = Cluster(
                 subnet_id=SubnetId(_id(4)),
                 network_id=NetworkId(_id(5)),
             ),
+            additional_vips=(
+                Vip(
+                    address="2001:db8::1",
+                    port_id=PortId(_id(7)),
+                    subnet_id=SubnetId(_id(8)),
+                    network_id=NetworkId(_id(5)),
+                ),
+            ),
             listeners=(
                 _listener(
                     10,
@@ -125,8 +134,12 @@ SAMPLE: Final = Cluster(
                 _listener(12, ListenerProtocol.TCP, 22, timeout_tcp_inspect=100),
                 _listener(13, ListenerProtocol.HTTPS, None),
                 _listener(14, ListenerProtocol.HTTP, None),
+                _listener(15, ListenerProtocol.HTTP, 23, l7policies=POLICIES, compression=True),
+                _listener(16, ListenerProtocol.HTTP, None, l7policies=ALONE),
+                _listener(17, ListenerProtocol.TCP, 23),
+                _listener(18, ListenerProtocol.PROMETHEUS, None),
             ),
-            pools=_POOLS,
+            pools=(*_POOLS, *POOLS),
         ),
     ),
 )

@@ -79,6 +79,12 @@ def formatted(text: str) -> Word:
     return quoted(escaped(text))
 
 
+def header_value(text: str) -> Word:
+    """haproxy sets no empty header."""
+    require("rewrite", text != "", "sets a header to nothing: remove it instead")
+    return formatted(text)
+
+
 def header(text: str) -> Word:
     _fitting("header", text, "is no name of a header", TOKEN.fullmatch(text) is not None)
     return quoted(text)
