@@ -11,15 +11,28 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from colonnade.api.user import bodies
+from colonnade.cli.apply.attributes import (
+    CHILDREN,
+    FIELDS,
+    LB,
+    LISTENER,
+    MEMBER,
+    MONITOR,
+    POLICY,
+    POOL,
+    RULE,
+)
 from colonnade.cli.apply.difference import compare
 from colonnade.cli.apply.document import Document, exported, read_document
 from colonnade.cli.apply.files import read_documents, written
+from colonnade.cli.objects.index import NOUNS
 from colonnade.domain.errors import ColonnadeError, Invalid
 
-MEMBER = {"address": "10.0.0.1", "protocol_port": 80}
-POOL = {"name": "app", "protocol": "HTTP", "lb_algorithm": "ROUND_ROBIN"}
-LISTENER = {"name": "web-80", "protocol": "HTTP", "protocol_port": 80}
-RULE = {"type": "PATH", "compare_type": "STARTS_WITH", "value": "/a"}
+A_MEMBER = {"address": "10.0.0.1", "protocol_port": 80}
+A_POOL = {"name": "app", "protocol": "HTTP", "lb_algorithm": "ROUND_ROBIN"}
+A_LISTENER = {"name": "web-80", "protocol": "HTTP", "protocol_port": 80}
+A_RULE = {"type": "PATH", "compare_type": "STARTS_WITH", "value": "/a"}
 WEB = {"kind": "LoadBalancer", "name": "web"}
 
 
@@ -32,12 +45,12 @@ def test_what_a_person_wrote_becomes_the_form_of_the_wire() -> None:
         vip_subnet="private",
         description="",
         listeners=[
-            LISTENER
+            A_LISTENER
             | {
-                "default_pool": POOL | {"members": [MEMBER | {"weight": 1}]},
+                "default_pool": A_POOL | {"members": [A_MEMBER | {"weight": 1}]},
                 "connection_limit": -1,
                 "l7policies": [
-                    {"action": "REDIRECT_TO_POOL", "redirect_pool": "app", "rules": [RULE]}
+                    {"action": "REDIRECT_TO_POOL", "redirect_pool": "app", "rules": [A_RULE]}
                 ],
             }
         ],
@@ -51,18 +64,18 @@ def test_what_a_person_wrote_becomes_the_form_of_the_wire() -> None:
             }
         ],
     )  # fmt: skip
-    policy = {"action": "REDIRECT_TO_POOL", "redirect_pool": {"name": "app"}, "rules": [RULE]}
+    policy = {"action": "REDIRECT_TO_POOL", "redirect_pool": {"name": "app"}, "rules": [A_RULE]}
     monitor = {"type": "HTTP", "delay": 5, "timeout": 3, "max_retries": 2, "expected_codes": "204"}
     assert document == {
         "name": "web",
         "vip_subnet": "private",
-        "listeners": [LISTENER | {"default_pool": {"name": "app"}, "l7policies": [policy]}],
+        "listeners": [A_LISTENER | {"default_pool": {"name": "app"}, "l7policies": [policy]}],
         "pools": [
             {
                 "name": "other", "protocol": "TCP", "lb_algorithm": "SOURCE_IP",
                 "healthmonitor": monitor,
             },
-            POOL | {"members": [MEMBER]},
+            A_POOL | {"members": [A_MEMBER]},
         ],
     }  # fmt: skip
 
@@ -75,12 +88,15 @@ REFUSED: list[tuple[Any, str]] = [
     (WEB | {"vip_subnet_di": "x"}, "did you mean vip_subnet_id"),
     (WEB | {"listeners": {}} | {"listeners": {"a": 1}}, "listeners is not a list"),
     (WEB | {"listeners": [{"name": "a", "protocol": "HTTP"}]}, "protocol_port is missing"),
-    (WEB | {"listeners": [LISTENER | {"default_pool": "nix"}]}, "default_pool is 'nix'"),
+    (WEB | {"listeners": [A_LISTENER | {"default_pool": "nix"}]}, "default_pool is 'nix'"),
     (WEB | {"listeners": ["x"]}, "is not a listener with attributes"),
-    (WEB | {"pools": [{k: POOL[k] for k in ("protocol", "lb_algorithm")}]}, "has no name"),
-    (WEB | {"pools": [POOL, POOL]}, "two pools are named 'app'"),
-    (WEB | {"pools": [POOL | {"members": [{"address": "10.0.0.1"}]}]}, "protocol_port is missing"),
-    (WEB | {"pools": [POOL | {"wieght": 1}]}, "'wieght' is not an attribute of a pool"),
+    (WEB | {"pools": [{k: A_POOL[k] for k in ("protocol", "lb_algorithm")}]}, "has no name"),
+    (WEB | {"pools": [A_POOL, A_POOL]}, "two pools are named 'app'"),
+    (
+        WEB | {"pools": [A_POOL | {"members": [{"address": "10.0.0.1"}]}]},
+        "protocol_port is missing",
+    ),
+    (WEB | {"pools": [A_POOL | {"wieght": 1}]}, "'wieght' is not an attribute of a pool"),
 ]
 
 
@@ -96,20 +112,20 @@ FULL = web(
     vip_address="203.0.113.7",
     tags=["b", "a"],
     listeners=[
-        LISTENER
+        A_LISTENER
         | {
             "default_pool": "app",
             "allowed_cidrs": ["10.0.0.0/8"],
             "l7policies": [
-                {"name": "one", "action": "REJECT", "rules": [RULE]},
+                {"name": "one", "action": "REJECT", "rules": [A_RULE]},
                 {"name": "two", "action": "REDIRECT_TO_URL", "redirect_url": "https://x.test"},
             ],
         }
     ],
     pools=[
-        POOL
+        A_POOL
         | {
-            "members": [MEMBER, MEMBER | {"protocol_port": 81, "name": "m2"}],
+            "members": [A_MEMBER, A_MEMBER | {"protocol_port": 81, "name": "m2"}],
             "healthmonitor": {"type": "TCP", "delay": 5, "timeout": 3, "max_retries": 2},
         }
     ],
@@ -160,7 +176,7 @@ CHANGES: list[tuple[str, Any, list[str]]] = [
     ),
     (
         "another rule",
-        lambda d: listener(d)["l7policies"][0].update(rules=[RULE | {"value": "/b"}]),
+        lambda d: listener(d)["l7policies"][0].update(rules=[A_RULE | {"value": "/b"}]),
         ["+ listener web-80 / L7 policy one / rule PATH STARTS_WITH /b",
          "- listener web-80 / L7 policy one / rule PATH STARTS_WITH /a"],
     ),
@@ -262,3 +278,32 @@ def test_the_example_of_the_manual_is_one() -> None:
     [example] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     [found] = yaml.safe_load_all(example)
     assert [pool["name"] for pool in read_document(found)["pools"]] == ["app", "files"]
+
+
+BODIES = [
+    ("lb", LB, bodies.LoadBalancerCreate, bodies.LoadBalancerUpdate),
+    ("listener", LISTENER, bodies.ListenerNested, bodies.ListenerUpdate),
+    ("policy", POLICY, bodies.L7PolicyNested, bodies.L7PolicyUpdate),
+    ("rule", RULE, bodies.L7RuleCreate, bodies.L7RuleUpdate),
+    ("pool", POOL, bodies.PoolNested, bodies.PoolUpdate),
+    ("member", MEMBER, bodies.MemberCreate, bodies.MemberUpdate),
+    ("hm", MONITOR, bodies.HealthMonitorNested, bodies.HealthMonitorUpdate),
+]
+# Of the create's words: an old one, and those that a document has another word for.
+OTHERWISE = {"tenant_id", "project_id", "default_pool_id", "redirect_pool_id", "position"}
+ONLY_IN_FILES = {"name", "additional_vips", "default_pool", "redirect_pool", "tenant_id"}
+
+
+@pytest.mark.parametrize(("word", "kind", "create", "update"), BODIES)
+def test_files_and_options_have_every_attribute_of_the_api(
+    word: str, kind: str, create: Any, update: Any
+) -> None:
+    document = {*FIELDS[kind], *CHILDREN[kind]}
+    assert set(create.__struct_fields__) - OTHERWISE <= document
+    noun = NOUNS[word]
+    options = {one.name for one in noun.attributes}
+    below = {*CHILDREN[kind], *ONLY_IN_FILES}
+    made = options | ({"project_id"} if word != "lb" else set())
+    assert set(create.__struct_fields__) - below <= made
+    changeable = {one.name for one in noun.attributes if not one.fixed}
+    assert changeable == set(update.__struct_fields__) - ONLY_IN_FILES

@@ -122,6 +122,7 @@ FIELDS: Final[Mapping[str, Mapping[str, Any]]] = {
         "subnet_id": None,
         "monitor_address": None,
         "monitor_port": None,
+        "request_sriov": False,
         "admin_state_up": True,
         "tags": [],
     },

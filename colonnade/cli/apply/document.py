@@ -192,6 +192,8 @@ def _export(kind: str, shown: Mapping[str, Any], pools: Mapping[str, str]) -> Do
         values["default_pool"] = _reference(shown.get("default_pool_id"), pools)
     if kind == POLICY:
         values["redirect_pool"] = _reference(shown.get("redirect_pool_id"), pools)
+    if kind == MEMBER:
+        values["request_sriov"] = shown.get("vnic_type") == "direct"
     if kind == POOL:
         values["name"] = pools[shown["id"]]
     document = without_defaults(kind, values)

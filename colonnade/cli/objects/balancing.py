@@ -246,6 +246,7 @@ MEMBERS: Final = Noun(
             options=("--subnet",), refers="subnet", fixed=True,
         ),
         Attribute("monitor_address", "Checked here instead."),
+        Attribute("request_sriov", "Reach it over SR-IOV.", Kind.FLAG, fixed=True),
         Attribute("monitor_port", "Checked at this port instead.", Kind.INTEGER),
         ENABLED, TAGS,
     ),
