@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Streams and waiting answers of a real API process: live, shared, and gone with their readers."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+
+from tests.api_server import Server, serving
+
+READERS = 50
+SUBNET = "00000000-0000-4000-8000-000000000001"
+LISTENERS = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+
+
+async def _read(server: Server, seen: list[float], started: asyncio.Event) -> None:
+    async with (
+        httpx.AsyncClient(timeout=30) as client,
+        client.stream(
+            "GET",
+            f"{server.endpoint}/v2/lbaas/events",
+            headers={"Accept": "text/event-stream"},
+        ) as answer,
+    ):
+        assert answer.status_code == 200
+        async for line in answer.aiter_lines():
+            if line.startswith("retry:"):
+                started.set()
+            if line.startswith("event: created"):
+                seen.append(time.monotonic())
+                return
+
+
+async def _make(server: Server, name: str) -> Any:
+    body = {"loadbalancer": {"vip_subnet_id": SUBNET, "name": name}}
+    async with httpx.AsyncClient(timeout=30) as client:
+        path = f"{server.endpoint}/v2/lbaas/loadbalancers?wait=10"
+        answer = await client.post(path, json=body)
+        assert answer.status_code == 201, answer.text
+        return answer.json()["loadbalancer"]
+
+
+async def test_many_readers_hear_at_once_and_leave_nothing_behind(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with serving(tmp_path, database_url) as server:
+        await _make(server, "warm")
+        seen: list[float] = []
+        starts = [asyncio.Event() for _ in range(READERS)]
+        readers = [asyncio.create_task(_read(server, seen, one)) for one in starts]
+        await asyncio.wait_for(asyncio.gather(*(one.wait() for one in starts)), 20)
+        # One that never reads: nothing is gathered for it, and nobody waits for it.
+        _, lazy = await asyncio.open_connection("127.0.0.1", server.port)
+        lazy.write(
+            b"GET /v2/lbaas/events?since=0 HTTP/1.1\r\nhost: 127.0.0.1\r\n"
+            b"accept: text/event-stream\r\n\r\n"
+        )
+        await lazy.drain()
+        made = time.monotonic()
+        root = await _make(server, "news")
+        assert root["provisioning_status"] == "ACTIVE"
+        await asyncio.wait_for(asyncio.gather(*readers), 20)
+        assert len(seen) == READERS
+        assert sorted(seen)[READERS // 2] - made < 1.0
+        with psycopg.connect(database_url) as connection:
+            row = connection.execute(LISTENERS).fetchone()
+            assert row == (1,)
+        lazy.close()
+    assert '"event": "bug"' not in server.said
