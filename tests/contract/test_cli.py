@@ -90,6 +90,12 @@ STORY: list[tuple[str, int, str]] = [
     ("quota reset p", 0, "default quota"),
     ("quota defaults", 0, "l7rule"),
     ("amphora list", 0, "Role"),
+    (
+        "lb create two --subnet public-subnet --additional-vip public-subnet-v6=2001:db8:1::99",
+        0, "2001:db8:1::99",
+    ),
+    ("export two", 0, "ip_address: 2001:db8:1::99"),
+    ("lb delete two --wait", 0, "deleted load balancer two"),
     ("affinity create apart --policy apolocation", 0, "apolocation"),
     ("affinity create nix --policy nix", 2, "is not one of"),
     ("lb create grouped --subnet private-subnet --affinity-group apart", 0, "affinity_group_id"),
@@ -105,7 +111,7 @@ STORY: list[tuple[str, int, str]] = [
     ("lb delete web", 1, "it has children"),
     ("lb create web --subnet private-subnet", 0, "web"),
     ("lb delete web --cascade", 1, "'web' is the name of 2 load balancers"),
-]
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -291,7 +291,7 @@ BODIES = [
 ]
 # Of the create's words: an old one, and those that a document has another word for.
 OTHERWISE = {"tenant_id", "project_id", "default_pool_id", "redirect_pool_id", "position"}
-ONLY_IN_FILES = {"name", "additional_vips", "default_pool", "redirect_pool", "tenant_id"}
+ONLY_IN_FILES = {"name", "default_pool", "redirect_pool", "tenant_id"}
 
 
 @pytest.mark.parametrize(("word", "kind", "create", "update"), BODIES)

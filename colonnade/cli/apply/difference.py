@@ -200,6 +200,8 @@ def _comparable(name: str, value: Any) -> Any:
     """References to secrets may be ids or URLs that end in the id; parts may be left out."""
     if name in PARTS and isinstance(value, dict):
         return {**PARTS[name], **value}
+    if name == "additional_vips":  # where nothing else is said, the endpoint chooses the rest
+        return sorted(str(one.get("subnet_id")) for one in value)
     if name not in SECRETS or value is None:
         return value
     if isinstance(value, list):

@@ -192,6 +192,10 @@ def _export(kind: str, shown: Mapping[str, Any], pools: Mapping[str, str]) -> Do
         values["default_pool"] = _reference(shown.get("default_pool_id"), pools)
     if kind == POLICY:
         values["redirect_pool"] = _reference(shown.get("redirect_pool_id"), pools)
+    if kind == LB:
+        kept = ("subnet_id", "ip_address")
+        vips = shown.get("additional_vips") or ()
+        values["additional_vips"] = [{name: vip[name] for name in kept} for vip in vips]
     if kind == MEMBER:
         values["request_sriov"] = shown.get("vnic_type") == "direct"
     if kind == POOL:

@@ -65,6 +65,10 @@ LOAD_BALANCERS: Final = Noun(
             "vip_port_id", "A port that is there already.", options=("--vip-port",), fixed=True
         ),
         Attribute("vip_address", "Chosen when none is given.", fixed=True),
+        Attribute(
+            "additional_vips", "One more VIP; repeat.", Kind.VIPS, ("--additional-vip",),
+            fixed=True,
+        ),
         Attribute("vip_qos_policy_id", "QoS policy of the VIP's port.", options=("--vip-qos",)),
         Attribute(
             "vip_sg_ids", "A security group; repeat for more.", Kind.TEXTS,

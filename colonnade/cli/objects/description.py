@@ -21,6 +21,7 @@ class Kind(Enum):
     TAGS = "tags"
     FILE = "file"  # the text of a file; never on the command line itself
     FILED = "filed"  # names and values in a file, as YAML or JSON
+    VIPS = "vips"  # SUBNET or SUBNET=ADDRESS, repeated
     SHARES = "shares"  # NAME=WEIGHT of pools, repeated
 
 

@@ -30,6 +30,7 @@ _KINDS: dict[Kind, Any] = {
     Kind.PAIRS: list[str] | None,
     Kind.TAGS: list[str] | None,
     Kind.SHARES: list[str] | None,
+    Kind.VIPS: list[str] | None,
     Kind.FILE: Path | None,
     Kind.FILED: Path | None,
 }
@@ -40,6 +41,7 @@ _METAVARS = {
     Kind.NUMBER: "NUMBER",
     Kind.PAIRS: "KEY=VALUE",
     Kind.SHARES: "POOL=WEIGHT",
+    Kind.VIPS: "SUBNET[=ADDRESS]",
     Kind.TAGS: "TAG",
     Kind.FILE: "FILE",
     Kind.FILED: "FILE",
@@ -112,20 +114,14 @@ def cleared(noun: Noun, names: Iterable[str]) -> dict[str, None]:
 async def _value(desk: Desk, attribute: Attribute, value: Any) -> Any:
     match attribute.kind:
         case Kind.PAIRS:
-            said = pairs(attribute.words[0], value, numbers=attribute.nested)
-            if attribute.refers and "target" in said:
-                said["target_id"] = await desk.id(attribute.refers, str(said.pop("target")))
-            return said
-        case Kind.FILE:
-            return files.read_text(value)
-        case Kind.FILED:
-            return files.read_mapping(value)
+            return await _pairs(desk, attribute, value)
+        case Kind.FILE | Kind.FILED:
+            read = files.read_text if attribute.kind is Kind.FILE else files.read_mapping
+            return read(value)
         case Kind.SHARES:
-            shares = pairs(attribute.words[0], value, numbers=True)
-            return [
-                {"pool_id": await desk.id("pool", name), "weight": weight}
-                for name, weight in shares.items()
-            ]
+            return await _shares(desk, attribute, value)
+        case Kind.VIPS:
+            return [await _vip(desk, text) for text in value]
         case Kind.TAGS:
             return [tag for tag in value if tag]
         case Kind.TEXTS:
@@ -135,6 +131,27 @@ async def _value(desk: Desk, attribute: Attribute, value: Any) -> Any:
             return await _reference(desk, attribute, text) if text else _nothing(attribute)
         case _:
             return value
+
+
+async def _pairs(desk: Desk, attribute: Attribute, texts: Iterable[str]) -> dict[str, Any]:
+    said = pairs(attribute.words[0], texts, numbers=attribute.nested)
+    if attribute.refers and "target" in said:
+        said["target_id"] = await desk.id(attribute.refers, str(said.pop("target")))
+    return said
+
+
+async def _shares(desk: Desk, attribute: Attribute, texts: Iterable[str]) -> list[dict[str, Any]]:
+    shares = pairs(attribute.words[0], texts, numbers=True)
+    return [
+        {"pool_id": await desk.id("pool", name), "weight": weight}
+        for name, weight in shares.items()
+    ]
+
+
+async def _vip(desk: Desk, text: str) -> dict[str, str]:
+    subnet, _, address = text.partition("=")
+    said = {"subnet_id": await desk.id("subnet", subnet)}
+    return said | {"ip_address": address} if address else said
 
 
 def _nothing(attribute: Attribute) -> str | None:
