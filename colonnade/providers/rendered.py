@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """What amphorae would be given for a tree, without any amphora: for a change that is only tried.
 
-The same code renders and compares as when the change is carried out. Interfaces and files are left
-out: which ports an amphora gets is not known before, and files may be secret.
+The same code renders and compares as when the change is carried out. Interfaces are left out, for
+which ports an amphora gets is not known before; no secret is read.
 """
 
+from collections.abc import Iterator
 from difflib import unified_diff
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from colonnade.domain.fleet import Cluster
+from colonnade.domain.secrets import SecretType
 from colonnade.domain.tree import LoadBalancer
+from colonnade.drivers.amphora.haproxy import certificates
 from colonnade.drivers.amphora.haproxy.render import Templates, render
-from colonnade.protocol.bundle import Bundle, Change, plan_change
+from colonnade.protocol.bundle import Bundle, Change, Secret, plan_change
 from colonnade.providers.provider import Preview
 
 FILE: Final = "haproxy.cfg"
@@ -39,13 +44,23 @@ class Rendered:
         if self._templates is None:
             self._templates = Templates.load(self._templates_dir)
         cluster = Cluster(id=tree.cluster_id, generation=0, load_balancers=(tree,))
-        return render(cluster, (), self._templates)
+        bundle = render(cluster, (), self._templates)
+        return replace(bundle, secrets=dict(_stand_ins(tree, bundle.config)))
+
+
+def _stand_ins(tree: LoadBalancer, config: str) -> Iterator[tuple[str, Secret]]:
+    """For each secret that the file names, its reference: enough to tell whether another takes its
+    place, and nobody's secret."""
+    for file in certificates.files(tree):
+        if certificates.path(file.name) in config:
+            in_place = file.type is SecretType.CERTIFICATE
+            yield file.name, Secret(file.reference, in_place=in_place)
 
 
 def _action(change: Change) -> str:
     if change.reload:
         return "reload"
-    return "runtime" if change.touches_servers else "nothing"
+    return "runtime" if change.touches_servers or change.replaced else "nothing"
 
 
 def _lines(bundle: Bundle | None) -> list[str]:

@@ -4,11 +4,16 @@
 from typing import Any
 
 from colonnade.store.database import Database
+from tests.certificates import authority
+from tests.certificates import made as certificate
 from tests.contract.api_client import Api, api
 from tests.contract.test_kinder_tree import TREE, made
 from tests.fakes.network import PRIVATE_SUBNET
 
 __all__ = ["api"]
+
+CA = authority("Test CA")
+WEB, OTHER = certificate("www.example.org", CA), certificate("www.example.org", CA)
 
 TABLES = (
     "load_balancers",
@@ -148,3 +153,19 @@ async def test_a_trial_counts_quotas_and_says_what_is_lacking(api: Api) -> None:
     port = {"loadbalancer_id": amphora["id"], "protocol": "HTTP", "protocol_port": 80}
     told = await api.post("listeners?dry_run=true", {"listener": port}, 200)
     assert any("no default pool" in issue for issue in told["dry_run"]["issues"])
+
+
+async def test_another_certificate_takes_no_reload_and_is_not_told(api: Api) -> None:
+    old, new = [
+        (await api.post("secrets", {"secret": {"pem": pem}}))["secret"]["secret_ref"]
+        for pem in (WEB.pem, OTHER.pem)
+    ]
+    root = await api.load_balancer("amphora")
+    listener = await api.listener(
+        root, protocol="TERMINATED_HTTPS", protocol_port=443, default_tls_container_ref=old
+    )
+    await api.pool(root, listener_id=listener["id"])
+    path = f"listeners/{listener['id']}?dry_run=true"
+    answer = await api.put(path, {"listener": {"default_tls_container_ref": new}})
+    assert answer["dry_run"]["configuration"]["action"] == "runtime"
+    assert "PRIVATE KEY" not in str(answer)

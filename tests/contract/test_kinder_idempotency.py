@@ -64,7 +64,12 @@ async def test_a_key_belongs_to_one_request(api: Api) -> None:
     wrong = {"loadbalancer": ROOT["loadbalancer"] | {"provider": "nobody"}}
     await api.post("loadbalancers", wrong, 400, **key("new"))
     await api.post("loadbalancers", ROOT, **key("new"))
-    await api.delete(f"loadbalancers/{root['id']}")
+    await api.put(f"quotas/{root['project_id']}", {"quota": {"pool": 0}}, 202)
+    pool = {"loadbalancer_id": root["id"], "protocol": "HTTP", "lb_algorithm": "ROUND_ROBIN"}
+    await api.post("pools", {"pool": pool}, 403, **key("pool"))  # after it was written
+    await api.put(f"quotas/{root['project_id']}", {"quota": {"pool": 1}}, 202)
+    await api.post("pools", {"pool": pool}, **key("pool"))
+    await api.delete(f"loadbalancers/{root['id']}?cascade=true")
     gone = await api.post("loadbalancers", ROOT, 409, **key("k"))
     assert "is gone" in gone["faultstring"]
 
