@@ -13,6 +13,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -61,8 +62,9 @@ class Answer:
 class Member:
     """A web server. `fails` makes it answer 503 or hang up; `health` is what /health answers."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, address: str, tls: ssl.SSLContext | None) -> None:
         self.name, self.port = name, 0
+        self._address, self._tls = address, tls
         self.fails: str = ""
         self.health = 200
         self.asked = 0
@@ -70,12 +72,12 @@ class Member:
 
     async def start(self) -> None:
         app = web.Application()
-        app.router.add_get("/health", self._health)
+        app.router.add_route("*", "/health", self._health)
         app.router.add_get("/echo", self._echo)
         app.router.add_route("*", "/{rest:.*}", self._answer)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, VIP, self.port)
+        site = web.TCPSite(self._runner, self._address, self.port, ssl_context=self._tls)
         await site.start()
         self.port = self._runner.addresses[0][1]
 
@@ -132,8 +134,10 @@ class Traffic:
             await one.stop()
         shutil.rmtree(self.folder)
 
-    async def member(self, name: str) -> Member:
-        made = Member(name)
+    async def member(
+        self, name: str, *, address: str = VIP, tls: ssl.SSLContext | None = None
+    ) -> Member:
+        made = Member(name, address, tls)
         await made.start()
         self.members.append(made)
         return made
@@ -192,16 +196,18 @@ async def get(
     path: str = "/",
     *,
     method: str = "GET",
-    source: str = "127.0.0.1",
+    source: str = "",
+    vip: str = VIP,
     **headers: str,
 ) -> Answer:
     """One request on a connection of its own. `X_Key=...` is the header X-Key."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    connector = aiohttp.TCPConnector(local_addr=(source, 0), force_close=True)
+    connector = aiohttp.TCPConnector(local_addr=(source, 0) if source else None, force_close=True)
+    host = f"[{vip}]" if ":" in vip else vip
     async with (
         aiohttp.ClientSession(connector=connector, auto_decompress=False) as session,
         session.request(
-            method, f"http://{VIP}:{port}{path}", headers=named, allow_redirects=False
+            method, f"http://{host}:{port}{path}", headers=named, allow_redirects=False
         ) as answer,
     ):
         return Answer(answer.status, answer.headers, await answer.read())

@@ -4,11 +4,16 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from colonnade.domain.pools import Persistence
+from colonnade.domain.l7 import L7Policy, RateLimit, Rewrite
+from colonnade.domain.pools import OutlierEjection, Persistence
 from colonnade.domain.tree import LoadBalancer
 from colonnade.domain.vocabulary import (
     Algorithm,
+    CompareType,
+    L7Action,
+    L7RuleType,
     ListenerProtocol,
     MonitorType,
     PersistenceType,
@@ -18,7 +23,7 @@ from colonnade.domain.vocabulary import (
 from colonnade.drivers.amphora.haproxy.objections import objections
 from colonnade.drivers.amphora.haproxy.render import Templates, render
 from colonnade.drivers.amphora.protocol import Severity
-from tests.haproxy_extras import EXTRAS
+from tests.haproxy_extras import EXTRAS, MATCHES, fixed, policy, rule, ruled
 from tests.haproxy_trees import FEATURES as PLAIN
 from tests.haproxy_trees import (
     HTTPS,
@@ -59,6 +64,25 @@ def tls(**more: Any) -> LoadBalancer:
     return tree((listener(100, ended, default_tls_container_ref="web", **more),), (pool(),))
 
 
+def policies(*found: L7Policy) -> LoadBalancer:
+    return ruled(*found).load_balancers[0]
+
+
+def rejecting() -> L7Policy:
+    return policy(300, L7Action.REJECT, rule(400, "/"))
+
+
+def limiting(number: int) -> L7Policy:
+    limit = RateLimit(requests=1)
+    return policy(number, L7Action.RATE_LIMIT, rule(number + 100, "/"), rate_limit=limit)
+
+
+def rewriting(**more: Any) -> L7Policy:
+    return policy(300, L7Action.REWRITE, rule(400, "/"), rewrite=Rewrite(**more))
+
+
+HAS_CERT = rule(400, "True", L7RuleType.SSL_CONN_HAS_CERT, CompareType.EQUAL_TO)
+FIRST = web().load_balancers[0]
 APP = Persistence(type=PersistenceType.APP_COOKIE, cookie_name="a'b")
 SRV = Persistence(type=PersistenceType.HTTP_COOKIE)
 CASES: dict[str, tuple[LoadBalancer, Severity, str, str]] = {
@@ -156,6 +180,84 @@ CASES: dict[str, tuple[LoadBalancer, Severity, str, str]] = {
         WAITS,
         f"{P}/session_persistence",
         "no effect",
+    ),
+    "policies over tcp": (
+        tree((listener(protocol=TCP).with_policies([rejecting()]),), (pool(),)),
+        NO,
+        f"{L}/l7policies",
+        "HTTP or TERMINATED_HTTPS",
+    ),
+    "regex of another engine": (
+        policies(policy(300, L7Action.REJECT, rule(400, r"\u0041", compare=MATCHES))),
+        NO,
+        f"{L}/l7policies/{ident(300)}/rules/{ident(400)}/value",
+        r"\u",
+    ),
+    "a policy without rules": (
+        policies(policy(300, L7Action.REJECT)),
+        WAITS,
+        f"{L}/l7policies/{ident(300)}",
+        "no rule",
+    ),
+    "a policy without rules that are up": (
+        policies(policy(300, L7Action.REJECT, rule(400, "/", admin_state_up=False))),
+        WAITS,
+        f"{L}/l7policies/{ident(300)}",
+        "no rule",
+    ),
+    "certificates over plain http": (
+        policies(policy(300, L7Action.REJECT, HAS_CERT)),
+        WAITS,
+        f"{L}/l7policies/{ident(300)}/rules/{ident(400)}",
+        "not encrypted",
+    ),
+    "too many rate limits": (
+        policies(*(limiting(number) for number in range(300, 309))),
+        NO,
+        f"{L}/l7policies",
+        "at most 8",
+    ),
+    "a body where none may be": (
+        policies(fixed("x", status_code=204)),
+        NO,
+        f"{L}/l7policies/{ident(305)}/fixed_response",
+        "204",
+    ),
+    "an empty header": (
+        policies(rewriting(set_request_headers={"X-A": ""})),
+        NO,
+        f"{L}/l7policies/{ident(300)}/rewrite",
+        "remove it",
+    ),
+    "panic without a monitor": (
+        first({"panic_threshold": 50}),
+        WAITS,
+        f"{P}/panic_threshold",
+        "health monitor",
+    ),
+    "ejection without a monitor": (
+        first({"outlier_ejection": OutlierEjection()}),
+        WAITS,
+        f"{P}/outlier_ejection",
+        "health monitor",
+    ),
+    "http2 over tcp": (
+        tree((listener(protocol=TCP),), (pool(http2=True),)),
+        WAITS,
+        f"{P}/http2",
+        "no effect",
+    ),
+    "security groups": (
+        replace(FIRST, vip=replace(FIRST.vip, sg_ids=("web",))),
+        NO,
+        "vip_sg_ids",
+        "allowed_cidrs",
+    ),
+    "sr-iov": (
+        first({"members": (member(1, request_sriov=True),)}),
+        NO,
+        f"{P}/request_sriov",
+        "SR-IOV",
     ),
 }
 
