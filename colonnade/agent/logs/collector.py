@@ -30,7 +30,6 @@ class Collector:
     def __init__(self, path: Path, spool: Spool) -> None:
         self._spool = spool
         path.unlink(missing_ok=True)
-        _widen_queue()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._socket.bind(str(path))
         path.chmod(0o600)
@@ -55,7 +54,7 @@ class Collector:
             self._spool.append(listener.decode(), lines)
 
 
-def _widen_queue() -> None:
+def widen_queue() -> None:
     """For sockets made from now on in this network namespace."""
     try:
         _QUEUE_FILE.write_text(f"{QUEUE}\n")

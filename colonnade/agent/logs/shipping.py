@@ -20,7 +20,7 @@ import msgspec
 
 from colonnade.agent.controllers import NobodyAnswers
 from colonnade.agent.haproxy import run
-from colonnade.agent.logs.collector import Collector
+from colonnade.agent.logs.collector import Collector, widen_queue
 from colonnade.agent.logs.consignment import Consignment
 from colonnade.agent.logs.spool import File, Spool, pack
 from colonnade.protocol.logs import (
@@ -63,6 +63,7 @@ class Logs:
 
     async def run(self) -> None:
         """Until cancelled. Traffic never waits for anything here."""
+        widen_queue()
         collector = Collector(self._socket, self._spool)
         try:
             while True:
