@@ -34,6 +34,12 @@ def _group() -> None:
 @master_key.command()
 def rotate(
     *,
+    prepare: Annotated[
+        bool,
+        typer.Option(
+            "--prepare", help="Only add the new key to the file, for all copies of it to have."
+        ),
+    ] = False,
     keep_old: Annotated[
         bool,
         typer.Option(
@@ -54,25 +60,47 @@ def rotate(
     from colonnade.domain.errors import Invalid
     from colonnade.runtime.config import read_config
 
+    if prepare and keep_old:
+        raise Invalid("--prepare comes first, and --keep-old later")
     file = config or places.config_file(places.state_dir(state))
     if not file.is_file():
         raise Invalid(f"there is no {file}: name one with --config, or a system with --state")
-    renewed = asyncio.run(_rotate(read_config(file), settled_s, keep_old=keep_old))
+    settings = read_config(file)
+    if prepare:
+        typer.echo(_prepare(settings.pki_dir / "master.key"))
+        return
+    renewed = asyncio.run(_rotate(settings, settled_s, keep_old=keep_old))
     typer.echo(f"{renewed} secrets are sealed anew")
+
+
+def _prepare(file: Path) -> str:
+    from colonnade.domain.errors import Conflict
+    from colonnade.drivers.secrets.database import KEY_BYTES, Ring, read_ring, write_ring
+
+    ring = read_ring(file)
+    if len(ring.keys) > 1 and not ring.is_prepared:
+        raise Conflict("an exchange has begun already: go on without --prepare")
+    if not ring.is_prepared:
+        write_ring(file, Ring((*ring.keys, os.urandom(KEY_BYTES)), is_prepared=True))
+    return f"copy {file} to all machines that have one, then call this again without --prepare"
 
 
 async def _rotate(config: "Config", settled_s: float, *, keep_old: bool) -> int:
     from colonnade.domain.errors import Broken
-    from colonnade.drivers.secrets.database import KEY_BYTES, Seal, read_keys, write_keys
+    from colonnade.drivers.secrets.database import KEY_BYTES, Seal, read_ring, write_keys
     from colonnade.store import seals
     from colonnade.store.database import Database
 
     file = config.pki_dir / "master.key"
     database = await Database.connect(config.database_url)
     try:
-        keys = read_keys(file)
-        if len(keys) == 1:  # else an earlier call was ended before its end
+        ring = read_ring(file)
+        keys = ring.keys
+        if ring.is_prepared:
+            keys = (keys[-1], *keys[:-1])
+        elif len(keys) == 1:  # else an earlier call was ended before its end
             keys = (os.urandom(KEY_BYTES), *keys)
+        if keys != ring.keys or ring.is_prepared:
             write_keys(file, *keys)
         seal = Seal.from_file(file)
         first = await seals.renew(database, seal)

@@ -353,8 +353,16 @@ async def test_the_master_key_is_exchanged_and_may_be_ended_anywhere(
     assert await opens(Seal(new))
     await asyncio.to_thread(rotate)
     assert read_keys(key_file) == (new,)
+    await asyncio.to_thread(rotate, "--prepare")
+    first, second = read_keys(key_file)
+    assert first == new
+    assert await opens(Seal(new))
+    assert Seal(new).unseal(running.seal(b"later", "x"), "x") == b"later"
+    await asyncio.to_thread(rotate, "--prepare")
+    assert read_keys(key_file) == (first, second)
     await asyncio.to_thread(rotate)
     (newest,) = read_keys(key_file)
+    assert newest == second
     assert newest not in (old, new)
     assert await opens(Seal(newest))
     assert not await opens(Seal(new))

@@ -22,6 +22,7 @@ from colonnade.drivers.secrets.protocol import id_of
 
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
+NEXT: Final = "next:"  # before a key in the file that is to seal later
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -162,23 +163,44 @@ def _mark(file: Path) -> tuple[int, int] | None:
 
 def read_keys(file: Path) -> tuple[bytes, ...]:
     """The first seals. Raises Broken when there is none."""
+    return read_ring(file).keys
+
+
+class Ring(msgspec.Struct, frozen=True):
+    """The keys of a file: any opens, the first seals. `is_prepared`: the last is a new one that
+    has sealed nothing yet, so that every copy of the file may get it first."""
+
+    keys: tuple[bytes, ...]
+    is_prepared: bool = False
+
+    def __repr__(self) -> str:
+        return "Ring(***)"
+
+
+def read_ring(file: Path) -> Ring:
+    """Raises Broken when there is no key."""
     try:
-        keys = tuple(bytes.fromhex(line) for line in file.read_text().split())
+        words = file.read_text().split()
+        prepared = bool(words) and words[-1].startswith(NEXT)
+        keys = tuple(bytes.fromhex(word.removeprefix(NEXT)) for word in words)
     except (OSError, ValueError) as error:
         # Without the cause: a ValueError could quote the key.
         raise Broken(f"{file} holds no master key", detail=type(error).__name__) from None
     if not keys:
         raise Broken(f"{file} holds no master key")
-    return keys
+    return Ring(keys, prepared)
 
 
-def write_keys(file: Path, *keys: bytes) -> None:
+def write_ring(file: Path, ring: Ring) -> None:
     """All or nothing, and never readable by others, not even for a moment."""
+    words = [key.hex() for key in ring.keys]
+    if ring.is_prepared:
+        words[-1] = NEXT + words[-1]
     draft = file.with_name(f"{file.name}.new")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as stream:
-        stream.writelines(key.hex() + "\n" for key in keys)
+        stream.writelines(word + "\n" for word in words)
         stream.flush()
         os.fsync(stream.fileno())
     draft.replace(file)
@@ -187,3 +209,7 @@ def write_keys(file: Path, *keys: bytes) -> None:
         os.fsync(folder)  # a new key that is lost with the power would lose what it sealed
     finally:
         os.close(folder)
+
+
+def write_keys(file: Path, *keys: bytes) -> None:
+    write_ring(file, Ring(keys))
