@@ -9,9 +9,11 @@ them may run: several on one address are `api/workers.py`'s affair.
 import asyncio
 import gc
 import ipaddress
+import os
 import resource
 import signal
 import socket
+import sys
 from contextlib import suppress
 from typing import Any, Final
 
@@ -45,7 +47,8 @@ log = structlog.get_logger()
 
 
 def serve(config: Config) -> None:
-    """Serve until SIGTERM or SIGINT. Raises Broken when the configuration cannot be served."""
+    """Serve until SIGTERM or SIGINT, and end the process. Raises Broken when the configuration
+    cannot be served."""
     logging.configure("api", level=config.log_level)
     check_address(config.api)
     policy_of(config.api)  # a bad file is told now, and once
@@ -56,6 +59,9 @@ def serve(config: Config) -> None:
         asyncio.run(run(config))
     else:
         run_workers(config.api.workers, lambda stop: asyncio.run(run(config, stop)))
+    # Granian's threads live on; one that meets an interpreter being torn down aborts the process.
+    sys.stderr.flush()
+    os._exit(0)
 
 
 async def run(config: Config, stop: socket.socket | None = None) -> None:
