@@ -35,8 +35,8 @@ REFERENCES: Final = (
 
 
 class AccessLog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One line for each request or connection, in this format, to this log target; without a
-    target the lines stay on the amphora for a while."""
+    """One line for each request or connection, in this format, to this log target. Without a
+    target: none, whatever the load balancer says."""
 
     format: LogFormat = LogFormat.JSON
     target_id: str | None = None
