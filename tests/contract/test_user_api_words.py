@@ -51,6 +51,9 @@ async def _answers(api: Api) -> list[str]:
     paths += [f"/v2/lbaas/{path}/{new_id()}" for path in places]
     paths += [f"/v2/lbaas/{path}?{word}=1" for path in places for word in ("sort", "nonsense")]
     paths += [f"/v2/lbaas/loadbalancers/{root['id']}/{word}" for word in ("stats", "status")]
+    extras = ("events", "history", "tree")
+    paths += [f"/v2/lbaas/loadbalancers/{root['id']}/{word}" for word in extras]
+    paths += ["/v2/lbaas/events", "/v2/lbaas/affinitygroups"]
     paths += ["/v2.0/networks", "/v2.0/subnets", "/v2.0/ports", "/", "/v2/lbaas/providers"]
     paths += ["/nothing", f"/v2.0/ports/{new_id()}", f"/v2.0/ports/{root['vip_port_id']}"]
     user = {"X-Project-Id": root["project_id"]}
