@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A load balancer with an additional VIP answers on both, also after a failover."""
+
+import asyncio
+import sys
+import time
+
+from colonnade.cli.hosts import Hosts
+from colonnade.cli.rest import Rest
+from colonnade.cli.scenario import Figures, Scenario
+from colonnade.cli.system import running
+from colonnade.cli.waiting import until
+
+PUBLIC, PUBLIC6 = "203.0.113.0/24", "2001:db8:1::/64"
+ASK = """
+import sys, urllib.request
+opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+print(opener.open(sys.argv[1], timeout=2).status)
+"""
+
+
+async def test_both_vips_answer_before_and_after_a_failover() -> None:
+    async with running() as system, Rest(system.endpoint) as rest, Hosts(system.state) as hosts:
+        made = Scenario(rest, hosts, Figures())
+        await made.hosts()
+        await hosts.add("client6", "public", address="2001:db8:1::50", argv=[])
+        await made.spare()
+        wish = {
+            "name": "two",
+            "vip_subnet_id": await hosts.subnet(PUBLIC),
+            "additional_vips": [{"subnet_id": await hosts.subnet(PUBLIC6)}],
+            "listeners": [
+                {
+                    "protocol": "HTTP",
+                    "protocol_port": 80,
+                    "default_pool": {
+                        "name": "web",
+                        "protocol": "HTTP",
+                        "lb_algorithm": "ROUND_ROBIN",
+                        "members": [{"address": made.addresses["web1"], "protocol_port": 80}],
+                    },
+                }
+            ],
+        }
+        answer = await rest.post("lbaas/loadbalancers", {"loadbalancer": wish})
+        (second,) = answer["additional_vips"]
+        urls = {
+            "client": f"http://{answer['vip_address']}/",
+            "client6": f"http://[{second['ip_address']}]/",
+        }
+
+        async def all_answer() -> bool:
+            return all([await answers(hosts, client, url) for client, url in urls.items()])
+
+        await until(all_answer, within_s=15, what="both VIPs to answer")
+        made.load_balancer = answer
+        await made.spare()
+        victim = await made.serving()
+        killed = time.time()
+        await hosts.kill_amphora(victim)
+
+        async def replaced() -> bool:
+            return await made.serving() != victim
+
+        await until(replaced, within_s=30, what="another amphora to serve")
+        await until(all_answer, within_s=15, what="both VIPs to answer again")
+        assert time.time() - killed < 30
+        await made.delete()
+    assert system.left == []
+
+
+async def answers(hosts: Hosts, client: str, url: str) -> bool:
+    argv = [*hosts.enter(client), sys.executable, "-c", ASK, url]
+    process = await asyncio.create_subprocess_exec(
+        *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    said, _ = await process.communicate()
+    return said.strip() == b"200"
