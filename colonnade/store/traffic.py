@@ -20,7 +20,7 @@ SLOT_S: Final = 10
 SLOTS: Final = 8640  # a day; the schema says so too
 FRESH: Final = "interval '35 seconds'"  # three times the time between two reports, and a little
 POINTS_MAX: Final = 20_000  # of one answer; more are thinned out evenly
-OBJECTS_MAX: Final = 10_000  # listeners, and members, of one answer
+OBJECTS_MAX: Final = 5_000  # listeners, and members, of one answer
 
 
 class ListenerTraffic(msgspec.Struct, frozen=True, kw_only=True):

@@ -87,7 +87,7 @@ async def test_a_bad_bundle_is_refused_in_haproxys_words_and_the_old_one_serves(
     await bench.put(bundle(1, server(1)))
     with pytest.raises(Rejected) as refused:
         await bench.put(bundle(2, server(1), extra="nonsense here"))
-    assert "unknown keyword 'nonsense'" in refused.value.detail
+    assert "unknown keyword 'nonsense'" in refused.value.public  # what its user gets to read
     unbindable = bundle(3, server(1), extra="bind 203.0.113.99:80")
     with pytest.raises(Rejected) as refused:
         await bench.put(unbindable)

@@ -21,6 +21,7 @@ from colonnade.domain.ids import ListenerId, LoadBalancerId
 from colonnade.store import traffic
 from colonnade.store.rows import LOAD_BALANCERS
 from colonnade.store.traffic import (
+    OBJECTS_MAX,
     OF_NOW,
     ListenerCounted,
     ListenerTraffic,
@@ -76,10 +77,13 @@ def exposition(listeners: Sequence[ListenerCounted], members: Sequence[MemberCou
         )
         for one in members
     ]
-    metrics = [
+    metrics: list[Metric] = [
         *_metrics("listener", _OF_LISTENER, ListenerTraffic, of_listeners),
         *_metrics("member", _OF_MEMBER, MemberTraffic, of_members),
     ]
+    complete = max(len(listeners), len(members)) < OBJECTS_MAX
+    said = "1 when all listeners and members are shown, 0 when they are too many for one answer"
+    metrics.append(GaugeMetricFamily("colonnade_metrics_complete", said, value=int(complete)))
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collected(metrics))
     return generate_latest(registry)

@@ -33,6 +33,7 @@ from colonnade.runtime.mtls import client_context
 TIMEOUT: Final = aiohttp.ClientTimeout(total=10.0, sock_connect=1.8)
 CONNECTIONS_MAX: Final = 500
 KEEPALIVE_S: Final = 30.0
+REASON_MAX: Final = 1000  # of haproxy's words, as users see them; operators see all
 T = TypeVar("T")
 NewSocket = Callable[[Any], socket.socket]
 
@@ -144,7 +145,8 @@ def _failure(amphora_id: str, code: int, content: bytes) -> Exception:
         case 503:
             return Unreachable("an amphora is not ready", detail=detail)
         case 422:
-            return Rejected("haproxy refused the configuration", detail=detail)
+            said = f"an amphora refused the configuration: {refusal.reason}"
+            return Rejected(said[:REASON_MAX], detail=detail)
         case 507:
             return Broken(f"an amphora has too little memory: {refusal.reason}", detail=detail)
         case _:
