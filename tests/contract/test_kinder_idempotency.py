@@ -2,6 +2,7 @@
 """A POST with an Idempotency-Key makes one object, however often and however badly it is sent."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -101,3 +102,16 @@ async def test_other_objects_are_made_once_too(api: Api, path: str) -> None:
     first = await api.post(path, body, **key("p"))
     assert await api.post(path, body, **key("p")) == first
     assert len((await api.get(path))["flavorprofiles"]) == 1
+
+
+async def test_wherever_a_request_is_cut_off_a_second_one_makes_nothing_twice(api: Api) -> None:
+    """A client that gives up at any moment, and asks again at once, has one object."""
+    for number in range(20):
+        body = {"loadbalancer": ROOT["loadbalancer"] | {"name": f"cut {number}"}}
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(
+                api.post("loadbalancers", body, **key(f"cut {number}")), number / 1000
+            )
+        await api.post("loadbalancers", body, **key(f"cut {number}"))
+    found = (await api.get("loadbalancers"))["loadbalancers"]
+    assert sorted(one["name"] for one in found) == sorted(f"cut {n}" for n in range(20))
