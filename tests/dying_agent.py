@@ -26,7 +26,7 @@ from colonnade.agent.haproxy import Haproxy, run
 from colonnade.agent.reloads import Limits
 from colonnade.agent.status import Watch
 from colonnade.protocol import paths
-from colonnade.protocol.bundle import Access, Backend, Bundle, Server
+from colonnade.protocol.bundle import Access, Backend, Bundle, Secret, Server
 from colonnade.runtime.haproxy_binary import find_haproxy
 
 HERE = Path("/proc/self/ns/net")
@@ -65,6 +65,7 @@ def made(number: int, weights: dict[str, int], page: str, allowed: str) -> Bundl
         frame=frame,
         backends=(Backend(name="pool", servers=servers),),
         files={"page": page, f"page{number}": page},
+        secrets={"key": Secret(pem=page), f"key{number}": Secret(pem=page)},
         access=(Access(address="127.0.0.1", port=80, allowed=(allowed,)),),
     )
 
@@ -144,6 +145,7 @@ async def seen(one: Amphora) -> dict[str, Any]:
         "config": one.present.config if one.present is not None else "",
         "file": (ROOT / "haproxy.cfg").read_text(),
         "files": {path.name: path.read_text() for path in sorted((ROOT / "files").iterdir())},
+        "secrets": {path.name: path.read_text() for path in sorted((ROOT / "secrets").iterdir())},
         "left over": sorted(
             path.name for path in ROOT.iterdir() if path.name in LEFT_OVER or "new" in path.suffix
         ),
