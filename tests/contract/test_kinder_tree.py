@@ -138,3 +138,56 @@ async def test_where_the_load_balancer_is_cannot_be_changed(api: Api) -> None:
         assert await put(api, root, TREE) == root
     told = {n: root[n] for n in ("vip_address", "vip_port_id", "vip_subnet_id", "provider")}
     assert await put(api, root, TREE | told) == root
+
+
+async def test_whatever_can_be_made_can_be_put_back(api: Api) -> None:
+    """Pools without names, shared pools, weights, and attributes of every kind."""
+    root = await api.load_balancer("noop", tags=["a"], description="d", admin_state_up=False)
+    persistence = {"type": "APP_COOKIE", "cookie_name": "c"}
+    first = await api.pool(root, session_persistence=persistence, tls_enabled=True, slow_start=9)
+    second = await api.pool(root, tls_versions=["TLSv1.3"], outlier_ejection={"errors": 3})
+    await api.member(first, weight=0, backup=True, monitor_port=99, tags=["x"], name="m")
+    await api.monitor(first, url_path="/up", expected_codes="200-204", http_version=1.1)
+    await api.monitor(second, type="PING")
+    front = await api.listener(
+        root,
+        default_pool_id=first["id"],
+        insert_headers={"X-Forwarded-For": "true"},
+        allowed_cidrs=["10.0.0.0/8"],
+        timeout_client_data=0,
+    )
+    await api.listener(root, protocol_port=81, default_pool_id=first["id"], connection_limit=5)
+    ids = [one["id"] for one in (first, second)]
+    policies = [
+        {"action": "REDIRECT_TO_POOL", "redirect_pool_id": ids[1]},
+        {
+            "action": "REDIRECT_TO_POOL",
+            "redirect_pools": [{"pool_id": pool_id, "weight": 3} for pool_id in ids],
+        },
+        {"action": "REDIRECT_PREFIX", "redirect_prefix": "https://a.b", "redirect_http_code": 307},
+        {"action": "RATE_LIMIT", "rate_limit": {"requests": 5, "seconds": 2}},
+        {"action": "FIXED_RESPONSE", "fixed_response": {"status_code": 418, "body": "no"}},
+        {"action": "REWRITE", "rewrite": {"set_request_headers": {"x-a": "b"}}},
+        {"action": "REJECT", "position": 1, "name": "first", "tags": ["t"]},
+    ]
+    for policy in policies:
+        body = {"l7policy": policy | {"listener_id": front["id"], "rules": [RULE]}}
+        await api.post("l7policies", body)
+    header = {"type": "HEADER", "compare_type": "EQUAL_TO", "key": "x", "value": "1"}
+    shown = (await api.get("l7policies"))["l7policies"][0]
+    await api.post(f"l7policies/{shown['id']}/rules", {"rule": header | {"invert": True}})
+    before = await generation(api, root)
+    document = (await api.get(f"loadbalancers/{root['id']}/tree"))["loadbalancer"]
+    await put(api, root, document)
+    assert await generation(api, root) == before
+    # Without ids, what has no name is found by what is in it.
+    for one in (*document["listeners"], *document["pools"]):
+        for nested in (*one.get("members", ()), *one.get("l7policies", ())):
+            for rule in nested.get("rules", ()):
+                del rule["id"]
+            del nested["id"]
+        one.get("healthmonitor", {"id": ""}).pop("id")
+    for one in document["listeners"]:
+        del one["id"]
+    await put(api, root, document)
+    assert await generation(api, root) == before
