@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -71,11 +72,11 @@ class Site:
 
     def start_daemon(self) -> None:
         argv = [sys.executable, "-c", DAEMON, str(self.folder), json.dumps(PLACEHOLDER)]
-        socket = self.config.run_dir / "network.sock"
-        socket.unlink(missing_ok=True)  # a daemon that was killed left it
+        place = self.config.run_dir / "network.sock"
+        place.unlink(missing_ok=True)  # a daemon that was killed left it
         with (self.folder / "daemon.log").open("ab") as log:
             self.daemon = subprocess.Popen(self.lab.enter(argv), stderr=log)
-        until(socket.exists, START_S, "the daemon to listen")
+        until(lambda: _listens(place), START_S, "the daemon to listen")
 
     def end_daemon(self, number: signal.Signals = signal.SIGTERM) -> None:
         """KILL meets the daemon itself, not the one that entered the lab for it."""
@@ -150,6 +151,12 @@ def why_impossible() -> str:
         asyncio.run(lab.stop())
         shutil.rmtree(folder)
     return ""
+
+
+def _listens(path: Path) -> bool:
+    """The path is there when it is bound, which is before anybody listens."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 def until(fact: Callable[[], object], within_s: float, what: str) -> None:
