@@ -24,16 +24,19 @@ def available_bytes(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
 
 
 def held_bytes(pid: int, proc: Path = PROC) -> int:
-    """What one process alone holds; 0 when it is gone. Pages that others share count in part,
-    where the kernel tells; else all that is not backed by a file."""
+    """What one process would hold if it shared with nobody; 0 when it is gone.
+
+    A worker shares what its master had read before the fork, but only until the next reload: so
+    all that is backed by no file counts whole, and what is backed by one in part."""
     try:
-        return _fields(proc / str(pid) / "smaps_rollup")["Pss"] * KIB
-    except (OSError, KeyError):
-        pass
-    try:
-        return _fields(proc / str(pid) / "status").get("RssAnon", 0) * KIB
+        alone = _fields(proc / str(pid) / "status").get("RssAnon", 0)
     except OSError:
         return 0
+    try:
+        in_part = _fields(proc / str(pid) / "smaps_rollup").get("Pss", 0)
+    except OSError:  # the kernel tells it to some only
+        in_part = 0
+    return max(alone, in_part) * KIB
 
 
 def _left_in_groups(proc: Path, cgroups: Path) -> Iterator[int]:

@@ -49,3 +49,5 @@ def test_this_process_holds_something_and_none_holds_nothing(tmp_path: Path) -> 
     assert held_bytes(2**22 + 1) == 0
     write(tmp_path / "7/status", "Name: x\nRssAnon:\t  2048 kB\n")
     assert held_bytes(7, tmp_path) == 2 * MIB
+    write(tmp_path / "7/smaps_rollup", "0-1 ---p 0 [rollup]\nPss:   3072 kB\n")
+    assert held_bytes(7, tmp_path) == 3 * MIB
