@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from colonnade.domain.errors import Broken, Invalid
+from colonnade.domain.pools import OutlierEjection
 from colonnade.domain.tree import LoadBalancer
 from colonnade.domain.vocabulary import MonitorType
 from colonnade.drivers.amphora.haproxy import regexes, words
@@ -211,6 +212,24 @@ def test_a_change_of_members_is_no_reload_and_any_other_is_one() -> None:
     slower = web(members=members, health_monitor=monitor(MonitorType.TCP, delay=9))
     assert plan_change(before, render(monitored, (), TEMPLATES)).reload
     assert plan_change(render(monitored, (), TEMPLATES), render(slower, (), TEMPLATES)).reload
+
+
+def test_extras_of_pools_keep_changes_of_members_off_reloads() -> None:
+    checked = {"health_monitor": monitor(MonitorType.TCP)}
+    for more in (
+        {"panic_threshold": 50, **checked},
+        {"outlier_ejection": OutlierEjection(), **checked},
+        {"slow_start": 30, "retries": 2, "http2": True, "drain_seconds": 60},
+    ):
+        before = render(web(members=(member(1),), **more), (), TEMPLATES)
+        after = render(web(members=(member(1), member(2)), **more), (), TEMPLATES)
+        change = plan_change(before, after)
+        assert not change.reload
+        assert {server.name for _, server in change.added} == {member(2).id}
+        assert {backend for backend, _ in change.added} == {b.name for b in after.backends}
+    plain, draining = web(), web(drain_seconds=60)
+    change = plan_change(render(plain, (), TEMPLATES), render(draining, (), TEMPLATES))
+    assert not change.reload
 
 
 def test_the_file_has_the_very_servers_of_the_bundle() -> None:

@@ -7,6 +7,7 @@ Python's `re` share is let through, and only expressions that stay far from PCRE
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from colonnade.domain.errors import Invalid, require
@@ -22,8 +23,9 @@ REPEAT: Final = re.compile(r"\{(\d*)(,?)(\d*)\}", re.ASCII)
 HEX: Final = re.compile(r"x[0-9a-fA-F]{2}", re.ASCII)
 
 
+@lru_cache(maxsize=10_000)
 def check(text: str) -> None:
-    """Raises Invalid, saying which part will not do."""
+    """Raises Invalid, saying which part will not do. Asked at every change of a tree."""
     require("value", text.isascii(), "of a regular expression must be ASCII")
     try:
         re.compile(text)
