@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 
+from colonnade.cli.identities import ensure_master_key
 from colonnade.cli.starting import api_answers
 from colonnade.runtime.config import Api
 
@@ -64,6 +65,7 @@ async def serving(folder: Path, database_url: str, **api: Any) -> AsyncIterator[
     """`api`: what stands in the table [api]; by default the noop provider under every name."""
     port = free_port()
     config = write_config(folder, database_url, **({"port": port, "noop": True} | api))
+    ensure_master_key(folder / "pki")
     log = folder / "api.log"
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
