@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
-from colonnade.domain.errors import Conflict, Forbidden, NotFound
+from colonnade.domain.errors import Conflict, Forbidden, NotFound, OverQuota
 from colonnade.domain.ids import ClusterId, ProjectId
+from colonnade.domain.limits import SECRETS_PER_PROJECT_MAX
 from colonnade.domain.secrets import EXPIRING, OF_LISTENERS, OF_POOLS, Facts, Secret
 from colonnade.drivers.secrets.database import Envelope, Kept
 from colonnade.store import events, history, listing, work
@@ -65,6 +66,13 @@ async def get(connection: Connection, secret_id: str, project: ProjectId | None)
 
 
 async def insert(connection: Connection, secret: Secret, envelope: Envelope, public: str) -> Secret:
+    """Raises OverQuota when the project has as many as it may."""
+    counted = await connection.execute(
+        "SELECT count(*) FROM secrets WHERE project_id = %s", [secret.project_id]
+    )
+    (count,) = await counted.fetchone() or (0,)
+    if count >= SECRETS_PER_PROJECT_MAX:
+        raise OverQuota("Quota has been met for resources: secret")
     names = (*_OWN, *_FACTS)
     cursor = await connection.execute(
         f"INSERT INTO secrets ({', '.join(names)}, public, wrapped_key, sealed)"  # noqa: S608

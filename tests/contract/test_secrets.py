@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
+from colonnade.domain.limits import SECRETS_PER_PROJECT_MAX
+from colonnade.store.database import Database
 from tests.certificates import Made, authority, crl, made
 from tests.contract.api_client import Api, api
 
@@ -172,3 +174,20 @@ async def test_what_is_not_sound_is_refused_with_the_reason_and_nothing_of_it(ap
         for piece in (LEAF.secret, OTHER.secret, LEAF.public):
             assert piece.splitlines()[1][:20] not in reason, name
     assert (await api.get("secrets"))["secrets"] == []
+
+
+async def test_a_project_has_so_many_and_no_more(api: Api, database: Database) -> None:
+    first = await secret(api, pem=LEAF.pem)
+    columns = "name, type, issuer, fingerprint, count, not_before, not_after, public,"
+    async with database.transaction() as connection:
+        await connection.execute(
+            f"INSERT INTO secrets (id, project_id, {columns} wrapped_key, sealed)"
+            f" SELECT gen_random_uuid(), project_id, {columns} wrapped_key, sealed"
+            " FROM secrets, generate_series(2, %s)".encode(),
+            [SECRETS_PER_PROJECT_MAX],
+        )
+    answer = await secret(api, 403, pem=LEAF.pem)
+    assert answer == "Quota has been met for resources: secret"
+    await secret(api, pem=LEAF.pem, project_id="another")
+    await api.delete(f"secrets/{first['id']}")
+    await secret(api, pem=LEAF.pem)
