@@ -20,6 +20,7 @@ from colonnade.drivers.secrets.protocol import id_of
 from colonnade.store import secrets
 from colonnade.store.database import Connection
 from colonnade.store.rows import json_of, load_trees, read_root
+from colonnade.store.secrets import User
 
 _FIELDS: Final = OF_LISTENERS.keys() | OF_POOLS.keys()
 
@@ -41,6 +42,17 @@ async def check(
         raise Invalid(f"Could not retrieve certificate: {lost}")
     await _check_pairs(connection, after, {use.path for use in new})
     return notes(wanted, there, datetime.now(UTC))
+
+
+async def check_users(connection: Connection, found: Collection[User]) -> None:
+    """Raises Invalid when a secret that was replaced no longer fits the one beside it."""
+    for root_id in sorted({user.load_balancer_id for user in found}):
+        cursor = await connection.execute(
+            "SELECT body::text FROM load_balancers WHERE id = %s", [root_id]
+        )
+        roots = [read_root(row[0]) for row in await cursor.fetchall()]
+        for tree in await load_trees(connection, roots):
+            await _check_pairs(connection, tree, {use.path for use in uses(tree)})
 
 
 async def concerned(connection: Connection, providers: Collection[str]) -> list[str]:
@@ -117,6 +129,8 @@ async def _check_pairs(
                 continue
             crl_id, ca_id = id_of(crl) or "", id_of(ca) or ""
             public = await secrets.public_parts(connection, [crl_id, ca_id])
+            if public.keys() != {crl_id, ca_id}:
+                continue
             strangers = crls_outside(public[crl_id], public[ca_id])
             if strangers:
                 raise Invalid(

@@ -92,6 +92,11 @@ async def test_references_lead_to_secrets_of_the_project_and_the_type(api: Api) 
         client_crl_container_ref=good_crl["id"],
         **clients,
     )
+    replaced = f"secrets/{good_crl['id']}"
+    answer = await api.put(replaced, {"secret": {"pem": crl(STRANGE_CA)}}, 400)
+    assert "is not signed by a CA of client_ca_tls_container_ref" in answer["faultstring"]
+    assert (await api.get(replaced))["secret"]["issuer"] == "CN=Test CA"
+    await api.put(replaced, {"secret": {"pem": crl(CA, WEB)}})
     path, pool = f"listeners/{shown['id']}", await api.pool(root, tls_enabled=True)
     await api.put(path, {"listener": {"client_crl_container_ref": strange["id"]}}, 400)
     await api.put(path, {"listener": {"default_tls_container_ref": NOT_THERE}}, 400)

@@ -25,7 +25,7 @@ from colonnade.domain.limits import TEXT_MAX
 from colonnade.domain.secrets import Secret, SecretId, SecretType
 from colonnade.drivers.secrets.database import Envelope
 from colonnade.drivers.secrets.material import Material, Upload, read_material
-from colonnade.store import listing, secrets
+from colonnade.store import listing, references, secrets
 
 B = TypeVar("B", bound=Struct)
 _Name: TypeAlias = Annotated[str, Meta(max_length=TEXT_MAX)] | UnsetType | None
@@ -120,6 +120,7 @@ async def update_secret(call: Call) -> JSON:
             await secrets.update(connection, secret, envelope, material.public)
             found = await secrets.users(connection, secret)
             waiting = [user for user in found if not providers.settles_at_once(user.provider)]
+            await references.check_users(connection, waiting)
             await secrets.wake_users(connection, secret, waiting, call.occasion)
         secret = await secrets.get(connection, secret_id, call.project)
     return {"secret": trimmed(call, show(call, secret))}
