@@ -21,10 +21,11 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     tags: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        require("name", len(self.name) <= limits.TEXT_MAX, f"is at most {limits.TEXT_MAX} long")
-        require("tags", len(self.tags) <= limits.TAGS_MAX, f"are at most {limits.TAGS_MAX}")
-        longest = max((len(tag) for tag in self.tags), default=0)
-        require("tags", longest <= limits.TEXT_MAX, f"are at most {limits.TEXT_MAX} long")
+        require("name", len(self.name) <= limits.TEXT_MAX, "is at most 255 long")
+        if self.tags:
+            require("tags", len(self.tags) <= limits.TAGS_MAX, "are at most 50")
+            longest = max(map(len, self.tags))
+            require("tags", longest <= limits.TEXT_MAX, "are at most 255 long")
 
 
 _N = TypeVar("_N", bound=Node)
@@ -33,10 +34,10 @@ _T = TypeVar("_T")
 
 def put(nodes: tuple[_N, ...], node: _N) -> tuple[_N, ...]:
     """The nodes with this one in the place of the one that has its id, or at the end."""
-    kept = [node if other.id == node.id else other for other in nodes]
-    if node not in kept:
-        kept.append(node)
-    return tuple(kept)
+    there = [place for place, other in enumerate(nodes) if other.id == node.id]
+    if not there:
+        return (*nodes, node)
+    return (*nodes[: there[0]], node, *nodes[there[0] + 1 :])
 
 
 def only(noun: str, wanted: str, found: Iterator[_T]) -> _T:

@@ -6,8 +6,10 @@ knows which listener uses a pool.
 """
 
 import re
+from collections import Counter
+from functools import lru_cache
 from ipaddress import ip_address
-from typing import Final, Self
+from typing import Final, NoReturn, Self
 
 import msgspec
 from msgspec.structs import replace
@@ -28,7 +30,16 @@ from colonnade.domain.vocabulary import (
     TlsVersion,
 )
 
+ADDRESSES_REMEMBERED: Final = 8192
 COOKIE_NAME: Final = re.compile(r"[^\s,;\\\x00-\x20\x7f]*")  # contract (B.6)
+
+
+@lru_cache(ADDRESSES_REMEMBERED)
+def _check_address(text: str) -> None:
+    """Remembered, for whoever edits a pool of a thousand members makes all of them anew."""
+    address = ip_address(text)
+    require("address", not address.is_multicast, "must be unicast")
+    require("address", not address.is_unspecified, "must be a real address")
 
 
 class Member(Node, frozen=True, kw_only=True):
@@ -46,9 +57,7 @@ class Member(Node, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         Node.__post_init__(self)
-        address = ip_address(self.address)
-        require("address", not address.is_multicast, "must be unicast")
-        require("address", not address.is_unspecified, "must be a real address")
+        _check_address(self.address)
         require(
             "protocol_port",
             1 <= self.protocol_port <= limits.PORT_MAX,
@@ -165,14 +174,15 @@ class Pool(Node, frozen=True, kw_only=True):
         self._check_persistence()
         count = len(self.members)
         require("members", count <= limits.MEMBERS_PER_POOL_MAX, "are too many")
-        seen: set[tuple[str, int]] = set()
-        for member in self.members:
-            if member.endpoint in seen:
-                raise Conflict(
-                    f"Another member on this pool is already using ip {member.address} "
-                    f"on protocol_port {member.protocol_port}"
-                )
-            seen.add(member.endpoint)
+        if len({(m.address, m.protocol_port) for m in self.members}) != count:
+            self._refuse_twins()
+
+    def _refuse_twins(self) -> NoReturn:
+        times = Counter(member.endpoint for member in self.members)
+        ((address, port), _), *_ = times.most_common(1)
+        raise Conflict(
+            f"Another member on this pool is already using ip {address} on protocol_port {port}"
+        )
 
     def _check_persistence(self) -> None:
         wish = self.session_persistence

@@ -58,9 +58,9 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 def difference(before: LoadBalancer | None, after: LoadBalancer | None) -> Difference:
     """The rows to add, alter and remove. None: no tree at all."""
-    # Edits share what they do not change, so a pool that is the very same object is settled
-    # without a look at its members.
-    shared = _pool_identities(before) & _pool_identities(after)
+    # Edits share what they do not change, so what is the very same object is settled without a
+    # look at it.
+    shared = _identities(before) & _identities(after)
     old, new = places(before, shared), places(after, shared)
     added = tuple(place for key, place in new.items() if key not in old)
     removed = tuple(place for key, place in old.items() if key not in new)
@@ -91,8 +91,10 @@ def _touched(
     return {table: frozenset(ids) for table, ids in parents.items()}
 
 
-def _pool_identities(tree: LoadBalancer | None) -> set[int]:
-    return {id(pool) for pool in tree.pools} if tree is not None else set()
+def _identities(tree: LoadBalancer | None) -> set[int]:
+    """Of pools and members, of which there may be many."""
+    pools = tree.pools if tree is not None else ()
+    return {id(pool) for pool in pools} | {id(m) for pool in pools for m in pool.members}
 
 
 def _root(tree: LoadBalancer | None) -> LoadBalancer | None:
@@ -100,7 +102,7 @@ def _root(tree: LoadBalancer | None) -> LoadBalancer | None:
 
 
 def places(tree: LoadBalancer | None, shared: Set[int] = frozenset()) -> dict[str, Place]:
-    """All that is below the root, by id, but for the pools that are `shared`."""
+    """All that is below the root, by id, but for the pools and members that are `shared`."""
     if tree is None:
         return {}
     found: dict[str, Place] = {}
@@ -108,7 +110,7 @@ def places(tree: LoadBalancer | None, shared: Set[int] = frozenset()) -> dict[st
         found.update(_places_of_listener(listener))
     for pool in tree.pools:
         if id(pool) not in shared:
-            found.update(_places_of_pool(pool))
+            found.update(_places_of_pool(pool, shared))
     return found
 
 
@@ -122,13 +124,14 @@ def _places_of_listener(listener: Listener) -> dict[str, Place]:
     return found
 
 
-def _places_of_pool(pool: Pool) -> dict[str, Place]:
+def _places_of_pool(pool: Pool, shared: Set[int]) -> dict[str, Place]:
     monitor = pool.health_monitor
     found: dict[str, Place] = {
         pool.id: Place(POOLS, pool.id, replace(pool, members=(), health_monitor=None))
     }
     for member in pool.members:
-        found[member.id] = Place(MEMBERS, member.id, member, pool.id, monitor is not None)
+        if id(member) not in shared:
+            found[member.id] = Place(MEMBERS, member.id, member, pool.id, monitor is not None)
     if monitor is not None:
         found[monitor.id] = Place(HEALTH_MONITORS, monitor.id, monitor, pool.id)
     return found

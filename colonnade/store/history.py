@@ -211,7 +211,7 @@ class _Past:
     def tree(self) -> LoadBalancer:
         root = replace(read_root(json_of(self._root)), cluster_id=self._now.cluster_id)
         rows = [
-            (table, root.id, parent, json_of(body)) for table, parent, body in self._rows.values()
+            (table, root.id, parent, json_of([body])) for table, parent, body in self._rows.values()
         ]
         (tree,) = with_children([root], rows)
         return tree

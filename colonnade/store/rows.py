@@ -52,8 +52,13 @@ TABLES: Final[Mapping[type[Node], Table]] = {
     table.type: table for table in (LOAD_BALANCERS, *BELOW)
 }
 
+
+def _array_of(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(list[kind])
+
+
 _checked: Final[Mapping[str, msgspec.json.Decoder[Any]]] = {
-    table.name: msgspec.json.Decoder(table.type) for table in BELOW
+    table.name: _array_of(table.type) for table in BELOW
 }
 _load_balancer = msgspec.json.Decoder(LoadBalancer)
 
@@ -97,14 +102,16 @@ _OWN: Final = {
 
 
 def _select_children(table: Table) -> str:
+    """One row for all children of one parent, for each row costs more than what is in it."""
     parent = table.parent or "NULL::uuid"
+    bodies = "'[' || string_agg(body::text, ',' ORDER BY created_at, id) || ']'"
     return (
-        f"SELECT '{table.name}', load_balancer_id, {parent}, body::text, created_at, id"  # noqa: S608
-        f" FROM {table.name} WHERE {{place}} AND NOT deleted"
+        f"SELECT '{table.name}', load_balancer_id, {parent}, {bodies}"  # noqa: S608
+        f" FROM {table.name} WHERE {{place}} AND NOT deleted GROUP BY 2, 3"
     )
 
 
-_CHILDREN_SQL: Final = " UNION ALL ".join(map(_select_children, BELOW)) + " ORDER BY 5, 6"
+_CHILDREN_SQL: Final = " UNION ALL ".join(map(_select_children, BELOW))
 _CHILDREN_OF_MANY: Final = _CHILDREN_SQL.format(place="load_balancer_id = ANY(%(ids)s::uuid[])")
 
 
@@ -128,10 +135,11 @@ async def ask_children(connection: Connection, of_root: str, object_id: str) -> 
 def with_children(
     roots: Sequence[LoadBalancer], rows: Sequence[Sequence[Any]]
 ) -> tuple[LoadBalancer, ...]:
-    """`rows`: (table, root's id, parent's id, body, ...), in the order of creation."""
+    """`rows`: (table, root's id, parent's id, bodies as one JSON array in the order of
+    creation)."""
     below: dict[str, dict[str, list[Any]]] = {table.name: defaultdict(list) for table in BELOW}
-    for table, root, parent, body, *_ in rows:
-        below[table][parent or root].append(_checked[table].decode(body))
+    for table, root, parent, bodies in rows:
+        below[table][parent or root] += _checked[table].decode(bodies)
     return tuple(
         replace(
             root,
@@ -145,6 +153,8 @@ def with_children(
 def _pool(pool: Pool, below: Mapping[str, Mapping[str, list[Any]]]) -> Pool:
     monitors = below[HEALTH_MONITORS.name][pool.id]
     members = tuple(below[MEMBERS.name][pool.id])
+    if not members and not monitors:
+        return pool
     return replace(pool, members=members, health_monitor=monitors[0] if monitors else None)
 
 
