@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Load balancers as documents: what is read, what is refused, and what differs."""
 
+import json
 import re
 from copy import deepcopy
 from pathlib import Path
@@ -11,6 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from colonnade.api.reading import read_body
 from colonnade.api.user import bodies
 from colonnade.cli.apply.attributes import (
     CHILDREN,
@@ -28,6 +30,7 @@ from colonnade.cli.apply.document import Document, exported, read_document
 from colonnade.cli.apply.files import read_documents, written
 from colonnade.cli.objects.index import NOUNS
 from colonnade.domain.errors import ColonnadeError, Invalid
+from colonnade.domain.ids import new_id
 
 A_MEMBER = {"address": "10.0.0.1", "protocol_port": 80}
 A_POOL = {"name": "app", "protocol": "HTTP", "lb_algorithm": "ROUND_ROBIN"}
@@ -278,6 +281,18 @@ def test_the_example_of_the_manual_is_one() -> None:
     [example] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     [found] = yaml.safe_load_all(example)
     assert [pool["name"] for pool in read_document(found)["pools"]] == ["app", "files"]
+
+
+def test_each_example_is_what_the_api_takes() -> None:
+    examples = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
+    assert len(examples) > 1
+    for file in examples:
+        for found in read_documents(file):
+            document = read_document(found, where=file.name)
+            document["vip_subnet_id"] = new_id()  # which the endpoint has under its name
+            del document["vip_subnet"]
+            body = read_body(json.dumps({"b": document}).encode(), bodies.LoadBalancerCreate, "b")
+            assert body.listeners
 
 
 BODIES = [
