@@ -10,6 +10,7 @@ from ipaddress import ip_network
 from typing import Any, Final
 
 from colonnade.api.call import DEFAULT_PROJECT, JSON, Call, Route
+from colonnade.api.user.objects import listed, wrapped
 from colonnade.domain.errors import NotFound
 from colonnade.domain.ids import NetworkId, PortId, SubnetId, derived_id, is_id, read_id
 from colonnade.drivers.network.protocol import Network, NetworkDriver, Port, Subnet
@@ -190,6 +191,7 @@ ROUTES = [
             method="GET",
             path=f"/v2/{word}",
             handler=many,
+            answers=listed(word, dict[str, Any], None),
             rule="os_load-balancer_api:network:get_all",
             summary=f"List {word}",
         ),
@@ -197,6 +199,7 @@ ROUTES = [
             method="GET",
             path=f"/v2/{word}/{{object_id:str}}",
             handler=single,
+            answers=wrapped(word.removesuffix("s"), dict[str, Any]),
             rule="os_load-balancer_api:network:get_one",
             summary=f"Show {noun}",
         ),

@@ -4,8 +4,11 @@
 Where there is no Keystone, projects are not kept anywhere: each name is one, and its own id.
 """
 
+from typing import Any
+
 from colonnade.api.call import JSON, Call, Route
 from colonnade.api.identity.policy import KNOWN
+from colonnade.api.user.objects import wrapped
 from colonnade.domain.errors import Invalid
 from colonnade.domain.limits import PROJECT_ID_MAX
 
@@ -22,6 +25,7 @@ ROUTES = [
         method="GET",
         path="/projects/{project_id:str}",
         handler=get_project,
+        answers=wrapped("project", dict[str, Any]),
         rule=KNOWN,
         summary="Show a project",
     )

@@ -167,6 +167,7 @@ ROUTES = [
         method="PUT",
         path=MONITOR_PATH,
         handler=update_health_monitor,
+        example={"delay": 10},
         answers=wrapped("healthmonitor", HealthMonitorObject),
         rule="os_load-balancer_api:healthmonitor:put",
         takes=HealthMonitorUpdate,

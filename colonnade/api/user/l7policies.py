@@ -150,6 +150,7 @@ ROUTES = [
         method="PUT",
         path=POLICY_PATH,
         handler=update_l7policy,
+        example={"position": 1},
         answers=wrapped("l7policy", L7PolicyObject),
         takes=L7PolicyUpdate,
         wrapper="l7policy",

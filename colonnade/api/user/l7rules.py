@@ -100,6 +100,7 @@ ROUTES = [
         method="PUT",
         path=RULE_PATH,
         handler=update_l7rule,
+        example={"invert": True},
         answers=wrapped("rule", L7RuleObject),
         takes=L7RuleUpdate,
         wrapper="rule",

@@ -107,6 +107,7 @@ ROUTES = [
         method="PUT",
         path=LISTENER_PATH,
         handler=update_listener,
+        example={"connection_limit": 1000},
         answers=wrapped("listener", ListenerObject),
         rule="os_load-balancer_api:listener:put",
         takes=ListenerUpdate,

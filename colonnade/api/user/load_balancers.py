@@ -224,6 +224,7 @@ ROUTES = [
         method="PUT",
         path=ROOT_PATH,
         handler=update_load_balancer,
+        example={"description": "the shop"},
         answers=wrapped("loadbalancer", LoadBalancerObject),
         rule="os_load-balancer_api:loadbalancer:put",
         guarded=("vip_sg_ids",),

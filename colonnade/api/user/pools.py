@@ -149,6 +149,7 @@ ROUTES = [
         method="PUT",
         path=POOL_PATH,
         handler=update_pool,
+        example={"lb_algorithm": "LEAST_CONNECTIONS"},
         answers=wrapped("pool", PoolObject),
         rule="os_load-balancer_api:pool:put",
         takes=PoolUpdate,

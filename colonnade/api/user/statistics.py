@@ -11,11 +11,14 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from colonnade.api.call import JSON, Call, Route
+from colonnade.api.user.objects import Id, Time, wrapped
+from colonnade.api.user.shown import time
 from colonnade.domain.errors import Invalid
 from colonnade.domain.ids import ListenerId, LoadBalancerId
 from colonnade.store import traffic
@@ -174,11 +177,39 @@ def _shown(
 def _points(series: Series, listener_id: ListenerId) -> list[dict[str, Any]]:
     return [
         {
-            "at": f"{point.at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "at": time(point.at),
             **msgspec.structs.asdict(point.traffic),
         }
         for point in series.points.get(listener_id, ())
     ]
+
+
+class Point(ListenerTraffic, frozen=True, kw_only=True):
+    at: Time
+
+
+class ListenerStatistics(ListenerTraffic, frozen=True, kw_only=True):
+    id: Id
+    name: str
+    series: list[Point] | UnsetType = UNSET
+
+
+class MemberStatistics(MemberTraffic, frozen=True, kw_only=True):
+    id: Id
+    name: str
+
+
+class PoolStatistics(msgspec.Struct, kw_only=True):
+    id: Id
+    name: str
+    members: list[MemberStatistics]
+
+
+class DetailedStatistics(ListenerTraffic, frozen=True, kw_only=True):
+    loadbalancer_id: Id
+    listeners: list[ListenerStatistics]
+    pools: list[PoolStatistics]
+    series_step_s: int | UnsetType = UNSET
 
 
 _RULE: Final = "os_load-balancer_api:loadbalancer:get_stats"
@@ -187,6 +218,7 @@ ROUTES: Final = [
         method="GET",
         path="/v2/lbaas/loadbalancers/{load_balancer_id:str}/statistics",
         handler=show_load_balancer_statistics,
+        answers=wrapped("statistics", DetailedStatistics),
         summary="Show what each listener and member carried, and with `since` how it came to be",
         query=("since",),
         rule=_RULE,

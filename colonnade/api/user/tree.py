@@ -208,6 +208,7 @@ ROUTES = [
         method="GET",
         path=ROOT_PATH + "/tree",
         handler=show_tree,
+        answers=wrapped("loadbalancer", dict[str, Any]),
         rule=RULE + "get_one",
         summary="Show the whole tree as a document that can be put back",
     ),
