@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -21,22 +20,36 @@ from colonnade.store.database import Database
 from colonnade.store.embedded import EmbeddedPostgres
 from colonnade.store.migrations import migrate
 
+# Whoever is still there is gone before the rows are: what they had begun must not come after.
+DISCONNECT = """
+SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+# TRUNCATE makes new files for each table and index, a hundred of them: rows are far fewer.
 EMPTY = """
 DO $$
-DECLARE names text;
+DECLARE
+    name text;
+    filled boolean;
 BEGIN
-    SELECT string_agg(format('%I', tablename), ', ') INTO names
-        FROM pg_tables WHERE schemaname = 'public' AND tablename !~ 'yoyo';
-    EXECUTE 'TRUNCATE ' || names || ' RESTART IDENTITY CASCADE';
+    SET LOCAL session_replication_role = replica;  -- no order, and no look at what refers to it
+    FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename !~ 'yoyo'
+    LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM %I)', name) INTO filled;
+        IF filled THEN
+            EXECUTE format('DELETE FROM %I', name);
+        END IF;
+    END LOOP;
+    PERFORM setval(format('%I', sequencename)::regclass, 1, false)
+        FROM pg_sequences WHERE schemaname = 'public' AND last_value IS NOT NULL;
 END $$
 """
-DISCONNECT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
 
 
 class Databases:
     """Hands out migrated, empty databases on one server, and empties them for the next test.
 
-    Emptying takes a fifth of what dropping and copying does: those wait for checkpoints."""
+    Emptying takes a fiftieth of what dropping and copying does: those wait for checkpoints."""
 
     def __init__(self, server: EmbeddedPostgres) -> None:
         self._server = server
@@ -48,8 +61,7 @@ class Databases:
         """The connection string of a database that nobody else uses meanwhile."""
         name = self._idle.pop() if self._idle else self._make()
         yield self._server.url_of(name)
-        self._execute("postgres", DISCONNECT, (name,))
-        self._execute(name, EMPTY)
+        self._execute(name, DISCONNECT, EMPTY)
         self._idle.append(name)
 
     def _make(self) -> str:
@@ -58,9 +70,10 @@ class Databases:
         migrate(self._server.url_of(name))
         return name
 
-    def _execute(self, database: str, statement: Any, values: Any = None) -> None:
+    def _execute(self, database: str, *statements: str) -> None:
         with psycopg.connect(self._server.url_of(database), autocommit=True) as connection:
-            connection.execute(statement, values)
+            for statement in statements:
+                connection.execute(statement.encode())
 
 
 @pytest.fixture(scope="session")
