@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import msgspec
 from rich.console import Console
 
-from bench import api, idle, render, results, system
+from bench import api, dataplane, idle, render, results, system
 from colonnade.domain.errors import ColonnadeError
 from colonnade.runtime import logging
 
@@ -47,6 +47,7 @@ PARTS = {
     "api": Part("the user API alone, with the noop provider", _api, api.GOALS),
     "idle": Part("what a system costs that has nothing to do", idle.measure, idle.GOALS),
     "system": Part("how long a user waits", system.measure, system.GOALS),
+    "dataplane": Part("what traffic pays, and waits", dataplane.measure, dataplane.GOALS),
 }
 
 

@@ -99,13 +99,13 @@ class Site:
         return Client(self.hosts, "load", self.vip, str(port), f"{rate}")
 
     async def settled(self) -> None:
-        place = f"lbaas/loadbalancers/{self.tree.root['id']}"
+        """Return when everything is as it was asked for, and what was deleted is gone."""
+        place = f"lbaas/loadbalancers/{self.tree.root['id']}/status"
 
-        async def is_active() -> bool:
-            root = (await self.rest.get(place))["loadbalancer"]
-            return bool(root["provisioning_status"] == "ACTIVE")
+        async def nothing_is_pending() -> bool:
+            return "PENDING" not in json.dumps(await self.rest.get(place))
 
-        await until(is_active, within_s=SETTLE_S_MAX, what="every change to be applied")
+        await until(nothing_is_pending, within_s=SETTLE_S_MAX, what="every change to be applied")
 
     async def processes(self) -> list[tuple[int, int]]:
         """haproxy's processes in the amphora, the master first: the pid of each, and how often
@@ -130,7 +130,7 @@ class Site:
         return said[-1]
 
     async def _answer(self, door: str, words: str) -> str:
-        reader, writer = await asyncio.open_unix_connection(self._amphora() / door)
+        reader, writer = await asyncio.open_unix_connection(self.folder() / door)
         try:
             writer.write(f"{words}\n".encode())
             writer.write_eof()
@@ -142,7 +142,7 @@ class Site:
         argv = [sys.executable, "-m", "tests.long_lived", "serve", name]
         return await self.hosts.add(name, "private", argv=argv)
 
-    def _amphora(self) -> Path:
+    def folder(self) -> Path:
         """The agent's folder in the one amphora that runs haproxy, as it is seen from here."""
         if (self._folder / "master.sock").exists():
             return self._folder

@@ -27,6 +27,7 @@ ANSWER_S_MAX = 5.0
 KEPT = 4  # connections that carry request after request
 IN_FLIGHT_MAX = 200
 FAILURES_MAX = 20
+SLOW_BYTES = 1_000_000_000  # more than anybody waits for
 _WEBSOCKET = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -60,10 +61,9 @@ async def _answered(name: str, reader: asyncio.StreamReader, writer: asyncio.Str
         await _websocket(head, reader, writer)
         return False
     if path == b"/slow":
-        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % SLOW_BYTES)
         for number in itertools.count():
-            line = b"%d\n" % number
-            writer.write(b"%x\r\n%s\r\n" % (len(line), line))
+            writer.write(b"%d\n" % number)
             await writer.drain()
             await asyncio.sleep(PAUSE_S)
     body = f"{name}\n".encode()
@@ -128,8 +128,7 @@ async def _opened(kind: str, host: str, port: int, context: ssl.SSLContext | Non
 
     async def exchange(text: bytes) -> None:
         if kind == "slow":
-            line = b"%d\n" % next(numbers)
-            await _expected(reader, b"%x\r\n%s\r\n" % (len(line), line))
+            await _expected(reader, b"%d\n" % next(numbers))
         elif kind == "websocket":
             writer.write(bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text)
             await _expected(reader, bytes([0x81, len(text)]) + text)

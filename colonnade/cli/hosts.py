@@ -61,6 +61,11 @@ class Hosts:
         """The words that, put before a command line, run it in the host."""
         return self._lab.enter([], netns=name)
 
+    def enter_traffic(self, amphora_id: str) -> list[str]:
+        """The same for where an amphora carries its traffic."""
+        net = f"/proc/{self._machine(amphora_id).init.pid}/root/run/netns/traffic"
+        return [*self._lab.enter([]), "nsenter", f"--net={net}", "--"]
+
     async def subnet(self, cidr: str) -> str:
         """The id of the subnet with this range."""
         for subnet in await self._network.subnets():
@@ -70,10 +75,13 @@ class Hosts:
 
     async def kill_amphora(self, amphora_id: str) -> None:
         """End all of an amphora's processes at once, as a power cut would."""
-        record = self._lab.folder / "machines" / f"{amphora_id}.json"
-        machine = msgspec.json.decode(record.read_bytes(), type=Machine)
         # The process is named as the lab sees it, so it is killed from inside.
-        argv = self._lab.enter(["sh", "-c", f"kill -KILL {machine.init.pid}"])
+        pid = self._machine(amphora_id).init.pid
+        argv = self._lab.enter(["sh", "-c", f"kill -KILL {pid}"])
         process = await asyncio.create_subprocess_exec(*argv)
         if await process.wait() != 0:
             raise Unavailable(f"amphora {amphora_id} could not be killed")
+
+    def _machine(self, amphora_id: str) -> Machine:
+        record = self._lab.folder / "machines" / f"{amphora_id}.json"
+        return msgspec.json.decode(record.read_bytes(), type=Machine)
