@@ -173,14 +173,15 @@ class Bench:
         return serving
 
     async def ask(
-        self, path: str, *, vip: str = VIP
+        self, path: str, *, vip: str = VIP, keep: bool = False
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A request through the VIP that has been sent."""
+        """A request through the VIP that has been sent. `keep`: others may follow it."""
         asking = self.site.new_socket(socket.AF_INET6 if ":" in vip else socket.AF_INET)
         asking.setblocking(False)
         await asyncio.get_running_loop().sock_connect(asking, (vip, 80))
         reader, writer = await asyncio.open_connection(sock=asking)
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n".encode())
+        after = "" if keep else "Connection: close\r\n"
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: t\r\n{after}\r\n".encode())
         return reader, writer
 
     async def get(self, path: str = "/", *, vip: str = VIP) -> tuple[int, str]:

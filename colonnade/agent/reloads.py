@@ -3,8 +3,9 @@
 
 Invariant: two reloads begin at least `Limits.pause_s` apart; the first after a quiet time is not
 kept waiting; one that would take more memory than there is, is not begun; not more than
-`Limits.old_workers_max` workers finish old connections at a time, the oldest is ended first. How
-old a worker gets is limited by haproxy's file. It knows no bundle.
+`Limits.old_workers_max` workers finish old connections at a time. The one that carries the least
+is ended first, so that clients who only keep a connection for later cost nobody one that is in
+use. How old a worker gets is limited by haproxy's file. It knows no bundle.
 """
 
 import asyncio
@@ -14,12 +15,13 @@ from typing import Final
 
 import msgspec
 
-from colonnade.agent import memory
+from colonnade.agent import memory, statistics
 from colonnade.agent.console import Silent
 from colonnade.agent.haproxy import Haproxy, send_signal
 
 log = logging.getLogger(__name__)
 STOP_S_MAX: Final = 2.0
+SHOW_BACKENDS: Final = "show stat -1 2 -1"
 
 
 class TooLittleMemory(Exception):
@@ -67,7 +69,7 @@ class Reloads:
         self._begun_at = asyncio.get_running_loop().time()
         objection = await self._haproxy.reload()
         if not objection:
-            await self._end_oldest()
+            await self._end_least()
         return objection
 
     async def old_stopped(self) -> None:
@@ -89,12 +91,25 @@ class Reloads:
                 continue  # it ended between the two questions
         return False
 
-    async def _end_oldest(self) -> None:
+    async def _end_least(self) -> None:
+        """End as many as are too many: those with the least to do, of equals the oldest."""
         try:
-            workers = await self._haproxy.console.workers()
+            old = (await self._haproxy.console.workers())[1:]
         except Silent as error:
             log.warning("old workers are not counted: %s", error)
             return
-        for pid in workers[1 + self._limits.old_workers_max :]:
-            log.warning("worker %d is ended with its connections: too many reloads", pid)
+        excess = len(old) - self._limits.old_workers_max
+        if excess <= 0:
+            return
+        carried = [(await self._carried(pid), pid) for pid in reversed(old)]
+        for count, pid in sorted(carried, key=lambda one: one[0])[:excess]:
+            log.warning("worker %d is ended with %d streams: too many reloads", pid, count)
             send_signal(pid, signal.SIGTERM)
+
+    async def _carried(self, pid: int) -> int:
+        """Requests and connections between clients and members; idle clients do not count."""
+        try:
+            answer = await self._haproxy.console.ask(SHOW_BACKENDS, worker=f"@!{pid}")
+        except Silent:
+            return 0  # it ended between the two questions
+        return sum(int(row["scur"] or 0) for row in statistics.rows(answer))

@@ -138,5 +138,5 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     haproxy: str = "haproxy"  # path of the binary
     logs: LogLimits = LogLimits()
     reload_pause_s: float = 1.0  # at least, between two reloads
-    old_workers_max: int = 24  # that finish old connections; the oldest is ended beyond
+    old_workers_max: int = 24  # that finish old connections; the idlest is ended beyond
     memory_reserve_mib: int = 32  # a reload that would leave less is refused

@@ -93,6 +93,32 @@ async def test_old_workers_are_bounded_and_the_oldest_ends_first(benches: Opened
             writer.close()
 
 
+async def test_idle_clients_cost_no_connection_that_is_in_use(benches: Opened) -> None:
+    keeping = (
+        "option idle-close-on-response\n"
+        '  http-request return status 200 content-type text/plain string "1" if { path /idle }'
+    )
+    async with benches(old_workers_max=2, reload_pause_s=0.0) as bench:
+        used, writer = await bench.ask("/held")
+        await used.readuntil(b"\r\n\r\n")
+        idle = []
+        for generation in range(2, 7):
+            assert await bench.put(bundle(generation, server(1), extra=keeping)) == "reload"
+            keeping += " "  # another file, for the next reload
+            # Each worker after the first gets a client that has asked, and will ask again.
+            idle.append(await bench.ask("/idle", keep=True))
+            await idle[-1][0].readuntil(b"\r\n\r\n1")
+
+        async def bounded() -> bool:
+            return len(bench.site.processes(HAPROXY)) == 1 + 1 + 2  # master, newest, two old
+
+        await until(bounded)
+        assert await asyncio.wait_for(idle[0][0].read(), 2) == b""
+        assert not used.at_eof()
+        for _, one in (*idle, (used, writer)):
+            one.close()
+
+
 async def test_a_reload_that_does_not_fit_is_refused_and_said(benches: Opened) -> None:
     async with benches(memory_reserve_mib=2**30) as bench:
         workers = bench.site.processes(HAPROXY)
