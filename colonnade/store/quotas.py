@@ -94,13 +94,18 @@ async def read_row(asked: Any) -> Row | None:
     return None if row is None else row[0]
 
 
+def bounds(added: Mapping[Table, int], limits: Quotas) -> Mapping[Table, int]:
+    """What bounds the kinds that become more: nothing where there is no limit."""
+    found = {table: getattr(limits, table.kind) for table, count in added.items() if count > 0}
+    return {table: bound for table, bound in found.items() if bound >= 0}
+
+
 async def enforce(
     connection: Connection, project_id: str, added: Mapping[Table, int], limits: Quotas
 ) -> None:
     """To be called after the change is written. Raises OverQuota."""
-    bounds = {table: getattr(limits, table.kind) for table, count in added.items() if count > 0}
-    bounds = {table: bound for table, bound in bounds.items() if bound >= 0}
-    if not bounds:
+    there = bounds(added, limits)
+    if not there:
         return
     await connection.execute(
         "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"quota:{project_id}"]
@@ -108,11 +113,11 @@ async def enforce(
     counts = ", ".join(
         f"(SELECT count(*) FROM (SELECT FROM {table.name} WHERE project_id = %(project)s"  # noqa: S608
         f" AND NOT deleted LIMIT {bound + 1}) x)"
-        for table, bound in bounds.items()
+        for table, bound in there.items()
     )
     cursor = await connection.execute(f"SELECT {counts}".encode(), {"project": project_id})
     (row,) = await cursor.fetchall()
-    for (table, bound), count in zip(bounds.items(), row, strict=True):
+    for (table, bound), count in zip(there.items(), row, strict=True):
         if count > bound:
             raise OverQuota(f"Quota has been met for resources: {table.noun}")
 

@@ -156,27 +156,32 @@ async def create(
     at_once = review.settles_at_once(tree.provider)
     found = difference(None, tree)
     change = Change(1, "created", found, at_once, occasion=terms.occasion)
-    async with database.pipeline() as connection:
-        issues += await _references(connection, review, None, tree)
-        asked = await quotas.ask_row(connection, tree.project_id)
-        try:
+    added = quotas.increase(found, is_new=True)
+    try:
+        async with database.read() as connection:
+            asked = await quotas.ask_row(connection, tree.project_id)
+            limits = quotas.holding(terms.defaults, await quotas.read_row(asked))
+            alone = not found.added and not terms.occasion.is_trial
+            if alone and not quotas.bounds(added, limits):
+                # One statement is a transaction, and needs no round trips to begin and end it.
+                at = await changes.write_new(connection, tree, change, issues, terms.size)
+                return _created(tree, at, at_once, issues)
+        async with database.pipeline() as connection:
+            issues += await _references(connection, review, None, tree)
             at = await changes.write_new(connection, tree, change, issues, terms.size)
-        except psycopg.errors.IntegrityError as error:
-            raise _refusal(error) from error
-        await catalogue.check_listeners(connection, tree, found)
-        limits = quotas.holding(terms.defaults, await quotas.read_row(asked))
-        added = quotas.increase(found, is_new=True)
-        await quotas.enforce(connection, tree.project_id, added, limits)
-        reasons = tuple(issue.reason for issue in issues)
-        await _end_trial(connection, terms.occasion, Tried(None, tree, found, reasons))
+            await catalogue.check_listeners(connection, tree, found)
+            await quotas.enforce(connection, tree.project_id, added, limits)
+            reasons = tuple(issue.reason for issue in issues)
+            await _end_trial(connection, terms.occasion, Tried(None, tree, found, reasons))
+    except psycopg.errors.IntegrityError as error:
+        raise _refusal(error) from error
+    return _created(tree, at, at_once, issues)
+
+
+def _created(tree: LoadBalancer, at: datetime, at_once: bool, issues: Sequence[Issue]) -> Stored:
     settled = int(at_once)
-    return Stored(
-        tree=tree,
-        generation=1,
-        at=at,
-        applied=Applied(lowest=settled, highest_settled=settled),
-        issues=issues,
-    )
+    applied = Applied(lowest=settled, highest_settled=settled)
+    return Stored(tree=tree, generation=1, at=at, applied=applied, issues=issues)
 
 
 @asynccontextmanager
