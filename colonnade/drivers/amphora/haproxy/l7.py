@@ -34,6 +34,13 @@ PHASES: Final = (
 FILE_TYPE: Final = 'path,field(-1,/),regsub("^[^.]*$",""),field(-1,.)'
 RATE_LIMITS_MAX: Final = 8  # of one listener: haproxy's counters of a request, see the head
 VERIFY_RESULT_MAX: Final = 2**31 - 1
+# To try all regular expressions of a listener on one request: half a second on a slow machine.
+STEPS_MAX: Final = 50_000_000
+# haproxy tries each value of a header by itself: a request has room for so many long ones, or for
+# so many short ones.
+LONG_VALUES: Final = 16
+SHORT_VALUES: Final = 500
+LISTS: Final = frozenset({L7RuleType.HOST_NAME, L7RuleType.HEADER, L7RuleType.COOKIE})
 WITHOUT_BODY: Final = frozenset({204, 304})
 
 
@@ -145,6 +152,23 @@ def policies(found: Iterable[L7Policy], backends: Mapping[PoolId, Word]) -> Poli
     )
 
 
+def steps(policy: L7Policy) -> int:
+    """How many steps the policy's regular expressions could take at one request. Raises
+    Invalid."""
+    asked = max(1, len(policy.redirect_pools), 4 if policy.action is L7Action.RATE_LIMIT else 1)
+    return asked * sum(map(_steps, policy.rules))
+
+
+def _steps(rule: L7Rule) -> int:
+    if rule.compare_type is not CompareType.REGEX:
+        return 0
+    one = regexes.steps(rule.value)
+    if rule.type not in LISTS:
+        return one
+    # What few characters can keep busy, each of many values can.
+    return one * (SHORT_VALUES if one >= regexes.STEPS_MAX else LONG_VALUES)
+
+
 def condition(rule: L7Rule) -> Condition:
     """Raises Invalid when haproxy could not read the rule's expression."""
     name = words.name(rule.id)
@@ -202,19 +226,22 @@ def _when(policy: L7Policy) -> Word:
 
 
 def _fetch(rule: L7Rule) -> Word:
+    # See `regexes`: no longer text may keep haproxy busy.
+    is_regex = rule.compare_type is CompareType.REGEX
+    begin = f",bytes(0,{regexes.SUBJECT_MAX})" if is_regex else ""
     match rule.type:
         case L7RuleType.HOST_NAME:
-            return Word("req.hdr(host),host_only")
+            return Word(f"req.hdr(host),host_only{begin}")
         case L7RuleType.PATH:
-            return Word("path")
+            return Word(f"path{begin}")
         case L7RuleType.FILE_TYPE:
-            return words.quoted(FILE_TYPE)
+            return words.quoted(f"{FILE_TYPE}{begin}")
         case L7RuleType.HEADER:
-            return words.fetch("req.hdr", rule.key or "")
+            return words.fetch("req.hdr", rule.key or "", begin)
         case L7RuleType.COOKIE:
-            return words.fetch("req.cook", rule.key or "")
+            return words.fetch("req.cook", rule.key or "", begin)
         case _:
-            return words.fetch("ssl_c_s_dn", rule.key or "")
+            return words.fetch("ssl_c_s_dn", rule.key or "", begin)
 
 
 def _value(rule: L7Rule) -> str:

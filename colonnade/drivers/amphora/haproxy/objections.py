@@ -8,7 +8,7 @@ are in the user's own words: the attributes and values of the user API.
 
 from collections.abc import Iterator
 
-from colonnade.domain.errors import Invalid
+from colonnade.domain.errors import Invalid, require
 from colonnade.domain.listeners import Listener
 from colonnade.domain.pools import HealthMonitor, Pool
 from colonnade.domain.tree import LoadBalancer
@@ -131,6 +131,7 @@ def _of_policies(listener: Listener) -> Iterator[Objection]:
     if len(limits) > l7.RATE_LIMITS_MAX:
         most = f"A listener may have at most {l7.RATE_LIMITS_MAX} L7 policies of action RATE_LIMIT."
         yield _incompatible(place, most)
+    yield from _checked(place, _takes_long, listener)
     for policy in listener.l7policies:
         yield from _checked(f"{place}/{policy.id}", l7.tried, policy)
         if not l7.in_force((policy,)):
@@ -145,6 +146,21 @@ def _of_policies(listener: Listener) -> Iterator[Objection]:
                     f"A rule of type {rule.type.value} never holds under an HTTP listener, "
                     "whose connections are not encrypted.",
                 )
+
+
+def _takes_long(listener: Listener) -> None:
+    """Raises Invalid where one request could keep haproxy busy for too long, whoever sends it."""
+    try:
+        steps = [l7.steps(policy) for policy in listener.l7policies]
+    except Invalid:
+        return  # told of the rule
+    require(
+        "value",
+        sum(steps) <= l7.STEPS_MAX,
+        "of the listener's L7 rules: its regular expressions could take too long to try on one "
+        "request. Begin them with ^, have fewer of * and + in each, no repeat of what repeats or "
+        "has alternatives, or use STARTS_WITH, ENDS_WITH and CONTAINS",
+    )
 
 
 def _of_extras(pool: Pool) -> Iterator[Objection]:
