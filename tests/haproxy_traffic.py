@@ -186,8 +186,9 @@ class Traffic:
 
     async def _answers(self) -> bool:
         assert self._process is not None and self._process.returncode is None, "haproxy ended"
-        with suppress(OSError):
-            return "Pid:" in await self.say("show info")
+        with suppress(OSError):  # the worker listens before its master does
+            worker = "Pid:" in await self.say("show info")
+            return worker and "worker" in await self.say("show proc", "master.sock")
         return False
 
 
