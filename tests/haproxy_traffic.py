@@ -167,6 +167,7 @@ class Traffic:
         reader, writer = await asyncio.open_unix_connection(self.folder / door)
         try:
             writer.write(f"{words}\n".encode())
+            writer.write_eof()
             return (await asyncio.wait_for(reader.read(), WAIT_S_MAX)).decode().strip()
         finally:
             writer.close()
