@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from colonnade.api.call import Call, Route, Site
 from colonnade.api.identity.policy import scope
-from colonnade.domain.errors import Invalid, TooSlow
+from colonnade.domain.errors import Invalid, NotFound, TooSlow
 
 Asked: TypeAlias = Request[Any, Any, Any]
 
@@ -26,8 +26,10 @@ _BAD_QUERY: Final = "One or more arguments are either duplicate or invalid"
 
 
 async def admitted(route: Route, request: Asked, site: Site) -> Call:
-    """Raises Forbidden, Invalid for a query that makes no sense, TooSlow."""
+    """Raises Forbidden, Invalid for a query that makes no sense, NotFound, TooSlow."""
     about: Any = request.scope
+    if "\0" in about["path"]:
+        raise NotFound("Nothing that is named with the character NUL was found.")
     call = Call(
         site=site,
         project=None,

@@ -84,7 +84,7 @@ def create_app(site: Site) -> Front:
     """The ASGI application that serves the site."""
     table = [*ROUTES, *documents.routes(ROUTES)]
     app = Litestar(
-        route_handlers=[_handler(route, site) for route in table],
+        route_handlers=[*_options(table), *(_handler(route, site) for route in table)],
         exception_handlers={HTTPException: _refused_by_framework, Exception: _bug},
         openapi_config=None,
         request_max_body_size=BODY_BYTES_MAX,
@@ -107,6 +107,25 @@ def _handler(route: Route, site: Site) -> HTTPRouteHandler:
 
     # The status is the answer's own: the framework would look at the annotation instead.
     return HTTPRouteHandler(route.path, http_method=route.method, status_code=200)(handle)
+
+
+def _options(table: Sequence[Route]) -> list[HTTPRouteHandler]:
+    """Which methods a path has. They come first in the application: else the framework adds its
+    own, which know but the first route of a path."""
+    methods: dict[str, list[str]] = {}
+    for route in table:
+        methods.setdefault(route.path, ["OPTIONS"]).append(route.method)
+    return [_allowed(path, sorted(found)) for path, found in methods.items()]
+
+
+def _allowed(path: str, methods: Sequence[str]) -> HTTPRouteHandler:
+    more = ["HEAD"] if "GET" in methods else []
+    allow = ", ".join(sorted([*methods, *more]))
+
+    async def handle() -> ASGIResponse:
+        return ASGIResponse(status_code=204, headers={"allow": allow})
+
+    return HTTPRouteHandler(path, http_method="OPTIONS", status_code=200)(handle)
 
 
 def _innermost(route: Route) -> Within:

@@ -87,7 +87,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         try:
             return read_id(self.places[name])
         except ValueError as error:
-            noun = NOUNS[name].noun if name in NOUNS else name
+            words = name.removesuffix("_id").replace("_", " ")
+            noun = NOUNS[name].noun if name in NOUNS else words.title()
             raise NotFound(f"{noun} {self.places[name]} not found.") from error
 
     def flag(self, name: str) -> bool:

@@ -55,15 +55,21 @@ class Front:
         request_id = f"req-{uuid4()}"
         status = 0
 
+        is_head = scope["method"] == "HEAD"
+
         async def send_marked(message: Any) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 mark = (REQUEST_ID, request_id.encode())
                 message = {**message, "headers": [*message.get("headers", ()), mark]}
+            elif is_head:
+                message = {**message, "body": b""}
             await send(message)
 
         headers = dict(scope["headers"])
+        if is_head:
+            _ask_as_get(scope, headers)
         scope["path"] = canonical(asked)
         scope["raw_path"] = scope["path"].encode()
         scope["asked_path"] = asked
@@ -121,6 +127,14 @@ def canonical(path: str) -> str:
         return "/v2"
     tree = [] if steps[0] in TREES else ["lbaas"]
     return "/" + "/".join(["v2", *tree, *steps])
+
+
+def _ask_as_get(scope: Scope, headers: dict[bytes, bytes]) -> None:
+    """Everything that may be got may be asked for without its body. A stream would never end."""
+    scope["method"] = "GET"
+    if STREAM_TYPE in headers.get(b"accept", b""):
+        headers[b"accept"] = b"*/*"
+        scope["headers"] = list(headers.items())
 
 
 def _accepts(path: str, accept: bytes) -> bool:

@@ -50,11 +50,10 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     attributes: Collection[str]  # what may be filtered by
     ids: frozenset[str]  # those of them that are UUIDs: what is none matches nothing
     find: Callable[[Connection, Wanted], Awaitable[Sequence[Any]]]
-    exists: Callable[[Connection, str], Awaitable[bool]]
     key: Callable[[Any], str]  # what a marker names it by
     show: Callable[[Any], Shown]
+    key_name: str = "id"  # the attribute that a marker is
     has_tags: bool = False
-    keys_are_ids: bool = True
 
 
 async def listed(
@@ -67,11 +66,20 @@ async def listed(
     if wanted is None:
         return {word: [], links: []}
     async with call.site.database.read() as connection:
-        if wanted.marker is not None and not await kind.exists(connection, wanted.marker):
-            raise Invalid(f"Supplied pagination marker '{wanted.marker}' is not valid.")
+        if wanted.marker is not None:
+            await _check_marker(connection, kind, wanted.project, wanted.marker)
         found = await kind.find(connection, wanted)
     shown = [trimmed(call, kind.show(one)) for one in found]
     return {word: shown, links: _links(call, [kind.key(one) for one in found], wanted)}
+
+
+async def _check_marker(
+    connection: Connection, kind: Kind, project: ProjectId | None, marker: str
+) -> None:
+    """Another project's object marks nothing: else its place in the order could be felt out."""
+    alone = Wanted(project=project, filters={kind.key_name: [marker]})
+    if not await kind.find(connection, alone):
+        raise Invalid(f"Supplied pagination marker '{marker}' is not valid.")
 
 
 def trimmed(call: Call, shown: Shown) -> Shown:
@@ -152,7 +160,7 @@ def _limit(call: Call) -> int:
 
 def _marker(call: Call, kind: Kind) -> str | None:
     text = call.query.get("marker", [""])[-1]
-    if not text or not kind.keys_are_ids:
+    if not text or kind.key_name != "id":
         return text or None
     if not is_id(text):
         raise Invalid(f"Supplied pagination marker '{text}' is not valid.")

@@ -25,7 +25,6 @@ def _kind(table: Table) -> Kind:
         attributes=SOURCES[table.name].attributes,
         ids=IDS,
         find=lambda connection, wanted: records.find(connection, table, wanted),
-        exists=lambda connection, key: records.exists(connection, table, key),
         key=lambda record: str(record.value.id),
         show=lambda record: show(table, record),
         has_tags=True,

@@ -15,6 +15,7 @@ TAGS_MAX = 50
 REFERENCE_MAX = 255  # contract: references to certificates
 CIPHERS_MAX = 2048  # contract
 POSITION_MAX = 2_147_483_647  # contract
+INTEGER_MAX = 2_147_483_647  # what clients in any language can read, where nothing else limits
 RULES_PER_POLICY_MAX = 50  # contract
 POLICIES_PER_LISTENER_MAX = 200
 SNI_MAX = 100

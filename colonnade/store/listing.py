@@ -75,12 +75,6 @@ async def row(connection: Connection, source: Source, key: str) -> Sequence[Any]
     return found
 
 
-async def exists(connection: Connection, source: Source, key: str) -> bool:
-    query = f"SELECT{source.place} WHERE {source.key} = %s"
-    cursor = await connection.execute(query.encode(), [key])
-    return await cursor.fetchone() is not None
-
-
 def _where(source: Source, wanted: Wanted) -> tuple[list[str], dict[str, Any]]:
     where: list[str] = []
     parameters: dict[str, Any] = {}

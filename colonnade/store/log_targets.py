@@ -99,7 +99,7 @@ async def get(connection: Connection, target_id: str, *, project: ProjectId | No
     """Raises NotFound, Forbidden."""
     row = await listing.row(connection, SOURCE, target_id)
     if row is None:
-        raise NotFound(f"Log target {target_id} not found.")
+        raise NotFound(f"Log Target {target_id} not found.")
     kept = _read(row)
     if project is not None and kept.project_id != project:
         raise Forbidden(POLICY)
@@ -142,7 +142,7 @@ async def delete(connection: Connection, target_id: str) -> None:
     try:
         await connection.execute("DELETE FROM log_targets WHERE id = %s", [target_id])
     except psycopg.errors.ForeignKeyViolation as error:
-        raise Conflict(f"Log target {target_id} is in use and cannot be deleted.") from error
+        raise Conflict(f"Log Target {target_id} is in use and cannot be deleted.") from error
 
 
 async def routes(

@@ -186,14 +186,6 @@ async def get(
     return record
 
 
-async def exists(connection: Connection, table: Table, object_id: str) -> bool:
-    cursor = await connection.execute(
-        f"SELECT FROM {table.name} WHERE id = %s",
-        [object_id],
-    )
-    return await cursor.fetchone() is not None
-
-
 async def below(connection: Connection, load_balancer_id: str) -> dict[str, list[Record[Any]]]:
     """All objects under a load balancer, by the name of their table."""
     wanted = Wanted(filters={"loadbalancer_id": [load_balancer_id]})

@@ -18,7 +18,7 @@ from colonnade.domain.errors import Conflict, NotFound
 from colonnade.domain.ids import AmphoraId, LoadBalancerId, read_id
 from colonnade.domain.lifecycle import Event, State
 from colonnade.domain.status import Provisioning
-from colonnade.store import amphora_records, fleet, listing, records, work
+from colonnade.store import amphora_records, fleet, records, work
 from colonnade.store.amphora_records import SOURCE, STATUSES, AmphoraRecord, AmphoraStatistics
 from colonnade.store.database import Connection
 from colonnade.store.rows import LOAD_BALANCERS
@@ -159,7 +159,6 @@ _KIND = Kind(
     attributes=SOURCE.attributes,
     ids=SOURCE.ids | {"loadbalancer_id", "vrrp_port_id", "ha_port_id"},
     find=amphora_records.find,
-    exists=lambda connection, key: listing.exists(connection, SOURCE, key),
     key=lambda record: record.id,
     show=show_amphora,
 )

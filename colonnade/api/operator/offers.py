@@ -17,7 +17,7 @@ from colonnade.domain.catalogue import NO_ID
 from colonnade.domain.errors import Invalid, NotFound
 from colonnade.domain.ids import read_id
 from colonnade.domain.limits import PROFILE_DATA_MAX, TEXT_MAX
-from colonnade.store import catalogue, listing
+from colonnade.store import catalogue
 from colonnade.store.catalogue import Offer, Shelf
 
 T = TypeVar("T", bound=Offer)
@@ -46,10 +46,9 @@ async def page(call: Call, shelf: Shelf[Any], word: str, links: str = "") -> JSO
         attributes=source.attributes,
         ids=source.ids,
         find=lambda connection, wanted: catalogue.find(connection, shelf, wanted),
-        exists=lambda connection, key: listing.exists(connection, source, key),
         key=lambda value: str(getattr(value, shelf.key)),
         show=structs.asdict,
-        keys_are_ids=shelf.key == "id",
+        key_name=shelf.key,
     )
     return await listed(call, kind, word, links=links)
 

@@ -5,7 +5,7 @@ An extra of ours. A load balancer names its group as it is made, and stays in it
 group stays too.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
@@ -18,7 +18,7 @@ from colonnade.api.user.bodies import OptProject, OptText
 from colonnade.api.user.past_objects import AffinityGroupObject
 from colonnade.api.user.shown import ids, time
 from colonnade.domain.ids import new_id
-from colonnade.store import affinity, listing
+from colonnade.store import affinity
 from colonnade.store.affinity import AffinityGroup, AffinityPolicy, Kept
 
 
@@ -86,15 +86,10 @@ def show(kept: Kept) -> Shown:
     }
 
 
-async def _exists(connection: Any, key: str) -> bool:
-    return await listing.exists(connection, affinity.SOURCE, key)
-
-
 KIND: Final = Kind(
     attributes=affinity.SOURCE.attributes,
     ids=affinity.SOURCE.ids,
     find=affinity.find,
-    exists=_exists,
     key=lambda kept: kept.group.id,
     show=show,
 )

@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from colonnade.domain.l7 import FixedResponse, RateLimit, Rewrite, WeightedPool
 from colonnade.domain.limits import (
     CIPHERS_MAX,
+    INTEGER_MAX,
     PORT_MAX,
     POSITION_MAX,
     PROJECT_ID_MAX,
@@ -41,7 +42,8 @@ _Text: TypeAlias = Annotated[str, Meta(max_length=TEXT_MAX)]
 _Number: TypeAlias = Annotated[int, Meta(ge=1, le=PORT_MAX)]
 _Weight: TypeAlias = Annotated[int, Meta(ge=0, le=WEIGHT_MAX)]
 _Milliseconds: TypeAlias = Annotated[int, Meta(ge=0, le=TIMEOUT_MS_MAX)]
-_Seconds: TypeAlias = Annotated[int, Meta(ge=0)]
+_Integer: TypeAlias = Annotated[int, Meta(ge=-INTEGER_MAX, le=INTEGER_MAX)]
+_Seconds: TypeAlias = Annotated[int, Meta(ge=0, le=INTEGER_MAX)]
 _Retries: TypeAlias = Annotated[int, Meta(ge=1, le=10)]
 
 _URL_PATH: Final = r"^/[^\s?#][^\s]*$|^/$"
@@ -53,7 +55,7 @@ OptText: TypeAlias = _Text | UnsetType | None
 OptTexts: TypeAlias = list[_Text] | UnsetType | None
 OptId: TypeAlias = UUID | UnsetType | None
 OptFlag: TypeAlias = bool | UnsetType | None
-OptInt: TypeAlias = int | UnsetType | None
+OptInt: TypeAlias = _Integer | UnsetType | None
 OptCiphers: TypeAlias = Annotated[str, Meta(max_length=CIPHERS_MAX)] | UnsetType | None
 OptVersions: TypeAlias = list[TlsVersion] | UnsetType | None
 OptAlpn: TypeAlias = list[AlpnProtocol] | UnsetType | None

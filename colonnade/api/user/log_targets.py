@@ -6,7 +6,7 @@ Credentials come in and never go out: they are sealed before they are stored, an
 only whether there are any. `shipping` is what the amphorae say of each listener's lines.
 """
 
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.json import encode
@@ -23,7 +23,7 @@ from colonnade.domain.errors import Incompatible
 from colonnade.domain.ids import new_id
 from colonnade.domain.limits import CA_CERTIFICATE_MAX, URL_MAX
 from colonnade.domain.log_targets import LogTarget, TargetType
-from colonnade.store import listing, log_targets
+from colonnade.store import log_targets
 from colonnade.store.log_targets import Kept, Shipping
 
 _Url: TypeAlias = Annotated[str, Meta(max_length=URL_MAX)]
@@ -147,15 +147,10 @@ def _sealed(call: Call, target_id: str, credentials: dict[str, str]) -> bytes | 
     return call.site.seal.seal(encode(credentials), target_id)
 
 
-async def _exists(connection: Any, key: str) -> bool:
-    return await listing.exists(connection, log_targets.SOURCE, key)
-
-
 KIND: Final = Kind(
     attributes=log_targets.SOURCE.attributes,
     ids=log_targets.SOURCE.ids,
     find=log_targets.find,
-    exists=_exists,
     key=lambda kept: kept.target.id,
     show=show,
 )

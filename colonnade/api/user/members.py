@@ -6,7 +6,7 @@ is called stand in the route table, and everything around it in `api/app.py`.
 """
 
 from collections.abc import Sequence
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 import msgspec
@@ -108,22 +108,38 @@ def read_member(body: MemberCreate) -> Member:
 
 def _canonical(fields: dict[str, Any]) -> dict[str, Any]:
     for name in ("address", "monitor_address"):
-        if fields.get(name) is not None:
-            fields[name] = read_address(name, fields[name])
-    if fields.get("address") in RESERVED:
-        raise Invalid(f"{fields['address']} is not a valid option for member address")
+        if fields.get(name) is None:
+            continue
+        fields[name] = read_address(name, fields[name])
+        if _is_reserved(fields[name]):
+            raise Invalid(f"{fields[name]} is not a valid option for member {name}")
     return fields
 
 
+def _is_reserved(text: str) -> bool:
+    """Also where an IPv6 address only wraps that of IPv4: both lead to the same place."""
+    address = ip_address(text)
+    wrapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(wrapped or address) in RESERVED
+
+
 def read_address(field: str, text: str) -> str:
-    """An IPv4 or IPv6 address in its canonical form."""
+    """An IPv4 or IPv6 address in its canonical form. A scope (`fe80::1%eth0`) is refused: it may
+    be any text at all, and means nothing on another machine."""
     try:
-        return str(ip_address(text))
+        address = ip_address(text)
     except ValueError as error:
-        raise Invalid(
-            f"Invalid input for field/attribute {field}. Value: '{text}'. "
-            "Value should be IPv4 or IPv6 format"
-        ) from error
+        raise _no_address(field, text) from error
+    if "%" in text:
+        raise _no_address(field, text)
+    return str(address)
+
+
+def _no_address(field: str, text: str) -> Invalid:
+    return Invalid(
+        f"Invalid input for field/attribute {field}. Value: '{text}'. "
+        "Value should be IPv4 or IPv6 format"
+    )
 
 
 MEMBERS_PATH = "/v2/lbaas/pools/{pool_id:str}/members"

@@ -19,7 +19,7 @@ from colonnade.domain.errors import Forbidden, NotFound
 from colonnade.domain.ids import ProjectId
 from colonnade.domain.limits import PROJECT_ID_MAX, QUOTA_MAX
 from colonnade.runtime.config import Quotas
-from colonnade.store import listing, quotas, trees
+from colonnade.store import quotas, trees
 from colonnade.store.quotas import Quota
 
 TWINS: Final = {"load_balancer": "loadbalancer", "health_monitor": "healthmonitor"}
@@ -112,10 +112,9 @@ def _kind(defaults: Quotas) -> Kind:
         attributes=source.attributes,
         ids=source.ids,
         find=lambda connection, wanted: quotas.find(connection, defaults, wanted),
-        exists=lambda connection, key: listing.exists(connection, source, key),
         key=lambda quota: quota.project_id,
         show=show,
-        keys_are_ids=False,
+        key_name="project_id",
     )
 
 

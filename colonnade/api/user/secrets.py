@@ -25,7 +25,7 @@ from colonnade.domain.limits import TEXT_MAX
 from colonnade.domain.secrets import Secret, SecretId, SecretType
 from colonnade.drivers.secrets.database import Envelope
 from colonnade.drivers.secrets.material import Material, Upload, read_material
-from colonnade.store import listing, references, secrets
+from colonnade.store import references, secrets
 
 B = TypeVar("B", bound=Struct)
 _Name: TypeAlias = Annotated[str, Meta(max_length=TEXT_MAX)] | UnsetType | None
@@ -191,16 +191,11 @@ def _enclosed(call: Call, secret_id: str, material: Material) -> Envelope:
     return call.site.seal.enclose(material.pem.encode(), secret_id)
 
 
-async def _exists(connection: Any, key: str) -> bool:
-    return await listing.exists(connection, secrets.SECRETS, key)
-
-
 def _kind(call: Call) -> Kind:
     return Kind(
         attributes=secrets.SECRETS.attributes,
         ids=secrets.SECRETS.ids,
         find=secrets.find,
-        exists=_exists,
         key=lambda secret: str(secret.id),
         show=lambda secret: show(call, secret),
     )

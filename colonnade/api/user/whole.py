@@ -115,12 +115,14 @@ def canonical_listener(fields: dict[str, Any]) -> dict[str, Any]:
 def _read_cidr(text: str) -> str:
     """With the bits of the host masked."""
     try:
-        return str(ip_network(text, strict=False))
-    except ValueError as error:
-        raise Invalid(
-            f"Invalid input for field/attribute allowed_cidrs. Value: '{text}'. "
-            "Value should be IPv4 or IPv6 CIDR format"
-        ) from error
+        if "%" not in text:  # a scope may be any text at all
+            return str(ip_network(text, strict=False))
+    except ValueError:
+        pass
+    raise Invalid(
+        f"Invalid input for field/attribute allowed_cidrs. Value: '{text}'. "
+        "Value should be IPv4 or IPv6 CIDR format"
+    )
 
 
 def _is_reference(body: PoolNested) -> bool:
