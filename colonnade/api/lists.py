@@ -91,14 +91,19 @@ def trimmed(call: Call, shown: Shown) -> Shown:
     return {name: value for name, value in shown.items() if name in names}
 
 
+def asked_project(call: Call) -> ProjectId | None:
+    """Whose objects are listed: who sees all may ask for one project's. Raises Forbidden."""
+    asked = [*call.query.get("project_id", ()), *call.query.get("tenant_id", ())]
+    if not asked:
+        return call.project
+    if call.project not in (None, asked[-1]):
+        raise Forbidden(POLICY)
+    return ProjectId(asked[-1])
+
+
 def _wanted(call: Call, kind: Kind, within: Mapping[str, str]) -> Wanted | None:
     """None: nothing can match."""
-    project = call.project
-    asked = [*call.query.get("project_id", ()), *call.query.get("tenant_id", ())]
-    if asked:
-        if project not in (None, asked[-1]):
-            raise Forbidden(POLICY)
-        project = ProjectId(asked[-1])
+    project = asked_project(call)
     filters: dict[str, Sequence[str]] = {name: [value] for name, value in within.items()}
     for name, values in call.query.items():
         if name in PAGING or name in TAGS or name in ("project_id", "tenant_id"):

@@ -5,6 +5,7 @@ The same code renders and compares as when the change is carried out. Interfaces
 which ports an amphora gets is not known before; no secret is read.
 """
 
+import re
 from collections.abc import Iterator
 from difflib import unified_diff
 from pathlib import Path
@@ -17,10 +18,19 @@ from colonnade.domain.secrets import SecretType
 from colonnade.domain.tree import LoadBalancer
 from colonnade.drivers.amphora.haproxy import certificates
 from colonnade.drivers.amphora.haproxy.render import Templates, render
+from colonnade.protocol import paths
 from colonnade.protocol.bundle import Bundle, Change, Secret, plan_change
 from colonnade.providers.provider import Preview
 
 FILE: Final = "haproxy.cfg"
+_TIES: Final = (
+    paths.HAPROXY_SOCKET,
+    paths.HAPROXY_LOG_SOCKET,
+    paths.HAPROXY_ACCESS_SOCKET,
+    paths.HAPROXY_PEERS_SOCKET,
+    paths.SERVER_STATE,
+)
+_FOLDERS: Final = re.compile(rf"{re.escape(paths.ROOT)}/(?:[\w.-]+/)*")
 
 
 class Rendered:
@@ -31,7 +41,7 @@ class Rendered:
     def preview(self, before: LoadBalancer | None, after: LoadBalancer | None) -> Preview:
         old, new = self._bundle(before), self._bundle(after)
         diff = unified_diff(
-            _lines(old), _lines(new), f"before/{FILE}", f"after/{FILE}", lineterm=""
+            [*_lines(old)], [*_lines(new)], f"before/{FILE}", f"after/{FILE}", lineterm=""
         )
         if old is None or new is None:
             return Preview(action="build" if old is None else "remove", diff="\n".join(diff))
@@ -63,5 +73,8 @@ def _action(change: Change) -> str:
     return "runtime" if change.touches_servers or change.replaced else "nothing"
 
 
-def _lines(bundle: Bundle | None) -> list[str]:
-    return bundle.config.splitlines() if bundle is not None else []
+def _lines(bundle: Bundle | None) -> Iterator[str]:
+    """Of files a user sees the names, and of what ties haproxy to its agent nothing."""
+    for line in bundle.config.splitlines() if bundle is not None else ():
+        if not any(place in line for place in _TIES):
+            yield _FOLDERS.sub("", line)

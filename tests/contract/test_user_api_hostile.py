@@ -108,3 +108,15 @@ async def test_a_path_says_its_methods(api: Api, path: str, methods: str) -> Non
     answer = await api.client.options(path)
     assert (answer.status_code, answer.content) == (204, b"")
     assert answer.headers["allow"] == methods
+
+
+async def test_events_are_asked_for_by_project_as_lists_are(api: Api) -> None:
+    for name in ("mine", "other"):
+        await api.load_balancer(project_id=name)
+    for asked, who in ((None, {"X-Project-Id": "mine"}), ("mine", {}), ("mine", {})):
+        params = {"project_id": asked} if asked else {}
+        found = (await api.get("events", headers=who, params=params))["events"]
+        assert {event["project_id"] for event in found} == {"mine"}
+    await api.get("events?project_id=other", 403, headers={"X-Project-Id": "mine"})
+    page = await api.get("events?project_id=mine&since=0&limit=1")
+    assert "project_id=mine" in page["events_links"][0]["href"]

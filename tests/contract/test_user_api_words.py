@@ -14,11 +14,14 @@ from colonnade.api.words import for_users
 from colonnade.domain.ids import PortId, SubnetId, new_id
 from colonnade.drivers.network.protocol import PortWish
 from colonnade.store.database import Database
+from tests.certificates import authority
+from tests.certificates import made as certificate
 from tests.contract.api_client import Api, api
 from tests.fakes.network import PRIVATE_SUBNET
 
 __all__ = ["api"]
 
+RULE = {"type": "PATH", "compare_type": "EQUAL_TO", "value": "/x"}
 AMPHORA = "0d5c1a3e-6a1b-4c55-9b0a-3d8f5e0f7a11"
 SAID = (
     "[NOTICE]   (71) : path to executable is /usr/sbin/haproxy\n"
@@ -30,6 +33,7 @@ SAID = (
 DENIED = re.compile(
     rf"{AMPHORA}|amphora:|host:|compute_id|lb_network|198\.1[89]\.|Traceback|\.py\b|line \d"
     r"|/(?:run|usr|tmp|var|home|root|etc)/|\[ALERT\]|psycopg|msgspec|litestar|SELECT "
+    r"|\.sock\b|\.state\b|cluster_id|colonnade\.\w|NODENAME|BEGIN [A-Z ]*PRIVATE"
 )
 
 
@@ -60,11 +64,63 @@ async def _answers(api: Api) -> list[str]:
     texts = [(await api.client.get(path, headers=user)).text for path in paths]
     paths.append("/v2/octavia/amphorae")
     texts.append((await api.client.get(paths[-1], headers=user)).text)
+    texts += await _answers_of_ours(api, user, root)
     for path in (*places, f"pools/{pool['id']}/members/{member['id']}"):
         for body in (b"{", b"[]", b'{"x": 1}', b'{"member": {"weight": "a"}}'):
             for method in ("POST", "PUT"):
                 answer = await api.client.request(method, f"/v2/lbaas/{path}", content=body)
                 texts.append(answer.text)
+    return texts
+
+
+async def _answers_of_ours(api: Api, user: dict[str, str], root: Any) -> list[str]:
+    """Secrets, targets, catalogues, numbers, the past, and what a change would do."""
+    pem = certificate("www.example.org", authority("Test CA")).pem
+    secret = (await api.post("secrets", {"secret": {"pem": pem}}, headers=user))["secret"]
+    target = {"name": "a", "type": "SYSLOG", "url": "tls://logs.example.org:6514"}
+    group = {"name": "a", "policy": "colocation"}
+    listener = {
+        "protocol": "TERMINATED_HTTPS",
+        "protocol_port": 443,
+        "default_tls_container_ref": secret["secret_ref"],
+        "access_log": {"format": "JSON"},
+        "l7policies": [{"action": "REJECT", "rules": [RULE]}],
+        "default_pool": {
+            "name": "p",
+            "protocol": "HTTP",
+            "lb_algorithm": "ROUND_ROBIN",
+            "session_persistence": {"type": "SOURCE_IP"},
+            "tls_enabled": True,
+            "members": [{"address": "10.0.0.9", "protocol_port": 80}],
+        },
+    }
+    whole = {"name": "x", "listeners": [listener]}
+    new = whole | {"vip_subnet_id": PRIVATE_SUBNET, "provider": "amphora"}
+    one = f"loadbalancers/{root['id']}"
+    asked: list[tuple[str, str, Any]] = [
+        ("POST", "logtargets", {"logtarget": target}),
+        ("POST", "affinitygroups", {"affinitygroup": group}),
+        ("POST", "loadbalancers?dry_run=true", {"loadbalancer": new}),
+        ("POST", "loadbalancers", {"loadbalancer": new}),
+        ("PUT", f"{one}/tree?dry_run=true", {"loadbalancer": whole}),
+        ("PUT", f"{one}/tree", {"loadbalancer": whole}),
+        ("PUT", f"{one}?wait=0", {"loadbalancer": {"name": "y"}}),
+        ("POST", f"{one}/rollback?dry_run=true", {"generation": 1}),
+        ("POST", f"{one}/rollback", {"generation": 1}),
+        ("POST", f"{one}/rollback", {"generation": 99}),
+        ("DELETE", f"{one}?dry_run=true&cascade=true", None),
+    ]
+    nouns = ("secrets", "logtargets", "affinitygroups", "flavors", "availabilityzones", "quotas")
+    looks = (*nouns, "metrics", "events?limit=1000", "l7policies", "flavorprofiles", "nonsense")
+    asked += [("GET", word, None) for word in looks]
+    asked += [("GET", f"{one}/{word}", None) for word in ("statistics", "history", "events")]
+    asked += [("GET", f"quotas/{root['project_id']}", None), ("GET", "quotas/defaults", None)]
+    texts = []
+    for method, path, body in asked:
+        answer = await api.client.request(method, f"/v2/lbaas/{path}", json=body, headers=user)
+        assert answer.status_code < 500, (method, path, answer.text)
+        texts.append(answer.text)
+    assert sum('"configuration":{' in text for text in texts) == 4
     return texts
 
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from colonnade.api.answers import Answer
 from colonnade.api.call import JSON, Call, Route
-from colonnade.api.lists import Shown
+from colonnade.api.lists import Shown, asked_project
 from colonnade.api.user.history import number
 from colonnade.api.user.load_balancers import ROOT_PATH
 from colonnade.api.user.objects import listed
@@ -49,7 +49,7 @@ _PROVISIONING: Final = {
 
 
 async def list_events(call: Call) -> JSON:
-    return await _answer(call, Sought(project=call.project))
+    return await _answer(call, Sought(project=asked_project(call)))
 
 
 async def list_events_of_one(call: Call) -> JSON:
@@ -90,6 +90,7 @@ async def _answer(call: Call, sought: Sought) -> JSON:
     if since is not None and len(found) == limit:
         words = [("limit", str(limit)), ("since", str(found[-1].id))]
         words += [("kind", kind) for kind in kinds]
+        words += [("project_id", asked) for asked in call.query.get("project_id", ())]
         links.append({"rel": "next", "href": f"{call.base}{call.path}?{urlencode(words)}"})
     return {"events": [show(one) for one in found], "events_links": links}
 
@@ -194,7 +195,7 @@ ROUTES = [
         path=EVENTS_PATH,
         handler=list_events,
         rule="os_load-balancer_api:event:get_all",
-        query=_QUERY,
+        query=(*_QUERY, "project_id"),
         answers=listed("events", EventObject),
         summary="What happened to load balancers, as a list or a stream",
     ),
