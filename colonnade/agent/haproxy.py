@@ -22,7 +22,7 @@ from colonnade.agent.console import Console, Silent
 from colonnade.agent.folder import Folder
 
 log = logging.getLogger(__name__)
-START_S_MAX: Final = 10.0
+START_S_MAX: Final = 20.0
 CHECK_S_MAX: Final = 20.0
 WORDS_MAX: Final = 4000  # characters of haproxy's output that are passed on
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid

@@ -31,6 +31,7 @@ from colonnade.protocol.messages import (
 from colonnade.runtime.mtls import client_context
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=10.0, sock_connect=1.8)
+BUNDLE_S_PER_MIB: Final = 5.0  # haproxy reads its file twice, and long lists of rules slowly
 CONNECTIONS_MAX: Final = 500
 KEEPALIVE_S: Final = 30.0
 REASON_MAX: Final = 1000  # of haproxy's words, as users see them; operators see all
@@ -115,9 +116,11 @@ class AgentClient:
         method, path = call.split(" ")
         host = f"[{address}]" if ":" in address else address
         url = f"https://{host}:{PORT_AGENT}{path}"
+        total_s = (TIMEOUT.total or 0) + len(body or b"") / 2**20 * BUNDLE_S_PER_MIB
+        within = aiohttp.ClientTimeout(total=total_s, sock_connect=TIMEOUT.sock_connect)
         try:
             async with self._session().request(
-                method, url, data=body, server_hostname=amphora_id
+                method, url, data=body, server_hostname=amphora_id, timeout=within
             ) as response:
                 content = await response.content.read(-1)
                 code = response.status
@@ -149,5 +152,7 @@ def _failure(amphora_id: str, code: int, content: bytes) -> Exception:
             return Rejected(said[:REASON_MAX], detail=detail)
         case 507:
             return Broken(f"an amphora has too little memory: {refusal.reason}", detail=detail)
+        case 400 | 413:
+            return Broken(f"an amphora cannot read its bundle: {refusal.reason}", detail=detail)
         case _:
             return Broken("an amphora refused the call", detail=detail)

@@ -8,6 +8,7 @@ anything is served with it. What a bundle takes to become live is the agent's bu
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
+import msgspec
 from msgspec.structs import replace
 
 from colonnade.domain.errors import Broken, Invalid, Unreachable
@@ -21,7 +22,7 @@ from colonnade.drivers.amphora.haproxy.objections import objections
 from colonnade.drivers.amphora.haproxy.render import Templates, render
 from colonnade.drivers.amphora.protocol import Objection
 from colonnade.drivers.secrets.protocol import Secrets
-from colonnade.protocol.bundle import Bundle, Interface, Secret
+from colonnade.protocol.bundle import BUNDLE_BYTES_MAX, Bundle, Interface, Secret
 from colonnade.protocol.messages import Applied, StatusReport
 from colonnade.runtime.config import Config
 
@@ -74,7 +75,15 @@ class HaproxyDriver:
         found: dict[str, Secret] = {}
         for tree in wanted.load_balancers:
             found |= await self._fetch(tree, bundle.config)
-        return replace(bundle, secrets=found) if found else bundle
+        bundle = replace(bundle, secrets=found) if found else bundle
+        size = len(msgspec.json.encode(bundle))
+        if size > BUNDLE_BYTES_MAX:
+            raise Broken(
+                f"the configuration of the load balancers on an amphora has {size >> 20} MiB, more "
+                f"than the {BUNDLE_BYTES_MAX >> 20} that it takes: have fewer members, L7 rules or "
+                "certificates, or several load balancers"
+            )
+        return bundle
 
     async def _fetch(self, tree: LoadBalancer, config: str) -> dict[str, Secret]:
         """What haproxy's file names of the tree's secrets; the others stay where they are."""

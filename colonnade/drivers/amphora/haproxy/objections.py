@@ -23,7 +23,7 @@ from colonnade.domain.vocabulary import (
     PersistenceType,
     PoolProtocol,
 )
-from colonnade.drivers.amphora.haproxy import certificates, checks, l7, view, words
+from colonnade.drivers.amphora.haproxy import certificates, checks, l7, sizes, view, words
 from colonnade.drivers.amphora.protocol import Objection, Severity
 
 UNSERVED_LISTENERS = {
@@ -68,6 +68,7 @@ def objections(tree: LoadBalancer) -> tuple[Objection, ...]:
         found.extend(_of_listener(listener))
         found.extend(_of_policies(listener))
     found.extend(_of_network(tree))
+    found.extend(_checked("pools", sizes.check, tree))
     found.extend(_of_tls(tree))
     used = {pool_id for listener in tree.listeners for pool_id in listener.pool_ids}
     for pool in tree.pools:

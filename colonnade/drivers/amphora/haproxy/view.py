@@ -115,7 +115,7 @@ def persistence(wish: Persistence) -> Stick:
 
 def _load_balancer(tree: LoadBalancer, alone: bool) -> LoadBalancerView:
     pools = {pool.id: pool for pool in tree.pools if pool.admin_state_up}
-    names = _backend_names(tree, pools)
+    names = backend_names(tree, pools)
     backends: dict[Word, BackendView] = {}
     frontends = []
     for listener in _served(tree):
@@ -145,7 +145,7 @@ def _pools_of(listener: Listener, pools: Mapping[PoolId, Pool]) -> list[PoolId]:
     return [pool_id for pool_id in dict.fromkeys((*default, *chosen)) if pool_id in pools]
 
 
-def _backend_names(
+def backend_names(
     tree: LoadBalancer, pools: Mapping[PoolId, Pool]
 ) -> dict[tuple[ListenerId, PoolId], Word]:
     """One backend per pool where its listeners agree on all that a backend holds, so that
