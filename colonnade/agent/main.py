@@ -160,7 +160,7 @@ class Agent:
             await self._amphora.apply(wanted)
         except Older:
             return
-        except (Refused, NotNow, TooLittleMemory) as error:
+        except (Refused, TooLittleMemory) as error:
             failure = Report(generation=wanted.generation, reason=str(error))
             await self._controllers.report(failure)
 

@@ -14,7 +14,12 @@ import msgspec
 BUNDLE_BYTES_MAX = 8 * 1024 * 1024
 
 
-class Interface(msgspec.Struct, frozen=True, kw_only=True):
+class _Wire(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What a sender knows and a reader does not is refused, never half applied; what is as
+    always is not said, so that an older reader refuses only what uses something new."""
+
+
+class Interface(_Wire, frozen=True, kw_only=True):
     """A network interface in the traffic namespace, found by its MAC address."""
 
     mac: str
@@ -23,7 +28,7 @@ class Interface(msgspec.Struct, frozen=True, kw_only=True):
     is_default: bool = False  # the main routing table's default route goes through it
 
 
-class Server(msgspec.Struct, frozen=True, kw_only=True):
+class Server(_Wire, frozen=True, kw_only=True):
     """One server line of a haproxy backend, in the words that `add server` takes too."""
 
     name: str
@@ -34,12 +39,12 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     drain_seconds: int = 0  # after it left the bundle: how long clients that stick to it may stay
 
 
-class Backend(msgspec.Struct, frozen=True, kw_only=True):
+class Backend(_Wire, frozen=True, kw_only=True):
     name: str
     servers: tuple[Server, ...] = ()
 
 
-class Access(msgspec.Struct, frozen=True, kw_only=True):
+class Access(_Wire, frozen=True, kw_only=True):
     """Who may open connections to one port of a VIP. A port without one is open to all; where a
     port has several, each must let the client pass."""
 
@@ -49,7 +54,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     protocol: str = "tcp"
 
 
-class Secret(msgspec.Struct, frozen=True):
+class Secret(_Wire, frozen=True):
     """PEM that only haproxy may see. `in_place`: haproxy can take another in its place while it
     runs. Not so what peers are verified by: a TLS session that was made before could be resumed
     without being verified anew."""
@@ -61,7 +66,7 @@ class Secret(msgspec.Struct, frozen=True):
         return "Secret(***)"
 
 
-class Bundle(msgspec.Struct, frozen=True, kw_only=True):
+class Bundle(_Wire, frozen=True, kw_only=True):
     """`config` is the whole haproxy file, with the servers of `backends` in it.
     `frame` is a digest of the same file without those server lines: two bundles with the same
     frame differ in servers only. `files` maps file names below `paths.FILES` to their text,

@@ -287,9 +287,16 @@ async def test_a_bundle_waits_for_its_interface(tmp_path: Path) -> None:
         await bench.start(plugged=False)
         with pytest.raises(Exception, match="not ready"):
             await bench.put(bundle(1, server(1)))
+        # What it fetches by itself waits too, and is no failure to tell the owner of.
+        bench.wanted = bundle(1, server(1))
+        for number in (1, 2):
+            asked = bench.asked
+            send(bench, tasks(bench, sequence=2**62 + number))
+            await until(lambda asked=asked: ready(bench.asked > asked))  # type: ignore[misc]
+        assert bench.reports == []
         bench.site.plug()
-        assert await bench.put(bundle(1, server(1))) == "reload"
-        empty = Bundle(generation=2, config="", frame="")
+        assert await bench.put(bundle(2, server(1), extra="maxconn 9")) == "reload"
+        empty = Bundle(generation=3, config="", frame="")
         await bench.put(empty)
         assert bench.site.processes(HAPROXY) == []
     finally:

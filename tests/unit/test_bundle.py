@@ -2,6 +2,7 @@
 """The plan of a change: carried out on paper it gives what was wanted, and never too much."""
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -142,3 +143,17 @@ def test_a_bundle_survives_the_wire_and_shows_no_file(sent: Bundle) -> None:
     assert msgspec.json.decode(msgspec.json.encode(sent), type=Bundle) == sent
     shown = repr(sent) + repr(sent.secrets)
     assert "pem" not in repr(sent) and "PEM" not in shown
+
+
+def test_what_is_as_always_is_not_said_and_what_is_new_is_refused_whole() -> None:
+    plain = Bundle(generation=1, config="x", frame="y", backends=(Backend(name="b"),))
+    assert msgspec.json.decode(msgspec.json.encode(plain)) == {
+        "generation": 1,
+        "config": "x",
+        "frame": "y",
+        "backends": [{"name": "b"}],
+    }
+    newer = msgspec.json.decode(msgspec.json.encode(plain))
+    newer["backends"][0]["mirror"] = "other"
+    with pytest.raises(msgspec.ValidationError, match="`mirror`"):
+        msgspec.json.decode(msgspec.json.encode(newer), type=Bundle)
