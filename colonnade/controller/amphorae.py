@@ -96,7 +96,7 @@ class Amphorae:
         if sealed is None:
             return  # gone meanwhile
         own = self._births.config.lb_network.address
-        heartbeats = self._births.config.heartbeats
+        heartbeats, reloads = self._births.config.heartbeats, self._births.config.reloads
         agent = AgentConfig(
             amphora_id=amphora.id,
             lb_network_ip=port.address,
@@ -106,6 +106,9 @@ class Amphorae:
             heartbeat_s=heartbeats.interval_s,
             heartbeat_spare_s=heartbeats.spare_interval_s,
             haproxy=self._births.haproxy,
+            reload_pause_s=reloads.pause_s,
+            old_workers_max=reloads.old_workers_max,
+            memory_reserve_mib=reloads.memory_reserve_mib,
         )
         drive = {
             "agent.json": msgspec.json.encode(agent).decode(),

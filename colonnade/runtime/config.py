@@ -45,6 +45,14 @@ class Heartbeats(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     boot_s: float = 60.0  # longest wait for an amphora's first heartbeat
 
 
+class Reloads(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of haproxy, on each amphora that is born from now on."""
+
+    pause_s: float = 1.0  # at least, between two
+    old_workers_max: int = 24  # that finish old connections; beyond, one is ended
+    memory_reserve_mib: int = 32  # a reload that would leave less is refused
+
+
 class Quotas(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a project may have when nobody has said otherwise for it. -1: any number."""
 
@@ -70,6 +78,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     api: Api = Api()
     lb_network: LbNetwork = LbNetwork()
     heartbeats: Heartbeats = Heartbeats()
+    reloads: Reloads = Reloads()
     quotas: Quotas = Quotas()
 
     @property

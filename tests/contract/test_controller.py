@@ -18,7 +18,8 @@ from colonnade.domain.ids import AmphoraId, PortId, SubnetId, derived_id, new_id
 from colonnade.domain.lifecycle import State
 from colonnade.drivers.compute.protocol import Boot
 from colonnade.drivers.network.protocol import PortWish
-from colonnade.runtime.config import Config
+from colonnade.protocol.messages import AgentConfig
+from colonnade.runtime.config import Config, Reloads
 from colonnade.store.database import Database
 from tests.fakes.faults import Fault
 from tests.world import World
@@ -260,3 +261,15 @@ async def test_a_subnet_without_members_is_left(database: Database, config: Conf
     own = [p for p in await world.network.ports() if p.owner == f"amphora:{serving.id}"]
     assert [p.id for p in own] == [derived_id(serving.id, "lb")]
     assert len(world.amphorae.interfaces[serving.id]) == 1
+
+
+async def test_an_amphora_is_born_with_the_operators_limits(
+    database: Database, tmp_path: Path
+) -> None:
+    wish = Reloads(pause_s=7.0, old_workers_max=3, memory_reserve_mib=99)
+    config = Config(state_dir=tmp_path, run_dir=tmp_path, database_url="", spares=1, reloads=wish)
+    world = await World.begin(database, config)
+    await world.settle()
+    (boot,) = world.compute.boots.values()
+    born = msgspec.json.decode(boot.config_drive["agent.json"], type=AgentConfig)
+    assert (born.reload_pause_s, born.old_workers_max, born.memory_reserve_mib) == (7.0, 3, 99)
