@@ -3,7 +3,8 @@
 
 Each argument is a seed. It decides a series of bundles, some applied by agents that start in
 between; then the running haproxy is asked for its servers and backends, and so is one that is
-started on the file that is left. Prints one JSON object a seed, with both answers. A server in
+started on the file that is left, and both show the certificates that they hold. Prints one JSON
+object a seed, with both answers. A server in
 maintenance is that, whether the file or a command said so; operational states, which checks
 decide, are not compared.
 """
@@ -20,8 +21,9 @@ from msgspec.structs import replace
 
 from colonnade.agent.console import Console, Silent
 from colonnade.protocol import paths
-from colonnade.protocol.bundle import Backend, Bundle, Server
+from colonnade.protocol.bundle import Backend, Bundle, Secret, Server
 from colonnade.runtime.haproxy_binary import find_haproxy
+from tests.certificates import made
 from tests.dying_agent import ROOT, in_a_process, resumed
 
 CHANGES = 12
@@ -32,6 +34,7 @@ OPTIONS = ("", "check inter 9s", "check inter 9s rise 2 fall 3 backup", "send-pr
 # `disabled` (4) is only remembered there.
 MAINTENANCE = 0x01 | 0x02 | 0x20
 MEANS = ROOT / "means"
+CERTIFICATES = tuple(made(f"www{number}.test").pem for number in range(3))
 TEXT = f"""global
   stats socket {paths.HAPROXY_SOCKET} mode 600 level admin expose-fd listeners
   server-state-file {paths.SERVER_STATE}
@@ -43,6 +46,7 @@ defaults
   load-server-state-from-file global
 frontend web
   bind 127.0.0.1:80
+  bind 127.0.0.1:443 ssl crt {paths.SECRETS}/web.pem
   maxconn %d
   http-request return status 200 content-type text/plain file {paths.FILES}/page if FALSE
   default_backend x
@@ -59,6 +63,7 @@ class Wishes:
         self._generation = 0
         self._shape = (1, "page")
         self._pools: Pools = {"x": ()}
+        self._certificate = 0
 
     def next(self) -> Bundle:
         chance = self.chance
@@ -66,6 +71,8 @@ class Wishes:
             self._shape = (chance.randint(1, 3), chance.choice(["page", "other page"]))
             more = chance.sample(["y", "z"], chance.randint(0, 2))
             self._pools = {name: self._pools.get(name, ()) for name in ("x", *sorted(more))}
+        if chance.random() < 0.4:
+            self._certificate = chance.randrange(len(CERTIFICATES))
         self._pools = {name: self._changed(servers) for name, servers in self._pools.items()}
         self._generation += 1
         return self._bundle()
@@ -104,6 +111,7 @@ class Wishes:
             frame=frame,
             backends=tuple(Backend(name=name, servers=s) for name, s in self._pools.items()),
             files={"page": page},
+            secrets={"web.pem": Secret(CERTIFICATES[self._certificate], in_place=True)},
         )
 
 
@@ -116,7 +124,13 @@ async def asked(console: Console, worker: str) -> Facts:
         names = ("be_name", "srv_name", "srv_id", "srv_addr", "srv_port", "srv_uweight")
         servers.append([*(found[name] for name in names), str(in_maintenance)])
     backends = (await console.ask("show backend", worker=worker)).splitlines()[1:]
-    return {"servers": sorted(servers), "backends": sorted([name] for name in backends)}
+    shown = await console.ask(f"show ssl cert {paths.SECRETS}/web.pem", worker=worker)
+    certificate = [line for line in shown.splitlines() if line.startswith(("Serial", "SHA1"))]
+    return {
+        "servers": sorted(servers),
+        "backends": sorted([name] for name in backends),
+        "certificates": [certificate],
+    }
 
 
 async def asked_of_a_fresh_one(config: str) -> Facts:

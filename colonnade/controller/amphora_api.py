@@ -19,6 +19,7 @@ from colonnade.domain.errors import Broken, Refused, Unavailable
 from colonnade.domain.fleet import Amphora, Cluster
 from colonnade.domain.ids import AmphoraId, read_id
 from colonnade.domain.lifecycle import State
+from colonnade.drivers.amphora.haproxy.client import in_its_words
 from colonnade.protocol.bundle import Bundle, Interface
 from colonnade.protocol.logs import LogQuestion
 from colonnade.protocol.messages import Peers, Refusal, Report
@@ -89,7 +90,8 @@ class _AmphoraApi:
         amphora = request[AMPHORA]
         log.warning("a bundle was refused", amphora_id=amphora.id, reason=told.reason)
         if amphora.state is State.SERVING and amphora.cluster_id is not None:
-            await self._clusters.record_refusal(amphora.cluster_id, told.generation, told.reason)
+            said = in_its_words(told.reason)
+            await self._clusters.record_refusal(amphora.cluster_id, told.generation, said)
         return web.Response(status=204)
 
     async def log_places(self, request: web.Request) -> web.Response:

@@ -143,10 +143,16 @@ async def test_nonsense_is_refused_with_a_reason(site: Site) -> None:
 
 
 async def test_a_refusal_is_told_to_the_owner(site: Site) -> None:
-    body = msgspec.json.encode(Report(generation=1, reason="unknown keyword"))
-    async with site.ask(await named(site, State.SERVING), "/report", body) as answer:
+    long = Report(generation=1, reason="unknown keyword " + "x" * 5000)
+    async with site.ask(
+        await named(site, State.SERVING), "/report", msgspec.json.encode(long)
+    ) as answer:
         assert answer.status == 204
-    assert await site.world.failure() == (1, "Rejected", "unknown keyword")
+    failure = await site.world.failure()
+    assert failure is not None
+    generation, code, message = failure
+    assert (generation, code) == (1, "Rejected")
+    assert message == f"an amphora refused the configuration: {long.reason}"[:1000]
 
 
 async def test_a_spare_cannot_speak_for_a_cluster(site: Site) -> None:

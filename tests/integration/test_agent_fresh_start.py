@@ -23,3 +23,6 @@ def test_after_any_changes_haproxy_is_as_if_started_afresh() -> None:
     # The seeds show something: both means, and servers left at the end.
     assert {"runtime", "reload"} <= {means for one in found for means in one["means"]}
     assert sum(len(one["fresh"]["servers"]) for one in found) > len(SEEDS)
+    shown = [tuple(certificate) for one in found for certificate in one["fresh"]["certificates"]]
+    assert all(len(lines) == 2 for lines in shown)
+    assert len(set(shown)) > 1

@@ -136,6 +136,11 @@ class AgentClient:
             raise Broken("an amphora answered nonsense", detail=detail) from error
 
 
+def in_its_words(reason: str) -> str:
+    """What users are told when haproxy refuses: the same whether it was pushed or fetched."""
+    return f"an amphora refused the configuration: {reason}"[:REASON_MAX]
+
+
 def _failure(amphora_id: str, code: int, content: bytes) -> Exception:
     try:
         refusal = msgspec.json.decode(content, type=Refusal)
@@ -148,8 +153,7 @@ def _failure(amphora_id: str, code: int, content: bytes) -> Exception:
         case 503:
             return Unreachable("an amphora is not ready", detail=detail)
         case 422:
-            said = f"an amphora refused the configuration: {refusal.reason}"
-            return Rejected(said[:REASON_MAX], detail=detail)
+            return Rejected(in_its_words(refusal.reason), detail=detail)
         case 507:
             return Broken(f"an amphora has too little memory: {refusal.reason}", detail=detail)
         case 400 | 413:
