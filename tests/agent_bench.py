@@ -111,9 +111,14 @@ class Bench:
         return AgentClient(identity, self.folder / "ca.pem", new_socket=self.site.factory)
 
     async def start(
-        self, *, spare_s: float = 30.0, plugged: bool = True, config: dict[str, Any] | None = None
+        self,
+        *,
+        spare_s: float = 30.0,
+        plugged: bool = True,
+        mute: bool = False,
+        config: dict[str, Any] | None = None,
     ) -> None:
-        """`config`: what differs from a usual amphora's."""
+        """`config`: what differs from a usual amphora's. `mute`: its log is stuck."""
         config = {
             "amphora_id": self.amphora_id,
             "lb_network_ip": AMPHORA_IP,
@@ -131,7 +136,7 @@ class Bench:
             "ca.pem": self.ca.certificate_pem,
             "heartbeat.key": self.key.hex(),
         }
-        await asyncio.to_thread(self.site.start_amphora, drive, plugged=plugged)
+        await asyncio.to_thread(self.site.start_amphora, drive, plugged=plugged, mute=mute)
         await self._receive()
         await self._serve_controllers()
         await self.ready()

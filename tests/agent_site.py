@@ -54,8 +54,11 @@ class Site:
         made.setblocking(False)
         return made
 
-    def start_amphora(self, config_drive: dict[str, str], *, plugged: bool = True) -> None:
-        self._say({"do": "start", "drive": config_drive, "plugged": plugged})
+    def start_amphora(
+        self, config_drive: dict[str, str], *, plugged: bool = True, mute: bool = False
+    ) -> None:
+        """`mute`: writing to its standard error blocks for ever."""
+        self._say({"do": "start", "drive": config_drive, "plugged": plugged, "mute": mute})
         self._hear()
 
     def plug(self) -> None:
@@ -140,7 +143,11 @@ class _Inside:
     def start(self, request: dict[str, Any]) -> dict[str, Any]:
         command = [*UNSHARE, "sh", str(INIT), "0", sys.executable, "-m", "colonnade.agent"]
         child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stuck() if request["mute"] else None,
+            start_new_session=True,
         )
         assert child.stdin is not None and child.stdout is not None
         assert child.stdout.readline() == b"ready\n"
@@ -152,6 +159,16 @@ class _Inside:
         child.stdin.write(_tar(request["drive"]))
         child.stdin.close()
         return {}
+
+    def _stuck(self) -> int:
+        """The end of a pipe that is full, and that nobody reads."""
+        self.unread, full = os.pipe()
+        os.set_blocking(full, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(full, bytes(4096))
+        os.set_blocking(full, True)
+        return full
 
     def plug(self, _request: dict[str, Any]) -> dict[str, Any]:
         traffic = f"/proc/{self.init}/root/run/netns/traffic"

@@ -28,6 +28,7 @@ from colonnade.agent.haproxy import Haproxy
 from colonnade.agent.link import have_lb_address
 from colonnade.agent.logs.shipping import Logs
 from colonnade.agent.logs.spool import Spool
+from colonnade.agent.own_log import OwnLog
 from colonnade.agent.reloads import Limits, TooLittleMemory
 from colonnade.agent.server import application
 from colonnade.agent.status import Watch
@@ -167,15 +168,17 @@ class Agent:
 
 def main() -> None:
     """Serve as the amphora whose config drive is in place. Returns after SIGTERM or SIGINT."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=_LogLine.FORMAT)
     drive = Path(paths.CONFIG_DRIVE)
     config = msgspec.json.decode((drive / "agent.json").read_bytes(), type=AgentConfig)
-    logging.getLogger().handlers[0].setFormatter(_LogLine(config.amphora_id))
+    own_log = OwnLog(config.amphora_id)
+    own_log.begin()
     try:
         asyncio.run(_run_until_told(config, drive))
     except (traffic.NotThere, traffic.Failed, OSError) as error:
         log.error("the agent cannot work: %s", error)
         sys.exit(1)
+    finally:
+        own_log.end()
 
 
 async def _run_until_told(config: AgentConfig, drive: Path) -> None:
@@ -196,25 +199,3 @@ async def _for_ever(part: Callable[[], Awaitable[None]]) -> None:
         except Exception:  # see the module's docstring
             log.exception("%s failed, it is started again", getattr(part, "__qualname__", part))
         await asyncio.sleep(RETRY_S)
-
-
-class _LogLine(logging.Formatter):
-    """One JSON object a line, as the other processes write; structlog needs too much memory."""
-
-    FORMAT = "%(message)s"
-
-    def __init__(self, amphora_id: str) -> None:
-        super().__init__(self.FORMAT)
-        self._amphora_id = amphora_id
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "event": record.getMessage(),
-            "level": record.levelname.lower(),
-            "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
-            "process": "agent",
-            "amphora_id": self._amphora_id,
-        }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line).decode()

@@ -90,3 +90,27 @@ async def test_a_full_disk_refuses_changes_and_hurts_nothing_else(bench: Bench) 
     bench.site.fill_disk(free_again=True)
     assert await bench.put(bundle(2, server(1, weight=5))) == "runtime"
     assert await bench.put(bundle(3, server(1), extra="option forwardfor")) == "reload"
+
+
+async def test_a_log_that_is_stuck_holds_up_neither_changes_nor_heartbeats(tmp_path: Path) -> None:
+    made = Bench(tmp_path)
+    try:
+        await made.start(mute=True)
+        await made.web_server(1)
+        for generation in range(1, 6):  # each writes lines
+            await made.put(bundle(generation, server(1, weight=generation)))
+        assert await made.get() == (200, "1")
+        made.heard.clear()
+        made.site.kill(made.site.processes(HAPROXY)[0], signal.SIGKILL)
+        await until_heard(made, lambda heard: told_running(heard, True))
+        beat = await until_heard(made, lambda heard: heard.kind is Kind.HEARTBEAT)
+        assert beat.generation == 5
+        agent = made.site.processes("colonnade.agent")[0]
+        made.site.kill(agent, signal.SIGTERM)  # and it ends when it is told to
+
+        async def is_gone() -> bool:
+            return agent not in made.site.processes("colonnade.agent")
+
+        await until(is_gone)
+    finally:
+        await made.end()

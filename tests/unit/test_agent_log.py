@@ -12,7 +12,7 @@ import pytest
 
 from colonnade.agent.beacon import Beacon
 from colonnade.agent.folder import Folder
-from colonnade.agent.main import _LogLine
+from colonnade.agent.own_log import LogLine
 
 AMPHORA = "5f97205d-caad-4a5e-a9a4-13b6a600a450"
 
@@ -24,7 +24,7 @@ def test_a_line_is_one_json_object_that_names_its_amphora() -> None:
         record = logging.LogRecord(
             "agent", logging.INFO, __file__, 1, "two\nlines %s", ("told",), sys.exc_info()
         )
-    text = _LogLine(AMPHORA).format(record)
+    text = LogLine(AMPHORA).format(record)
     assert "\n" not in text
     line = json.loads(text)
     assert line["amphora_id"] == AMPHORA
