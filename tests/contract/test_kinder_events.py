@@ -11,10 +11,14 @@ import msgspec
 
 from colonnade.api.app import create_app
 from colonnade.api.call import Site
+from colonnade.api.identity.caller import Identity
+from colonnade.api.identity.tokens import Tokens
+from colonnade.api.identity.trusting import Trusting
 from colonnade.providers.enabled import enabled_providers
-from colonnade.store import events
+from colonnade.store import events, tokens
 from colonnade.store.database import Database
 from tests.contract.api_client import ALL, Api, api
+from tests.contract.test_identity import made_token
 from tests.contract.test_kinder_waiting import Controller
 
 __all__ = ["api"]
@@ -26,6 +30,7 @@ class Stream:
     def __init__(self) -> None:
         self.started: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.gone = asyncio.Event()
+        self.ended = asyncio.Event()
         self.asked = False
         self.parts: asyncio.Queue[bytes] = asyncio.Queue()
         self._rest = b""
@@ -42,6 +47,8 @@ class Stream:
             self.started.set_result(message)
         else:
             self.parts.put_nowait(message.get("body", b""))
+            if not message.get("more_body", False):
+                self.ended.set()
 
     async def event(self, within_s: float = 5.0) -> dict[str, Any]:
         """The next one, with its id."""
@@ -59,9 +66,15 @@ class Stream:
 
 @asynccontextmanager
 async def streaming(
-    database: Database, path: str, query: str = "", **headers: str
+    database: Database,
+    path: str,
+    query: str = "",
+    *,
+    identity: Identity | None = None,
+    **headers: str,
 ) -> AsyncIterator[Stream]:
-    site = Site(database=database, providers=enabled_providers(ALL, default="noop", network=None))
+    providers = enabled_providers(ALL, default="noop", network=None)
+    site = Site(database=database, providers=providers, identity=identity or Trusting())
     app, stream = create_app(site), Stream()
     told = {"host": "api.test", "accept": "text/event-stream"} | headers
     scope = {
@@ -163,6 +176,20 @@ async def test_a_stream_brings_events_as_they_happen_and_resumes_by_id(
     async with streaming(database, "events", "kind=gone") as stream:
         await api.delete(f"loadbalancers/{other['id']}")
         assert (await stream.event())["loadbalancer_id"] == other["id"]
+
+
+async def test_a_stream_ends_with_its_readers_token(api: Api, database: Database) -> None:
+    secret, token_id = await made_token(database, "reader")
+    identity = Tokens(database, remembered_s=0)
+    async with streaming(database, "events", identity=identity, x_auth_token=secret) as stream:
+        await api.load_balancer("noop", project_id="mine")
+        assert (await stream.event())["project_id"] == "mine"
+        async with database.read() as connection:
+            assert await tokens.revoke(connection, token_id)
+        await api.load_balancer("noop", project_id="mine")
+        await asyncio.wait_for(stream.ended.wait(), 5)
+        rest = b"".join(stream.parts.get_nowait() for _ in range(stream.parts.qsize()))
+        assert b"event: created" not in rest
 
 
 async def test_many_readers_share_one_listener_and_none_misses_what_was_slow_to_commit(

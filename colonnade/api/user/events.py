@@ -22,7 +22,7 @@ from colonnade.api.user.objects import listed
 from colonnade.api.user.past_objects import EventObject
 from colonnade.api.user.shown import time
 from colonnade.api.words import for_users
-from colonnade.domain.errors import Invalid, NotFound, Unavailable
+from colonnade.domain.errors import Invalid, NotAuthenticated, NotFound, Unavailable
 from colonnade.domain.limits import PAGE_MAX
 from colonnade.store import events
 from colonnade.store.events import KINDS, Recorded, Sought
@@ -124,7 +124,10 @@ async def _stream(call: Call, sought: Sought, last: int) -> AsyncIterator[bytes]
         while True:
             news.clear()
             try:
+                await _ask_again_who_reads(call)
                 found, last, more = await _next(call, sought, last)
+            except NotAuthenticated:
+                return
             except Unavailable:
                 await asyncio.sleep(RETRY_S)
                 found, more = [], False
@@ -136,6 +139,13 @@ async def _stream(call: Call, sought: Sought, last: int) -> AsyncIterator[bytes]
                 await asyncio.wait_for(news.wait(), KEEP_ALIVE_S)
             except TimeoutError:
                 yield b": still here\n\n"
+
+
+async def _ask_again_who_reads(call: Call) -> None:
+    """A stream outlives many tokens. Raises NotAuthenticated once the reader's is no longer good;
+    mostly it is remembered, and nobody is asked."""
+    headers = {name.encode(): value.encode("latin-1") for name, value in call.headers.items()}
+    await call.site.identity.caller(headers)
 
 
 async def _next(call: Call, sought: Sought, last: int) -> tuple[list[Recorded], int, bool]:
