@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from colonnade.api.answers import Answer
 from colonnade.api.call import JSON, Call, Route
 from colonnade.api.identity.policy import KNOWN, PUBLIC
 from colonnade.api.openapi import openapi
@@ -17,6 +18,12 @@ from colonnade.api.openapi import openapi
 _PAGE: Final = Path(__file__).with_name("docs.html")
 # From the wire contract; days that it does not tell are those of the version before.
 _DAYS: Final = {0: "2016-12-11", 1: "2018-04-20", 2: "2018-07-31", 3: "2018-12-18"}
+# The first is for whoever does not say.
+_HEALTHY: Final = {
+    "text/plain": b"OK",
+    "text/html": b"<!doctype html><title>Healthcheck</title><p>OK</p>",
+    "application/json": b'{"detailed": false, "reasons": ["OK"]}',
+}
 _NEWEST, _NEWEST_DAY = 30, "2025-02-26"
 
 
@@ -42,7 +49,9 @@ async def show_version(_call: Call) -> JSON:
 async def check_health(call: Call) -> JSON:
     async with call.site.database.read() as connection:
         await connection.execute("SELECT 1")
-    return b"OK"
+    accepted = call.headers.get("accept", "")
+    chosen = min(_HEALTHY, key=lambda kind: accepted.find(kind) % (len(accepted) + 1))
+    return Answer(status=200, media_type=chosen, body=_HEALTHY[chosen])
 
 
 async def show_page(_call: Call) -> JSON:

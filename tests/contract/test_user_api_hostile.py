@@ -120,3 +120,19 @@ async def test_events_are_asked_for_by_project_as_lists_are(api: Api) -> None:
     await api.get("events?project_id=other", 403, headers={"X-Project-Id": "mine"})
     page = await api.get("events?project_id=mine&since=0&limit=1")
     assert "project_id=mine" in page["events_links"][0]["href"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind", "body"),
+    [
+        ("", "text/plain", "OK"),
+        ("*/*", "text/plain", "OK"),
+        ("text/html, application/json", "text/html", "<p>OK</p>"),
+        ("application/json", "application/json", '"reasons": ["OK"]'),
+    ],
+)
+async def test_a_probe_chooses_its_format(api: Api, accept: str, kind: str, body: str) -> None:
+    answer = await api.client.get("/healthcheck", headers={"Accept": accept})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith(kind)
+    assert body in answer.text
