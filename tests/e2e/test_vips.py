@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A load balancer with an additional VIP answers on both, also after a failover."""
+"""A load balancer with an additional VIP answers on both those whom its owner allows, also after a
+failover."""
 
 import asyncio
 import sys
@@ -53,6 +54,18 @@ async def test_both_vips_answer_before_and_after_a_failover() -> None:
             return all([await answers(hosts, client, url) for client, url in urls.items()])
 
         await until(all_answer, within_s=15, what="both VIPs to answer")
+        (listener,) = answer["listeners"]
+        shown = f"lbaas/listeners/{listener['id']}"
+
+        async def only_one_answers() -> bool:
+            allowed = await answers(hosts, "client6", urls["client6"])
+            return allowed and not await answers(hosts, "client", urls["client"])
+
+        cidrs = ["2001:db8:1::50/128", "203.0.113.250/32"]
+        await rest.put(shown, {"listener": {"allowed_cidrs": cidrs}})
+        await until(only_one_answers, within_s=15, what="the other client to be kept out")
+        await rest.put(shown, {"listener": {"allowed_cidrs": None}})
+        await until(all_answer, within_s=15, what="both VIPs to answer all")
         made.load_balancer = answer
         await made.spare()
         victim = await made.serving()
