@@ -17,7 +17,7 @@ from colonnade.drivers.network.protocol import PortWish
 from colonnade.protocol.messages import AgentConfig
 from colonnade.runtime.config import Config, Reloads
 from colonnade.store.database import Database
-from tests.controller_acts import ACTS, Act, add_member, assert_right, begun, silence
+from tests.controller_acts import ACTS, Act, add_member, assert_right, begun, create, silence
 from tests.world import World
 
 
