@@ -28,6 +28,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     load_balancer_id: str
     pool_id: str | None = None  # of a member or monitor: its pool; of a listener: its default pool
+    policy_pools: frozenset[str] = frozenset()  # of a listener: where its L7 policies send to
     is_up: bool  # administratively
     changed: int
     current: Operating
@@ -68,7 +69,8 @@ class _Tree:
         for node in nodes:
             self.kinds[node.kind].append(node)
         self.is_up = all(root.is_up for root in self.kinds[LOAD_BALANCER])
-        served = {x.pool_id for x in self.kinds[LISTENER] if x.is_up and self.is_up}
+        listeners = [x for x in self.kinds[LISTENER] if x.is_up and self.is_up]
+        served = {x.pool_id for x in listeners}.union(*(x.policy_pools for x in listeners))
         self.served = {pool.id for pool in self.kinds[POOL] if pool.is_up and pool.id in served}
         self.monitored = {m.pool_id for m in self.kinds[HEALTH_MONITOR] if m.is_up}
 

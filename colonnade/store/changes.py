@@ -145,9 +145,13 @@ def _told(change: Change) -> str:
     words = []
     for verb in ("added", "altered", "removed"):
         places: Sequence[Place] = getattr(change.found, verb)
-        counts = Counter(place.table.noun.lower() for place in places)
-        words += [f"{verb} {n} {noun}{'s' if n > 1 else ''}" for noun, n in counts.items()]
+        counts = Counter(place.table.noun.lower().replace("l7", "L7") for place in places)
+        words += [f"{verb} {n} {_plural(noun) if n > 1 else noun}" for noun, n in counts.items()]
     return f"{change.verb}: {', '.join(words)}" if words else change.verb
+
+
+def _plural(noun: str) -> str:
+    return f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
 
 
 def _add_root(

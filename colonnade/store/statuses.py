@@ -25,26 +25,34 @@ TABLES: Final[Mapping[str, str]] = {
 }
 _NODES: Final = """
 WITH roots AS (SELECT * FROM load_balancers WHERE cluster_id = %(cluster)s AND NOT deleted)
-SELECT 'load_balancer', t.id, t.id, NULL::uuid, t.body, t.changed, t.operating_status
+SELECT 'load_balancer', t.id, t.id, NULL::uuid, t.body, t.changed, t.operating_status, NULL::text[]
   FROM roots t
 UNION ALL
 SELECT 'listener', t.id, t.load_balancer_id, (t.body ->> 'default_pool_id')::uuid, t.body,
-    t.changed, t.operating_status
+    t.changed, t.operating_status, ARRAY(
+        SELECT p.body ->> 'redirect_pool_id' FROM l7policies p WHERE p.listener_id = t.id
+            AND NOT p.deleted AND (p.body -> 'admin_state_up')::boolean
+        UNION SELECT w ->> 'pool_id' FROM l7policies p
+            CROSS JOIN jsonb_array_elements(p.body -> 'redirect_pools') w
+            WHERE p.listener_id = t.id AND NOT p.deleted
+            AND (p.body -> 'admin_state_up')::boolean)
   FROM listeners t JOIN roots r ON r.id = t.load_balancer_id WHERE NOT t.deleted
 UNION ALL
-SELECT 'pool', t.id, t.load_balancer_id, NULL, t.body, t.changed, t.operating_status
+SELECT 'pool', t.id, t.load_balancer_id, NULL, t.body, t.changed, t.operating_status, NULL
   FROM pools t JOIN roots r ON r.id = t.load_balancer_id WHERE NOT t.deleted
 UNION ALL
-SELECT 'member', t.id, t.load_balancer_id, t.pool_id, t.body, t.changed, t.operating_status
+SELECT 'member', t.id, t.load_balancer_id, t.pool_id, t.body, t.changed, t.operating_status,
+    NULL
   FROM members t JOIN roots r ON r.id = t.load_balancer_id WHERE NOT t.deleted
 UNION ALL
 SELECT 'health_monitor', t.id, t.load_balancer_id, t.pool_id, t.body, t.changed,
-    t.operating_status
+    t.operating_status, NULL
   FROM health_monitors t JOIN roots r ON r.id = t.load_balancer_id WHERE NOT t.deleted
 """
 _SELECT: Final = f"""
-SELECT kind, id, root, pool, coalesce((body ->> 'admin_state_up')::boolean, true), changed, status
-FROM ({_NODES}) AS n (kind, id, root, pool, body, changed, status)
+SELECT kind, id, root, pool, coalesce((body ->> 'admin_state_up')::boolean, true), changed, status,
+    policy_pools
+FROM ({_NODES}) AS n (kind, id, root, pool, body, changed, status, policy_pools)
 """  # noqa: S608 - our own text
 
 
@@ -111,6 +119,7 @@ async def _nodes(connection: Connection, cluster_id: str) -> list[Node]:
             is_up=row[4],
             changed=row[5],
             current=Operating(row[6]),
+            policy_pools=frozenset(filter(None, row[7] or ())),
         )
         for row in await cursor.fetchall()
     ]

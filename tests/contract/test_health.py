@@ -16,7 +16,9 @@ from uuid import UUID
 
 import msgspec
 import psycopg
+import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from colonnade.domain.errors import Unavailable, Unreachable
@@ -25,6 +27,7 @@ from colonnade.domain.ids import (
     AmphoraId,
     ClusterId,
     HealthMonitorId,
+    L7PolicyId,
     ListenerId,
     LoadBalancerId,
     MemberId,
@@ -35,11 +38,18 @@ from colonnade.domain.ids import (
     SubnetId,
     new_id,
 )
+from colonnade.domain.l7 import L7Policy, WeightedPool
 from colonnade.domain.lifecycle import State
 from colonnade.domain.listeners import Listener
 from colonnade.domain.pools import HealthMonitor, Member, Pool
 from colonnade.domain.tree import LoadBalancer, Vip
-from colonnade.domain.vocabulary import Algorithm, ListenerProtocol, MonitorType, PoolProtocol
+from colonnade.domain.vocabulary import (
+    Algorithm,
+    L7Action,
+    ListenerProtocol,
+    MonitorType,
+    PoolProtocol,
+)
 from colonnade.drivers.secrets.database import Seal
 from colonnade.health.process import Health, Keys
 from colonnade.protocol.datagram import (
@@ -272,8 +282,21 @@ async def test_a_first_heartbeat_makes_a_booting_amphora_a_spare(bench: Bench) -
     assert await bench.one("SELECT load FROM heartbeats WHERE amphora_id = %s", speaker.id) == 0.5
 
 
-async def test_a_new_digest_brings_the_statuses_of_the_whole_tree(bench: Bench) -> None:
-    tree = web()
+def by_policy(tree: LoadBalancer, *, shared: bool) -> LoadBalancer:
+    """The same, with the pool reached through an L7 policy alone."""
+    (listener,), (pool,) = tree.listeners, tree.pools
+    policy = L7Policy(
+        id=L7PolicyId(new_id()),
+        action=L7Action.REDIRECT_TO_POOL,
+        redirect_pool_id=None if shared else pool.id,
+        redirect_pools=(WeightedPool(pool_id=pool.id),) if shared else (),
+    )
+    return tree.with_listener(replace(listener, default_pool_id=None).with_policy(policy))
+
+
+@pytest.mark.parametrize("used", ["by default", "by a policy", "by a policy with weights"])
+async def test_a_new_digest_brings_the_statuses_of_the_whole_tree(bench: Bench, used: str) -> None:
+    tree = web() if used == "by default" else by_policy(web(), shared=used.endswith("weights"))
     speaker = await bench.serving(tree)
     bench.agents.reports[speaker.id] = report_of(tree, "UP", "DOWN")
     speaker.beat()

@@ -122,6 +122,11 @@ CASES = {
         told({"a": Op.ONLINE, "b": Op.OFFLINE}),
         "ONLINE ONLINE ONLINE ONLINE OFFLINE",
     ),
+    "a pool that a policy alone uses": (
+        altered(LISTENER, "l", pool_id=None, policy_pools=frozenset({"p"})),
+        told({"a": Op.ONLINE, "b": Op.ERROR}),
+        "DEGRADED ONLINE DEGRADED ONLINE ERROR",
+    ),
     "an unused pool without monitor": (
         tuple(
             replace(x, is_up=False) if x.kind == HEALTH_MONITOR else x
