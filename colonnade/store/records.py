@@ -111,13 +111,16 @@ _EXTRAS: Final[Mapping[str, str]] = {
     L7POLICIES.name: "t.listener_id, " + _IDS.format("l7rules", "x.l7policy_id = t.id"),
     L7RULES.name: "t.l7policy_id",
 }
+# What no amphora serves any more is gone for users, though its row may wait to be purged.
 _FROM: Final[Mapping[str, str]] = {
     name: (
         " FROM load_balancers t JOIN load_balancers lb ON lb.id = t.id"
+        " JOIN clusters c ON c.id = lb.cluster_id"
         if name == LOAD_BALANCERS.name
         else f" FROM {name} t JOIN load_balancers lb ON lb.id = t.load_balancer_id"
+        " JOIN clusters c ON c.id = lb.cluster_id"
+        " AND NOT (t.deleted AND t.changed <= c.applied_lowest)"
     )
-    + " JOIN clusters c ON c.id = lb.cluster_id"
     for name in _EXTRAS
 }
 _FACTS: Final = (
