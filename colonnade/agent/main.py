@@ -96,6 +96,7 @@ class Agent:
             await asyncio.gather(
                 _for_ever(self._watch.run),
                 _for_ever(self._beat),
+                _for_ever(self._count),
                 _for_ever(self._pull),
                 _for_ever(self._logs.run),
             )
@@ -116,14 +117,17 @@ class Agent:
         for wait in BOOT_BEATS_S:
             await asyncio.sleep(wait)
             self._beacon.beat(await self._watch.refresh())
-        counted_at = time.monotonic()
         while True:
             serves = self._amphora.serves
             beat_s = self._config.heartbeat_s if serves else self._config.heartbeat_spare_s
             await self._until_beat(beat_s, serves)
             self._beacon.beat(await self._watch.refresh())
-            if serves and time.monotonic() - counted_at >= STATISTICS_S:
-                counted_at = time.monotonic()
+
+    async def _count(self) -> None:
+        """Beside the heartbeats: thousands of servers in many workers take their time."""
+        while True:
+            await asyncio.sleep(STATISTICS_S)
+            if self._amphora.serves:
                 self._beacon.count(await self._watch.count())
 
     async def _until_beat(self, seconds: float, serves: bool) -> None:

@@ -43,6 +43,7 @@ class Watch:
         self._haproxy = haproxy
         self._wanted = asyncio.Event()
         self._lock = asyncio.Lock()
+        self._counting = asyncio.Lock()
         self._counters = _saved_counters(folder)
 
     def look(self) -> None:
@@ -84,6 +85,10 @@ class Watch:
 
     async def count(self) -> StatisticsReport:
         """Read the counters of all workers, also of those that are finishing."""
+        async with self._counting:  # older numbers after newer ones would count twice
+            return await self._counted()
+
+    async def _counted(self) -> StatisticsReport:
         self._haproxy.forget_output()  # it grows with every change of a server
         if self._haproxy.is_running:
             try:
