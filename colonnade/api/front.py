@@ -74,6 +74,7 @@ class Front:
         scope["raw_path"] = scope["path"].encode()
         scope["asked_path"] = asked
         scope["request_id"] = request_id
+        scope["site"] = self._site
         scope["caller"] = Caller()
         try:
             if not _accepts(scope["path"], headers.get(b"accept", b"")):
