@@ -3,7 +3,7 @@
 
 A driver keeps no state: any controller may call any method, again, at once, and after any
 failure. It raises `Unreachable` when waiting may help and `Broken` (`Rejected`) when it cannot.
-`tests/contract/test_amphora_driver.py` is the other half of this file.
+`tests/integration/test_amphora_driver.py` is the other half of this file.
 """
 
 from collections.abc import Sequence
