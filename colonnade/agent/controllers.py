@@ -6,6 +6,7 @@ is passed over. Both ends check the other's certificate. It knows no haproxy.
 """
 
 import asyncio
+import contextlib
 import logging
 import ssl
 from typing import Final
@@ -85,7 +86,7 @@ class Controllers:
 
 async def pause(seconds: float, woken: asyncio.Event) -> None:
     """Wait, or less when woken."""
-    try:
-        await asyncio.wait_for(woken.wait(), seconds)
-    except TimeoutError:
-        return
+    # Not wait_for: in Python 3.11 that may swallow a cancellation that comes with the event.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await woken.wait()

@@ -43,7 +43,8 @@ class Turns:
     async def look_again(self, within_s: float | None) -> None:
         """Return when somebody came or left, or the time is over."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stirred.wait(), within_s)
+            async with asyncio.timeout(within_s):
+                await self._stirred.wait()
 
     def _stir(self) -> None:
         self._stirred.set()

@@ -97,7 +97,8 @@ async def _settled(call: Call, place: Found, until: float, *, gone: bool) -> Non
                 if (not gone and record.provisioning not in _PENDING) or left_s <= 0:
                     return
                 try:
-                    await asyncio.wait_for(news.wait(), min(SWEEP_S, left_s))
+                    async with asyncio.timeout(min(SWEEP_S, left_s)):
+                        await news.wait()
                 except TimeoutError:
                     continue
     except NotFound:

@@ -103,12 +103,15 @@ class Health:
             await self._pause()
 
     async def _flush(self) -> bool:
+        """False: the database does not take what is heard, or so slowly that what came meanwhile
+        is not there yet when silence is judged."""
+        began = self._clock.monotonic()
         try:
             await self.intake.flush()
         except Unavailable as error:
             log.warning("heartbeats not written", reason=str(error))
             return False
-        return True
+        return self._clock.monotonic() - began < self._allowed.stale_s / 2
 
     async def _judge(self, windows: liveness.Windows) -> bool:
         try:
@@ -128,8 +131,11 @@ class Health:
     async def _pause(self) -> None:
         """Until the next flush; a newcomer is waited for by somebody, so it need not wait."""
         await self._clock.sleep(FLUSH_SOON_S)
+        # Not wait_for: in Python 3.11 that may swallow a cancellation that comes with the event,
+        # and then this loop would never end.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.intake.newcomer.wait(), FLUSH_S - FLUSH_SOON_S)
+            async with asyncio.timeout(FLUSH_S - FLUSH_SOON_S):
+                await self.intake.newcomer.wait()
 
     async def _register(self, daemon: daemons.Daemon) -> None:
         while True:

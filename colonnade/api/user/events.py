@@ -136,7 +136,8 @@ async def _stream(call: Call, sought: Sought, last: int) -> AsyncIterator[bytes]
             if more:
                 continue
             try:
-                await asyncio.wait_for(news.wait(), KEEP_ALIVE_S)
+                async with asyncio.timeout(KEEP_ALIVE_S):
+                    await news.wait()
             except TimeoutError:
                 yield b": still here\n\n"
 
