@@ -27,6 +27,7 @@ check: setup ## format, lint, types, arrows, sizes, unit, contract; under a minu
 test: check e2e ## check, then integration and the whole thing, for real
 
 e2e: setup
+	@sh tools/packages.sh
 	@$(BIN)/python -m pytest -q tests/integration tests/e2e
 
 demo: setup ## a load balancer on this machine in a minute, with things breaking

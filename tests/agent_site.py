@@ -214,7 +214,11 @@ class _Inside:
 
     def forget_rules(self, _request: dict[str, Any]) -> dict[str, Any]:
         net = f"--net=/proc/{self.init}/root/run/netns/traffic"
-        subprocess.run(["nsenter", net, "nft", "flush", "ruleset"], check=True)
+        subprocess.run(
+            ["nsenter", net, "nft", "flush", "ruleset"],
+            check=True,
+            env={"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"},
+        )
         return {}
 
     def _veth(

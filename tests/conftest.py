@@ -18,6 +18,7 @@ __all__ = ["database", "database_url", "databases"]
 # Reasons, not tests: what a machine may lack without anybody having to look at it.
 SKIPS_ALLOWED_IN_CI = (
     "log servers not installed",
+    "needs nft",
     "root may",  # what only an ordinary user is refused
     "needs root",
     "a route of the host is root's",

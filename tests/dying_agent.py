@@ -28,6 +28,7 @@ from colonnade.agent.status import Watch
 from colonnade.protocol import paths
 from colonnade.protocol.bundle import Access, Backend, Bundle, Secret, Server
 from colonnade.runtime.haproxy_binary import find_haproxy
+from tests.environments import NFT
 
 HERE = Path("/proc/self/ns/net")
 ROOT = Path(paths.ROOT)
@@ -140,7 +141,7 @@ async def seen(one: Amphora) -> dict[str, Any]:
             servers.append([*place, fields[6] != "0"])
         stat = (await haproxy.console.ask("show stat -1 1 -1")).splitlines()[1]
         limit = stat.split(",")[6]
-    _, rules = await run("nft", "list", "ruleset", within_s=5.0)
+    _, rules = await run(NFT or "nft", "list", "ruleset", within_s=5.0)
     return {
         "config": one.present.config if one.present is not None else "",
         "file": (ROOT / "haproxy.cfg").read_text(),

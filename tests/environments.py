@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Virtual environments for programs that tests run and the project does not depend on.
+"""What tests run and the project does not depend on: programs of the distribution, and virtual
+environments.
 
-Each lies beside `.venv`, is made by the first test that asks, and stays for the next run.
+An environment lies beside `.venv`, is made by the first test that asks, and stays for the next run.
 """
 
 import shutil
@@ -10,7 +11,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
+from colonnade.agent.access import PLACES
+
 ROOT = Path(__file__).parents[1]
+NFT = shutil.which("nft", path=PLACES)
+needs_nft = pytest.mark.skipif(NFT is None, reason="needs nft (Debian package nftables)")
 
 
 def environment(name: str, packages: Sequence[str], *, constraints: Path | None = None) -> Path:

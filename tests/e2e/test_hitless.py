@@ -11,8 +11,11 @@ import secrets
 import time
 from typing import Any, Final
 
+from tests.environments import needs_nft
 from tests.hitless import Client, Site, hitless_site, repeated
 from tests.random_changes import Changes
+
+pytestmark = needs_nft
 
 MEMBER_CHANGES, RELOADS = 100, 20
 RANDOM_S, RANDOM_S_MAX = 15.0, 60.0

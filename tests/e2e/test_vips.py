@@ -11,6 +11,9 @@ from colonnade.cli.rest import Rest
 from colonnade.cli.scenario import Figures, Scenario
 from colonnade.cli.system import running
 from colonnade.cli.waiting import until
+from tests.environments import needs_nft
+
+pytestmark = needs_nft
 
 PUBLIC, PUBLIC6 = "203.0.113.0/24", "2001:db8:1::/64"
 ASK = """

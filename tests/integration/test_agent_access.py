@@ -13,6 +13,9 @@ from colonnade.domain.errors import Rejected
 from colonnade.protocol.bundle import Access, Bundle
 from tests.agent_bench import Bench, bundle, server, until
 from tests.agent_site import AMPHORA_IP, VIP, VIP6
+from tests.environments import needs_nft
+
+pytestmark = needs_nft
 
 ONE, OTHER, ONE6, OTHER6 = "203.0.113.1", "203.0.113.12", "2001:db8:1::1", "2001:db8:1::2"
 PATIENCE_S = 0.25  # far more than a handshake between two namespaces takes, less than a repetition

@@ -8,6 +8,9 @@ import subprocess
 import sys
 
 from tests.agent_site import UNSHARE
+from tests.environments import needs_nft
+
+pytestmark = needs_nft
 
 
 def test_killed_at_every_step_it_serves_one_bundle_whole() -> None:
