@@ -20,7 +20,7 @@ DEFAULTS = {
 def read_tls(fields: dict[str, Any], *, used: bool, alpn: bool = True) -> dict[str, Any]:
     """The attributes of a new object. `used`: its traffic is TLS, so what was left out is
     chosen; `alpn`: the protocol to speak is chosen too."""
-    _refuse_empty(fields)
+    refuse_empty_lists(fields)
     if not used:
         return fields
     chosen = {name: value for name, value in DEFAULTS.items() if alpn or name != "alpn_protocols"}
@@ -36,13 +36,10 @@ def change_tls(fields: dict[str, Any], *, used: bool) -> dict[str, Any]:
 
 
 def refuse_empty_lists(given: dict[str, Any]) -> None:
-    """Raises Invalid for a list that is there and has nothing in it."""
-    _refuse_empty({name: value for name, value in given.items() if value is not None})
-
-
-def _refuse_empty(fields: dict[str, Any]) -> None:
+    """Raises Invalid for a list that is there and has nothing in it; null is no such list."""
     for name in ("tls_versions", "alpn_protocols"):
-        if name in fields and not fields[name]:
+        value = given.get(name)
+        if value is not None and not value:
             raise Invalid(
                 f"Invalid input for field/attribute {name}. Value: '[]'. At least one must be given"
             )
