@@ -15,6 +15,8 @@ import msgspec
 
 from colonnade.protocol.bundle import Bundle
 from colonnade.protocol.messages import (
+    BackendStatus,
+    CheckResult,
     ListenerStatistics,
     ListenerStatus,
     MemberStatistics,
@@ -23,8 +25,9 @@ from colonnade.protocol.messages import (
     StatusReport,
 )
 
-SHOW: Final = "show stat -1 5 -1"  # all proxies; frontends (1) and servers (4); all
-FRONTEND, SERVER = "0", "2"  # the column `type`
+SHOW: Final = "show stat -1 7 -1"  # all proxies; frontends (1), backends (2), servers (4); all
+FRONTEND, BACKEND, SERVER = "0", "1", "2"  # the column `type`
+CHECK_TEXT_MAX: Final = 120  # characters of a check's words
 RESPONSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
 ENDED_MAX: Final = 20_000  # names that no process counts any more, and whose sums are kept
 _STATES: Final = {
@@ -93,22 +96,63 @@ def rows(text: str) -> list[Row]:
     return [row for row in csv.DictReader(lines) if row.get("type") is not None]
 
 
-def status(found: Sequence[Row], served: Bundle) -> StatusReport:
-    """The statuses, of the servers that the bundle names; others are on their way out."""
+def status(
+    found: Sequence[Row], served: Bundle, before: StatusReport | None = None
+) -> StatusReport:
+    """The statuses, of the servers that the bundle names; others are on their way out. `before`:
+    the last report. A check that says what it said then is told with the same words."""
     named = {(b.name, s.name) for b in served.backends for s in b.servers}
+    known = {(s.backend, s.name): s.check for s in before.servers} if before is not None else {}
     listeners = tuple(
         ListenerStatus(name=row["pxname"], state=row["status"])
         for row in found
         if row["type"] == FRONTEND and row["status"] in ("OPEN", "FULL")
     )
     servers = tuple(
-        ServerStatus(backend=row["pxname"], name=row["svname"], state=server_state(row["status"]))
+        _server(row, known.get((row["pxname"], row["svname"])))
         for row in found
         if row["type"] == SERVER and (row["pxname"], row["svname"]) in named
     )
-    return StatusReport(
-        generation=served.generation, haproxy_running=True, listeners=listeners, servers=servers
+    serving = {backend.name for backend in served.backends if backend.servers}
+    backends = tuple(
+        BackendStatus(name=row["pxname"], state=server_state(row["status"]))
+        for row in found
+        if row["type"] == BACKEND and row["pxname"] in serving
     )
+    return StatusReport(
+        generation=served.generation,
+        haproxy_running=True,
+        listeners=listeners,
+        servers=servers,
+        backends=backends,
+    )
+
+
+def _server(row: Row, known: CheckResult | None) -> ServerStatus:
+    state = server_state(row["status"])
+    if state in ("UP", "NO_CHECK") and row.get("uweight") == "0":
+        state = "DRAIN"  # haproxy's word for it names only what a person drained
+    check = _check(row) if state == "DOWN" else None
+    if check is not None and known is not None and _same_words(check, known):
+        check = known
+    return ServerStatus(backend=row["pxname"], name=row["svname"], state=state, check=check)
+
+
+def _check(row: Row) -> CheckResult | None:
+    """The last check. One that is under way has a star before it."""
+    status = row.get("check_status", "").removeprefix("* ")
+    if not status:
+        return None
+    return CheckResult(
+        status=status,
+        code=_count(row, "check_code"),
+        text=row.get("last_chk", "")[:CHECK_TEXT_MAX],
+        duration_ms=_count(row, "check_duration"),
+    )
+
+
+def _same_words(one: CheckResult, other: CheckResult) -> bool:
+    return msgspec.structs.replace(one, duration_ms=other.duration_ms) == other
 
 
 def server_state(text: str) -> str:

@@ -78,7 +78,8 @@ class Watch:
     async def refresh(self) -> StatusReport:
         """What is so now; news are told before it is returned."""
         async with self._lock:
-            before, self.report = self.report, await self._seen()
+            before = self.report
+            self.report = await self._seen()
             if before != self.report:
                 self.on_news(_news(before, self.report))
             return self.report
@@ -121,7 +122,7 @@ class Watch:
         while self._haproxy.is_running:
             try:
                 answer = await self._haproxy.console.ask(statistics.SHOW)
-                return statistics.status(statistics.rows(answer), served)
+                return statistics.status(statistics.rows(answer), served, self.report)
             except Silent as error:
                 # While it reloads, the master cannot be reached for a moment.
                 if asyncio.get_running_loop().time() > deadline:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operating statuses of a whole tree, from what its amphora says of listeners and members.
+"""Operating statuses of a whole tree, each with its reason, from what its amphora says of
+listeners, pools and members.
 
 Pure: rows in, statuses out. What is administratively down is OFFLINE, whatever an amphora says;
 what was changed later than the generation spoken of keeps the status it has. The rules are those
@@ -12,6 +13,8 @@ from typing import Final
 
 import msgspec
 
+from colonnade.domain.checks import Check, explain
+from colonnade.domain.pools import HealthMonitor
 from colonnade.domain.status import Operating, summary
 
 LOAD_BALANCER: Final = "load_balancer"
@@ -19,6 +22,9 @@ LISTENER: Final = "listener"
 POOL: Final = "pool"
 MEMBER: Final = "member"
 HEALTH_MONITOR: Final = "health_monitor"
+NAMED_MAX: Final = 3  # parts that a reason names; the others are counted
+REASON_MAX: Final = 1000  # characters
+_TROUBLE: Final = (Operating.ERROR, Operating.DEGRADED)
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +38,17 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     is_up: bool  # administratively
     changed: int
     current: Operating
+    reason: str = ""  # of the current status
+    name: str = ""
+    place: str = ""  # of a member: the address and port that are checked
+    monitor: HealthMonitor | None = None  # of a monitor's node: itself
+
+
+class State(msgspec.Struct, frozen=True):
+    """What a node shows. The reason is one sentence without a full stop, "" when all is well."""
+
+    status: Operating
+    reason: str = ""
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,14 +58,16 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     is_running: bool = True
     listeners: Mapping[str, Operating] | None = None
     members: Mapping[tuple[str, str], Operating] = {}  # by (pool, member)
+    checks: Mapping[tuple[str, str], Check] = {}  # why members are in ERROR, as far as known
+    closed_pools: frozenset[str] = frozenset()  # those that would take no new client
 
 
-def statuses(nodes: Iterable[Node], facts: Facts) -> dict[tuple[str, str], Operating]:
+def statuses(nodes: Iterable[Node], facts: Facts) -> dict[tuple[str, str], State]:
     """By (kind, id), for all nodes of any number of trees."""
     trees: dict[str, list[Node]] = defaultdict(list)
     for node in nodes:
         trees[node.load_balancer_id].append(node)
-    found: dict[tuple[str, str], Operating] = {}
+    found: dict[tuple[str, str], State] = {}
     for tree in trees.values():
         found.update(_Tree(tree, facts).statuses())
     return found
@@ -72,55 +91,89 @@ class _Tree:
         listeners = [x for x in self.kinds[LISTENER] if x.is_up and self.is_up]
         served = {x.pool_id for x in listeners}.union(*(x.policy_pools for x in listeners))
         self.served = {pool.id for pool in self.kinds[POOL] if pool.is_up and pool.id in served}
-        self.monitored = {m.pool_id for m in self.kinds[HEALTH_MONITOR] if m.is_up}
+        self.monitors = {m.pool_id: m.monitor for m in self.kinds[HEALTH_MONITOR] if m.is_up}
 
-    def statuses(self) -> dict[tuple[str, str], Operating]:
-        found: dict[tuple[str, str], Operating] = {}
-        of_pool: dict[str | None, list[Operating]] = defaultdict(list)
+    def statuses(self) -> dict[tuple[str, str], State]:
+        found: dict[tuple[str, str], State] = {}
+        of_pool: dict[str | None, list[tuple[Node, State]]] = defaultdict(list)
         for member in self.kinds[MEMBER]:
-            status = found[MEMBER, member.id] = self._member(member)
-            of_pool[member.pool_id].append(status)
+            state = found[MEMBER, member.id] = self._member(member)
+            of_pool[member.pool_id].append((member, state))
         for monitor in self.kinds[HEALTH_MONITOR]:
-            serves = monitor.is_up and monitor.pool_id in self.served
-            found[HEALTH_MONITOR, monitor.id] = Operating.ONLINE if serves else Operating.OFFLINE
+            found[HEALTH_MONITOR, monitor.id] = self._monitor(monitor)
         parts = []
         for pool in self.kinds[POOL]:
-            status = found[POOL, pool.id] = self._pool(pool, of_pool[pool.id])
+            state = found[POOL, pool.id] = self._pool(pool, of_pool[pool.id])
             if pool.id in self.served:
-                parts.append(status)
+                parts.append((pool, state))
         for listener in self.kinds[LISTENER]:
-            status = found[LISTENER, listener.id] = self._listener(listener)
+            state = found[LISTENER, listener.id] = self._listener(listener)
             if listener.is_up:
-                parts.append(status)
+                parts.append((listener, state))
         for root in self.kinds[LOAD_BALANCER]:
-            found[LOAD_BALANCER, root.id] = worst(parts) if root.is_up else Operating.OFFLINE
+            found[LOAD_BALANCER, root.id] = _root(root, parts)
         return found
 
-    def _member(self, member: Node) -> Operating:
+    def _member(self, member: Node) -> State:
         if not (member.is_up and self.is_up):
-            return Operating.OFFLINE
-        told = self.facts.members.get((member.pool_id or "", member.id))
+            return State(Operating.OFFLINE)
+        place = member.pool_id or "", member.id
+        told = self.facts.members.get(place)
+        if told is Operating.ERROR:
+            return State(told, self._why_down(member, self.facts.checks.get(place)))
         if told is not None:
-            return told
+            return State(told)
         if member.pool_id in self.served and (self._is_silent_about(member)):
-            return member.current
-        return Operating.OFFLINE if member.pool_id in self.monitored else Operating.NO_MONITOR
+            return State(member.current, member.reason)
+        is_watched = member.pool_id in self.monitors
+        return State(Operating.OFFLINE if is_watched else Operating.NO_MONITOR)
 
-    def _pool(self, pool: Node, members: Sequence[Operating]) -> Operating:
+    def _why_down(self, member: Node, check: Check | None) -> str:
+        if check is not None:
+            return explain(check, self.monitors.get(member.pool_id), member.place)
+        # A datagram tells the state alone; the reason comes with the next whole status.
+        return member.reason if member.current is Operating.ERROR else ""
+
+    def _monitor(self, monitor: Node) -> State:
+        if not (monitor.is_up and self.is_up):
+            return State(Operating.OFFLINE)
+        if monitor.pool_id not in self.served:
+            return State(Operating.OFFLINE, "no listener uses its pool, so no member is checked")
+        return State(Operating.ONLINE)
+
+    def _pool(self, pool: Node, members: Sequence[tuple[Node, State]]) -> State:
         if pool.id not in self.served:
-            return Operating.OFFLINE
-        return summary(members) if members else Operating.ONLINE
+            return State(Operating.OFFLINE)
+        if not members:
+            return State(Operating.ONLINE)
+        status = summary(state.status for _, state in members)
+        if self._is_closed(pool, members):
+            status = Operating.ERROR
+        return State(status, _why_pool(members) if status in _TROUBLE else "")
 
-    def _listener(self, listener: Node) -> Operating:
+    def _is_closed(self, pool: Node, members: Sequence[tuple[Node, State]]) -> bool:
+        """Whether the amphora says that no member takes new clients. A datagram says nothing of
+        pools: then it holds where it held before, while nobody takes any."""
+        if self.facts.listeners is not None:
+            later = pool.changed > self.facts.generation
+            return not later and pool.id in self.facts.closed_pools
+        takes = any(s.status in (Operating.ONLINE, Operating.NO_MONITOR) for _, s in members)
+        return pool.current is Operating.ERROR and not takes
+
+    def _listener(self, listener: Node) -> State:
         if not (listener.is_up and self.is_up):
-            return Operating.OFFLINE
+            return State(Operating.OFFLINE)
         if self.facts.listeners is None:
-            return listener.current if self.facts.is_running else Operating.ERROR
+            if self.facts.is_running:
+                return State(listener.current, listener.reason)
+            return State(Operating.ERROR, "nothing answers on its port at the moment")
         told = self.facts.listeners.get(listener.id)
         if told is not None:
-            return told
-        later = listener.changed > self.facts.generation
-        return listener.current if later else Operating.ERROR
+            full = told is Operating.DEGRADED
+            return State(told, "it has as many connections as its limit allows" if full else "")
+        if listener.changed > self.facts.generation:
+            return State(listener.current, listener.reason)
+        return State(Operating.ERROR, "nothing answers on its port at the moment")
 
     def _is_silent_about(self, member: Node) -> bool:
         """Whether nothing follows from the amphora not having named the member."""
@@ -129,3 +182,36 @@ class _Tree:
             or not self.facts.is_running
             or member.changed > self.facts.generation
         )
+
+
+def _root(root: Node, parts: Sequence[tuple[Node, State]]) -> State:
+    if not root.is_up:
+        return State(Operating.OFFLINE)
+    status = worst([state.status for _, state in parts])
+    if status not in _TROUBLE:
+        return State(status)
+    said = [
+        f"{part.kind} {part.name or part.id}: {state.reason}"
+        for part, state in parts
+        if state.status is status and state.reason
+    ]
+    return State(status, _some(said))
+
+
+def _why_pool(members: Sequence[tuple[Node, State]]) -> str:
+    """How many members are down, and why; or that nobody takes new clients."""
+    down = [(member, state) for member, state in members if state.status is Operating.ERROR]
+    if not down:
+        return "no member takes new clients: the weight of each is 0, or it is switched off"
+    verb = "is" if len(down) == 1 else "are"
+    said = [": ".join(filter(None, (_called(m), state.reason))) for m, state in down]
+    return f"{len(down)} of {len(members)} members {verb} down: {_some(said)}"[:REASON_MAX]
+
+
+def _some(said: Sequence[str]) -> str:
+    more = len(said) - NAMED_MAX
+    return "; ".join([*said[:NAMED_MAX], *([f"and {more} more"] if more > 0 else [])])[:REASON_MAX]
+
+
+def _called(member: Node) -> str:
+    return f"{member.name} ({member.place})" if member.name else member.place

@@ -12,10 +12,12 @@ from uuid import UUID
 
 import msgspec
 
+from colonnade.domain import checks
+from colonnade.domain.checks import Cause, Check
 from colonnade.domain.ids import ListenerId, MemberId
 from colonnade.domain.operating import Facts
 from colonnade.domain.status import Operating
-from colonnade.protocol.messages import StatisticsReport, StatusReport
+from colonnade.protocol.messages import CheckResult, ServerStatus, StatisticsReport, StatusReport
 from colonnade.store.traffic import ListenerTraffic, MemberTraffic
 
 MEMBER_STATES: Final[Mapping[str, Operating]] = {
@@ -29,6 +31,20 @@ LISTENER_STATES: Final[Mapping[str, Operating]] = {
     "OPEN": Operating.ONLINE,
     "FULL": Operating.DEGRADED,
 }
+# haproxy's management guide, `check_status` of `show stat`.
+CAUSES: Final[Mapping[str, Cause]] = {
+    "SOCKERR": Cause.BROKEN_OFF,
+    "L4TOUT": Cause.CONNECT_TIMEOUT,
+    "L4CON": Cause.NOT_CONNECTED,
+    "L6TOUT": Cause.TLS_TIMEOUT,
+    "L6RSP": Cause.TLS_FAILED,
+    "L7TOUT": Cause.ANSWER_TIMEOUT,
+    "L7RSP": Cause.BAD_ANSWER,
+    "L7STS": Cause.WRONG_CODE,
+    "HANA": Cause.EJECTED,
+}
+CODE_MAX: Final = 999
+DURATION_MS_MAX: Final = 24 * 3600 * 1000
 GENERATION_MAX: Final = 2**63 - 1  # a bigint of the store
 COUNT_MAX: Final = 2**53  # sums of many stay within a bigint, and JSON's readers agree on it
 Traffic = TypeVar("Traffic", ListenerTraffic, MemberTraffic)
@@ -45,6 +61,10 @@ def facts_of_report(report: StatusReport) -> Facts:
             if listener.state in LISTENER_STATES
         },
         members=_members(servers),
+        checks=_checks(report.servers),
+        closed_pools=frozenset(
+            backend.name.partition(":")[0] for backend in report.backends if backend.state == "DOWN"
+        ),
     )
 
 
@@ -94,6 +114,27 @@ def _members(servers: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], O
         if status is not None and found.get(place) is not Operating.ERROR:
             found[place] = status
     return found
+
+
+def _checks(servers: Iterable[ServerStatus]) -> dict[tuple[str, str], Check]:
+    """Of members that are down; of several backends the first that says why."""
+    found: dict[tuple[str, str], Check] = {}
+    for server in servers:
+        if server.state == "DOWN" and server.check is not None:
+            place = server.backend.partition(":")[0], server.name
+            found.setdefault(place, _check(server.check))
+    return found
+
+
+def _check(told: CheckResult) -> Check:
+    cause = CAUSES.get(told.status, Cause.UNKNOWN)
+    text = "".join(c for c in told.text[: checks.TEXT_MAX] if c.isprintable())
+    return Check(
+        cause=cause,
+        code=told.code if 0 <= told.code <= CODE_MAX else 0,
+        text=text,
+        duration_ms=min(max(told.duration_ms, 0), DURATION_MS_MAX),
+    )
 
 
 def is_id(text: str) -> bool:

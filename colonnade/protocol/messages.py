@@ -26,10 +26,29 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float  # seconds since 1970
 
 
-class ServerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """`state` is one of UP, DOWN, DRAIN, MAINT, NO_CHECK."""
+class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What haproxy's last check of a server said: its `check_status` ("L4CON", "L7STS"...), the
+    code of the answer (0: none), haproxy's or the server's words, and how long the check took.
+    The first of several checks that said the same is told."""
+
+    status: str
+    code: int = 0
+    text: str = ""
+    duration_ms: int = 0
+
+
+class ServerStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`state` is one of UP, DOWN, DRAIN, MAINT, NO_CHECK. `check` says why it is DOWN."""
 
     backend: str
+    name: str
+    state: str
+    check: CheckResult | None = None
+
+
+class BackendStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """`state` is UP or DOWN: no server of it would take a new client."""
+
     name: str
     state: str
 
@@ -48,6 +67,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     haproxy_running: bool
     listeners: tuple[ListenerStatus, ...] = ()
     servers: tuple[ServerStatus, ...] = ()
+    backends: tuple[BackendStatus, ...] = ()
 
 
 class ListenerStatistics(msgspec.Struct, frozen=True, kw_only=True):

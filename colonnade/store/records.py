@@ -52,6 +52,8 @@ class Record(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     updated_at: datetime | None
     is_new: bool = False  # what the transaction that made it knows, not what is stored
     operating: Operating
+    operating_reason: str = ""
+    operating_since: datetime | None = None  # None: nothing was heard of it yet
     applied: Applied
     parent_id: str | None = None  # as the table's own column names it
     listener_ids: Sequence[str] = ()
@@ -126,7 +128,7 @@ _FROM: Final[Mapping[str, str]] = {
 _FACTS: Final = (
     "t.id, t.body::text, t.project_id, lb.id, t.created, t.changed, t.deleted, t.created_at,"
     " t.updated_at, t.operating_status, c.applied_lowest, c.highest_settled, c.failed_at,"
-    " c.last_error::text"
+    " c.last_error::text, t.operating_reason, t.operating_since"
 )
 
 
@@ -141,6 +143,7 @@ def _attributes(table: Table) -> dict[str, str]:
         "created_at": "t.created_at",
         "updated_at": "coalesce(t.updated_at, 'epoch')",
         "operating_status": "t.operating_status",
+        "operating_status_reason": "t.operating_reason",
         "provisioning_status": f"({_PROVISIONING})",
         "loadbalancer_id": "lb.id",
     }
@@ -233,7 +236,9 @@ def _record(table: Table, row: Sequence[Any]) -> Record[Any]:
         operating=_OPERATING[row[9]],
         applied=Applied(lowest=row[10], highest_settled=row[11], failed_at=row[12]),
         last_error=_FAILURE.decode(row[13]) if row[13] is not None else None,
-        **_extras(table, row[0], row[14:]),
+        operating_reason=row[14],
+        operating_since=row[15],
+        **_extras(table, row[0], row[16:]),
     )
 
 

@@ -12,7 +12,8 @@ from typing import Final
 import msgspec
 
 from colonnade.domain.ids import AmphoraId
-from colonnade.domain.operating import Facts, Node, statuses
+from colonnade.domain.operating import MEMBER, Facts, Node, State, statuses
+from colonnade.domain.pools import HealthMonitor, endpoint
 from colonnade.domain.status import Operating
 from colonnade.store.database import Connection
 
@@ -25,11 +26,12 @@ TABLES: Final[Mapping[str, str]] = {
 }
 _NODES: Final = """
 WITH roots AS (SELECT * FROM load_balancers WHERE cluster_id = %(cluster)s AND NOT deleted)
-SELECT 'load_balancer', t.id, t.id, NULL::uuid, t.body, t.changed, t.operating_status, NULL::text[]
+SELECT 'load_balancer', t.id, t.id, NULL::uuid, t.body, t.changed, t.operating_status,
+    t.operating_reason, NULL::text[]
   FROM roots t
 UNION ALL
 SELECT 'listener', t.id, t.load_balancer_id, (t.body ->> 'default_pool_id')::uuid, t.body,
-    t.changed, t.operating_status, ARRAY(
+    t.changed, t.operating_status, t.operating_reason, ARRAY(
         SELECT p.body ->> 'redirect_pool_id' FROM l7policies p WHERE p.listener_id = t.id
             AND NOT p.deleted AND (p.body -> 'admin_state_up')::boolean
         UNION SELECT w ->> 'pool_id' FROM l7policies p
@@ -38,22 +40,27 @@ SELECT 'listener', t.id, t.load_balancer_id, (t.body ->> 'default_pool_id')::uui
             AND (p.body -> 'admin_state_up')::boolean)
   FROM listeners t JOIN roots r ON r.id = t.load_balancer_id WHERE NOT t.deleted
 UNION ALL
-SELECT 'pool', t.id, t.load_balancer_id, NULL, t.body, t.changed, t.operating_status, NULL
+SELECT 'pool', t.id, t.load_balancer_id, NULL, t.body, t.changed, t.operating_status,
+    t.operating_reason, NULL
   FROM pools t JOIN roots r ON r.id = t.load_balancer_id WHERE NOT t.deleted
 UNION ALL
 SELECT 'member', t.id, t.load_balancer_id, t.pool_id, t.body, t.changed, t.operating_status,
-    NULL
+    t.operating_reason, NULL
   FROM members t JOIN roots r ON r.id = t.load_balancer_id WHERE NOT t.deleted
 UNION ALL
 SELECT 'health_monitor', t.id, t.load_balancer_id, t.pool_id, t.body, t.changed,
-    t.operating_status, NULL
+    t.operating_status, t.operating_reason, NULL
   FROM health_monitors t JOIN roots r ON r.id = t.load_balancer_id WHERE NOT t.deleted
 """
 _SELECT: Final = f"""
 SELECT kind, id, root, pool, coalesce((body ->> 'admin_state_up')::boolean, true), changed, status,
-    policy_pools
-FROM ({_NODES}) AS n (kind, id, root, pool, body, changed, status, policy_pools)
+    reason, policy_pools, body ->> 'name',
+    CASE kind WHEN 'member' THEN coalesce(body ->> 'monitor_address', body ->> 'address') END,
+    CASE kind WHEN 'member' THEN coalesce(body ->> 'monitor_port', body ->> 'protocol_port') END,
+    CASE kind WHEN 'health_monitor' THEN body::text END
+FROM ({_NODES}) AS n (kind, id, root, pool, body, changed, status, reason, policy_pools)
 """  # noqa: S608 - our own text
+_MONITOR: Final = msgspec.json.Decoder(HealthMonitor)
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,8 +69,15 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     id: str
     load_balancer_id: str
-    before: Operating
-    after: Operating
+    before: State
+    after: State
+
+    @property
+    def is_told(self) -> bool:
+        """Whether people read of it: each change of a status, and why a member is down, which is
+        known a moment later. A reason that changes afterwards shows on the object."""
+        learnt = self.kind == MEMBER and not self.before.reason and bool(self.after.reason)
+        return self.before.status is not self.after.status or learnt
 
 
 async def record(
@@ -83,11 +97,11 @@ async def record(
             kind=node.kind,
             id=node.id,
             load_balancer_id=node.load_balancer_id,
-            before=node.current,
+            before=State(node.current, node.reason),
             after=after[node.kind, node.id],
         )
         for node in nodes
-        if after[node.kind, node.id] is not node.current
+        if after[node.kind, node.id] != State(node.current, node.reason)
     ]
     if turns:
         await _write(connection, turns, facts.generation)
@@ -119,7 +133,11 @@ async def _nodes(connection: Connection, cluster_id: str) -> list[Node]:
             is_up=row[4],
             changed=row[5],
             current=Operating(row[6]),
-            policy_pools=frozenset(filter(None, row[7] or ())),
+            reason=row[7],
+            policy_pools=frozenset(filter(None, row[8] or ())),
+            name=row[9] or "",
+            place=endpoint(row[10], row[11]) if row[10] is not None else "",
+            monitor=_MONITOR.decode(row[12]) if row[12] is not None else None,
         )
         for row in await cursor.fetchall()
     ]
@@ -130,10 +148,17 @@ async def _write(connection: Connection, turns: Sequence[Turn], generation: int)
         own = [turn for turn in turns if turn.kind == kind]
         if own:
             await connection.execute(
-                f"UPDATE {table} t SET operating_status = n.status"  # noqa: S608 - our own names
-                " FROM unnest(%s::uuid[], %s::text[]) AS n (id, status) WHERE t.id = n.id",
-                [[turn.id for turn in own], [turn.after.value for turn in own]],
+                f"UPDATE {table} t SET operating_status = n.status,"  # noqa: S608 - our own names
+                " operating_reason = n.reason, operating_since = now()"
+                " FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS n (id, status, reason)"
+                " WHERE t.id = n.id",
+                [
+                    [turn.id for turn in own],
+                    [turn.after.status.value for turn in own],
+                    [turn.after.reason for turn in own],
+                ],
             )
+    turns = [turn for turn in turns if turn.is_told]
     await connection.execute(
         """WITH written AS (
             INSERT INTO events (project_id, load_balancer_id, object_kind, object_id, kind,
@@ -149,6 +174,12 @@ async def _write(connection: Connection, turns: Sequence[Turn], generation: int)
             [turn.load_balancer_id for turn in turns],
             [turn.kind for turn in turns],
             [turn.id for turn in turns],
-            [f"{turn.before.value} -> {turn.after.value}" for turn in turns],
+            [_told(turn) for turn in turns],
         ],
     )
+
+
+def _told(turn: Turn) -> str:
+    before, after = turn.before.status.value, turn.after.status.value
+    what = after if before == after else f"{before} -> {after}"
+    return f"{what}: {turn.after.reason}" if turn.after.reason else what

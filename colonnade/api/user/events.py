@@ -187,14 +187,16 @@ def show(one: Recorded) -> Shown:
         "loadbalancer_id": event.load_balancer_id,
         "project_id": event.project_id,
         "generation": event.generation,
-        "message": for_users(event.message),
+        "message": event.message if event.kind == "operating_status" else for_users(event.message),
     }
     is_edge = event.kind == "operating_status"
-    before, _, after = event.message.partition(" -> ") if is_edge else ("", "", "")
+    what, _, reason = event.message.partition(": ") if is_edge else ("", "", "")
+    before, _, after = what.partition(" -> ")
     return shown | {
         "provisioning_status": _PROVISIONING.get(event.kind),
-        "operating_status": after or None,
+        "operating_status": after or before or None,
         "operating_status_before": before or None,
+        "operating_status_reason": reason or None,
     }
 
 

@@ -66,13 +66,20 @@ class Facts(Struct, forbid_unknown_fields=True, kw_only=True):
     last_error: Failure | None
 
 
+class Watched(Facts, kw_only=True):
+    """What amphorae report on."""
+
+    operating_status_reason: str
+    operating_status_since: Time | None
+
+
 class AdditionalVipObject(Struct, forbid_unknown_fields=True):
     subnet_id: Id
     ip_address: str
     port_id: Id
 
 
-class _LoadBalancer(Facts, kw_only=True):
+class _LoadBalancer(Watched, kw_only=True):
     name: str
     description: str
     vip_address: str
@@ -97,7 +104,7 @@ class LoadBalancerObject(_LoadBalancer, kw_only=True):
     pools: list[Named]
 
 
-class TlsFacts(Facts, kw_only=True):
+class TlsFacts(Watched, kw_only=True):
     name: str
     description: str
     tls_ciphers: str | None
@@ -151,7 +158,7 @@ class PoolObject(TlsFacts, kw_only=True):
     members: list[Any]  # of Named, or of whole members in the answer to a create
 
 
-class MemberObject(Facts, kw_only=True):
+class MemberObject(Watched, kw_only=True):
     name: str
     address: str
     protocol_port: int
@@ -163,7 +170,7 @@ class MemberObject(Facts, kw_only=True):
     vnic_type: Literal["normal", "direct"]
 
 
-class HealthMonitorObject(Facts, kw_only=True):
+class HealthMonitorObject(Watched, kw_only=True):
     name: str
     type: MonitorType
     delay: int

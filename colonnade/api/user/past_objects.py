@@ -46,6 +46,7 @@ class EventObject(Struct, forbid_unknown_fields=True, kw_only=True):
     provisioning_status: str | None
     operating_status: str | None
     operating_status_before: str | None
+    operating_status_reason: str | None
 
 
 class AffinityGroupObject(Struct, forbid_unknown_fields=True):

@@ -45,6 +45,21 @@ def quiet_operating(record: Record[Any]) -> Operating:
     return Operating.ONLINE if works else Operating.OFFLINE
 
 
+def monitor_operating(record: Record[HealthMonitor]) -> Operating:
+    """A monitor works once it is served, unless an amphora has said that its pool is not used."""
+    is_off = record.operating_since is not None and record.operating is Operating.OFFLINE
+    return Operating.OFFLINE if is_off else quiet_operating(record)
+
+
+def _health(record: Record[Any]) -> Shown:
+    """Why the operating status is what it is, and since when. Of ours."""
+    is_told = operating(record) is record.operating
+    return {
+        "operating_status_reason": record.operating_reason if is_told else "",
+        "operating_status_since": time(record.operating_since),
+    }
+
+
 def ids(found: Sequence[str]) -> list[Shown]:
     return [{"id": one} for one in found] if found else []
 
@@ -109,9 +124,18 @@ def _issues(record: Record[Any]) -> list[str]:
     return [issue.reason for issue in record.issues] if record.issues else []
 
 
+def _trouble(record: Record[Any]) -> list[str]:
+    """What the amphora says is wrong with it now, as one more issue."""
+    shown = _health(record)
+    if record.operating not in (Operating.ERROR, Operating.DEGRADED):
+        return []
+    reason, since = shown["operating_status_reason"], shown["operating_status_since"]
+    return [f"{reason} (since {since.replace('T', ' ')} UTC)"] if reason and since else []
+
+
 def _load_balancer(record: Record[LoadBalancer]) -> Shown:
     value, vip = record.value, record.value.vip
-    return _facts(record) | {
+    return (_facts(record) | _health(record)) | {
         "description": value.description,
         "vip_address": vip.address,
         "vip_port_id": vip.port_id,
@@ -140,6 +164,7 @@ def _listener(record: Record[Listener]) -> Shown:
     value = record.value
     return (
         _facts(record)
+        | _health(record)
         | _tls(value)
         | {
             "description": value.description,
@@ -174,6 +199,7 @@ def _pool(record: Record[Pool]) -> Shown:
     value = record.value
     return (
         _facts(record)
+        | _health(record)
         | _tls(value)
         | {
             "description": value.description,
@@ -194,14 +220,14 @@ def _pool(record: Record[Pool]) -> Shown:
             "loadbalancers": ids([record.load_balancer_id]),
             "listeners": ids(record.listener_ids),
             "members": ids(record.member_ids),
-            "issues": _issues(record),
+            "issues": _issues(record) + _trouble(record),
         }
     )
 
 
 def _member(record: Record[Member]) -> Shown:
     value = record.value
-    return _facts(record) | {
+    return (_facts(record) | _health(record)) | {
         "address": value.address,
         "protocol_port": value.protocol_port,
         "weight": value.weight,
@@ -215,8 +241,10 @@ def _member(record: Record[Member]) -> Shown:
 
 def _health_monitor(record: Record[HealthMonitor]) -> Shown:
     value = record.value
-    return _facts(record) | {
-        "operating_status": quiet_operating(record),
+    status = monitor_operating(record)
+    return (_facts(record) | _health(record)) | {
+        "operating_status": status,
+        "operating_status_reason": record.operating_reason if status is record.operating else "",
         "type": value.type.value,
         "delay": value.delay,
         "timeout": value.timeout,

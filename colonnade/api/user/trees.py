@@ -7,7 +7,7 @@ The status tree has exactly the keys of the wire contract; suites count them.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from colonnade.api.user.shown import Shown, operating, quiet_operating, show
+from colonnade.api.user.shown import Shown, monitor_operating, operating, show
 from colonnade.domain.l7 import L7Policy
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store import records
@@ -111,5 +111,5 @@ def _status(record: Record[Any]) -> Shown:
 def _monitor(record: Record[Any]) -> Shown:
     return _status(record) | {
         "type": record.value.type.value,
-        "operating_status": quiet_operating(record),
+        "operating_status": monitor_operating(record),
     }
