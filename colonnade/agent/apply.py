@@ -76,6 +76,12 @@ class Amphora:
         return self.present.generation if self.present is not None else 0
 
     @property
+    def is_lent(self) -> bool:
+        """Whether a cluster has it: it was given a bundle, be there anything to serve or not. The
+        receivers expect the heartbeats of one that serves from then on."""
+        return self.present is not None
+
+    @property
     def serves(self) -> bool:
         return self.present is not None and self.present.serves
 

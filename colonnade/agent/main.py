@@ -118,22 +118,22 @@ class Agent:
             await asyncio.sleep(wait)
             self._beacon.beat(await self._watch.refresh())
         while True:
-            serves = self._amphora.serves
-            beat_s = self._config.heartbeat_s if serves else self._config.heartbeat_spare_s
-            await self._until_beat(beat_s, serves)
+            is_lent = self._amphora.is_lent
+            beat_s = self._config.heartbeat_s if is_lent else self._config.heartbeat_spare_s
+            await self._until_beat(beat_s, is_lent)
             self._beacon.beat(await self._watch.refresh())
 
     async def _count(self) -> None:
         """Beside the heartbeats: thousands of servers in many workers take their time."""
         while True:
             await asyncio.sleep(STATISTICS_S)
-            if self._amphora.serves:
+            if self._amphora.is_lent:
                 self._beacon.count(await self._watch.count())
 
-    async def _until_beat(self, seconds: float, serves: bool) -> None:
-        """Wait; a spare that begins to serve beats at the serving rate at once."""
+    async def _until_beat(self, seconds: float, is_lent: bool) -> None:
+        """Wait; a spare that is lent beats at the serving rate at once."""
         deadline = time.monotonic() + seconds
-        while self._amphora.serves == serves:
+        while self._amphora.is_lent == is_lent:
             left = deadline - time.monotonic()
             if left <= 0:
                 return

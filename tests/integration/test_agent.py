@@ -242,6 +242,20 @@ async def test_heartbeats_tell_generation_and_digest_and_rise_over_a_restart(
     assert bench.heard[-1].sequence > before
 
 
+async def test_one_that_is_lent_beats_as_one_that_serves_also_with_nothing_to_serve(
+    bench: Bench,
+) -> None:
+    await bench.put(Bundle(generation=3, config="", frame=""))
+
+    async def heard() -> bool:
+        return [one.generation for one in bench.beats(Kind.HEARTBEAT)].count(3) > 5
+
+    await until(heard)  # a spare would beat every 30 s
+    bench.site.kill(bench.site.processes(AGENT)[0], signal.SIGKILL)
+    bench.heard.clear()
+    await until(heard, 20)
+
+
 async def test_statistics_are_sent_while_it_serves(bench: Bench) -> None:
     await bench.web_server(1)
     await bench.put(bundle(1, server(1)))
