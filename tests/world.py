@@ -264,7 +264,7 @@ class World:
 
     async def _work(self) -> None:
         async with self.database.read() as connection:
-            leases = await work.lease(connection, 100, 60)
+            leases = await work.lease(connection, work.Free(100, 100), 60)
         tasks = [asyncio.create_task(self.loop._work(lease)) for lease in leases]
         dying = asyncio.create_task(self.faults.dead.wait())
         ending = asyncio.gather(*tasks, return_exceptions=True)

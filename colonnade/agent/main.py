@@ -35,6 +35,7 @@ from colonnade.agent.status import Watch
 from colonnade.protocol import paths
 from colonnade.protocol.bundle import Bundle
 from colonnade.protocol.messages import PORT_AGENT, PORT_TASKS, AgentConfig, Info, Report
+from colonnade.runtime.listener import Bounds, accepting, protocols_of, tcp_listener
 from colonnade.runtime.mtls import client_context, server_context
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ STATISTICS_S: Final = 10.0
 PULL_S: Final = 60.0
 BOOT_BEATS_S: Final = (0.0, 1.0, 1.0, 2.0)  # a lost first heartbeat would look like a failed boot
 RETRY_S: Final = 1.0
+FROM_THE_CONTROL_PLANE: Final = Bounds(connections=128, of_one_peer=64)
 
 
 class Agent:
@@ -83,23 +85,24 @@ class Agent:
             handle_signals=False,
         )
         await runner.setup()
-        await web.TCPSite(
-            runner,
-            self._config.lb_network_ip,
-            PORT_AGENT,
-            ssl_context=server_context(self._drive / "agent.pem", self._drive / "ca.pem"),
-        ).start()
+        door = accepting(
+            tcp_listener(self._config.lb_network_ip, PORT_AGENT),
+            protocols_of(runner),
+            server_context(self._drive / "agent.pem", self._drive / "ca.pem"),
+            FROM_THE_CONTROL_PLANE,
+        )
         gc.collect()
         gc.freeze()
         log.info("agent is ready")
         try:
-            await asyncio.gather(
-                _for_ever(self._watch.run),
-                _for_ever(self._beat),
-                _for_ever(self._count),
-                _for_ever(self._pull),
-                _for_ever(self._logs.run),
-            )
+            async with door:
+                await asyncio.gather(
+                    _for_ever(self._watch.run),
+                    _for_ever(self._beat),
+                    _for_ever(self._count),
+                    _for_ever(self._pull),
+                    _for_ever(self._logs.run),
+                )
         finally:
             await runner.cleanup()
             await self._amphora.close()

@@ -19,15 +19,20 @@ from colonnade.domain.errors import Broken, Refused, Unavailable
 from colonnade.domain.fleet import Amphora, Cluster
 from colonnade.domain.ids import AmphoraId, read_id
 from colonnade.domain.lifecycle import State
+from colonnade.drivers.amphora import answers
+from colonnade.drivers.amphora.answers import Unbelievable
 from colonnade.drivers.amphora.haproxy.client import in_its_words
 from colonnade.protocol.bundle import Bundle, Interface
 from colonnade.protocol.logs import LogQuestion
 from colonnade.protocol.messages import Peers, Refusal, Report
+from colonnade.runtime.buckets import Buckets
 from colonnade.runtime.mtls import peer_name
 from colonnade.store import daemons, fleet
 from colonnade.store.database import Database
 
 BODY_BYTES_MAX: Final = 1024 * 1024
+ASKED_PER_S: Final = 5.0  # by one amphora; an honest one asks some four times a minute
+ASKED_AT_ONCE: Final = 20
 
 log = structlog.get_logger()
 
@@ -57,6 +62,7 @@ class _AmphoraApi:
         self, database: Database, clusters: Clusters, render: Render, places: Places
     ) -> None:
         self._places = places
+        self._buckets = Buckets(ASKED_PER_S, burst=ASKED_AT_ONCE)
         self._database = database
         self._clusters = clusters
         self._render = render
@@ -69,13 +75,16 @@ class _AmphoraApi:
     ) -> web.StreamResponse:
         """Who asks, and what went wrong, for every route."""
         try:
-            request[AMPHORA] = await self._sender(request)
+            request[AMPHORA] = amphora = await self._sender(request)
+            if self._buckets.take(amphora.id) > 0:
+                reason = "this amphora asks more often than it has reason to"
+                return _answer(Refusal(reason=reason), status=429)
             return await handler(request)
         except Refused as error:
             return _answer(Refusal(reason=error.public), status=403)
         except (Unavailable, Broken) as error:
             return _answer(Refusal(reason=error.public), status=503)
-        except (msgspec.DecodeError, ValueError) as error:
+        except (Unbelievable, ValueError) as error:
             return _answer(Refusal(reason=str(error)), status=400)
 
     async def bundle(self, request: web.Request) -> web.Response:
@@ -86,7 +95,7 @@ class _AmphoraApi:
         return _answer(await self._render(*found))
 
     async def report(self, request: web.Request) -> web.Response:
-        told = msgspec.json.decode(await request.read(), type=Report)
+        told = answers.decoded(await request.read(), Report)
         amphora = request[AMPHORA]
         log.warning("a bundle was refused", amphora_id=amphora.id, reason=told.reason)
         if amphora.state is State.SERVING and amphora.cluster_id is not None:
@@ -95,7 +104,7 @@ class _AmphoraApi:
         return web.Response(status=204)
 
     async def log_places(self, request: web.Request) -> web.Response:
-        question = msgspec.json.decode(await request.read(), type=LogQuestion)
+        question = answers.decoded(await request.read(), LogQuestion)
         return _answer(await self._places.answer(request[AMPHORA], question))
 
     async def peers(self, _request: web.Request) -> web.Response:

@@ -94,7 +94,7 @@ class Clusters:
             if not steps or any(isinstance(step, Settle) for step in steps):
                 self._tried.pop(name, None)
                 return None  # an amphora that is gone marks its cluster
-        return 0.0
+        raise Contended(f"cluster {name} is not as wanted after {ROUNDS_MAX} looks")
 
     async def record(self, name: str, error: ColonnadeError, retry_in_s: float) -> None:
         now = datetime.now(UTC)

@@ -4,7 +4,8 @@
 Each key is worked on by one task at a time, under a lease that is extended while the work lasts;
 whoever lost it stops. `Unavailable` is tried again soon, `Broken` and `Refused` are recorded and
 tried again slowly, anything else is a bug: told loudly, and tried again slowly. This is one of
-the two places where errors are caught. What a key means only its reconciler knows.
+the two places where errors are caught. Keys that failed of late have at most half of the places, so
+that those that hang hold up nobody else. What a key means only its reconciler knows.
 """
 
 import asyncio
@@ -59,7 +60,7 @@ class Loop:
         self._at_once = at_once
         self._lease_s = lease_s
         self._wake = asyncio.Event()
-        self._working: set[asyncio.Task[None]] = set()
+        self._working: dict[asyncio.Task[None], work.Lease] = {}
 
     async def run(self) -> None:
         """Until cancelled; leases under way are given back then."""
@@ -85,19 +86,25 @@ class Loop:
         free = self._at_once - len(self._working)
         if free <= 0:
             return SWEEP_S
+        failing = sum(lease.attempts > 0 for lease in self._working.values())
+        retries = max(0, self._at_once // 2 - failing)
         async with self._database.read() as connection:
-            leases = await work.lease(connection, free, self._lease_s, self._holder)
-            due_s = await work.next_due_s(connection) if len(leases) < free else 0.0
+            leases = await work.lease(
+                connection, work.Free(free, retries), self._lease_s, self._holder
+            )
+            retries -= sum(lease.attempts > 0 for lease in leases)
+            due_s = None
+            if len(leases) < free:
+                # The first retry to end makes room for another, and wakes.
+                due_s = await work.next_due_s(connection, fresh_only=retries <= 0)
         for lease in leases:
             task = asyncio.create_task(self._work(lease), name=lease.key)
-            self._working.add(task)
+            self._working[task] = lease
             task.add_done_callback(self._done)
-        if len(leases) == free:
-            return SWEEP_S  # the first to end makes room, and wakes
         return SWEEP_S if due_s is None else min(SWEEP_S, due_s)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._working.discard(task)
+        self._working.pop(task, None)
         self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a task of the loop ended", work_key=task.get_name(), exc_info=error)
@@ -148,11 +155,22 @@ class Loop:
             return lambda connection: work.fail(connection, lease, pause_s)
         except (Broken, Refused) as error:
             log.warning("broken", work_key=lease.key, error=str(error), again_in_s=slow_s)
-            with contextlib.suppress(Unavailable):  # the next attempt records it
-                await reconciler.record(name, error, slow_s)
+            await self._recorded(reconciler, name, error, slow_s)
         except Exception:
             log.exception("a bug", work_key=lease.key)
         return lambda connection: work.fail(connection, lease, slow_s)
+
+    async def _recorded(
+        self, reconciler: Reconciler, name: str, error: ColonnadeError, slow_s: float
+    ) -> None:
+        """Tell the owner. What keeps that from being told never keeps the key from being given
+        back: the next attempt tells it again."""
+        try:
+            await reconciler.record(name, error, slow_s)
+        except Unavailable as away:
+            log.info("a failure is not recorded yet", name=name, error=str(away))
+        except Exception:
+            log.exception("a failure could not be recorded: a bug", name=name)
 
     async def _keep(self, lease: work.Lease, worker: "asyncio.Task[None] | None") -> None:
         """Extend the lease while the work lasts; stop the work when it is lost."""

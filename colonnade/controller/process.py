@@ -32,6 +32,7 @@ from colonnade.drivers.secrets.database import DatabaseSecrets, Kept, Seal
 from colonnade.protocol.messages import PORT_CONTROLLER
 from colonnade.runtime.config import Config
 from colonnade.runtime.haproxy_binary import find_haproxy
+from colonnade.runtime.listener import Bounds, accepting, protocols_of, tcp_listener
 from colonnade.runtime.logging import configure
 from colonnade.runtime.mtls import server_context
 from colonnade.runtime.tls import Authority, Identity
@@ -42,6 +43,7 @@ FLAVOR: Final = "default"
 SHUTDOWN_S: Final = 1.0
 
 log = structlog.get_logger()
+FROM_AMPHORAE: Final = Bounds(connections=4096, of_one_peer=16)
 
 
 async def run(config: Config) -> None:
@@ -88,13 +90,14 @@ async def _work(config: Config) -> None:
         )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        tls = server_context(identity, ca)
-        await web.TCPSite(
-            runner,
-            config.lb_network.address,
-            PORT_CONTROLLER,
-            ssl_context=tls,
-        ).start()
+        await stack.enter_async_context(
+            accepting(
+                tcp_listener(config.lb_network.address, PORT_CONTROLLER),
+                protocols_of(runner),
+                server_context(identity, ca),
+                FROM_AMPHORAE,
+            )
+        )
         # Nobody else listens there, so whoever did before has ended.
         await _begin_work(database, address)
         await stack.enter_async_context(_registered(database, address))

@@ -9,22 +9,25 @@ heartbeat brings the digest again.
 """
 
 import asyncio
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol, TypeVar
 from uuid import UUID
 
 import structlog
+from prometheus_client import Counter
 
 from colonnade.domain.errors import ColonnadeError, Unavailable
 from colonnade.domain.ids import AmphoraId, ListenerId
 from colonnade.domain.lifecycle import State
 from colonnade.domain.operating import Facts
+from colonnade.drivers.amphora import answers
 from colonnade.health.reading import facts_of_edge, facts_of_report, traffic_of_report
 from colonnade.health.senders import Sender
 from colonnade.protocol.datagram import Edge, Heartbeat, Statistics
 from colonnade.protocol.messages import StatisticsReport, StatusReport
 from colonnade.runtime.clock import Clock
 from colonnade.store import fleet, statistics, statuses, traffic
-from colonnade.store.database import Database
+from colonnade.store.database import ILL_VALUED, Connection, Database
 from colonnade.store.records import Statistics as Counters
 
 log = structlog.get_logger()
@@ -32,8 +35,8 @@ log = structlog.get_logger()
 WORKERS: Final = 16
 EDGE_SERVERS_MAX: Final = 2000  # of one amphora, while it waits for a worker
 LISTENERS_MAX: Final = 20_000
-COUNT_MAX: Final = 2**63 - 1
-LOAD_MAX: Final = 1e6
+DROPPED: Final = Counter("colonnade_health_refused_rows", "Rows that the store refused")
+T = TypeVar("T")
 COUNTS_S: Final = 8.0  # between two questions for all counters; told of every 10 s
 
 
@@ -80,8 +83,7 @@ class Intake:
             amphora_id=AmphoraId(str(amphora)),
             sequence=sender.sequence,
             generation=generation,
-            # The store keeps four bytes, and an amphora may say what it likes.
-            load=min(beat.load, LOAD_MAX) if beat.load >= 0 else 0.0,
+            load=answers.real(beat.load),
         )
         if not sender.is_greeted:
             self._newcomers[amphora] = sender
@@ -105,8 +107,7 @@ class Intake:
             self._chores_of(amphora, sender).counts = True
         for name, active, bytes_in, bytes_out, errors, total in told.listeners:
             listener = _uuid(name)
-            counters = active, bytes_in, bytes_out, errors, total
-            if listener is None or not all(0 <= count <= COUNT_MAX for count in counters):
+            if listener is None:
                 continue
             if len(self._counted) >= LISTENERS_MAX and (amphora, listener) not in self._counted:
                 continue
@@ -114,11 +115,11 @@ class Intake:
                 amphora_id=AmphoraId(str(amphora)),
                 listener_id=ListenerId(str(listener)),
                 counters=Counters(
-                    active_connections=active,
-                    bytes_in=bytes_in,
-                    bytes_out=bytes_out,
-                    request_errors=errors,
-                    total_connections=total,
+                    active_connections=answers.count(active),
+                    bytes_in=answers.count(bytes_in),
+                    bytes_out=answers.count(bytes_out),
+                    request_errors=answers.count(errors),
+                    total_connections=answers.count(total),
                 ),
             )
 
@@ -129,13 +130,10 @@ class Intake:
         self.newcomer.clear()
         newcomers, self._newcomers = self._newcomers, {}
         try:
-            async with self._database.transaction() as connection:
-                if beats:
-                    await fleet.record_heartbeats(connection, list(beats.values()))
-                if newcomers:
-                    names = sorted(AmphoraId(str(amphora)) for amphora in newcomers)
-                    await fleet.first_heartbeat(connection, names)
-                await statistics.record(connection, list(counted.values()))
+            await self._written(fleet.record_heartbeats, list(beats.values()))
+            names = sorted(AmphoraId(str(amphora)) for amphora in newcomers)
+            await self._written(fleet.first_heartbeat, names)
+            await self._written(statistics.record, list(counted.values()))
         except Unavailable:
             self._beats = beats | self._beats
             self._counted = counted | self._counted
@@ -143,6 +141,25 @@ class Intake:
             raise
         for sender in newcomers.values():
             sender.is_greeted = True
+
+    async def _written(
+        self, record: Callable[[Connection, Sequence[T]], Awaitable[None]], rows: Sequence[T]
+    ) -> None:
+        """Record all rows together. A row that the store refuses is dropped and counted, and the
+        others are written without it."""
+        if not rows:
+            return
+        try:
+            async with self._database.transaction() as connection:
+                await record(connection, rows)
+        except ILL_VALUED as error:
+            if len(rows) > 1:
+                half = len(rows) // 2
+                await self._written(record, rows[:half])
+                await self._written(record, rows[half:])
+                return
+            DROPPED.inc()
+            log.error("a row is refused and dropped", row=repr(rows[0]), reason=str(error))
 
     async def work(self) -> None:
         """For ever, in several tasks: statuses, one amphora at a time."""

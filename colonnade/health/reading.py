@@ -17,6 +17,7 @@ from colonnade.domain.checks import Cause, Check
 from colonnade.domain.ids import ListenerId, MemberId
 from colonnade.domain.operating import Facts
 from colonnade.domain.status import Operating
+from colonnade.drivers.amphora.answers import count
 from colonnade.protocol.messages import CheckResult, ServerStatus, StatisticsReport, StatusReport
 from colonnade.store.traffic import ListenerTraffic, MemberTraffic
 
@@ -46,7 +47,6 @@ CAUSES: Final[Mapping[str, Cause]] = {
 CODE_MAX: Final = 999
 DURATION_MS_MAX: Final = 24 * 3600 * 1000
 GENERATION_MAX: Final = 2**63 - 1  # a bigint of the store
-COUNT_MAX: Final = 2**53  # sums of many stay within a bigint, and JSON's readers agree on it
 Traffic = TypeVar("Traffic", ListenerTraffic, MemberTraffic)
 
 
@@ -94,16 +94,14 @@ def traffic_of_report(
 
 
 def _copied(told: msgspec.Struct, kind: type[Traffic]) -> Traffic:
-    return kind(
-        **{name: min(max(getattr(told, name), 0), COUNT_MAX) for name in kind.__struct_fields__}
-    )
+    return kind(**{name: count(getattr(told, name)) for name in kind.__struct_fields__})
 
 
 def _sum(one: MemberTraffic, other: MemberTraffic) -> MemberTraffic:
     """A member that several backends of its pool name. Of two mean times the longer."""
     sums = {name: getattr(one, name) + getattr(other, name) for name in one.__struct_fields__}
     sums["response_ms"] = max(one.response_ms, other.response_ms)
-    return MemberTraffic(**{name: min(count, COUNT_MAX) for name, count in sums.items()})
+    return MemberTraffic(**{name: count(number) for name, number in sums.items()})
 
 
 def _members(servers: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], Operating]:

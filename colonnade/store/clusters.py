@@ -12,6 +12,7 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from colonnade.domain.ids import ClusterId, SubnetId
+from colonnade.domain.texts import storable
 from colonnade.store.database import Connection
 
 
@@ -80,13 +81,14 @@ async def record_failure(
 ) -> bool:
     """This generation cannot be served, and why: shown to the owner until it can. False: that was
     known, and only the times are new."""
+    failure = msgspec.structs.replace(failure, message=storable(failure.message))
     cursor = await connection.execute(
         """WITH before AS (SELECT id, failed_at, last_error ->> 'message' AS message
             FROM clusters WHERE id = %(id)s FOR UPDATE)
         UPDATE clusters SET failed_at = greatest(clusters.failed_at, %(generation)s),
             last_error = %(error)s
         FROM before WHERE clusters.id = before.id
-          AND coalesce(before.failed_at, 0) <= %(generation)s
+          AND %(generation)s BETWEEN coalesce(before.failed_at, 0) AND clusters.generation
         RETURNING before.failed_at IS DISTINCT FROM %(generation)s
             OR before.message IS DISTINCT FROM %(message)s""",
         {

@@ -36,6 +36,10 @@ LISTEN_BACKOFF_MAX_S: Final = 5.0
 RETRY_S: Final = 0.5  # between questions whether the database is there yet
 PREPARE_AFTER: Final = 2  # the second time that a statement is seen
 
+# What PostgreSQL says when a value does not fit where it should be stored: a mistake of whoever
+# gave the value, which waiting does not mend.
+ILL_VALUED: Final = (psycopg.DataError, psycopg.IntegrityError)
+
 log = structlog.get_logger()
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from colonnade.domain.texts import storable
 from colonnade.store.database import Connection
 
 CHANNEL = "events"
@@ -41,6 +42,8 @@ RECORD: Final = """INSERT INTO events (object_kind, object_id, kind, message, lo
 
 
 async def record(connection: Connection, event: Event) -> None:
+    """Whatever the message quotes, the event can be stored."""
+    event = msgspec.structs.replace(event, message=storable(event.message))
     await connection.execute(
         f"WITH written AS ({RECORD}) SELECT pg_notify('{CHANNEL}', id::text) FROM written",  # noqa: S608
         msgspec.structs.asdict(event),

@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from colonnade.domain import lifecycle
-from colonnade.domain.errors import Contended, OutOfCapacity
+from colonnade.domain.errors import Broken, Contended, OutOfCapacity
 from colonnade.domain.fleet import Amphora, Topology
 from colonnade.domain.ids import AmphoraId, ClusterId, PortId
 from colonnade.domain.lifecycle import State
@@ -147,15 +147,24 @@ async def lend_spare(
 
 
 async def record_applied(connection: Connection, amphora: Amphora, generation: int) -> None:
-    """It answered for this generation. Raises Contended when it no longer serves its cluster."""
+    """It answered for this generation. Raises Contended when it no longer serves its cluster,
+    Broken when the cluster never had that generation."""
     cursor = await connection.execute(
-        """UPDATE amphorae SET applied = greatest(applied, %(generation)s), applied_at = now(),
+        """UPDATE amphorae a SET applied = greatest(applied, %(generation)s), applied_at = now(),
             state_since = CASE WHEN applied = 0 THEN now() ELSE state_since END
-        WHERE id = %(id)s AND state = 'SERVING' AND cluster_id = %(cluster)s""",
+        FROM clusters c WHERE c.id = a.cluster_id
+          AND a.id = %(id)s AND state = 'SERVING' AND cluster_id = %(cluster)s
+        RETURNING c.generation""",
         {"id": amphora.id, "cluster": amphora.cluster_id, "generation": generation},
     )
-    if cursor.rowcount != 1:
+    row = await cursor.fetchone()
+    if row is None:
         raise Contended(f"amphora {amphora.id} no longer serves cluster {amphora.cluster_id}")
+    if generation > row[0]:
+        raise Broken(
+            "an amphora says that it serves a newer configuration than there is",
+            detail=f"{amphora.id}: generation {generation}, the newest is {row[0]}",
+        )
     assert amphora.cluster_id is not None
     await clusters.record_lowest(connection, amphora.cluster_id)
 
@@ -181,11 +190,13 @@ async def record_heartbeats(connection: Connection, batch: Sequence[Heartbeat]) 
     )
     # One that serves less than it answered for has forgotten, because its agent began anew; one
     # that serves more has fetched it by itself. A heartbeat may have been sent before the answer,
-    # so a fresh answer is believed for a while.
+    # so a fresh answer is believed for a while. A generation that its cluster never had is none.
     cursor = await connection.execute(
-        """UPDATE amphorae a SET applied = least(a.applied, h.generation) FROM heartbeats h
+        """UPDATE amphorae a SET applied = least(a.applied, h.generation)
+        FROM heartbeats h, clusters c
         WHERE h.amphora_id = a.id AND a.id = ANY(%s::uuid[]) AND a.state = 'SERVING'
-          AND h.generation <> a.applied AND a.applied_at < now() - make_interval(secs => %s)
+          AND c.id = a.cluster_id AND least(h.generation, c.generation) <> a.applied
+          AND a.applied_at < now() - make_interval(secs => %s)
         RETURNING a.cluster_id""",
         [[heartbeat.amphora_id for heartbeat in batch], BELIEVED_S],
     )

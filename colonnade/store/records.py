@@ -208,10 +208,15 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     total_connections: int = 0
 
 
+def bounded(total: str) -> str:
+    """SQL of a total as a bigint, at most the largest that there is; 0 where nothing is summed."""
+    return f"least(coalesce({total}, 0), {2**63 - 1})::bigint"
+
+
 async def statistics(connection: Connection, table: Table, object_id: str) -> Statistics:
     """Sums over all amphorae that ever served the listener, or the load balancer's listeners."""
     column = "l.id" if table is LISTENERS else "l.load_balancer_id"
-    sums = ", ".join(f"coalesce(sum(s.{name}), 0)::bigint" for name in Statistics.__struct_fields__)
+    sums = ", ".join(bounded(f"sum(s.{name})") for name in Statistics.__struct_fields__)
     cursor = await connection.execute(
         f"SELECT {sums} FROM statistics s JOIN listeners l ON l.id = s.listener_id"  # noqa: S608
         f" WHERE {column} = %s AND NOT l.deleted",

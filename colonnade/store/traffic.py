@@ -15,6 +15,7 @@ import msgspec
 
 from colonnade.domain.ids import AmphoraId, ListenerId, LoadBalancerId, MemberId, PoolId, ProjectId
 from colonnade.store.database import Connection
+from colonnade.store.records import bounded
 
 SLOT_S: Final = 10
 SLOTS: Final = 8640  # a day; the schema says so too
@@ -193,12 +194,13 @@ def _upsert(table: str, objects: str, key: str, names: Sequence[str]) -> bytes:
 
 
 def _sum(name: str) -> str:
+    """A sum that is a bigint whatever the rows hold: one absurd row is not the end of all sums."""
     fresh = f"FILTER (WHERE t.at > now() - {FRESH})"
     if name == "response_ms":
         # The mean of the amphorae's means, by how much each has answered.
-        weighted = f"sum(t.response_ms * t.requests) {fresh} / nullif(sum(t.requests) {fresh}, 0)"
-        return f"coalesce({weighted}, 0)::bigint"
-    return f"coalesce(sum(t.{name}) {fresh if name in OF_NOW else ''}, 0)::bigint"
+        answered = f"sum(t.response_ms::numeric * t.requests) {fresh}"
+        return bounded(f"{answered} / nullif(sum(t.requests) {fresh}, 0)")
+    return bounded(f"sum(t.{name}) {fresh if name in OF_NOW else ''}")
 
 
 def _sums(names: Sequence[str]) -> str:

@@ -42,23 +42,38 @@ async def mark(connection: Connection, key: str, delay_s: float = 0) -> None:
     )
 
 
+class Free(msgspec.Struct, frozen=True):
+    """How many keys may be taken: in all, and of them such as failed the last time."""
+
+    all: int
+    retries: int
+
+
 async def lease(
-    connection: Connection, limit: int, lease_s: float, holder: str = ""
+    connection: Connection, free: Free, lease_s: float, holder: str = ""
 ) -> Sequence[Lease]:
-    """Up to `limit` keys that are due and nobody else's, the longest due first."""
+    """Keys that are due and nobody else's: first those that did not fail the last time, of each
+    kind the longest due first."""
     cursor = await connection.execute(
-        """WITH due AS (
-            SELECT key FROM work
-            WHERE due_at <= clock_timestamp()
-              AND (leased_until IS NULL OR leased_until <= clock_timestamp())
-            ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+        f"""WITH fresh AS (
+            SELECT key FROM work WHERE {_DUE} AND attempts = 0
+            ORDER BY due_at LIMIT %(all)s FOR UPDATE SKIP LOCKED),
+        again AS (
+            SELECT key FROM work WHERE {_DUE} AND attempts > 0
+            ORDER BY due_at LIMIT least(%(retries)s, %(all)s - (SELECT count(*) FROM fresh))
+            FOR UPDATE SKIP LOCKED),
+        due AS (SELECT key FROM fresh UNION ALL SELECT key FROM again)
         UPDATE work SET leased_by = gen_random_uuid(), holder = %(holder)s,
             leased_until = clock_timestamp() + make_interval(secs => %(s)s)
         FROM due WHERE work.key = due.key
-        RETURNING work.key, work.leased_by, work.dirty, work.attempts""",
-        {"limit": limit, "s": lease_s, "holder": holder},
+        RETURNING work.key, work.leased_by, work.dirty, work.attempts""",  # noqa: S608
+        {"all": free.all, "retries": free.retries, "s": lease_s, "holder": holder},
     )
     return [Lease(*row) for row in await cursor.fetchall()]
+
+
+_DUE: Final = """due_at <= clock_timestamp()
+              AND (leased_until IS NULL OR leased_until <= clock_timestamp())"""
 
 
 async def extend(connection: Connection, lease: Lease, lease_s: float) -> bool:
@@ -95,11 +110,13 @@ async def fail(connection: Connection, lease: Lease, backoff_s: float) -> bool:
     return await _give_back(connection, lease, backoff_s, attempts=lease.attempts + 1)
 
 
-async def next_due_s(connection: Connection) -> float | None:
-    """Seconds until the next key may be leased, None when there is none at all."""
+async def next_due_s(connection: Connection, *, fresh_only: bool = False) -> float | None:
+    """Seconds until the next key may be leased, None when there is none at all. `fresh_only`:
+    among those that did not fail the last time."""
     cursor = await connection.execute(
         """SELECT extract(epoch FROM min(greatest(due_at, leased_until)) - clock_timestamp())
-        FROM work"""
+        FROM work WHERE attempts = 0 OR NOT %s""",
+        [fresh_only],
     )
     row = await cursor.fetchone()
     return None if row is None or row[0] is None else max(0.0, float(row[0]))

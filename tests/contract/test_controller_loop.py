@@ -213,3 +213,51 @@ async def test_the_worst_of_several_failures_is_raised_after_all_ended() -> None
 def test_pauses_grow_to_a_limit() -> None:
     assert all(soon_s(attempts) <= 10 and slowly_s(attempts) <= 300 for attempts in range(100))
     assert soon_s(0) <= 0.2 < soon_s(3)
+
+
+class Hanging(Script):
+    """Keys whose name begins with "bad" hang until they are let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun: list[str] = []
+        self.let_go = asyncio.Event()
+
+    async def reconcile(self, name: str) -> float | None:
+        self.begun.append(name)
+        if name.startswith("bad"):
+            await self.let_go.wait()
+            raise Unavailable("it hung")
+        return None
+
+
+async def test_keys_that_failed_of_late_hold_up_at_most_half_of_the_places(
+    database: Database,
+) -> None:
+    script = Hanging()
+    async with database.transaction() as connection:
+        for number in range(8):
+            await work.mark(connection, f"cluster:bad{number}")
+        await connection.execute("UPDATE work SET attempts = 3")
+    async with running(database, script, at_once=4):
+        await until(lambda: len(script.begun) == 2)
+        for number in range(6):
+            await mark(database, f"good{number}")
+        await until(lambda: sum(name.startswith("good") for name in script.begun) == 6)
+        assert sum(name.startswith("bad") for name in script.begun) == 2
+        script.let_go.set()
+        await until(lambda: len({name for name in script.begun if "bad" in name}) == 8)
+
+
+async def test_a_failure_that_cannot_be_recorded_gives_the_key_back(database: Database) -> None:
+    class Mute(Script):
+        async def record(self, name: str, error: ColonnadeError, retry_in_s: float) -> None:
+            raise ValueError("A string literal cannot contain NUL (0x00) characters.")
+
+    script = Mute(Broken("haproxy said \0"))
+    async with running(database, script):
+        await mark(database)
+        await until(lambda: script.names == ["a"])
+        attempts, leased, due_s = await until_given_back(database) or (0, True, 0.0)
+        assert (attempts, leased) == (1, False)
+        assert due_s > 5

@@ -193,7 +193,7 @@ async def test_a_spare_that_was_not_heard_from_is_not_lent(database: Database) -
 
 
 async def test_a_cluster_is_as_far_as_its_slowest(database: Database) -> None:
-    cluster_id = await cluster(database)
+    cluster_id = await cluster(database, generation=5)
     serving = []
     for _ in range(2):
         await spare(database)
@@ -284,7 +284,7 @@ async def test_one_that_never_came_up_is_given_up(database: Database) -> None:
 
 
 async def test_an_amphora_that_forgot_is_asked_again(database: Database) -> None:
-    cluster_id = await cluster(database)
+    cluster_id = await cluster(database, generation=7)
     await spare(database)
     lent = await lend(database, cluster_id)
     assert lent is not None
@@ -299,6 +299,21 @@ async def test_an_amphora_that_forgot_is_asked_again(database: Database) -> None
     await beat(database, lent, 21, generation=0)
     assert await lowest(database, cluster_id) == 0
     assert await dirty(database) == {f"cluster:{cluster_id}"}
+
+
+async def test_a_generation_that_the_cluster_never_had_is_no_answer(database: Database) -> None:
+    cluster_id = await cluster(database, generation=7)
+    await spare(database)
+    lent = await lend(database, cluster_id)
+    assert lent is not None
+    with pytest.raises(Broken, match="newer configuration than there is"):
+        await answer(database, lent, 8)
+    assert await lowest(database, cluster_id) == 0
+    await answer(database, lent, 7)
+    await dirty(database)
+    await pass_time(database, 3.1)
+    await beat(database, lent, 21, generation=2**53)
+    assert await dirty(database) == set(), "it makes nobody look at it again and again"
 
 
 async def test_settled_generations_only_rise_and_clear_older_failures(database: Database) -> None:

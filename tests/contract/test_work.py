@@ -15,7 +15,7 @@ async def mark(database: Database, key: str, delay_s: float = 0) -> None:
 
 async def lease(database: Database, limit: int = 10, lease_s: float = 60) -> list[work.Lease]:
     async with database.read() as connection:
-        return list(await work.lease(connection, limit, lease_s))
+        return list(await work.lease(connection, work.Free(limit, limit), lease_s))
 
 
 async def finish(database: Database, held: work.Lease, again_in_s: float | None = None) -> bool:
@@ -58,7 +58,7 @@ async def test_who_takes_the_place_of_a_dead_one_frees_its_leases_and_no_others(
     for key, holder in (("cluster:a", "one"), ("cluster:b", "two")):
         await mark(database, key)
         async with database.read() as connection:
-            (held,) = await work.lease(connection, 10, 60, holder)
+            (held,) = await work.lease(connection, work.Free(10, 10), 60, holder)
         assert held.key == key
     async with database.transaction() as connection:
         await work.void(connection, "one")

@@ -3,10 +3,10 @@
 
 import pytest
 
-from colonnade.api.identity import rates
 from colonnade.api.identity.rates import Rates
 from colonnade.domain.errors import Throttled
 from colonnade.domain.ids import ProjectId
+from colonnade.runtime.buckets import BUCKETS_MAX, Buckets
 
 A, B = ProjectId("a"), ProjectId("b")
 
@@ -73,7 +73,8 @@ def test_a_rate_alone_allows_what_comes_in_two_seconds() -> None:
 
 
 def test_there_are_only_so_many_buckets() -> None:
-    bucket = Rates(1.0, burst=1, clock=Time())
-    for number in range(rates.PROJECTS_MAX + 10):
-        bucket.take(ProjectId(str(number)))
-    assert len(bucket._buckets) == rates.PROJECTS_MAX
+    counted = Buckets(1.0, burst=1, clock=Time())
+    for number in range(BUCKETS_MAX + 10):
+        assert counted.take(str(number)) == 0
+    assert len(counted._buckets) == BUCKETS_MAX
+    assert counted.take(str(BUCKETS_MAX)) == 1.0

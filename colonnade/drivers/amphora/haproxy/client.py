@@ -3,7 +3,8 @@
 
 Every call names the amphora it means, and its certificate must say so. Failures come out as what
 can be done about them: Unreachable (wait), Outdated (a newer generation is served), Rejected (in
-haproxy's words). It renders nothing and keeps no state but open connections.
+haproxy's words). What it answers passes the checks of `drivers/amphora/answers.py`. It renders
+nothing and keeps no state but open connections.
 """
 
 import socket
@@ -17,6 +18,8 @@ import aiohttp
 import msgspec
 
 from colonnade.domain.errors import Broken, Contended, Rejected, Unreachable
+from colonnade.drivers.amphora import answers
+from colonnade.drivers.amphora.answers import Unbelievable
 from colonnade.protocol.bundle import Bundle
 from colonnade.protocol.datagram import Datagram, Kind, encode
 from colonnade.protocol.messages import (
@@ -33,6 +36,7 @@ from colonnade.runtime.mtls import client_context
 TIMEOUT: Final = aiohttp.ClientTimeout(total=10.0, sock_connect=1.8)
 BUNDLE_S_PER_MIB: Final = 5.0  # haproxy reads its file twice, and long lists of rules slowly
 CONNECTIONS_MAX: Final = 500
+WHOLE: Final = answers.ANSWER_BYTES_MAX
 KEEPALIVE_S: Final = 30.0
 REASON_MAX: Final = 1000  # of haproxy's words, as users see them; operators see all
 T = TypeVar("T")
@@ -60,17 +64,30 @@ class AgentClient:
         self._sequence = 0
 
     async def put_bundle(self, address: str, amphora_id: str, bundle: Bundle) -> Applied:
-        """Returns when the amphora serves it. Raises Outdated, Rejected or Unreachable."""
+        """Returns when the amphora serves it. Raises Outdated, Rejected, Unreachable, or Broken
+        when its answer cannot be true."""
         body = msgspec.json.encode(bundle)
-        return await self._call(address, amphora_id, "PUT /bundle", Applied, body)
+        try:
+            applied = await self._call(address, amphora_id, "PUT /bundle", Applied, body)
+            generation = applied.generation
+        except Outdated as newer:
+            generation = newer.generation
+            if generation > bundle.generation:
+                raise
+        if generation < bundle.generation:
+            detail = f"{amphora_id}: {generation} to {bundle.generation}"
+            raise Broken("an amphora answered with an older generation", detail=detail)
+        return applied
 
     async def status(self, address: str, amphora_id: str) -> StatusReport:
         """Raises Unreachable."""
-        return await self._call(address, amphora_id, "GET /status", StatusReport)
+        call = "GET /status"
+        return await self._call(address, amphora_id, call, StatusReport, longest=WHOLE)
 
     async def statistics(self, address: str, amphora_id: str) -> StatisticsReport:
         """Raises Unreachable."""
-        return await self._call(address, amphora_id, "GET /statistics", StatisticsReport)
+        call = "GET /statistics"
+        return await self._call(address, amphora_id, call, StatisticsReport, longest=WHOLE)
 
     async def info(self, address: str, amphora_id: str) -> Info:
         """Raises Unreachable."""
@@ -107,11 +124,25 @@ class AgentClient:
                 keepalive_timeout=KEEPALIVE_S,
                 socket_factory=self._new_socket,
             )
-            self._sessions = aiohttp.ClientSession(connector=connector, timeout=TIMEOUT)
+            # An answer is taken as it comes: what is inflated has no bound.
+            self._sessions = aiohttp.ClientSession(
+                connector=connector,
+                timeout=TIMEOUT,
+                auto_decompress=False,
+                headers={"Accept-Encoding": "identity"},
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
         return self._sessions
 
-    async def _call(
-        self, address: str, amphora_id: str, call: str, answer: type[T], body: bytes | None = None
+    async def _call(  # noqa: PLR0913 - one request, said by what differs
+        self,
+        address: str,
+        amphora_id: str,
+        call: str,
+        answer: type[T],
+        body: bytes | None = None,
+        *,
+        longest: int = answers.SHORT_ANSWER_BYTES_MAX,
     ) -> T:
         method, path = call.split(" ")
         host = f"[{address}]" if ":" in address else address
@@ -119,21 +150,40 @@ class AgentClient:
         total_s = (TIMEOUT.total or 0) + len(body or b"") / 2**20 * BUNDLE_S_PER_MIB
         within = aiohttp.ClientTimeout(total=total_s, sock_connect=TIMEOUT.sock_connect)
         try:
+            # It may send us nowhere else: a redirect is an answer like any other.
             async with self._session().request(
-                method, url, data=body, server_hostname=amphora_id, timeout=within
+                method,
+                url,
+                data=body,
+                server_hostname=amphora_id,
+                timeout=within,
+                allow_redirects=False,
             ) as response:
-                content = await response.content.read(-1)
+                content = await _bounded(response, longest)
                 code = response.status
+        except Unbelievable as error:
+            raise Broken("an amphora answered nonsense", detail=f"{amphora_id}: {error}") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             detail = f"{amphora_id}: {str(error) or type(error).__name__}"
             raise Unreachable("an amphora does not answer", detail=detail) from error
         if code != 200:
             raise _failure(amphora_id, code, content)
         try:
-            return msgspec.json.decode(content, type=answer)
-        except msgspec.MsgspecError as error:
-            detail = f"{amphora_id}: {error}"
-            raise Broken("an amphora answered nonsense", detail=detail) from error
+            return answers.decoded(content, answer)
+        except Unbelievable as error:
+            raise Broken("an amphora answered nonsense", detail=f"{amphora_id}: {error}") from error
+
+
+async def _bounded(response: aiohttp.ClientResponse, longest: int) -> bytes:
+    """The whole body. Raises Unbelievable, and the connection is closed, when it is longer."""
+    parts, size = [], 0
+    async for part in response.content.iter_any():
+        size += len(part)
+        if size > longest:
+            response.close()
+            raise Unbelievable(f"more than {longest} bytes")
+        parts.append(part)
+    return b"".join(parts)
 
 
 def in_its_words(reason: str) -> str:
@@ -143,8 +193,8 @@ def in_its_words(reason: str) -> str:
 
 def _failure(amphora_id: str, code: int, content: bytes) -> Exception:
     try:
-        refusal = msgspec.json.decode(content, type=Refusal)
-    except msgspec.MsgspecError:
+        refusal = answers.decoded(content, Refusal)
+    except Unbelievable:
         refusal = Refusal(reason=f"HTTP {code}")
     detail = f"{amphora_id}: {refusal.reason}"
     match code:

@@ -30,6 +30,7 @@ from colonnade.drivers.network.namespaces.routes import Routes
 from colonnade.drivers.network.namespaces.shelf import FileShelf
 from colonnade.drivers.network.namespaces.wire import UNIX
 from colonnade.runtime.config import Config
+from colonnade.runtime.listener import Bounds, accepting, protocols_of, tcp_listener
 from colonnade.runtime.mtls import server_context
 
 CLOSING_S_MAX = 2.0
@@ -88,11 +89,11 @@ async def _serving(config: Config, routes: Routes) -> AsyncIterator[None]:
     try:
         if url.startswith(UNIX):
             listener = _listen(Path(url.removeprefix(UNIX)))
-            await web.SockSite(runner, listener, ssl_context=context).start()
         else:
             place = urlsplit(url)
-            await web.TCPSite(runner, place.hostname, place.port, ssl_context=context).start()
-        yield
+            listener = tcp_listener(place.hostname or "", place.port or 0)
+        async with accepting(listener, protocols_of(runner), context, Bounds(of_one_peer=256)):
+            yield
     finally:
         await runner.cleanup()
         if url.startswith(UNIX):
