@@ -34,7 +34,7 @@ from colonnade.providers.enabled import enabled_providers
 from colonnade.runtime import logging
 from colonnade.runtime.config import Api, Config
 from colonnade.store.database import Database
-from colonnade.store.sweeping import sweep_for_ever
+from colonnade.store.sweeping import sweep
 
 BACKLOG: Final = 1024
 POOL_MAX: Final = 8
@@ -68,11 +68,11 @@ async def run(config: Config, stop: socket.socket | None = None) -> None:
     """Serve in this process until SIGTERM or SIGINT, or until `stop` is readable."""
     database = await Database.when_there(config.database_url, pool_max=POOL_MAX)
     network = _network(config)
-    sweeping = asyncio.create_task(sweep_for_ever(database))
     try:
+        if config.api.noop:
+            await sweep(database)  # no controller runs, whose work it is
         await _serve(_site(config, database, network), config.api, stop)
     finally:
-        sweeping.cancel()
         await database.close()
         if network is not None:
             await network.close()

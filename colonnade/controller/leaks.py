@@ -19,7 +19,7 @@ from colonnade.domain.ids import AmphoraId, ClusterId, SubnetId
 from colonnade.domain.lifecycle import Event, State
 from colonnade.drivers.compute.protocol import ComputeDriver, InstanceState
 from colonnade.drivers.network.protocol import NetworkDriver, Port
-from colonnade.store import clusters, events, fleet, work
+from colonnade.store import clusters, fleet, work
 from colonnade.store.database import Database
 
 LOOK_S: Final = 20.0
@@ -53,8 +53,7 @@ class Leaks:
             rows = {a.id: a for a in await fleet.everyone(connection)}
             owners = {p.owner.partition(":")[2] for p in ports if p.owner.startswith("lb:")}
             balancers = await clusters.load_balancers_among(connection, sorted(owners))
-            subnets = await clusters.member_subnets(connection)
-            await events.forget_old(connection)
+            subnets = await clusters.member_subnets(connection, sorted(_clusters(ports, rows)))
         strangers = [i for i in instances if i not in rows]
         stray = [p for p in ports if _is_stray(p, rows, balancers, subnets)]
         due = self._long_unknown([*strangers, *(port.id for port in stray)])
@@ -94,6 +93,13 @@ class Leaks:
         now = time.monotonic()
         self._unknown_since = {name: self._unknown_since.get(name, now) for name in ids}
         return {n for n, since in self._unknown_since.items() if now - since >= self._patience_s}
+
+
+def _clusters(ports: Iterable[Port], rows: dict[AmphoraId, Amphora]) -> set[ClusterId]:
+    """Of the amphorae that have ports of their own."""
+    owners = {p.owner.partition(":")[2] for p in ports if p.owner.startswith("amphora:")}
+    found = {rows[AmphoraId(owner)].cluster_id for owner in owners if owner in rows}
+    return {cluster_id for cluster_id in found if cluster_id is not None}
 
 
 def _is_stray(

@@ -22,6 +22,7 @@ from colonnade.controller.leaks import Leaks
 from colonnade.controller.log_places import Places
 from colonnade.controller.loop import Loop
 from colonnade.controller.spares import Spares
+from colonnade.controller.sweeping import Sweeping
 from colonnade.domain.errors import Unavailable
 from colonnade.domain.ids import AmphoraId, new_id
 from colonnade.drivers.amphora.haproxy.client import AgentClient
@@ -36,7 +37,7 @@ from colonnade.runtime.listener import Bounds, accepting, protocols_of, tcp_list
 from colonnade.runtime.logging import configure
 from colonnade.runtime.mtls import server_context
 from colonnade.runtime.tls import Authority, Identity
-from colonnade.store import daemons, fleet, secrets, work
+from colonnade.store import daemons, fleet, incarnation, secrets, work
 from colonnade.store.database import Database
 
 FLAVOR: Final = "default"
@@ -80,6 +81,7 @@ async def _work(config: Config) -> None:
                 "spares": Spares(database, seal, config.spares),
                 "leaks": Leaks(database, network, compute),
                 "expiry": Expiry(database),
+                "sweeping": Sweeping(database),
             },
             holder=address,
         )
@@ -107,10 +109,12 @@ async def _work(config: Config) -> None:
 
 async def _begin_work(database: Database, holder: str) -> None:
     """What a killed one held is free; what goes on for ever must once have begun."""
+    await incarnation.notice(database)
     async with database.transaction() as connection:
         await work.void(connection, holder)
         await work.mark(connection, "leaks:all")
         await work.mark(connection, "expiry:all")
+        await work.mark(connection, "sweeping:all")
         await work.mark(connection, f"spares:{FLAVOR}")
 
 

@@ -110,11 +110,14 @@ async def load_balancers_among(connection: Connection, ids: Sequence[str]) -> se
     return {row[0] for row in await cursor.fetchall()}
 
 
-async def member_subnets(connection: Connection) -> set[tuple[ClusterId, SubnetId]]:
-    """Which subnets the members of each cluster name."""
+async def member_subnets(
+    connection: Connection, cluster_ids: Sequence[ClusterId]
+) -> set[tuple[ClusterId, SubnetId]]:
+    """Which subnets the members of each of these clusters name."""
     cursor = await connection.execute(
         """SELECT DISTINCT b.cluster_id, m.body ->> 'subnet_id'
-        FROM members m JOIN load_balancers b ON b.id = m.load_balancer_id
-        WHERE m.body ->> 'subnet_id' IS NOT NULL"""
+        FROM load_balancers b JOIN members m ON m.load_balancer_id = b.id
+        WHERE b.cluster_id = ANY(%s::uuid[]) AND m.body ->> 'subnet_id' IS NOT NULL""",
+        [list(cluster_ids)],
     )
     return {(ClusterId(row[0]), SubnetId(row[1])) for row in await cursor.fetchall()}

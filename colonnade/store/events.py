@@ -66,8 +66,12 @@ class Sought(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # An id is given out before its transaction commits. Until all that began before have ended, one
-# with a lower id may still come.
-_HORIZON: Final = "xid < pg_snapshot_xmin(pg_current_snapshot())"
+# with a lower id may still come. A transaction that this server has not begun yet cannot have
+# written what is there: such a row was restored from another one.
+_HORIZON: Final = (
+    "(xid < pg_snapshot_xmin(pg_current_snapshot())"
+    " OR xid >= pg_snapshot_xmax(pg_current_snapshot()))"
+)
 _COLUMNS: Final = (
     "id, at, object_kind, object_id, kind, message, load_balancer_id, project_id, generation"
 )
