@@ -21,7 +21,6 @@ PAUSE_MIN_S = 0.2
 PAUSE_MAX_S = 10.0
 STEADY_S = 30.0
 STOP_S = 8.0
-LOG_BYTES_MAX = 16 * 1024 * 1024  # a longer one is set aside when its process starts anew
 
 log = structlog.get_logger()
 
@@ -87,10 +86,7 @@ class Children:
             await asyncio.sleep(pause)
 
     async def _spawn(self, command: Command) -> asyncio.subprocess.Process:
-        path = self._logs / f"{command.name}.log"
-        if path.exists() and path.stat().st_size > LOG_BYTES_MAX:
-            path.replace(path.with_suffix(".old"))
-        with path.open("ab") as output:
+        with (self._logs / f"{command.name}.log").open("ab") as output:
             return await asyncio.create_subprocess_exec(
                 *command.argv,
                 stdin=asyncio.subprocess.DEVNULL,

@@ -7,6 +7,8 @@ Hosts are namespaces on the lab's networks; the machine's own network is never t
 
 import asyncio
 import os
+import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -17,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from colonnade.cli import places
+from colonnade.cli.starting import is_held
 from colonnade.domain.errors import NotFound
 from colonnade.drivers.network.namespaces.lab import OUTSIDE, Lab
 from colonnade.drivers.network.protocol import Subnet
@@ -33,8 +36,15 @@ lab.add_typer(host, name="host")
 lab.add_typer(network, name="network")
 
 State = Annotated[Path | None, typer.Option("--state", help="The state folder of the system.")]
+Within = Annotated[
+    float,
+    typer.Option(
+        "--timeout", metavar="SECONDS", help="End the command after this (exit code 124)."
+    ),
+]
 Words = Annotated[list[str] | None, typer.Argument(help="A command and its arguments, after --.")]
 THROUGH = {"ignore_unknown_options": True}  # options of the command that is run
+STARTING_S_MAX = 20.0
 T = TypeVar("T")
 
 
@@ -70,10 +80,11 @@ def remove_host(name: str, state: State = None) -> None:
 def execute(
     name: str,
     command: Annotated[list[str], typer.Argument(help="A command and its arguments, after --.")],
+    within_s: Within = 0,
     state: State = None,
 ) -> None:
     """Run a command in a host."""
-    raise typer.Exit(run_inside(command, state, name))
+    raise typer.Exit(run_inside(command, state, name, within_s=within_s))
 
 
 @network.command("add")
@@ -109,13 +120,35 @@ def show(
     ]))  # fmt: skip
 
 
-def run_inside(command: list[str], state: Path | None, name: str = OUTSIDE) -> int:
-    """Become the command, in the host. Returns only when that is not possible (127)."""
-    argv = Lab.running(_config(state)).enter(command, netns=name, interactive=True)
+def run_inside(
+    command: list[str], state: Path | None, name: str = OUTSIDE, *, within_s: float = 0
+) -> int:
+    """Become the command, in the host. Returns only when that is not possible (127).
+
+    `within_s`: the command is ended after that (exit code 124); 0: it may run for ever."""
+    bounded = ["timeout", "--foreground", f"{within_s:g}", *command] if within_s > 0 else command
+    argv = _entered(_config(state), bounded, name)
     try:
         os.execvp(argv[0], argv)  # noqa: S606 -- the user's own command, in their own lab
     except FileNotFoundError as error:
         raise NotFound(f"{argv[0]} is missing: install the package util-linux") from error
+
+
+def _entered(config: Config, command: list[str], name: str) -> list[str]:
+    """The command line that runs it in the host. A system that is starting is waited for, and so
+    said; one that is not there is not."""
+    deadline = time.monotonic() + STARTING_S_MAX
+    is_told = False
+    while True:
+        try:
+            return Lab.running(config).enter(command, netns=name, interactive=True)
+        except NotFound:
+            if not is_held(config.state_dir) or time.monotonic() > deadline:
+                raise
+        if not is_told:
+            print("waiting for the system to start", file=sys.stderr)
+            is_told = True
+        time.sleep(0.2)
 
 
 def _config(state: Path | None) -> Config:

@@ -85,12 +85,15 @@ def doctor(state: State = None) -> None:
 @app.command("exec", context_settings={"ignore_unknown_options": True})
 def execute(
     command: Annotated[list[str], typer.Argument(help="The command and its arguments, after --.")],
+    within_s: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", help="End it after this (code 124).")
+    ] = 0,
     state: State = None,
 ) -> None:
     """Run a command inside, on the public network, where virtual IPs answer."""
     from colonnade.cli.lab import run_inside
 
-    raise typer.Exit(run_inside(command, state))
+    raise typer.Exit(run_inside(command, state, within_s=within_s))
 
 
 @app.command()

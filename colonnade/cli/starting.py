@@ -48,6 +48,18 @@ def only_one(state: Path) -> Iterator[None]:
         yield
 
 
+def is_held(state: Path) -> bool:
+    """Whether a supervisor runs with this state, ready or not."""
+    try:
+        with (state / "lock").open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def place(text: str) -> dict[str, Any]:
     """HOST:PORT as the configuration has it. Raises Invalid."""
     host, colon, port = text.rpartition(":")

@@ -22,6 +22,7 @@ import structlog
 from colonnade.cli import places
 from colonnade.cli.children import PAUSE_MAX_S, PAUSE_MIN_S, Children, Command, colonnade, tied
 from colonnade.cli.identities import ensure_identities
+from colonnade.cli.logs import rotate_for_ever
 from colonnade.cli.starting import api_answers, only_one, place, started, stop_signal
 from colonnade.cli.waiting import until
 from colonnade.domain.errors import ColonnadeError, Conflict, Invalid, Unavailable
@@ -110,7 +111,10 @@ async def _prepare(
     if postgres is not None:
         keeper = asyncio.create_task(_keep(postgres))
         stack.callback(keeper.cancel)
-    children = Children(config.state_dir / "logs")
+    logs = config.state_dir / "logs"
+    children = Children(logs)
+    rotating = asyncio.create_task(rotate_for_ever(logs, [postgres.log_file] if postgres else []))
+    stack.callback(rotating.cancel)
     stack.push_async_callback(children.stop)
     await _start_processes(children, lab, config)
     if host_route_wanted:

@@ -17,7 +17,7 @@ import signal
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from colonnade.domain.errors import Broken, Unavailable
 
@@ -25,7 +25,6 @@ START_S: Final = 30.0  # recovery after an unclean end included
 STOP_S: Final = 10.0
 ORPHANS_S: Final = 3.0
 POLL_S: Final = 0.01
-LOG_BYTES_MAX: Final = 4 * 1024 * 1024  # an older log is dropped at the next start
 SOCKET_PATH_BYTES_MAX: Final = 107  # Linux: sockaddr_un
 USER: Final = "colonnade"
 DATABASE: Final = "colonnade"
@@ -67,12 +66,12 @@ FASTER_BUT_FORGETFUL: Final = {
 
 
 class EmbeddedPostgres:
-    """One server. `state_dir` keeps the data, `run_dir` the socket; `durable=False` is for tests,
-    which lose nothing by forgetting."""
+    """One server. `state_dir` keeps the data and the log, `run_dir` the socket;
+    `durable=False` is for tests, which lose nothing by forgetting."""
 
     def __init__(self, state_dir: Path, run_dir: Path, *, durable: bool = True) -> None:
         self._data_dir = state_dir.resolve() / "postgres"
-        self._log_file = state_dir.resolve() / "postgres.log"
+        self.log_file = state_dir.resolve() / "postgres.log"
         self._run_dir = run_dir.resolve()
         self._settings = SETTINGS if durable else SETTINGS | FASTER_BUT_FORGETFUL
         self._process: asyncio.subprocess.Process | None = None
@@ -136,7 +135,7 @@ class EmbeddedPostgres:
     async def _run(self, postgres: Path) -> None:
         settings = (f"--{name}={value}" for name, value in self._settings.items())
         command = [str(postgres), "-D", str(self._data_dir), "-k", str(self._run_dir), *settings]
-        with _open_log(self._log_file) as log:
+        with self.log_file.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 # Inside the namespace: the kernel forgets the request when credentials change.
                 *_as_user(["setpriv", "--pdeathsig", "INT", *command]),
@@ -150,11 +149,11 @@ class EmbeddedPostgres:
             async with asyncio.timeout(START_S):
                 while not self._is_ready():
                     if self._process.returncode is not None:
-                        raise Broken("the database did not start", detail=_tail(self._log_file))
+                        raise Broken("the database did not start", detail=_tail(self.log_file))
                     await asyncio.sleep(POLL_S)
         except TimeoutError as error:
             raise Unavailable(
-                "the database is slow to start", detail=_tail(self._log_file)
+                "the database is slow to start", detail=_tail(self.log_file)
             ) from error
 
     def _is_ready(self) -> bool:
@@ -272,11 +271,6 @@ def _make_folder(folder: Path) -> None:
         raise Broken(f"{folder} belongs to another user")
     if found.st_mode & 0o077:
         folder.chmod(0o700)
-
-
-def _open_log(file: Path) -> BinaryIO:
-    too_long = file.exists() and file.stat().st_size > LOG_BYTES_MAX
-    return file.open("wb" if too_long else "ab")
 
 
 def _exists(pid: int) -> bool:
