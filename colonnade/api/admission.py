@@ -12,11 +12,12 @@ from urllib.parse import parse_qs
 
 import msgspec
 from litestar import Request
+from litestar.exceptions import InternalServerException
 from msgspec.structs import replace
 
 from colonnade.api.call import Call, Route, Site
 from colonnade.api.identity.policy import scope
-from colonnade.domain.errors import Invalid, NotFound, TooSlow
+from colonnade.domain.errors import Invalid, Malformed, NotFound, TooSlow, UnknownEncoding
 
 Asked: TypeAlias = Request[Any, Any, Any]
 
@@ -67,10 +68,16 @@ def _more_rules(route: Route, call: Call) -> Iterator[str]:
 
 
 async def _body(request: Asked, within_s: float) -> bytes:
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise UnknownEncoding(f"A body is sent as it is, not in the encoding '{encoding[:40]}'.")
     try:
         return await asyncio.wait_for(request.body(), within_s)
     except TimeoutError as error:
         raise TooSlow(f"The body of the request did not come within {within_s:g} s.") from error
+    except InternalServerException as error:
+        # The server has no other word for a body that is not framed as HTTP/1.1 has it (RFC 9112).
+        raise Malformed("The body of the request is malformed, or ended too early.") from error
 
 
 def _names(raw: bytes, route: Route, name: str) -> bool:

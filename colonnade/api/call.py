@@ -12,12 +12,14 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 
+from colonnade.api.held import TOKEN, Held
 from colonnade.api.identity.caller import Caller, Identity
+from colonnade.api.identity.hosts import Hosts
 from colonnade.api.identity.policy import Policy
 from colonnade.api.identity.rates import Rates
 from colonnade.api.identity.rules import DefaultPolicy
 from colonnade.api.identity.trusting import Trusting
-from colonnade.api.reading import read_body, read_list
+from colonnade.api.reading import read_body, read_flag, read_list
 from colonnade.domain.errors import Forbidden, NotFound
 from colonnade.domain.ids import ProjectId, read_id
 from colonnade.drivers.network.protocol import NetworkDriver
@@ -63,6 +65,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     network: NetworkDriver | None = None
     identity: Identity = msgspec.field(default_factory=Trusting)
     policy: Policy = msgspec.field(default_factory=DefaultPolicy)
+    hosts: Hosts = msgspec.field(default_factory=lambda: Hosts(None))
+    held: Held = msgspec.field(default_factory=Held)
     rates: Rates = msgspec.field(default_factory=lambda: Rates(0))
     body_s_max: float = BODY_S_MAX
     quotas: Quotas = Quotas()  # of projects that have none of their own
@@ -92,9 +96,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
             raise NotFound(f"{noun} {self.places[name]} not found.") from error
 
     def flag(self, name: str) -> bool:
-        """True for any word but those that say no."""
-        value = self.query.get(name, [""])[-1].lower()
-        return value not in ("", "false", "0", "no", "off", "f", "n")
+        """False where it is not said. Raises Invalid for a word that is neither yes nor no."""
+        return read_flag(name, self.query.get(name, [""])[-1])
 
     def body(self, kind: type[T], wrapper: str) -> T:
         return read_body(self.raw, kind, wrapper)
@@ -117,6 +120,11 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
             edit.defaults = self.site.quotas
             edit.occasion = self.occasion
             yield edit
+
+    @property
+    def reader(self) -> tuple[str | None, str]:
+        """Who holds this request open: the project, and the token that it came with."""
+        return self.caller.project, self.headers.get(TOKEN, "")
 
     @property
     def occasion(self) -> Occasion:

@@ -20,6 +20,7 @@ from colonnade.domain.errors import (
     Forbidden,
     Incompatible,
     Invalid,
+    Malformed,
     NotAuthenticated,
     NotFound,
     OverQuota,
@@ -27,6 +28,7 @@ from colonnade.domain.errors import (
     Throttled,
     TooSlow,
     Unavailable,
+    UnknownEncoding,
     Unprocessable,
 )
 
@@ -40,6 +42,7 @@ STATUS: Final[Mapping[type[BaseException], int]] = {
     NotFound: 404,
     TooSlow: 408,
     Conflict: 409,
+    UnknownEncoding: 415,
     Unprocessable: 422,
     Throttled: 429,
     Broken: 500,
@@ -75,7 +78,7 @@ def headers_of(error: ColonnadeError) -> dict[str, str]:
     if isinstance(error, Unavailable):
         return {"retry-after": f"{UNAVAILABLE_S:.0f}"}
     # The rest of the body may still come, and must not be read as the next request.
-    return {"connection": "close"} if isinstance(error, TooSlow) else {}
+    return {"connection": "close"} if isinstance(error, TooSlow | Malformed) else {}
 
 
 def fault_body(status: int, text: str) -> bytes:

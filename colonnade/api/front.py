@@ -80,7 +80,7 @@ class Front:
             if not _accepts(scope["path"], headers.get(b"accept", b"")):
                 await _answer(send_marked, 406, unacceptable_body(request_id))
             else:
-                scope["caller"] = await self._caller(scope["path"], headers)
+                scope["caller"] = await self._caller(scope, headers)
                 await self._app(scope, receive, send_marked)
         except ColonnadeError as error:
             # Of the framework's handlers none lets one out, so it is from before them.
@@ -88,11 +88,12 @@ class Front:
         if scope["method"] not in READS:
             self._audit(scope, status, time.perf_counter() - started)
 
-    async def _caller(self, path: str, headers: dict[bytes, bytes]) -> Caller:
+    async def _caller(self, scope: Scope, headers: dict[bytes, bytes]) -> Caller:
         if _is_foreign(headers):
             raise Forbidden("Requests from pages of other sites are refused.")
-        if path in self._public:
+        if scope["path"] in self._public:
             return Caller()
+        self._site.hosts.check(scope["headers"])
         caller = await self._site.identity.caller(headers)
         self._site.rates.take(caller.project)
         return caller

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from colonnade.api.call import JSON, Call
+from colonnade.api.reading import read_flag
 from colonnade.domain.errors import Forbidden, Invalid
 from colonnade.domain.ids import ProjectId, is_id, read_id
 from colonnade.domain.limits import PAGE_MAX
@@ -131,7 +132,7 @@ def _wanted(call: Call, kind: Kind, within: Mapping[str, str]) -> Wanted | None:
 def _word(name: str, value: str) -> str:
     if name not in FLAGS:
         return value
-    return "false" if value.lower() in ("false", "0", "no", "off", "f", "n", "") else "true"
+    return "true" if read_flag(name, value) else "false"
 
 
 def _words(call: Call, word: str) -> list[str]:

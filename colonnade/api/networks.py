@@ -10,10 +10,12 @@ from ipaddress import ip_network
 from typing import Any, Final
 
 from colonnade.api.call import DEFAULT_PROJECT, JSON, Call, Route
+from colonnade.api.reading import read_flag
 from colonnade.api.user.objects import listed, wrapped
 from colonnade.domain.errors import NotFound
-from colonnade.domain.ids import NetworkId, PortId, SubnetId, derived_id, is_id, read_id
+from colonnade.domain.ids import NetworkId, PortId, ProjectId, SubnetId, derived_id, is_id, read_id
 from colonnade.drivers.network.protocol import Network, NetworkDriver, Port, Subnet
+from colonnade.store import records
 
 Shown = dict[str, Any]
 VIP_OWNER: Final = "lb:"
@@ -29,7 +31,7 @@ async def list_subnets(call: Call) -> JSON:
 
 
 async def list_ports(call: Call) -> JSON:
-    return {"ports": _filtered(call, map(show_port, await _visible_ports(call)))}
+    return {"ports": _filtered(call, await _visible_ports(call))}
 
 
 async def get_network(call: Call) -> JSON:
@@ -41,7 +43,7 @@ async def get_subnet(call: Call) -> JSON:
 
 
 async def get_port(call: Call) -> JSON:
-    return {"port": _one(call, "Port", map(show_port, await _visible_ports(call)))}
+    return {"port": _one(call, "Port", await _visible_ports(call))}
 
 
 class Trusting:
@@ -86,10 +88,24 @@ def _known(call: Call) -> NetworkDriver | Trusting:
     return Trusting([read_id(one) for one in asked if is_id(one)])
 
 
-async def _visible_ports(call: Call) -> Sequence[Port]:
-    """Those of VIPs and those of nobody; what else is plugged in is the machinery's."""
-    ports = await _known(call).ports()
-    return [port for port in ports if not port.owner or port.owner.startswith(VIP_OWNER)]
+async def _visible_ports(call: Call) -> Sequence[Shown]:
+    """Those of VIPs that the caller may see, and those of nobody; what else is plugged in is the
+    machinery's, and what is on a network that users do not see is nobody's business."""
+    known = _known(call)
+    networks = {network.id for network in await known.networks()}
+    trusts = isinstance(known, Trusting)
+    ports = [p for p in await known.ports() if trusts or p.network_id in networks]
+    owned = [p.owner.removeprefix(VIP_OWNER) for p in ports if p.owner.startswith(VIP_OWNER)]
+    projects: Mapping[str, ProjectId] = {}
+    if owned:
+        async with call.site.database.read() as connection:
+            projects = await records.projects_of(connection, [one for one in owned if is_id(one)])
+    shown = []
+    for port in ports:
+        project = projects.get(port.owner.removeprefix(VIP_OWNER))
+        if not port.owner or (project is not None and call.project in (None, project)):
+            shown.append(show_port(port, project or DEFAULT_PROJECT))
+    return shown
 
 
 def _one(call: Call, noun: str, found: Any) -> Shown:
@@ -109,10 +125,16 @@ def _filtered(call: Call, found: Any) -> list[Shown]:
 def _fits(shown: Shown, words: Mapping[str, Sequence[str]]) -> bool:
     """Names that an object does not have are ignored, as Neutron's own filters are."""
     return all(
-        str(shown[name]).lower() in [value.lower() for value in values]
+        any(_is(name, shown[name], value) for value in values)
         for name, values in words.items()
         if name in shown
     )
+
+
+def _is(name: str, shown: Any, value: str) -> bool:
+    if isinstance(shown, bool):
+        return read_flag(name, value) is shown
+    return str(shown).lower() == value.lower()
 
 
 def show_network(network: Network) -> Shown:
@@ -157,7 +179,7 @@ def show_subnet(subnet: Subnet) -> Shown:
     }
 
 
-def show_port(port: Port) -> Shown:
+def show_port(port: Port, project: ProjectId) -> Shown:
     """A VIP's port has the words that Octavia gives it at Neutron."""
     root_id = port.owner.removeprefix(VIP_OWNER)
     return {
@@ -172,8 +194,8 @@ def show_port(port: Port) -> Shown:
         "device_id": f"lb-{root_id}" if root_id else "",
         "device_owner": "Octavia" if root_id else "",
         "security_groups": [],
-        "project_id": DEFAULT_PROJECT,
-        "tenant_id": DEFAULT_PROJECT,
+        "project_id": project,
+        "tenant_id": project,
         "tags": [],
     }
 

@@ -24,6 +24,8 @@ from granian.server.embed import Server
 
 from colonnade.api.app import create_app
 from colonnade.api.call import Site
+from colonnade.api.held import Held
+from colonnade.api.identity.hosts import Hosts
 from colonnade.api.identity.modes import NONE, check_mode, identity_of, policy_of
 from colonnade.api.identity.rates import Rates
 from colonnade.api.workers import run_workers
@@ -93,6 +95,8 @@ def _site(config: Config, database: Database, network: NetworkClient | None) -> 
         network=network,
         identity=identity_of(api, database),
         policy=policy_of(api),
+        hosts=Hosts((api.host, *api.allowed_hosts) if api.auth == NONE else None),
+        held=Held(of_project=api.held_per_project, of_token=api.held_per_token),
         rates=Rates(api.rate_per_s, burst=api.rate_burst),
         body_s_max=api.body_timeout_s,
         seal=_seal(config),

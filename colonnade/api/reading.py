@@ -24,6 +24,25 @@ _PLACE: Final = re.compile(r" - at `\$(.*)`$")
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 
 
+# What oslo's flags take, and the contract's clients send. Anything else is no flag: a word that
+# is misspelt must never mean yes.
+YES: Final = frozenset({"1", "t", "true", "on", "y", "yes"})
+NO: Final = frozenset({"", "0", "f", "false", "off", "n", "no"})
+
+
+def read_flag(name: str, text: str) -> bool:
+    """A flag of a query string. Raises Invalid for a word that is neither yes nor no."""
+    word = text.lower()
+    if word in YES:
+        return True
+    if word in NO:
+        return False
+    raise Invalid(
+        f"Invalid input for field/attribute {name}. Value: '{_shown(text)}'. "
+        "Value should be one of: true, false"
+    )
+
+
 @cache
 def _decoder(body: type[msgspec.Struct], wrapper: str) -> msgspec.json.Decoder[Any]:
     envelope = msgspec.defstruct(

@@ -44,6 +44,11 @@ async def waiting(route: Route, call: Call, within: Within) -> Answer:
     until = asyncio.get_running_loop().time() + wait_s
     words = {name: values for name, values in call.query.items() if name != WORD}
     call = replace(call, query=words)
+    with call.site.held.place(*call.reader):
+        return await _answered_late(route, call, within, until)
+
+
+async def _answered_late(route: Route, call: Call, within: Within, until: float) -> Answer:
     place = _place(call)
     if route.method == "GET":
         if place is not None:

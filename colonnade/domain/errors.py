@@ -28,6 +28,14 @@ class Invalid(Refused):
         self.field = field
 
 
+class Malformed(Invalid):
+    """What came is no whole request: nothing that follows on its connection can be read."""
+
+
+class UnknownEncoding(Refused):
+    """A body in a form that is not read here."""
+
+
 class Forbidden(Refused):
     """The caller may not do this."""
 

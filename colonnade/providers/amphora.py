@@ -95,12 +95,21 @@ class AmphoraProvider:
         return offers.ZONE_CAPABILITIES
 
 
+def is_users(port: Port) -> bool:
+    """Whether users may know of the port: a VIP's, or one that nobody has."""
+    return not port.owner or port.owner.startswith("lb:")
+
+
 async def _users_port(network: NetworkDriver, wish: VipWish) -> Port:
     assert wish.port_id is not None, "asked for a port that the user named"
     try:
         port = await network.port(wish.port_id)
     except NotFound as error:
         raise Invalid(f"Port {wish.port_id} not found.") from error
+    seen = {found.id for found in await network.networks()}
+    if port.network_id not in seen or not is_users(port):
+        # The machinery's own: nobody learns that there is such a port.
+        raise Invalid(f"Port {wish.port_id} not found.")
     named = (
         ("vip_network_id", wish.network_id, port.network_id),
         ("vip_subnet_id", wish.subnet_id, port.subnet_id),
@@ -109,7 +118,7 @@ async def _users_port(network: NetworkDriver, wish: VipWish) -> Port:
     for field, asked, there in named:
         if asked is not None and asked != there:
             raise Invalid(f"{field} {asked} is not that of port {port.id} ({there})", field=field)
-    if port.plugged_into is not None or port.owner.startswith(("lb:", "amphora:")):
+    if port.plugged_into is not None or port.owner:
         raise Invalid(f"port {port.id} is already in use", field="vip_port_id")
     return port
 

@@ -19,11 +19,14 @@ class Api(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     workers: int = 1
     auth: str = "none"  # or "token"; "none" is refused on any address that is not loopback
     policy_file: Path | None = None  # oslo.policy YAML, in place of the rules that are built in
+    allowed_hosts: tuple[str, ...] = ()  # with auth "none": further names in Host; loopback's are
     rate_per_s: float = 0.0  # requests of one project, in each worker; 0: as many as it likes
     rate_burst: int = 0  # at once; 0: those of two seconds
     header_timeout_s: float = 30.0  # for the next request, from its head on, to come
     body_timeout_s: float = 20.0  # for its body
     connections_max: int = 8192  # held open at once, in each worker
+    held_per_project: int = 100  # event streams and waiting requests, in each worker
+    held_per_token: int = 50
     default_provider: str = "amphora"
     enabled_providers: tuple[str, ...] = ("amphora", "octavia", "noop")
     noop: bool = False  # every name above is served by the noop provider

@@ -192,6 +192,17 @@ async def get(
     return record
 
 
+async def projects_of(
+    connection: Connection, load_balancer_ids: Sequence[str]
+) -> dict[str, ProjectId]:
+    """Whose load balancers these are, as far as there are such."""
+    cursor = await connection.execute(
+        "SELECT id, project_id FROM load_balancers WHERE id = ANY(%s::uuid[])",
+        [list(load_balancer_ids)],
+    )
+    return {row[0]: ProjectId(row[1]) for row in await cursor.fetchall()}
+
+
 async def below(connection: Connection, load_balancer_id: str) -> dict[str, list[Record[Any]]]:
     """All objects under a load balancer, by the name of their table."""
     wanted = Wanted(filters={"loadbalancer_id": [load_balancer_id]})

@@ -284,6 +284,8 @@ def _refusal(error: psycopg.errors.IntegrityError) -> Exception:
     request was made before."""
     constraint = error.diag.constraint_name or ""
     if isinstance(error, psycopg.errors.UniqueViolation):
+        if constraint == "load_balancers_vip_port":
+            return Invalid("The port is already in use.", field="vip_port_id")
         return idempotency.Repeated() if constraint == idempotency.PRIMARY_KEY else error
     if "affinity_group" in constraint:
         return Invalid("The affinity group was not found.", field="affinity_group_id")

@@ -38,12 +38,15 @@ async def connected(server: Server, *words: bytes) -> asyncio.StreamReader:
 
 
 def post(length: int) -> bytes:
-    return b"POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (PATH.encode(), length)
+    return b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (
+        PATH.encode(),
+        length,
+    )
 
 
 async def test_a_head_that_does_not_come_ends_the_connection(server: Server) -> None:
     began = time.monotonic()
-    reader = await connected(server, b"GET / HTTP/1.1\r\nHost: a\r\n")
+    reader = await connected(server, b"GET / HTTP/1.1\r\nHost: localhost\r\n")
     async with asyncio.timeout(HEADER_S + 5):
         await reader.read()
     assert time.monotonic() - began >= HEADER_S - 0.2
@@ -55,6 +58,66 @@ async def test_a_body_that_does_not_come_is_answered_with_408(server: Server) ->
         answer = await reader.read()  # to the end: such a connection is not used again
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b'"faultcode":"Client"' in answer
+
+
+CHUNKED = (
+    b"POST %s HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" % PATH.encode()
+)
+MALFORMED = {
+    "a size that is none": CHUNKED + b"zz\r\n{}\r\n0\r\n\r\n",
+    "an end too early": CHUNKED + b"5\r\n{}",
+    "no last chunk": CHUNKED + b"2\r\n{}\r\n",
+    "an endless extension": CHUNKED + b"2;" + b"x" * 100_000 + b"\r\n{}\r\n0\r\n\r\n",
+    "a body shorter than said": post(50) + b"{}",
+    "no length": post(1).replace(b"Content-Length: 1", b"Content-Length: one") + b"{",
+    "a negative length": post(1).replace(b"Content-Length: 1", b"Content-Length: -1") + b"{",
+    "two hosts": post(2).replace(
+        b"Host: localhost", b"Host: localhost\r\nHost: evil\r\nConnection: close"
+    )
+    + b"{}",
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+async def test_a_malformed_request_is_answered_with_400_and_nothing_is_done(
+    server: Server, case: str
+) -> None:
+    reader = await connected(server, MALFORMED[case])
+    if case != "two hosts":
+        reader.writer.write_eof()  # type: ignore[attr-defined]
+    async with asyncio.timeout(20):
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 400 "), answer
+    assert '"bug"' not in server.said
+
+
+async def test_a_packed_body_is_refused_and_not_read_as_another(server: Server) -> None:
+    head = post(5).replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n")
+    reader = await connected(server, head, b"\x1f\x8b123")
+    async with asyncio.timeout(20):
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 415 ")
+    assert b"not in the encoding 'gzip'" in answer
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200), ("localhost:9876", 200), ("LOCALHOST.", 200), ("127.0.0.1:1", 200),
+        ("127.9.9.9", 200), ("[::1]:9876", 200), ("api.localhost", 200),
+        ("evil.example", 403), ("evil.example:9876", 403), ("localhost.evil.example", 403),
+        ("127.0.0.1.evil.example", 403), ("10.0.0.1", 403), ("[2001:db8::1]", 403), ("", 403),
+    ],
+)  # fmt: skip
+async def test_where_everybody_is_trusted_only_our_own_names_are_answered(
+    server: Server, host: str, status: int
+) -> None:
+    """A page whose name leads here (DNS rebinding) sends its own name."""
+    head = f"GET {PATH} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    reader = await connected(server, head.encode())
+    async with asyncio.timeout(20):
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 %d " % status), answer
 
 
 async def test_a_body_that_trickles_is_answered_with_408(server: Server) -> None:
@@ -87,7 +150,7 @@ async def test_a_thousand_connections_held_open_do_not_stop_others(
     files, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < HELD + 500:
         pytest.fail(f"this machine allows {hard} files, too few for the test")
-    half_a_head, half_a_body = b"GET / HTTP/1.1\r\nHost: a\r\n", post(len(BODY)) + BODY[:10]
+    half_a_head, half_a_body = b"GET / HTTP/1.1\r\nHost: localhost\r\n", post(len(BODY)) + BODY[:10]
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))  # what the server starts with
         async with serving(tmp_path, database_url, body_timeout_s=60.0) as server:
@@ -112,7 +175,9 @@ async def test_it_stops_in_time_whatever_callers_do(
     async with serving(tmp_path, database_url, workers=workers, body_timeout_s=60.0) as server:
         kept = [await connected(server) for _ in range(5)]
         kept.append(await connected(server, post(len(BODY)), BODY[:10]))
-        stream = b"GET /v2/lbaas/events HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n"
+        stream = (
+            b"GET /v2/lbaas/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
+        )
         kept.append(await connected(server, stream))
         async with asyncio.timeout(10):
             assert b" 200 " in await kept[-1].readline()

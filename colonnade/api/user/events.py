@@ -6,7 +6,8 @@ nothing that is still kept. A stream reads at its reader's pace; nothing is gath
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
 from typing import Final
 from urllib.parse import urlencode
 
@@ -15,6 +16,7 @@ from msgspec.structs import replace
 
 from colonnade.api.answers import Answer
 from colonnade.api.call import JSON, Call, Route
+from colonnade.api.held import until_gone
 from colonnade.api.lists import Shown, asked_project
 from colonnade.api.user.history import number
 from colonnade.api.user.load_balancers import ROOT_PATH
@@ -76,7 +78,13 @@ async def _answer(call: Call, sought: Sought) -> JSON:
             raise Invalid(f"kind is one of {', '.join(KINDS)}, not '{kind[:40]}'", field="kind")
     sought = replace(sought, kinds=tuple(kinds) if kinds else None)
     if STREAM_TYPE in call.headers.get("accept", ""):
-        stream = _stream(call, sought, await _start(call))
+        give_back = call.site.held.take(*call.reader)
+        try:
+            stream = _stream(call, sought, await _start(call), give_back)
+        except BaseException:
+            give_back()
+            raise
+        until_gone(stream, give_back)
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         return Answer(status=200, media_type=STREAM_TYPE, headers=headers, stream=stream)
     since = _since(call)
@@ -117,9 +125,13 @@ async def _start(call: Call) -> int:
         return await events.last_id(connection)
 
 
-async def _stream(call: Call, sought: Sought, last: int) -> AsyncIterator[bytes]:
+async def _stream(
+    call: Call, sought: Sought, last: int, give_back: Callable[[], None]
+) -> AsyncIterator[bytes]:
     feed = feed_of(call.site.database)
-    with feed.news(sought.load_balancer_id) as news:
+    with ExitStack() as stack:
+        stack.callback(give_back)
+        news = stack.enter_context(feed.news(sought.load_balancer_id))
         yield b"retry: %d\n\n" % round(RETRY_S * 1000)
         while True:
             news.clear()

@@ -10,7 +10,7 @@ from ipaddress import ip_network
 
 import structlog
 
-from colonnade.domain.errors import ColonnadeError, Invalid, NotFound, Unavailable
+from colonnade.domain.errors import ColonnadeError, Forbidden, Invalid, NotFound, Unavailable
 from colonnade.domain.ids import AmphoraId, PortId, derived_id
 from colonnade.drivers.network.namespaces.addresses import (
     FIRST_NETWORKS,
@@ -87,6 +87,8 @@ class Networks:
 
     async def plug(self, port_id: PortId, amphora_id: AmphoraId) -> Port:
         port = self.book.port(port_id)
+        if not self.book.visible(port.network_id) or not _may_carry(port, amphora_id):
+            raise Forbidden(f"port {port_id} is not one that carries traffic of an amphora")
         machine = self._machines.find(amphora_id, AMPHORA)
         if machine is None:
             raise NotFound(f"there is no amphora {amphora_id}")
@@ -131,3 +133,8 @@ class Networks:
         for port in list(self.book.ports.values()):
             if port.plugged_into is not None and machine_link(port.id) not in names:
                 self.book.note_plug(port.id, None)
+
+
+def _may_carry(port: Port, amphora_id: AmphoraId) -> bool:
+    """A VIP's port, a user's, or the amphora's own: never one of the machinery."""
+    return port.owner in ("", f"amphora:{amphora_id}") or port.owner.startswith("lb:")

@@ -85,7 +85,7 @@ class Routes:
         port_id, book = _port_id(request), self._networks.book
         if _office(request) == "api" and port_id in book.ports:
             port = book.port(port_id)
-            if not book.visible(port.network_id) or port.owner.startswith(("amphora:", "host:")):
+            if not book.visible(port.network_id) or not port.owner.startswith("lb:"):
                 raise Forbidden("the API may delete only ports that users have")
         await self._networks.delete_port(port_id)
 
@@ -123,6 +123,8 @@ class Routes:
             network_id = book.subnet(wish.subnet_id).network_id
         if network_id is not None and not book.visible(network_id):
             raise Forbidden("the API may make ports only on networks that users see")
+        if not wish.owner.startswith("lb:"):
+            raise Forbidden("the API may make ports of load balancers alone")
 
 
 def _guarded(offices: frozenset[str], call: Call) -> Callable[[web.Request], Awaitable[Any]]:
