@@ -60,7 +60,8 @@ class Answer:
 
 
 class Member:
-    """A web server. `fails` makes it answer 503 or hang up; `health` is what /health answers."""
+    """A web server. `fails` makes it answer 503 or hang up; `health` is what /health answers. It
+    sets the cookie that a request asks for in X-Set-Cookie."""
 
     def __init__(self, name: str, address: str, tls: ssl.SSLContext | None) -> None:
         self.name, self.port = name, 0
@@ -105,7 +106,10 @@ class Member:
             return web.Response(status=503)
         headers = {name.lower(): value for name, value in request.headers.items()}
         told = {"name": self.name, "path": request.path_qs, "headers": headers}
-        return web.json_response(told | {"padding": "x" * 2000}, headers={"X-Member": self.name})
+        more = {"Set-Cookie": headers["x-set-cookie"]} if "x-set-cookie" in headers else {}
+        return web.json_response(
+            told | {"padding": "x" * 2000}, headers={"X-Member": self.name} | more
+        )
 
 
 class Traffic:

@@ -38,10 +38,40 @@ def p12(passphrase: bytes | None, *others: Made, leaf: Made = LEAF) -> str:
     return base64.b64encode(content).decode()
 
 
+def relabelled(pem: str, label: str) -> str:
+    return pem.replace(" CERTIFICATE-----", f" {label}-----")
+
+
+def trusted(one: Made) -> str:
+    """As `openssl x509 -addtrust serverAuth -trustout` writes it: what to trust it for follows."""
+    content = one.certificate.public_bytes(Encoding.DER) + bytes.fromhex(
+        "300c300a06082b06010505070301"
+    )
+    lines = base64.encodebytes(content).decode()
+    return f"-----BEGIN TRUSTED CERTIFICATE-----\n{lines}-----END TRUSTED CERTIFICATE-----\n"
+
+
 CHAIN = LEAF.public + BETWEEN.public + ROOT.public
 ACCEPTED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "chain and key": ({"pem": CHAIN + LEAF.secret}, {"count": 3, "key_type": "EC secp256r1"}),
     "key first": ({"pem": LEAF.secret + LEAF.public}, {"count": 1}),
+    "labels of other tools": (
+        {"pem": relabelled(CHAIN, "X509 CERTIFICATE") + LEAF.secret},
+        {"count": 3},
+    ),
+    "OpenSSL's trusted certificate": ({"pem": trusted(LEAF) + LEAF.secret}, {"count": 1}),
+    "one that stands twice": ({"pem": LEAF.public + CHAIN + LEAF.secret}, {"count": 3}),
+    "any text between, a mark of order before": (
+        {"pem": f"\ufeffSchlüssel für José\r\n{LEAF.pem}\nfin ✓\n"},
+        {"count": 1},
+    ),
+    "lines of Windows": ({"pem": LEAF.pem.replace("\n", "\r\n")}, {"count": 1}),
+    "a CA that stands twice": ({"type": "CA", "pem": ROOT.public * 3}, {"count": 1}),
+    "a CRL that stands twice": (
+        {"type": "CRL", "pem": (twice := crl(ROOT, OTHER)) + twice},
+        {"count": 1},
+    ),
+    "pkcs12 with one that stands twice": ({"pkcs12": p12(None, BETWEEN, BETWEEN)}, {"count": 2}),
     "text between": ({"pem": f"Bag\n{LEAF.pem}\nend\r\n"}, {"count": 1}),
     "an encrypted key with its passphrase": (
         {"pem": LEAF.public + LEAF.locked("word"), "passphrase": "word"},
@@ -116,10 +146,22 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a DSA key": ({"pem": made("a.test", key=dsa.generate_private_key(2048)).pem}, "DSA"),
     "too long": ({"pem": "x" * 1_048_577}, "1048576 characters"),
     "too long a chain": (
-        {"pem": LEAF.public + ROOT.public * 10 + LEAF.secret},
+        {"pem": LEAF.public + "".join(authority(f"{n}").public for n in range(10)) + LEAF.secret},
         "comes with at most 9 others",
     ),
     "a stranger among the blocks": ({"pem": LEAF.pem + crl(ROOT)}, "does not belong there"),
+    "a block of another kind of certificate": (
+        {"pem": relabelled(LEAF.public, "ATTRIBUTE CERTIFICATE") + LEAF.pem},
+        "does not belong there: ATTRIBUTE CERTIFICATE (block 1)",
+    ),
+    "a key of SSH": (
+        {"pem": LEAF.public + LEAF.secret.replace("PRIVATE KEY", "OPENSSH PRIVATE KEY")},
+        "does not belong there: OPENSSH PRIVATE KEY (block 2)",
+    ),
+    "a block with other letters": (
+        {"pem": LEAF.pem.replace("-----END CERT", "é\n-----END CERT")},
+        "not ASCII in a block",
+    ),
     "a key among CAs": ({"type": "CA", "pem": ROOT.pem}, "has a private key"),
     "no CA": ({"type": "CA", "pem": OTHER.public}, "is not that of a CA"),
     "an expired CA": (
@@ -160,7 +202,7 @@ async def test_what_is_sound_is_kept_and_shown_without_its_content(api: Api) -> 
     soon = (await api.get("secrets?expiring=True"))["secrets"]
     assert [one["name"] for one in soon] == ["one that ends soon"]
     cas = (await api.get("secrets?type=CA&fields=name"))["secrets"]
-    assert cas == [{"name": "CAs"}]
+    assert [one["name"] for one in cas] == ["a CA that stands twice", "CAs"]
     page = await api.get("secrets?limit=2&sort=name:desc")
     assert len(page["secrets"]) == 2
     assert page["secrets_links"][0]["rel"] == "next"

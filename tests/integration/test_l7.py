@@ -85,8 +85,55 @@ RULES: list[tuple[L7Rule, list[Request], list[Request]]] = [
     ),
     (
         rule(1, "yes", HEADER, COMPARE.EQUAL_TO, key="X-Beta"),
-        [("/", {"x-beta": "yes"}), ("/", {"X-Beta": "no, yes"})],
-        [("/", {"X-Beta": "yes!"}), ("/", {})],
+        [("/", {"x-beta": "yes"}), ("/", {"X-Beta": " yes "})],
+        [("/", {"X-Beta": "yes!"}), ("/", {"X-Beta": "no, yes"}), ("/", {})],
+    ),
+    (
+        rule(
+            1, "Mozilla/5.0 (X11, KHTML, like Gecko) v1", HEADER, COMPARE.EQUAL_TO, key="User-Agent"
+        ),
+        [("/", {"User-Agent": "Mozilla/5.0 (X11, KHTML, like Gecko) v1"})],
+        [("/", {"User-Agent": "Mozilla/5.0 (X11"}), ("/", {"User-Agent": "like Gecko) v1"})],
+    ),
+    (
+        rule(1, ", 27 Nov", HEADER, COMPARE.CONTAINS, key="Date"),
+        [("/", {"Date": "Fri, 27 Nov 2026 14:00:00 GMT"})],
+        [("/", {"Date": "Fri, 28 Nov 2026 14:00:00 GMT"})],
+    ),
+    (
+        rule(1, "shop.example.org:8080", HOST, COMPARE.EQUAL_TO),
+        [
+            ("/", {"Host": "shop.example.org:8080"}),
+            ("/", {"Host": "shop.example.org"}),
+            ("/", {"Host": "SHOP.example.org.:8080"}),
+            ("/", {"Host": "shop.example.org."}),
+        ],
+        [("/", {"Host": "shop.example.org.evil:8080"}), ("/", {"Host": "xshop.example.org"})],
+    ),
+    (
+        rule(1, "dot.example.org.", HOST, COMPARE.EQUAL_TO),
+        [("/", {"Host": "dot.example.org"}), ("/", {"Host": "dot.example.org.:80"})],
+        [("/", {"Host": "dot.example.orgx"})],
+    ),
+    (
+        rule(1, "[2001:db8::5]:8080", HOST, COMPARE.EQUAL_TO),
+        [("/", {"Host": "[2001:db8::5]"}), ("/", {"Host": "[2001:DB8::5]:8080"})],
+        [("/", {"Host": "[2001:db8::55]"})],
+    ),
+    (
+        rule(1, ".example.net:8443", HOST, COMPARE.ENDS_WITH),
+        [("/", {"Host": "a.example.net:8443"}), ("/", {"Host": "a.example.net"})],
+        [("/", {"Host": "example.net"})],
+    ),
+    (
+        rule(1, "bücher.example", HOST, COMPARE.EQUAL_TO),
+        [("/", {"Host": "xn--bcher-kva.example"}), ("/", {"Host": "XN--BCHER-KVA.example:80"})],
+        [("/", {"Host": "bucher.example"})],
+    ),
+    (
+        rule(1, ":8[0-9]+$", HOST, COMPARE.REGEX),
+        [("/", {"Host": "example.org:8123"})],
+        [("/", {"Host": "example.org"}), ("/", {"Host": "example.org:9123"})],
     ),
     (
         rule(1, "-m", HEADER, COMPARE.STARTS_WITH, key="X-Odd'$"),
@@ -164,6 +211,49 @@ async def test_all_rules_of_a_policy_must_hold(traffic: Traffic) -> None:
     await traffic.serve(served(traffic, port, to_other(300, *many, rule(500, "b", invert=True))))
     assert (await get(port, "/a")).by == "other"
     assert (await get(port, "/b")).by == "plain"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "location"),
+    [
+        ("https://new.example/", "https://new.example/old/x"),
+        ("https://new.example/p/", "https://new.example/p/old/x"),
+        ("https://new.example", "https://new.example/old/x"),
+        ("https://new.example//", "https://new.example/old/x"),
+    ],
+)
+async def test_a_redirected_prefix_makes_no_double_slash(
+    traffic: Traffic, prefix: str, location: str
+) -> None:
+    port = free_port()
+    action = L7Action.REDIRECT_PREFIX
+    await traffic.serve(
+        served(traffic, port, policy(300, action, rule(400, "/old"), redirect_prefix=prefix))
+    )
+    assert (await get(port, "/old/x")).headers["Location"] == location
+
+
+@pytest.mark.parametrize(
+    ("prefix", "replacement", "asked", "told"),
+    [
+        ("/api", "/", "/api/x", "/x"),
+        ("/api", "/", "/api", "/"),
+        ("/api", "/v2/", "/api/x?a=/", "/v2/x?a=/"),
+        ("/api", "/v2/", "/api", "/v2/"),
+        ("/api", "/v2", "/api/x", "/v2/x"),
+        ("/api/", "/", "/api/x", "/x"),
+        ("/api/", "/v2/", "/api/x", "/v2/x"),
+    ],
+)
+async def test_a_rewritten_path_has_no_double_slash(
+    traffic: Traffic, prefix: str, replacement: str, asked: str, told: str
+) -> None:
+    port = free_port()
+    rewrite = Rewrite(path_prefix=prefix, path_replacement=replacement)
+    await traffic.serve(
+        served(traffic, port, policy(300, L7Action.REWRITE, rule(400, "/api"), rewrite=rewrite))
+    )
+    assert (await get(port, asked)).told["path"] == told
 
 
 @pytest.mark.parametrize("code", [None, 301, 303, 307, 308])

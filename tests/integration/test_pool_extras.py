@@ -215,6 +215,35 @@ async def test_sessions_stay_with_their_member_over_a_reload(
     assert set(await told_by(port)) == {"a", "b"}
 
 
+async def test_sessions_of_an_application_stay_however_long_their_cookie_is(
+    traffic: Traffic,
+) -> None:
+    """Tokens begin alike (JWTs with their head), and are longer than any table's key."""
+    port = free_port()
+    kept = Persistence(type=PersistenceType.APP_COOKIE, cookie_name="token")
+    await traffic.serve(served(port, pool_of(traffic, session_persistence=kept)))
+    await until(traffic.teaches)
+    head = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9." + "A" * 700
+    seen = {}
+    for number in range(30):
+        cookie = f"token={head}.{number}"
+        seen[cookie] = (await get(port, X_Set_Cookie=f"{cookie}; Path=/")).by
+    assert set(seen.values()) == {"a", "b"}
+    for _ in range(2):
+        for cookie, by in seen.items():
+            assert (await get(port, Cookie=cookie)).by == by
+    await traffic.serve(
+        served(port, pool_of(traffic, session_persistence=kept), timeout_client_data=40_000)
+    )
+
+    async def learnt() -> bool:
+        return "used:30" in await traffic.say(f"show table {POOL}")
+
+    await until(learnt)
+    for cookie, by in seen.items():
+        assert (await get(port, Cookie=cookie)).by == by
+
+
 async def test_a_prometheus_listener_tells_of_this_load_balancer_only(traffic: Traffic) -> None:
     port, metrics = free_port(), free_port()
     exporter = listener(

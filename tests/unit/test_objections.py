@@ -22,8 +22,8 @@ from colonnade.domain.vocabulary import (
 )
 from colonnade.drivers.amphora.haproxy.objections import objections
 from colonnade.drivers.amphora.haproxy.render import Templates, render
-from colonnade.drivers.amphora.protocol import Severity
-from tests.haproxy_extras import EXTRAS, MATCHES, fixed, policy, rule, ruled
+from colonnade.drivers.amphora.protocol import Objection, Severity
+from tests.haproxy_extras import EXTRAS, MATCHES, fixed, policy, rule, ruled, to_other
 from tests.haproxy_trees import FEATURES as PLAIN
 from tests.haproxy_trees import (
     HTTPS,
@@ -287,3 +287,61 @@ def test_what_waits_can_be_rendered() -> None:
         if severity is WAITS:
             wanted = cluster(made)
             assert render(wanted, (), templates).generation == 7
+
+
+NEVER = [
+    (L7RuleType.PATH, CompareType.STARTS_WITH, "api", "begins with /"),
+    (L7RuleType.PATH, CompareType.EQUAL_TO, "api", "begins with /"),
+    (L7RuleType.PATH, CompareType.EQUAL_TO, "/a?b=c", "'?'"),
+    (L7RuleType.PATH, CompareType.CONTAINS, "#top", "'#'"),
+    (L7RuleType.PATH, CompareType.ENDS_WITH, "a b", "' '"),
+    (L7RuleType.PATH, CompareType.CONTAINS, "é", "%XX"),
+    (L7RuleType.FILE_TYPE, CompareType.EQUAL_TO, "tar.gz", "'.'"),
+    (L7RuleType.FILE_TYPE, CompareType.EQUAL_TO, "a/b", "'/'"),
+    (L7RuleType.HOST_NAME, CompareType.EQUAL_TO, "*.example.org", "use ENDS_WITH"),
+    (L7RuleType.HOST_NAME, CompareType.EQUAL_TO, "https://example.org", "no '/'"),
+    (L7RuleType.HOST_NAME, CompareType.EQUAL_TO, ":8080", "beside its port"),
+    (L7RuleType.HOST_NAME, CompareType.CONTAINS, "büch", "Punycode"),
+    (L7RuleType.HEADER, CompareType.EQUAL_TO, " x", "space"),
+    (L7RuleType.HEADER, CompareType.STARTS_WITH, " x", "space"),
+    (L7RuleType.HEADER, CompareType.ENDS_WITH, "x ", "space"),
+]
+SOMETIMES = [
+    (L7RuleType.PATH, CompareType.STARTS_WITH, "/api"),
+    (L7RuleType.PATH, CompareType.CONTAINS, "api"),
+    (L7RuleType.PATH, CompareType.ENDS_WITH, ".php"),
+    (L7RuleType.PATH, CompareType.EQUAL_TO, "/a%20b;v=1,2~x(y)!$&'*+=:@[]|^{}"),
+    (L7RuleType.PATH, CompareType.REGEX, "a?b"),
+    (L7RuleType.FILE_TYPE, CompareType.EQUAL_TO, ".jpg"),
+    (L7RuleType.FILE_TYPE, CompareType.REGEX, "tar.gz"),
+    (L7RuleType.HOST_NAME, CompareType.EQUAL_TO, "bücher.example:80"),
+    (L7RuleType.HOST_NAME, CompareType.ENDS_WITH, ".bücher.example"),
+    (L7RuleType.HOST_NAME, CompareType.STARTS_WITH, "www."),
+    (L7RuleType.HOST_NAME, CompareType.EQUAL_TO, "2001:db8::5"),
+    (L7RuleType.HEADER, CompareType.CONTAINS, " x "),
+    (L7RuleType.COOKIE, CompareType.EQUAL_TO, "v"),
+]
+
+
+@pytest.mark.parametrize(("kind", "how", "value", "why"), NEVER)
+def test_a_rule_that_can_never_hold_is_told(
+    kind: L7RuleType, how: CompareType, value: str, why: str
+) -> None:
+    (found,) = told_of_rule(kind, how, value)
+    assert found.severity is Severity.INCOMPLETE
+    assert "can never hold" in found.reason
+    assert why in found.reason
+
+
+@pytest.mark.parametrize(("kind", "how", "value"), SOMETIMES)
+def test_nothing_is_told_of_a_rule_that_can_hold(
+    kind: L7RuleType, how: CompareType, value: str
+) -> None:
+    assert told_of_rule(kind, how, value) == []
+
+
+def told_of_rule(kind: L7RuleType, how: CompareType, value: str) -> list[Objection]:
+    keyed = kind in (L7RuleType.HEADER, L7RuleType.COOKIE)
+    one = rule(400, value, kind, how, key="X" if keyed else None)
+    (balancer,) = ruled(to_other(300, one)).load_balancers
+    return [found for found in objections(balancer) if one.id in found.path]

@@ -9,13 +9,14 @@ in words that hold nothing of what was uploaded but subjects and dates. Knows no
 import base64
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 import msgspec
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -35,6 +36,13 @@ CAS_MAX: Final = 200
 CRLS_MAX: Final = 50
 _BLOCK: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\s.*?-----END \1-----", re.DOTALL)
 _IGNORED: Final = frozenset({"EC PARAMETERS", "DH PARAMETERS"})
+TRUSTED: Final = "TRUSTED CERTIFICATE"  # OpenSSL's own: more may follow the certificate in it
+CERTIFICATES: Final = frozenset({"CERTIFICATE", "X509 CERTIFICATE", TRUSTED})
+KEYS: Final = frozenset(
+    {"PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "DSA PRIVATE KEY"}
+)
+CRLS: Final = frozenset({"X509 CRL"})
+T = TypeVar("T", x509.Certificate, x509.CertificateRevocationList)
 PrivateKey: TypeAlias = (
     rsa.RSAPrivateKey
     | ec.EllipticCurvePrivateKey
@@ -115,9 +123,9 @@ def _certificate(upload: Upload, now: datetime) -> Material:
 
 def _from_pem(text: str, passphrase: str | None) -> tuple[PrivateKey, Sequence[x509.Certificate]]:
     blocks = _blocks(text)
-    keys = [block for label, block in blocks if label.endswith("PRIVATE KEY")]
-    chain = [_read_certificate(block) for label, block in blocks if label == "CERTIFICATE"]
-    _refuse_others(blocks, "CERTIFICATE", "PRIVATE KEY")
+    _refuse_others(blocks, CERTIFICATES | KEYS)
+    keys = [block for label, block in blocks if label in KEYS]
+    chain = _once(_read_certificate(*one) for one in blocks if one[0] in CERTIFICATES)
     require("certificate", bool(chain), "is missing: the pem has no CERTIFICATE block")
     require("private key", bool(keys), "is missing: the pem has no PRIVATE KEY block")
     require("private key", len(keys) == 1, "must be one: the pem has several")
@@ -159,13 +167,14 @@ def _from_pkcs12(
     if not isinstance(found.key, PrivateKey):
         raise Invalid("The private key is of a kind that is not for TLS.")
     others = [one.certificate for one in found.additional_certs]
-    return found.key, soundness.in_order(found.cert.certificate, others)
+    leaf = found.cert.certificate
+    return found.key, soundness.in_order(leaf, [one for one in _once(others) if one != leaf])
 
 
 def _cas(text: str, now: datetime) -> Material:
     blocks = _blocks(text)
-    _refuse_others(blocks, "CERTIFICATE")
-    cas = [_read_certificate(block) for _, block in blocks]
+    _refuse_others(blocks, CERTIFICATES)
+    cas = _once(_read_certificate(*one) for one in blocks)
     require("pem", bool(cas), "has no CERTIFICATE block")
     require("pem", len(cas) <= CAS_MAX, f"has at most {CAS_MAX} certificates")
     for ca in cas:
@@ -176,20 +185,28 @@ def _cas(text: str, now: datetime) -> Material:
 
 def _crls(text: str, now: datetime) -> Material:
     blocks = _blocks(text)
-    _refuse_others(blocks, "X509 CRL")
+    _refuse_others(blocks, CRLS)
     require("pem", bool(blocks), "has no X509 CRL block")
     require("pem", len(blocks) <= CRLS_MAX, f"has at most {CRLS_MAX} CRLs")
     try:
-        crls = [x509.load_pem_x509_crl(block.encode()) for _, block in blocks]
+        crls = _once(x509.load_pem_x509_crl(block.encode()) for _, block in blocks)
     except (ValueError, UnsupportedAlgorithm):
         raise Invalid("A CRL of the pem cannot be read.") from None
     clean = "".join(crl.public_bytes(Encoding.PEM).decode() for crl in crls)
     return Material(clean, clean, soundness.crl_facts(crls, now))
 
 
-def _read_certificate(block: str) -> x509.Certificate:
+def _once(found: Iterable[T]) -> list[T]:
+    """Each the first time that it stands there (`cat cert.pem fullchain.pem` has one twice)."""
+    return list({one.fingerprint(hashes.SHA256()): one for one in found}.values())
+
+
+def _read_certificate(label: str, block: str) -> x509.Certificate:
     try:
-        certificate = x509.load_pem_x509_certificate(block.encode())
+        content = base64.b64decode("".join(block.splitlines()[1:-1]), validate=True)
+        if label == TRUSTED:
+            content = content[: _first_element_bytes(content)]
+        certificate = x509.load_der_x509_certificate(content)
         certificate.public_key()
         certificate.extensions  # noqa: B018 - parsed only when asked for
     except (ValueError, UnsupportedAlgorithm):
@@ -197,9 +214,22 @@ def _read_certificate(block: str) -> x509.Certificate:
     return certificate
 
 
+def _first_element_bytes(content: bytes) -> int:
+    """The length of the first element of DER (X.690, 8.1.3). Raises ValueError."""
+    if len(content) < 2:
+        raise ValueError("too short")
+    head, length = 2, content[1]
+    if length & 0x80:
+        head += length & 0x7F
+        length = int.from_bytes(content[2:head])
+    return head + length
+
+
 def _blocks(text: str) -> list[tuple[str, str]]:
-    require("pem", text.isascii(), "must be ASCII text")
+    """Label and text of each block; what stands between them is anybody's note."""
     found = [(one[1], one[0]) for one in _BLOCK.finditer(text)]
+    for label, block in found:
+        require("pem", block.isascii(), f"has characters that are not ASCII in a block: {label}")
     require("pem", bool(found), "has no PEM block (-----BEGIN ...-----)")
     require("pem", len(found) == text.count("-----BEGIN "), "has a block that does not end")
     return [one for one in found if one[0] not in _IGNORED]
@@ -209,12 +239,15 @@ def _blocks_of(text: str) -> list[bytes]:
     return [one[0].encode() for one in _BLOCK.finditer(text)]
 
 
-def _refuse_others(blocks: Sequence[tuple[str, str]], *expected: str) -> None:
-    for label, _ in blocks:
-        if label.endswith("PRIVATE KEY") and "PRIVATE KEY" not in expected:
+def _refuse_others(blocks: Sequence[tuple[str, str]], expected: frozenset[str]) -> None:
+    for place, (label, _) in enumerate(blocks, start=1):
+        if label in expected:
+            continue
+        if label.endswith("PRIVATE KEY") and not KEYS & expected:
             raise Invalid("The pem has a private key, which does not belong there.", field="pem")
-        if not label.endswith(expected):
-            raise Invalid(f"The pem has a block that does not belong there: {label[:40]}.")
+        raise Invalid(
+            f"The pem has a block that does not belong there: {label[:40]} (block {place})."
+        )
 
 
 def _text(certificates: Sequence[x509.Certificate]) -> str:

@@ -7,6 +7,7 @@ end nothing. Every condition sees the request as the client sent it. A policy th
 no rule that is up, never applies. Knows no frontend; texts of users leave here as `Word`s.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -16,7 +17,7 @@ from colonnade.domain.errors import require
 from colonnade.domain.ids import PoolId
 from colonnade.domain.l7 import REDIRECT_CODE, FixedResponse, L7Policy, L7Rule, RateLimit, Rewrite
 from colonnade.domain.vocabulary import CompareType, L7Action, L7RuleType
-from colonnade.drivers.amphora.haproxy import regexes, words
+from colonnade.drivers.amphora.haproxy import hosts, regexes, words
 from colonnade.drivers.amphora.haproxy.words import Word
 
 COMPARISONS: Final = {
@@ -41,6 +42,8 @@ STEPS_MAX: Final = 50_000_000
 LONG_VALUES: Final = 16
 SHORT_VALUES: Final = 500
 LISTS: Final = frozenset({L7RuleType.HOST_NAME, L7RuleType.HEADER, L7RuleType.COOKIE})
+NOT_IN_PATH: Final = re.compile(r"[^!$%&'()*+,/:;=@A-Za-z0-9._~\[\]|^`{}\"\\-]", re.ASCII)
+NOT_IN_FILE_TYPE: Final = re.compile(r"[./?#\s]")
 WITHOUT_BODY: Final = frozenset({204, 304})
 
 
@@ -133,7 +136,7 @@ def policies(found: Iterable[L7Policy], backends: Mapping[PoolId, Word]) -> Poli
     tests = (rule for policy in served for rule in policy.rules if rule.admin_state_up)
     slots = {policy.id: slot for slot, policy in enumerate(_with(served, L7Action.RATE_LIMIT))}
     return Policies(
-        conditions=tuple(condition(rule) for rule in tests),
+        conditions=tuple(one for rule in tests for one in conditions(rule)),
         answers=tuple(
             answer(policy, slots.get(policy.id, 0))
             for phase in PHASES
@@ -162,28 +165,51 @@ def steps(policy: L7Policy) -> int:
 def _steps(rule: L7Rule) -> int:
     if rule.compare_type is not CompareType.REGEX:
         return 0
-    one = regexes.steps(rule.value)
+    one = regexes.steps(rule.value) * len(_tests(rule))
     if rule.type not in LISTS:
         return one
     # What few characters can keep busy, each of many values can.
     return one * (SHORT_VALUES if one >= regexes.STEPS_MAX else LONG_VALUES)
 
 
-def condition(rule: L7Rule) -> Condition:
-    """Raises Invalid when haproxy could not read the rule's expression."""
+def conditions(rule: L7Rule) -> tuple[Condition, ...]:
+    """Any of which may hold. Raises Invalid when haproxy could not read the rule's expression."""
     name = words.name(rule.id)
     if rule.type is L7RuleType.SSL_CONN_HAS_CERT:
-        return Condition(name=name, test=Word("ssl_c_used"))
+        return (Condition(name=name, test=Word("ssl_c_used")),)
     if rule.type is L7RuleType.SSL_VERIFY_RESULT:
         number = min(int(rule.value), VERIFY_RESULT_MAX)
-        return Condition(name=name, test=Word(f"ssl_c_verify {number}"))
+        return (Condition(name=name, test=Word(f"ssl_c_verify {number}")),)
     if rule.compare_type is CompareType.REGEX:
         regexes.check(rule.value)
-    fetch, case = _fetch(rule), " -i" if rule.type is L7RuleType.HOST_NAME else ""
+    case = " -i" if rule.type is L7RuleType.HOST_NAME else ""
     how = COMPARISONS[rule.compare_type]
-    return Condition(
-        name=name, test=Word(f"{fetch}{case} -m {how} -- {words.quoted(_value(rule))}")
+    return tuple(
+        Condition(name=name, test=Word(f"{fetch}{case} -m {how} -- {words.quoted(value)}"))
+        for fetch, value in _tests(rule)
     )
+
+
+def never(rule: L7Rule) -> str:
+    """Why no request can ever meet the rule's value, "" when one can."""
+    how, value = rule.compare_type, rule.value
+    if how is CompareType.REGEX:
+        return ""
+    begins = how in (CompareType.STARTS_WITH, CompareType.EQUAL_TO)
+    ends = how in (CompareType.ENDS_WITH, CompareType.EQUAL_TO)
+    match rule.type:
+        case L7RuleType.HOST_NAME:
+            return hosts.never(value, how)
+        case L7RuleType.PATH if begins and not value.startswith("/"):
+            return "a path begins with /"
+        case L7RuleType.PATH if found := NOT_IN_PATH.search(value):
+            return f"a path has no '{found.group()}': what follows ? or # is none of it, and other \
+characters are sent as %XX"
+        case L7RuleType.FILE_TYPE if found := NOT_IN_FILE_TYPE.search(_value(rule)):
+            return f"what follows the last dot of a path has no '{found.group()}'"
+        case L7RuleType.HEADER if (begins and value[:1] == " ") or (ends and value[-1:] == " "):
+            return "the value of a header neither begins nor ends with a space"
+    return ""
 
 
 def tried(policy: L7Policy) -> None:
@@ -209,7 +235,8 @@ def answer(policy: L7Policy, slot: int = 0) -> Answer:
                 kind=Word("prefix" if to_prefix else "location"),
                 when=when,
                 code=policy.redirect_http_code or REDIRECT_CODE,
-                target=words.formatted(words.ascii_url(url)),
+                # haproxy puts the path behind it, which begins with a slash.
+                target=words.formatted(words.ascii_url(url.rstrip("/") if to_prefix else url)),
             )
         case _:
             return Answer(kind=Word("deny"), when=when)
@@ -225,19 +252,32 @@ def _when(policy: L7Policy) -> Word:
     return Word(" ".join(parts))
 
 
+def _tests(rule: L7Rule) -> list[tuple[Word, str]]:
+    """What is looked at and what it is compared with, any of which may hold."""
+    if rule.type is not L7RuleType.HOST_NAME:
+        return [(_fetch(rule), _value(rule))]
+    name = "req.hdr(host),host_only,rtrim(.)"
+    if rule.compare_type is not CompareType.REGEX:
+        return [(Word(name), form) for form in hosts.forms(rule.value, rule.compare_type)]
+    begin = f",bytes(0,{regexes.SUBJECT_MAX})"
+    found = [(Word(f"{name}{begin}"), rule.value)]
+    if ":" in rule.value:  # it may speak of the port
+        found.append((Word(f"req.hdr(host){begin}"), rule.value))
+    return found
+
+
 def _fetch(rule: L7Rule) -> Word:
     # See `regexes`: no longer text may keep haproxy busy.
     is_regex = rule.compare_type is CompareType.REGEX
     begin = f",bytes(0,{regexes.SUBJECT_MAX})" if is_regex else ""
     match rule.type:
-        case L7RuleType.HOST_NAME:
-            return Word(f"req.hdr(host),host_only{begin}")
         case L7RuleType.PATH:
             return Word(f"path{begin}")
         case L7RuleType.FILE_TYPE:
             return words.quoted(f"{FILE_TYPE}{begin}")
         case L7RuleType.HEADER:
-            return words.fetch("req.hdr", rule.key or "", begin)
+            # The whole line: dates, and what browsers say of themselves, have commas in them.
+            return words.fetch("req.fhdr", rule.key or "", begin)
         case L7RuleType.COOKIE:
             return words.fetch("req.cook", rule.key or "", begin)
         case _:
@@ -295,8 +335,12 @@ def _change(policy: L7Policy, wish: Rewrite) -> Change:
     prefix, replacement = wish.path_prefix, wish.path_replacement
     path = None
     if prefix is not None and replacement is not None:
-        length = len(prefix.encode())
-        rest = f"{words.escaped(replacement)}%[path,bytes({length})]"
+        rest = f"%[path,bytes({len(prefix.encode())})]"
+        if replacement.endswith("/") and not prefix.endswith("/"):
+            # What is left begins with a slash of its own, or is nothing.
+            replacement = replacement[:-1]
+            rest = rest.replace(")]", '),regsub("^/*","/")]')
+        rest = f"{words.escaped(replacement)}{rest}"
         path = PathChange(prefix=words.quoted(prefix), replacement=words.quoted(rest))
     return Change(
         mark=Word(f"txn.rewrite_{policy.position}"),

@@ -9,6 +9,7 @@ are in the user's own words: the attributes and values of the user API.
 from collections.abc import Iterator
 
 from colonnade.domain.errors import Invalid, require
+from colonnade.domain.l7 import L7Rule
 from colonnade.domain.listeners import Listener
 from colonnade.domain.pools import HealthMonitor, Pool
 from colonnade.domain.tree import LoadBalancer
@@ -140,13 +141,24 @@ def _of_policies(listener: Listener) -> Iterator[Objection]:
                 f"{place}/{policy.id}", "The L7 policy has no rule that is up: it does not apply."
             )
         for rule in policy.rules:
-            yield from _checked(f"{place}/{policy.id}/rules/{rule.id}", l7.condition, rule)
+            yield from _of_rule(f"{place}/{policy.id}/rules/{rule.id}", rule)
             if rule.type in TLS_RULES and listener.protocol is ListenerProtocol.HTTP:
                 yield _incomplete(
                     f"{place}/{policy.id}/rules/{rule.id}",
                     f"A rule of type {rule.type.value} never holds under an HTTP listener, "
                     "whose connections are not encrypted.",
                 )
+
+
+def _of_rule(place: str, rule: L7Rule) -> Iterator[Objection]:
+    yield from _checked(place, l7.conditions, rule)
+    why = l7.never(rule)
+    if why:
+        yield _incomplete(
+            f"{place}/value",
+            f"The L7 rule {rule.type.value} {rule.compare_type.value} '{rule.value}' "
+            f"can never hold: {why}.",
+        )
 
 
 def _takes_long(listener: Listener) -> None:
