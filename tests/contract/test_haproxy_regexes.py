@@ -28,6 +28,24 @@ HOSTILE = {
     "alternatives": ("^/(a|aa)+$", L7RuleType.PATH, f"GET /{'a' * 1000}!{LONG} HTTP/1.0"),
     "two repeats": ("^/[a-z]+[0-9a-z]*x", L7RuleType.PATH, f"GET /{LONG} HTTP/1.0"),
     "optional": ("^/(?:a?){50}a{50}$", L7RuleType.PATH, f"GET /{'a' * 49} HTTP/1.0"),
+    "rounds": (r"^/([a-z]+/)*x$", L7RuleType.PATH, f"GET /{'ab/' * 330}! HTTP/1.0"),
+    "rounds, unanchored": (
+        r"([a-z0-9-]+\.)*example\.com$",
+        L7RuleType.PATH,
+        f"GET /{'a.' * 500}{LONG} HTTP/1.0",
+    ),
+    "rounds and a rest": (r"^/(\d+,)*\d+$", L7RuleType.PATH, f"GET /{'12,' * 340}! HTTP/1.0"),
+    "words": (r"(\w+\s)+$", L7RuleType.HEADER, f"GET / HTTP/1.0\r\nX: {'ab ' * 340}!"),
+    "anything around": (
+        ".*(bot|crawl|spider).*",
+        L7RuleType.HEADER,
+        f"GET / HTTP/1.0\r\nX: {'bo' * 5000}",
+    ),
+    "three tokens": (
+        r"^Bearer [A-Za-z0-9\-_]+\.[A-Za-z0-9\-_]+\.[A-Za-z0-9\-_]+$",
+        L7RuleType.HEADER,
+        f"GET / HTTP/1.0\r\nX: Bearer {'a' * 400}.{'b' * 400}.!",
+    ),
     "many values": ("^a+a*$", L7RuleType.HEADER, f"GET / HTTP/1.0\r\nX: {('a' * 40 + '!,') * 250}"),
     "long values": ("[a-z]+x", L7RuleType.HEADER, f"GET / HTTP/1.0\r\nX: {('a' * 999 + ',') * 12}"),
 }
@@ -62,6 +80,61 @@ async def test_as_many_as_are_taken_do_not_stop_it(case: str, folder: Path) -> N
         assert b" 503 " in await answer(folder / "100.sock", request)
         assert time.monotonic() - began_at < ANSWER_S_MAX
         assert process(await say("show info")) == process(before)
+
+
+# What people write, each twenty times on one listener.
+ORDINARY = [
+    (L7RuleType.HEADER, text)
+    for text in (
+        ".*(bot|crawl|spider).*", "(?i)(bot|crawl|spider|slurp)", ".*Googlebot.*", ".*x.*",
+        "Mozilla/5\\.0.*Firefox/[0-9]+", "^curl/[0-9.]+$", "^python-requests/.*",
+        "Android [4-6]\\.", "(iPhone|iPad|iPod)", "MSIE [1-9]\\.", "^$",
+        "^(gzip|br|deflate)",
+        "application/json.*",
+        r"^Bearer [A-Za-z0-9\-_]+\.[A-Za-z0-9\-_]+\.[A-Za-z0-9\-_]+$", "^Basic [A-Za-z0-9+/=]+$",
+        "^https?://([a-z0-9-]+\\.)*example\\.com(/.*)?$", "^(de|en|fr)(-[A-Z]{2})?([,;].*)?$",
+        r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$", "^v?[0-9]+(\\.[0-9]+)*$",
+        "^(10|192\\.168|172\\.(1[6-9]|2[0-9]|3[01]))\\.", r"^\d{1,3}(\.\d{1,3}){3}$",
+        "^true|yes|1$",
+    )
+] + [
+    (L7RuleType.PATH, text)
+    for text in (
+        "^/api/v[0-9]+/.*", "^/(api|rest)/", r"\.(jpe?g|png|gif|svg|webp|ico)$", r"\.php$",
+        "/admin.*", ".*/wp-(admin|login).*", r"^/users/[0-9]+/posts/[0-9]+/?$",
+        "^/static/.+\\.(js|css)$",
+        r"^/[a-z]{2}(-[a-z]{2})?/", "^/(?!internal/).*", r"^/\d{4}/\d{2}/[\w-]+$", ".*\\.\\./.*",
+        "^/([^/]+/)*index\\.html?$", "^/blog(/.*)?$", "^/~[a-z0-9_]+/", "(/|^)\\.(git|svn|env)",
+        "^/download/[^/]+\\.(zip|tar\\.gz)$", "^/.*/edit$", "^/([a-z0-9-]+/)*$",
+        "^/[A-Z0-9._%+-]+$",
+    )
+] + [
+    (L7RuleType.HOST_NAME, text)
+    for text in (
+        r"^([a-z0-9-]+\.)*example\.com$", "^www\\.", r"^(www|shop|blog)\.example\.(com|org)$",
+        "^[a-z0-9-]+\\.example\\.com$", "^api[0-9]*\\.", ".*\\.example\\.com",
+        "^(.+\\.)?example\\.com$",
+        "^pr-[0-9]+\\.preview\\.example\\.com(:[0-9]+)?$",
+    )
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "text"), ORDINARY)
+def test_what_people_write_is_taken_twenty_times(kind: L7RuleType, text: str) -> None:
+    assert refusals(refusing(text, kind, 20)) == []
+
+
+EVIL = [
+    "(a+)+$", "([a-zA-Z]+)*$", "(a|aa)+$", "(a|a?)+$", "(.*a){20}", "(x+x+)+y", "([a-z]+)*@",
+    r"(\w+\s*)+$", "^(([a-z])+.)+[A-Z]([a-z])+$", "(a*)*b", "(a|b|ab)*c", "(.*)*x",
+    "((?=.*x)a)*b(.*)(.*)c", ".*.*.*.*b",
+    r"^(\w+\.?)+@", "(?:a?){30}a{30}", "((a+)?b?)*c", "[a-z]+[0-9a-z]*x", r"(\s*\S*)*$",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", EVIL)
+def test_what_could_stop_haproxy_is_refused(text: str) -> None:
+    assert any("too long" in reason for reason in refusals(refusing(text, L7RuleType.HEADER, 1)))
 
 
 @pytest.mark.parametrize(

@@ -9,17 +9,19 @@ no rule.
 """
 
 import re
+import warnings
 from functools import lru_cache
 from typing import Final
 
 from colonnade.domain.errors import Invalid, require
+from colonnade.drivers.amphora.haproxy import backtracking
 
 COMPILED_BYTES_MAX: Final = 20_000
 CLASS_BYTES: Final = 40  # a set of characters: a bitmap of 32 bytes
 GROUP_BYTES: Final = 12
 SUBJECT_MAX: Final = 1024  # characters of a request that an expression is tried on
 STEPS_MAX: Final = 10_000_000  # from one character on; then PCRE gives up
-REFERENCE_STEPS: Final = 64  # a reference to a group compares many characters in one step
+LIMITS: Final = backtracking.Limits(subject=SUBJECT_MAX, steps=STEPS_MAX)
 ESCAPES: Final = frozenset("AbBdDsSwWfnrt0123456789.^$*+?{}[]()|\\/-_ !\"#%&',:;<=>@`~")
 GROUPS: Final = re.compile(
     r"\?(?:[:=!>]|<[=!]|P<[A-Za-z_]\w{0,30}>|P=\w+\)|[ims]+\)|[ims]*:)", re.ASCII
@@ -41,7 +43,9 @@ def steps(text: str) -> int:
     than any does, and of the right order. Asked at every change of a tree."""
     require("value", text.isascii(), "of a regular expression must be ASCII")
     try:
-        re.compile(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of sets that are refused below
+            re.compile(text)
     except (re.error, RecursionError, OverflowError) as error:
         raise Invalid(f"value is not a regular expression: {error}", field="value") from error
     return _Reader(text).read()
@@ -56,8 +60,6 @@ class _Reader:
         self._costs = [0]  # of the groups that are open, outermost first
         self._last = 0  # of what a repeat would repeat
         self._looks_behind = self._refers_back = False
-        self._ways = [_Ways()]  # of the same groups
-        self._repeated = False  # what was read last
         self._is_anchored = ANCHOR.match(text) is not None
 
     def read(self) -> int:
@@ -69,15 +71,14 @@ class _Reader:
         both = self._looks_behind and self._refers_back
         self._refuse(both, "looks behind and refers back to a group")
         from_first_alone = self._is_anchored and not self._refers_back
-        return self._ways[0].total * (1 if from_first_alone else SUBJECT_MAX // 2)
+        count = backtracking.ways if from_first_alone else backtracking.ways_from_anywhere
+        return count(self._text, LIMITS)
 
     def _step(self, character: str) -> None:
-        was_repeated, self._repeated = self._repeated, False
         match character:
             case "\\":
-                refers_back = self._text[self._at + 1] in "123456789"
                 self._escape(self._at + 1)
-                self._add(3, REFERENCE_STEPS if refers_back else 1)
+                self._add(3)
             case "[":
                 self._set()
             case "(":
@@ -85,12 +86,11 @@ class _Reader:
             case ")":
                 cost = self._costs.pop() + GROUP_BYTES
                 self._at += 1
-                self._add(cost, self._ways.pop().total)
+                self._add(cost)
             case "|":
                 self._at += 1
                 self._add(3)
-                self._ways[-1].other_branch()
-                if len(self._ways) == 1:
+                if len(self._costs) == 1:
                     self._is_anchored &= ANCHOR.match(self._text, self._at) is not None
             case "{" if (found := REPEAT.match(self._text, self._at)) is not None:
                 self._repeat(found)
@@ -98,17 +98,13 @@ class _Reader:
                 self._costs[-1] += self._last + 4
                 self._last = 0
                 self._at += 1
-                if not was_repeated:  # else it says how to repeat
-                    self._ways[-1].repeat(1 if character == "?" else None)
-                self._repeated = True
             case _:
                 self._at += 1
                 self._add(3)
 
-    def _add(self, cost: int, ways: int = 1) -> None:
+    def _add(self, cost: int) -> None:
         self._last = cost
         self._costs[-1] += cost
-        self._ways[-1].add(ways)
 
     def _escape(self, at: int) -> None:
         """One escape sequence; `at` is behind the backslash."""
@@ -149,11 +145,9 @@ class _Reader:
             self._refers_back |= found.group().startswith("?P=")
             self._at = found.end()
             if found.group().endswith(")"):
-                refers_back = found.group().startswith("?P=")
-                self._add(GROUP_BYTES, REFERENCE_STEPS if refers_back else 1)
+                self._add(GROUP_BYTES)
                 return
         self._costs.append(0)
-        self._ways.append(_Ways())
 
     def _repeat(self, found: re.Match[str]) -> None:
         least, comma, most = found.groups()
@@ -167,40 +161,6 @@ class _Reader:
         self._costs[-1] += self._last * times + 8
         self._last = self._last * times + 8
         self._at = found.end()
-        self._ways[-1].repeat(None if comma and most == "" else times)
-        self._repeated = True
 
     def _refuse(self, is_bad: bool, why: str) -> None:
         require("value", not is_bad, f"is a regular expression that {why}")
-
-
-class _Ways:
-    """In how many ways a group could take a text from one character on: what is tried in turn
-    when what follows does not match."""
-
-    def __init__(self) -> None:
-        self._done = 0  # of the branches that were read
-        self._branch = self._before_last = self._last = 1
-
-    @property
-    def total(self) -> int:
-        return min(STEPS_MAX, self._done + self._branch)
-
-    def add(self, ways: int) -> None:
-        self._before_last, self._last = self._branch, ways
-        self._branch = min(STEPS_MAX, self._branch * ways)
-
-    def other_branch(self) -> None:
-        self._done = self.total
-        self._branch = self._before_last = self._last = 1
-
-    def repeat(self, most: int | None) -> None:
-        """What was added last; None: any number of times."""
-        if most == 1:
-            ways = self._last + 1
-        elif self._last == 1:
-            ways = SUBJECT_MAX if most is None else max(1, min(most, SUBJECT_MAX))
-        else:
-            times = SUBJECT_MAX if most is None else min(most, 30)  # 2**30 is above all
-            ways = min(STEPS_MAX, self._last**times)
-        self._branch, self._last = min(STEPS_MAX, self._before_last * ways), ways
