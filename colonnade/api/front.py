@@ -24,8 +24,8 @@ Receive: TypeAlias = Any
 Send: TypeAlias = Any
 
 REQUEST_ID: Final = b"x-openstack-request-id"
-TREES: Final = frozenset({"lbaas", "octavia", "networks", "subnets", "ports"})
-NETWORK_TREES: Final = frozenset({"networks", "subnets", "ports"})
+NETWORK_TREES: Final = frozenset({"networks", "subnets", "ports", "floatingips"})
+TREES: Final = frozenset({"lbaas", "octavia"}) | NETWORK_TREES
 VERSIONS: Final = frozenset({"v2", "v2.0"})
 ACCEPTED: Final = frozenset({b"*/*", b"application/*", b"application/json"})
 STREAM_TYPE: Final = b"text/event-stream"

@@ -2,12 +2,15 @@
 """Networks, subnets and ports as Neutron shows them, read-only, from the network driver.
 
 Clients resolve the names of networks and subnets through the endpoint they are given; where
-there is no Neutron, that is this API. Nothing can be made or changed here.
+there is no Neutron, that is this API. Nothing can be made or changed here: what clients say of a
+VIP's port after a create (its security groups) has no effect, and there are no floating IPs.
 """
 
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 from typing import Any, Final
+
+from msgspec import UNSET, Struct, UnsetType
 
 from colonnade.api.call import DEFAULT_PROJECT, JSON, Call, Route
 from colonnade.api.reading import read_flag
@@ -44,6 +47,23 @@ async def get_subnet(call: Call) -> JSON:
 
 async def get_port(call: Call) -> JSON:
     return {"port": _one(call, "Port", await _visible_ports(call))}
+
+
+class PortUpdate(Struct, frozen=True, kw_only=True):
+    """What clients say of the port of a VIP that they have made. Whatever else they say is not
+    looked at, as this is not either."""
+
+    security_groups: list[str] | UnsetType | None = UNSET
+    allowed_address_pairs: list[dict[str, Any]] | UnsetType | None = UNSET
+
+
+async def update_port(call: Call) -> JSON:
+    call.body(PortUpdate, "port")
+    return await get_port(call)
+
+
+async def list_floating_ips(_call: Call) -> JSON:
+    return {"floatingips": []}
 
 
 class Trusting:
@@ -226,4 +246,24 @@ ROUTES = [
             summary=f"Show {noun}",
         ),
     )
+] + [
+    Route(
+        method="PUT",
+        path="/v2/ports/{object_id:str}",
+        handler=update_port,
+        answers=wrapped("port", dict[str, Any]),
+        takes=PortUpdate,
+        wrapper="port",
+        example={"security_groups": []},
+        rule="os_load-balancer_api:network:put",
+        summary="Take what clients say of a VIP's port; nothing changes",
+    ),
+    Route(
+        method="GET",
+        path="/v2/floatingips",
+        handler=list_floating_ips,
+        answers=listed("floatingips", dict[str, Any], None),
+        rule="os_load-balancer_api:network:get_all",
+        summary="List floating IPs: there are none",
+    ),
 ]

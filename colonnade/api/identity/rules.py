@@ -104,7 +104,7 @@ DEFAULTS: Final[Mapping[str, Actions]] = {
         "put_failover": OPERATE,
     },
     # Ours, beyond the contract.
-    "network": _READ,
+    "network": {**_READ, "put": WRITE},
     "secret": _OBJECT,
     "affinity-group": _OBJECT,
     "event": {"get_all": READ, "get_all-global": READ_GLOBAL},
