@@ -33,6 +33,7 @@ from colonnade.domain.errors import Broken
 from colonnade.drivers.network.namespaces.client import NetworkClient
 from colonnade.drivers.secrets.database import Seal
 from colonnade.providers.enabled import enabled_providers
+from colonnade.providers.provider import Words
 from colonnade.runtime import logging
 from colonnade.runtime.config import Api, Config
 from colonnade.store.database import Database
@@ -89,9 +90,14 @@ def _site(config: Config, database: Database, network: NetworkClient | None) -> 
         noop=api.noop,
         templates_dir=config.templates_dir,
     )
+    words = Words(
+        providers=api.provider_descriptions,
+        flavors=api.flavor_capabilities,
+        zones=api.availability_zone_capabilities,
+    )
     return Site(
         database=database,
-        providers=providers,
+        providers=providers.in_words(words),
         network=network,
         identity=identity_of(api, database),
         policy=policy_of(api),

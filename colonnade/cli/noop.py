@@ -31,7 +31,6 @@ from colonnade.store.embedded import EmbeddedPostgres
 from colonnade.store.migrations import migrate
 
 READY_S_MAX = 60.0
-NOOP = {"noop": True, "default_provider": "noop"}
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,7 +131,7 @@ def _config(wish: Wish, state: Path, run_dir: Path, postgres: EmbeddedPostgres |
         "state_dir": str(state),
         "run_dir": str(run_dir),
         "network_url": "",
-        "api": dict(NOOP),
+        "api": {"noop": True},
     }
     if postgres is not None or wish.database_url:
         above["database_url"] = postgres.url if postgres else wish.database_url
@@ -143,6 +142,7 @@ def _config(wish: Wish, state: Path, run_dir: Path, postgres: EmbeddedPostgres |
             return read_config(wish.config, above)
         except (OSError, msgspec.ValidationError, tomllib.TOMLDecodeError) as error:
             raise Invalid(f"{wish.config}: {error}") from error
+    above["api"]["default_provider"] = "noop"
     return msgspec.convert(above, Config, dec_hook=lambda kind, text: kind(text))
 
 

@@ -24,7 +24,6 @@ from colonnade.providers.rendered import Rendered
 
 class AmphoraProvider:
     name = "amphora"
-    description = "HAProxy on amphorae of its own, kept by Colonnade's controllers"
     settles_at_once = False
     reads_secrets = True
 

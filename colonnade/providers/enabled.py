@@ -25,11 +25,16 @@ def enabled_providers(
     templates_dir: Path | None = None,
 ) -> Providers:
     """`templates_dir`: the operator's own haproxy templates. Raises Broken for a name that no
-    provider has."""
+    provider has, and for a default that is not among the names."""
     nothing = NoopProvider()
     amphora: Provider = nothing if noop else AmphoraProvider(network, templates_dir)
     known: dict[str, Provider] = {"amphora": amphora, "octavia": amphora, "noop": nothing}
     missing = [name for name in (*names, default) if name not in known]
     if missing:
         raise Broken(f"Provider '{missing[0]}' was not found.")
+    if default not in names:
+        raise Broken(
+            f"the default provider '{default}' is not enabled; enabled_providers are "
+            f"{', '.join(names)}"
+        )
     return Providers({name: known[name] for name in names}, default=default)

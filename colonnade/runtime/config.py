@@ -30,6 +30,10 @@ class Api(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     default_provider: str = "amphora"
     enabled_providers: tuple[str, ...] = ("amphora", "octavia", "noop")
     noop: bool = False  # every name above is served by the noop provider
+    # In the place of our own words: by provider, and by key of a flavor's or zone's data.
+    provider_descriptions: dict[str, str] = {}
+    flavor_capabilities: dict[str, str] = {}
+    availability_zone_capabilities: dict[str, str] = {}
 
 
 class LbNetwork(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

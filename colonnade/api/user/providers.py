@@ -2,7 +2,7 @@
 """The providers that are switched on, and what their flavors and zones may say.
 
 Which there are is in `providers/`. These lists are short and have no pages; their filters are
-exact, and any other word is ignored.
+exact, and any other word is refused.
 """
 
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from colonnade.api.call import JSON, Call, Route
-from colonnade.api.lists import trimmed
+from colonnade.api.lists import BAD_FILTER, PAGING, trimmed
 from colonnade.api.user.objects import listed
-from colonnade.providers.provider import lacks_action
+from colonnade.domain.errors import Invalid
 
 
 class Capability(Struct, frozen=True, kw_only=True):
@@ -27,27 +27,22 @@ async def list_providers(call: Call) -> JSON:
 
 
 async def list_flavor_capabilities(call: Call) -> JSON:
-    provider = call.site.providers.get(call.places["provider"])
-    found = _capabilities(provider.name, provider.flavor_capabilities(), "flavors")
-    return {"flavor_capabilities": _chosen(call, found)}
+    found = call.site.providers.flavor_capabilities(call.places["provider"])
+    return {"flavor_capabilities": _chosen(call, _capabilities(found))}
 
 
 async def list_zone_capabilities(call: Call) -> JSON:
-    provider = call.site.providers.get(call.places["provider"])
-    capabilities = provider.availability_zone_capabilities()
-    found = _capabilities(provider.name, capabilities, "availability zones")
-    return {"availability_zone_capabilities": _chosen(call, found)}
+    found = call.site.providers.zone_capabilities(call.places["provider"])
+    return {"availability_zone_capabilities": _chosen(call, _capabilities(found))}
 
 
-def _capabilities(
-    provider: str, found: Mapping[str, str] | None, noun: str
-) -> list[dict[str, str]]:
-    if found is None:
-        raise lacks_action(provider, f"it has no {noun}")
+def _capabilities(found: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"name": name, "description": text} for name, text in found.items()]
 
 
 def _chosen(call: Call, found: list[dict[str, str]]) -> list[dict[str, str]]:
+    if set(call.query) - {"name", "description", "project_id", "tenant_id"} - PAGING:
+        raise Invalid(BAD_FILTER)
     for name in ("name", "description"):
         if name in call.query:
             found = [one for one in found if one[name] in call.query[name]]
