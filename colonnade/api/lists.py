@@ -5,8 +5,8 @@ The words of a query string are the wire contract's. A page is full when as many
 were asked for; its `next` link may then lead to an empty page. Filters are not repeated in links.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from functools import partial
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -14,16 +14,18 @@ import msgspec
 
 from colonnade.api.call import JSON, Call
 from colonnade.api.reading import read_flag
+from colonnade.domain.addresses import canonical, is_address
 from colonnade.domain.errors import Forbidden, Invalid
 from colonnade.domain.ids import ProjectId, is_id, read_id
 from colonnade.domain.limits import PAGE_MAX
 from colonnade.store.database import Connection
-from colonnade.store.listing import Wanted
+from colonnade.store.listing import Source, Wanted
 from colonnade.store.trees import POLICY
 
 PAGING: Final = frozenset(
     {"limit", "marker", "sort", "sort_key", "sort_dir", "page_reverse", "fields"}
 )
+BAD_FILTER: Final = "One or more arguments are either duplicate or invalid"
 TAGS: Final = frozenset({"tags", "tags-any", "not-tags", "not-tags-any"})
 FLAGS: Final = frozenset(
     {
@@ -43,13 +45,13 @@ FLAGS: Final = frozenset(
 )
 
 Shown = dict[str, Any]
+_NEVER: Final = datetime.fromtimestamp(0, UTC)
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """What a list needs to know of one kind of object."""
 
-    attributes: Collection[str]  # what may be filtered by
-    ids: frozenset[str]  # those of them that are UUIDs: what is none matches nothing
+    source: Source  # says what may be filtered by
     find: Callable[[Connection, Wanted], Awaitable[Sequence[Any]]]
     key: Callable[[Any], str]  # what a marker names it by
     show: Callable[[Any], Shown]
@@ -111,12 +113,11 @@ def _wanted(call: Call, kind: Kind, within: Mapping[str, str]) -> Wanted | None:
             continue
         if name in within and {*values} == {within[name]}:
             continue  # said twice, in the path and in the query
-        if name not in kind.attributes or name in within:
-            raise Invalid("One or more arguments are either duplicate or invalid")
-        if name in kind.ids and not all(is_id(value) for value in values):
+        if name not in kind.source.attributes or name in within:
+            raise Invalid(BAD_FILTER)
+        filters[name] = [word for value in values for word in _spellings(kind.source, name, value)]
+        if not filters[name]:
             return None
-        read = read_id if name in kind.ids else partial(_word, name)
-        filters[name] = [read(value) for value in values]
     tags = {word: _words(call, word) for word in TAGS if kind.has_tags and word in call.query}
     return Wanted(
         project=project,
@@ -127,6 +128,34 @@ def _wanted(call: Call, kind: Kind, within: Mapping[str, str]) -> Wanted | None:
         limit=_limit(call),
         reverse=call.flag("page_reverse"),
     )
+
+
+def _spellings(source: Source, name: str, value: str) -> list[str]:
+    """The value as it is compared; none for what can be no value of the attribute."""
+    if name in source.times:
+        return [_time(name, value)]
+    if name in source.addresses:
+        return [canonical(value)] if is_address(value) else [value] * (not value)
+    if name in source.ids:
+        return [read_id(value)] if is_id(value) else []
+    if (name.endswith("_id") or name in source.lists) and is_id(value):
+        return [read_id(value)]
+    return [_word(name, value)]
+
+
+def _time(name: str, value: str) -> str:
+    """As it is shown, or in any other spelling of ISO 8601; nothing is the beginning of time."""
+    try:
+        # A "+" of a time zone is a space to those who read query strings.
+        found = datetime.fromisoformat(value.replace(" ", "+")) if value else _NEVER
+    except ValueError as error:
+        raise Invalid(
+            f"Invalid input for {name}. Value: '{value[:50]}'. Value should be a time as in"
+            " 2026-01-31T12:00:00"
+        ) from error
+    if found.tzinfo is None:
+        found = found.replace(tzinfo=UTC)
+    return found.replace(microsecond=0).isoformat()
 
 
 def _word(name: str, value: str) -> str:

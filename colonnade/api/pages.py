@@ -17,13 +17,10 @@ from colonnade.store.records import SOURCES
 from colonnade.store.rows import TABLES, Table
 from colonnade.store.trees import Edit
 
-IDS: Final = frozenset({"id", "loadbalancer_id", "pool_id", "listener_id", "l7policy_id"})
-
 
 def _kind(table: Table) -> Kind:
     return Kind(
-        attributes=SOURCES[table.name].attributes,
-        ids=IDS,
+        source=SOURCES[table.name],
         find=lambda connection, wanted: records.find(connection, table, wanted),
         key=lambda record: str(record.value.id),
         show=lambda record: show(table, record),

@@ -19,8 +19,23 @@ from colonnade.domain.errors import Invalid
 T = TypeVar("T", bound=msgspec.Struct)
 
 VALUE_SHOWN_MAX: Final = 200
+# Attributes that name something else, and are no UUIDs.
+NAMING: Final = frozenset(
+    {
+        "default_tls_container_ref",
+        "sni_container_refs",
+        "client_ca_tls_container_ref",
+        "client_crl_container_ref",
+        "tls_container_ref",
+        "ca_tls_container_ref",
+        "crl_container_ref",
+        "cookie_name",
+    }
+)
 _TOO_DEEP: Final = "Invalid JSON in the body of the request: it is nested too deeply"
 _PLACE: Final = re.compile(r" - at `\$(.*)`$")
+# The escape of NUL: after an even number of backslashes, for those are backslashes themselves.
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 
 
@@ -59,7 +74,7 @@ def read_list(raw: bytes, body: type[T], wrapper: str) -> list[T]:
 
 def read_body(raw: bytes, body: type[T], wrapper: str) -> T:
     """The object under its wrapper. Raises Invalid, in the contract's words."""
-    if b"\\u0000" in raw:
+    if b"\\u0000" in raw and _NUL.search(raw) is not None:
         # PostgreSQL keeps no such text, and nobody has a use for it.
         raise Invalid("Invalid input: the character NUL (\\u0000) is not allowed.")
     try:
@@ -181,9 +196,13 @@ def _shown(value: Any) -> str:
 
 
 def set_fields(body: msgspec.Struct) -> dict[str, Any]:
-    """The attributes that the request names, null included."""
-    names = body.__struct_fields__
-    return {n: value for n in names if (value := getattr(body, n)) is not UNSET}
+    """The attributes that the request names, null included. Clients unset what names something
+    else with an empty text, which is null."""
+    found = {n: value for n in body.__struct_fields__ if (value := getattr(body, n)) is not UNSET}
+    for name in NAMING.intersection(found):
+        value = found[name]
+        found[name] = [one for one in value if one] if isinstance(value, list) else value or None
+    return found
 
 
 def plain(value: Any) -> Any:

@@ -35,6 +35,7 @@ from colonnade.controller.planning import (
     plan,
     vips,
 )
+from colonnade.domain.addresses import canonical
 from colonnade.domain.errors import (
     Broken,
     ColonnadeError,
@@ -168,7 +169,10 @@ class Clusters:
                 owner = f"lb:{load_balancer.id}"
                 await self._network.create_port(
                     PortWish(
-                        id=vip.port_id, owner=owner, subnet_id=vip.subnet_id, address=vip.address
+                        id=vip.port_id,
+                        owner=owner,
+                        subnet_id=vip.subnet_id,
+                        address=canonical(vip.address),
                     )
                 )
             case Plug(amphora, port_id):

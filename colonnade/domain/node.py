@@ -23,7 +23,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def __post_init__(self) -> None:
         require("name", len(self.name) <= limits.TEXT_MAX, "is at most 255 long")
         if self.tags:
-            require("tags", len(self.tags) <= limits.TAGS_MAX, "are at most 50")
+            require("tags", len(self.tags) <= limits.TAGS_MAX, f"are at most {limits.TAGS_MAX}")
             longest = max(map(len, self.tags))
             require("tags", longest <= limits.TEXT_MAX, "are at most 255 long")
 

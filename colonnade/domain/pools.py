@@ -15,6 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from colonnade.domain import limits
+from colonnade.domain.addresses import REMEMBERED, canonical
 from colonnade.domain.errors import Conflict, require
 from colonnade.domain.ids import HealthMonitorId, MemberId, PoolId, SubnetId
 from colonnade.domain.node import Node, only, put
@@ -30,11 +31,13 @@ from colonnade.domain.vocabulary import (
     TlsVersion,
 )
 
-ADDRESSES_REMEMBERED: Final = 8192
+# RFC 1123; a label may begin with an underscore (RFC 8552) and the name end with a dot.
+_LABEL: Final = r"(?=[^.]{1,63}(?:\.|\Z))_?[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_HOST_NAME: Final = re.compile(rf"(?=.{{1,253}}\.?\Z){_LABEL}(?:\.{_LABEL})*\.?")
 COOKIE_NAME: Final = re.compile(r"[^\s,;\\\x00-\x20\x7f]*")  # contract (B.6)
 
 
-@lru_cache(ADDRESSES_REMEMBERED)
+@lru_cache(REMEMBERED)
 def _check_address(text: str) -> None:
     """Remembered, for whoever edits a pool of a thousand members makes all of them anew."""
     address = ip_address(text)
@@ -42,11 +45,15 @@ def _check_address(text: str) -> None:
     require("address", not address.is_unspecified, "must be a real address")
 
 
+def is_host_name(text: str) -> bool:
+    return _HOST_NAME.fullmatch(text) is not None
+
+
 class Member(Node, frozen=True, kw_only=True):
     """A back-end server. Weight 0 drains it: open sessions finish, none start."""
 
     id: MemberId
-    address: str  # IPv4 or IPv6, in its canonical form
+    address: str  # IPv4 or IPv6, as it was sent
     protocol_port: int
     weight: int = 1
     backup: bool = False
@@ -75,7 +82,8 @@ class Member(Node, frozen=True, kw_only=True):
 
     @property
     def endpoint(self) -> tuple[str, int]:
-        return self.address, self.protocol_port
+        """What tells it from the others of its pool."""
+        return canonical(self.address), self.protocol_port
 
 
 def endpoint(address: str, port: int | str) -> str:
@@ -179,7 +187,7 @@ class Pool(Node, frozen=True, kw_only=True):
         self._check_persistence()
         count = len(self.members)
         require("members", count <= limits.MEMBERS_PER_POOL_MAX, "are too many")
-        if len({(m.address, m.protocol_port) for m in self.members}) != count:
+        if len({member.endpoint for member in self.members}) != count:
             self._refuse_twins()
 
     def _refuse_twins(self) -> NoReturn:

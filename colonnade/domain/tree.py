@@ -34,7 +34,7 @@ from colonnade.domain.vocabulary import POOLS_OF_LISTENER
 class Vip(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where clients knock: one address on one port of the network service."""
 
-    address: str
+    address: str  # as it was sent
     port_id: PortId
     subnet_id: SubnetId
     network_id: NetworkId

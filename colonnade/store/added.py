@@ -43,6 +43,7 @@ def record_of(stored: Stored, table: Table, object_id: str) -> Record[Any]:
         is_new=True,
         operating=Operating(first_status(place)),
         applied=stored.applied,
+        is_noop=stored.is_noop,
         parent_id=place.parent_id,
         issues=[x for x in stored.issues if x.path.startswith(path) and not table.parent],
         **ids,

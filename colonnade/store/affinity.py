@@ -58,7 +58,9 @@ SOURCE: Final = Source(
         "tenant_id": "t.project_id",
         "created_at": "t.created_at",
         "updated_at": "coalesce(t.updated_at, 'epoch')",
+        "loadbalancers": f"({_LOAD_BALANCERS})::text[]",
     },
+    lists=frozenset({"loadbalancers"}),
 )
 
 

@@ -39,6 +39,7 @@ class AmphoraRecord(msgspec.Struct, frozen=True, kw_only=True):
     load_balancer_id: str | None
     vip_address: str | None
     vip_port_id: str | None
+    is_noop: bool = False  # stands for an amphora where nothing is served
 
 
 class AmphoraStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,14 +64,21 @@ _ADDRESS, _PORT = "lb.body -> 'vip' ->> 'address'", "lb.body -> 'vip' ->> 'port_
 # A constant is nothing to sort by.
 _NEVER: Final = ("vrrp_interface", "vrrp_id", "vrrp_priority", "cached_zone", "image_id")
 
+# Those of noop clusters have an address of TEST-NET-1 (RFC 5737).
+_ALL: Final = """SELECT id, state, flavor, cluster_id, lb_network_ip, cert_expiration, created_at,
+        state_since, false AS is_noop FROM amphorae
+    UNION ALL SELECT noop_amphora_id, 'SERVING', flavor, id, '192.0.2.1', NULL, noop_amphora_since,
+        noop_amphora_since, true FROM clusters WHERE noop_amphora_id IS NOT NULL AND NOT deleted"""
+
 SOURCE: Final = Source(
     columns=(
         "t.id, t.state, t.flavor, t.cluster_id, t.lb_network_ip, t.cert_expiration, t.created_at,"
-        f" t.state_since, lb.id, {_ADDRESS}, {_PORT}"
+        f" t.state_since, lb.id, {_ADDRESS}, {_PORT}, t.is_noop"
     ),
     place=(
-        " FROM amphorae t LEFT JOIN LATERAL (SELECT b.id, b.body, b.project_id"
-        " FROM load_balancers b WHERE b.cluster_id = t.cluster_id ORDER BY b.id LIMIT 1) lb ON true"
+        f" FROM ({_ALL}) t LEFT JOIN LATERAL (SELECT b.id, b.body, b.project_id"  # noqa: S608
+        " FROM load_balancers b WHERE b.cluster_id = t.cluster_id ORDER BY b.id LIMIT 1) lb"
+        " ON true"
     ),
     attributes={
         "id": "t.id",
@@ -92,6 +100,8 @@ SOURCE: Final = Source(
         **dict.fromkeys(_NEVER, "left(t.state, 0)"),
     },
     ids=frozenset({"id", "compute_id"}),
+    times=frozenset({"cert_expiration", "created_at", "updated_at"}),
+    addresses=frozenset({"lb_network_ip", "vrrp_ip", "ha_ip"}),
 )
 
 
@@ -106,6 +116,15 @@ async def get(connection: Connection, amphora_id: str) -> AmphoraRecord:
     if row is None:
         raise NotFound(f"Amphora {amphora_id} not found.")
     return _read(row)
+
+
+async def replace_noop(connection: Connection, cluster_id: str) -> None:
+    """A failover where nothing is served: another record stands there."""
+    await connection.execute(
+        "UPDATE clusters SET noop_amphora_id = gen_random_uuid(), noop_amphora_since = now()"
+        " WHERE id = %s AND noop_amphora_id IS NOT NULL",
+        [cluster_id],
+    )
 
 
 async def statistics(connection: Connection, amphora_id: str) -> list[AmphoraStatistics]:

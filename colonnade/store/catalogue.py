@@ -72,7 +72,7 @@ def _source(shelf: Shelf[Any]) -> Source:
         attributes={name: f"t.{name}" for name in shelf.columns},
         ids=ids,
         key=f"t.{shelf.key}",
-        last=("t.created_at", f"t.{shelf.key}"),
+        last=("t.id",) if shelf.key == "id" else ("t.created_at", f"t.{shelf.key}"),
     )
 
 

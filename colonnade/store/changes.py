@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from colonnade.domain.catalogue import Sizing
+from colonnade.domain.ids import new_id
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store import clusters, events, history, idempotency, work
 from colonnade.store.database import Connection
@@ -90,7 +91,7 @@ async def write(
     _add_children(statement, root, change)
     _add_news(statement, root, change)
     await statement.execute(connection)
-    await _follow_monitors(connection, change.found)
+    await _follow_monitors(connection, change)
     if change.at_once and change.verb == "deleted":
         await clusters.settle(connection, root.cluster_id, change.generation)
 
@@ -163,13 +164,14 @@ def _add_root(
 ) -> None:
     statement.add(
         "INSERT INTO clusters (id, provider, topology, flavor, generation, applied_lowest,"
-        " highest_settled) VALUES (%(id)s, %(provider)s, %(topology)s, %(flavor)s, 1,"
-        " %(settled)s, %(settled)s)",
+        " highest_settled, noop_amphora_id) VALUES (%(id)s, %(provider)s, %(topology)s, %(flavor)s,"
+        " 1, %(settled)s, %(settled)s, %(noop)s)",
         id=tree.cluster_id,
         provider=tree.provider,
         topology=size.topology.value,
         flavor=size.flavor,
         settled=int(change.at_once),
+        noop=new_id() if change.at_once else None,
     )
     statement.add(
         "INSERT INTO load_balancers (id, cluster_id, project_id, body, issues, created, changed)"
@@ -247,10 +249,11 @@ def _touch(
     )
 
 
-async def _follow_monitors(connection: Connection, found: Difference) -> None:
+async def _follow_monitors(connection: Connection, change: Change) -> None:
     """Members of a pool are OFFLINE from the moment that it has a monitor until that speaks, and
-    have no monitor from the moment that it has none."""
-    for places, status in ((found.removed, "NO_MONITOR"), (found.added, "OFFLINE")):
+    have no monitor from the moment that it has none. Where nothing serves, no monitor speaks."""
+    added = () if change.at_once else change.found.added
+    for places, status in ((change.found.removed, "NO_MONITOR"), (added, "OFFLINE")):
         pools = [p.parent_id for p in places if p.table is HEALTH_MONITORS and p.parent_id]
         if pools:
             await connection.execute(

@@ -35,6 +35,9 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     place: str  # " FROM ...", where the listed rows are `t`
     attributes: Mapping[str, str]  # each name of a filter or sort key, as an expression
     ids: frozenset[str] = frozenset({"id"})  # those that are UUIDs: for them there are indexes
+    times: frozenset[str] = frozenset({"created_at", "updated_at"})  # 'epoch' where there is none
+    addresses: frozenset[str] = frozenset()  # compared as such, whatever their spelling
+    lists: frozenset[str] = frozenset()  # text[]: found by any of their items
     key: str = "t.id"  # what a marker names
     last: Sequence[str] = ("t.created_at", "t.id")  # the order when nothing else decides
 
@@ -86,10 +89,7 @@ def _where(source: Source, wanted: Wanted) -> tuple[list[str], dict[str, Any]]:
         expression = source.attributes.get(name)
         if expression is None:
             raise Invalid("One or more arguments are either duplicate or invalid")
-        if name in source.ids:
-            where.append(f"{expression} = ANY(%(f{number})s::uuid[])")
-        else:
-            where.append(f"{_text(expression)} = ANY(%(f{number})s::text[])")
+        where.append(_matches(source, name, expression).format(f"%(f{number})s"))
         parameters[f"f{number}"] = list(values)
     for number, (word, tags) in enumerate(wanted.tags.items()):
         where.append(_TAGS[word].format(f"t{number}"))
@@ -97,10 +97,27 @@ def _where(source: Source, wanted: Wanted) -> tuple[list[str], dict[str, Any]]:
     return where, parameters
 
 
+def _matches(source: Source, name: str, expression: str) -> str:
+    """The condition to have one of the values, which stand for the braces. Nothing, and no items,
+    is the empty text."""
+    expression = expression.replace("{", "{{").replace("}", "}}")
+    if name in source.ids:
+        return f"{expression} = ANY({{}}::uuid[])"
+    if name in source.times:
+        return f"date_trunc('second', {expression}) = ANY({{}}::timestamptz[])"
+    if name in source.lists:
+        return f"({expression} && {{0}}::text[] OR {expression} = '{{{{}}}}' AND '' = ANY({{0}}))"
+    text = _text(expression)
+    if name in source.addresses:
+        is_one = f"nullif({text}, '')::inet = ANY(array_remove({{0}}, '')::inet[])"
+        return f"({is_one} OR {text} = '' AND '' = ANY({{0}}))"
+    return f"{text} = ANY({{}}::text[])"
+
+
 def _text(expression: str) -> str:
     """One text to compare with: a JSON text loses its quotes, null is the empty text."""
     if expression.startswith("coalesce(t.body "):
-        return f"coalesce({expression} #>> '{{}}', '')"
+        return f"coalesce({expression} #>> '{{{{}}}}', '')"
     return f"{expression}::text"
 
 

@@ -75,6 +75,7 @@ SOURCE: Final = Source(
     place=" FROM log_targets t",
     attributes={
         **{name: f"t.{name}" for name in _OWN},
+        "region": "CASE t.type WHEN 'S3' THEN t.region ELSE '' END",
         "project_id": "t.project_id",
         "tenant_id": "t.project_id",
         "created_at": "t.created_at",

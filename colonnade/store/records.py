@@ -55,6 +55,7 @@ class Record(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     operating_reason: str = ""
     operating_since: datetime | None = None  # None: nothing was heard of it yet
     applied: Applied
+    is_noop: bool = False  # nothing serves it, so nobody reports on it
     parent_id: str | None = None  # as the table's own column names it
     listener_ids: Sequence[str] = ()
     pool_ids: Sequence[str] = ()
@@ -82,6 +83,24 @@ _PROVISIONING: Final = (
 )
 
 _IDS = "ARRAY(SELECT x.id FROM {} x WHERE {} AND NOT x.deleted ORDER BY x.created_at, x.id)"
+_USERS: Final = _IDS.format(
+    "listeners",
+    "x.load_balancer_id = t.load_balancer_id"
+    " AND (x.body ->> 'default_pool_id' = t.id::text OR x.id IN"
+    " (SELECT p.listener_id FROM l7policies p"
+    " WHERE p.load_balancer_id = t.load_balancer_id AND NOT p.deleted"
+    " AND (p.body ->> 'redirect_pool_id' = t.id::text OR p.body -> 'redirect_pools'"
+    " @> jsonb_build_array(jsonb_build_object('pool_id', t.id)))))",
+)
+_MONITOR: Final = "(SELECT x.id FROM health_monitors x WHERE x.pool_id = t.id AND NOT x.deleted)"
+_OF_VIP: Final = (
+    "vip_address",
+    "vip_port_id",
+    "vip_subnet_id",
+    "vip_network_id",
+    "vip_qos_policy_id",
+    "vip_sg_ids",
+)
 _EXTRAS: Final[Mapping[str, str]] = {
     LOAD_BALANCERS.name: ", ".join(
         [
@@ -95,16 +114,8 @@ _EXTRAS: Final[Mapping[str, str]] = {
     POOLS.name: ", ".join(
         [
             _IDS.format("members", "x.pool_id = t.id"),
-            _IDS.format(
-                "listeners",
-                "x.load_balancer_id = t.load_balancer_id"
-                " AND (x.body ->> 'default_pool_id' = t.id::text OR x.id IN"
-                " (SELECT p.listener_id FROM l7policies p"
-                " WHERE p.load_balancer_id = t.load_balancer_id AND NOT p.deleted"
-                " AND (p.body ->> 'redirect_pool_id' = t.id::text OR p.body -> 'redirect_pools'"
-                " @> jsonb_build_array(jsonb_build_object('pool_id', t.id)))))",
-            ),
-            "(SELECT x.id FROM health_monitors x WHERE x.pool_id = t.id AND NOT x.deleted)",
+            _USERS,
+            _MONITOR,
             "lb.issues",
         ]
     ),
@@ -128,45 +139,117 @@ _FROM: Final[Mapping[str, str]] = {
 _FACTS: Final = (
     "t.id, t.body::text, t.project_id, lb.id, t.created, t.changed, t.deleted, t.created_at,"
     " t.updated_at, t.operating_status, c.applied_lowest, c.highest_settled, c.failed_at,"
-    " c.last_error::text, t.operating_reason, t.operating_since"
+    " c.last_error::text, t.operating_reason, t.operating_since,"
+    " c.noop_amphora_id IS NOT NULL"
+)
+
+
+# What has a shape of its own cannot be named by a word of a query; the rest is not shown.
+_UNFILTERED: Final = CHILDREN | {
+    "vip",
+    "additional_vips",
+    "cluster_id",
+    "insert_headers",
+    "access_log",
+    "session_persistence",
+    "outlier_ejection",
+    "request_sriov",
+    "redirect_pools",
+    "rate_limit",
+    "fixed_response",
+    "rewrite",
+}
+_TEXTS: Final = frozenset(
+    {"allowed_cidrs", "sni_container_refs", "tls_versions", "alpn_protocols", "vip_sg_ids"}
+)
+_IDS_SHOWN: Final[Mapping[str, Mapping[str, str]]] = {
+    LOAD_BALANCERS.name: {
+        "listeners": _IDS.format("listeners", "x.load_balancer_id = t.id"),
+        "pools": _IDS.format("pools", "x.load_balancer_id = t.id"),
+    },
+    LISTENERS.name: {
+        "l7policies": _IDS.format("l7policies", "x.listener_id = t.id"),
+        "loadbalancers": "ARRAY[lb.id]",
+    },
+    POOLS.name: {
+        "members": _IDS.format("members", "x.pool_id = t.id"),
+        "listeners": _USERS,
+        "loadbalancers": "ARRAY[lb.id]",
+    },
+    MEMBERS.name: {},
+    HEALTH_MONITORS.name: {"pools": "ARRAY[t.pool_id]"},
+    L7POLICIES.name: {"rules": _IDS.format("l7rules", "x.l7policy_id = t.id")},
+    L7RULES.name: {},
+}
+_IS_UP: Final = "(t.body -> 'admin_state_up')::boolean"
+_QUIET: Final = (
+    f"CASE WHEN {_IS_UP} AND {_PROVISIONING} = 'ACTIVE' THEN 'ONLINE' ELSE 'OFFLINE' END"
+)
+# As `api/user/shown.py` shows it; a test walks every attribute and holds the two together.
+_OPERATING_OF: Final[Mapping[str, str]] = {
+    HEALTH_MONITORS.name: "CASE WHEN t.operating_since IS NOT NULL"
+    f" AND t.operating_status = 'OFFLINE' THEN 'OFFLINE' ELSE {_QUIET} END",
+    L7POLICIES.name: _QUIET,
+    L7RULES.name: _QUIET,
+}
+_TOLD: Final = (
+    f"CASE WHEN {_IS_UP} OR c.noop_amphora_id IS NOT NULL THEN t.operating_status"
+    " ELSE 'OFFLINE' END"
 )
 
 
 def _attributes(table: Table) -> dict[str, str]:
     """Each name that a filter or sort key may have, as an expression that is never NULL."""
-    own = [f for f in table.type.__struct_fields__ if f not in CHILDREN and f != "vip"]
+    own = [f for f in table.type.__struct_fields__ if f not in _UNFILTERED]
     found = {f: f"coalesce(t.body -> '{f}', 'null')" for f in own}
+    operating = _OPERATING_OF.get(table.name, _TOLD)
     found |= {
         "id": "t.id",
         "project_id": "t.project_id",
         "tenant_id": "t.project_id",
         "created_at": "t.created_at",
-        "updated_at": "coalesce(t.updated_at, 'epoch')",
-        "operating_status": "t.operating_status",
-        "operating_status_reason": "t.operating_reason",
+        "updated_at": f"coalesce(t.updated_at, CASE {_PROVISIONING} WHEN 'PENDING_CREATE'"
+        " THEN 'epoch' ELSE t.created_at END)",
+        "operating_status": f"({operating})",
         "provisioning_status": f"({_PROVISIONING})",
         "loadbalancer_id": "lb.id",
     }
+    found |= {n: f"({ids})::text[]" for n, ids in _IDS_SHOWN[table.name].items()}
+    if table in (L7POLICIES, L7RULES):
+        if table is L7RULES:
+            del found["name"]  # it has none on the wire
+    else:
+        found["operating_status_reason"] = (
+            f"CASE WHEN {operating} = t.operating_status THEN t.operating_reason ELSE '' END"
+        )
+        found["operating_status_since"] = "coalesce(t.operating_since, 'epoch')"
     if table is LOAD_BALANCERS:
-        for name, key in (
-            ("vip_address", "address"),
-            ("vip_port_id", "port_id"),
-            ("vip_subnet_id", "subnet_id"),
-            ("vip_network_id", "network_id"),
-            ("vip_qos_policy_id", "qos_policy_id"),
-        ):
+        for name in _OF_VIP:
+            key = name.removeprefix("vip_")
             found[name] = f"coalesce(t.body -> 'vip' -> '{key}', 'null')"
+        found["vip_vnic_type"] = "left(t.id::text, 0) || 'normal'"
+    if table is POOLS:
+        found["healthmonitor_id"] = f"coalesce({_MONITOR}::text, '')"
+    if table is MEMBERS:
+        sriov = "coalesce((t.body -> 'request_sriov')::boolean, false)"
+        found["vnic_type"] = f"CASE WHEN {sriov} THEN 'direct' ELSE 'normal' END"
     if table.parent:
         found[table.parent] = f"t.{table.parent}"
+    for name in _TEXTS & found.keys():
+        found[name] = f"ARRAY(SELECT jsonb_array_elements_text(nullif({found[name]}, 'null')))"
     return found
 
 
 def _source(table: Table) -> Source:
+    attributes = _attributes(table)
     return Source(
         columns=f"{_FACTS}, {_EXTRAS[table.name]}",
         place=_FROM[table.name],
-        attributes=_attributes(table),
+        attributes=attributes,
         ids=frozenset({"id", "loadbalancer_id", table.parent}),
+        times=frozenset({"created_at", "updated_at", "operating_status_since"}),
+        addresses=frozenset({"address", "monitor_address", "vip_address"}),
+        lists=(_TEXTS | _IDS_SHOWN[table.name].keys()) & attributes.keys(),
     )
 
 
@@ -254,7 +337,8 @@ def _record(table: Table, row: Sequence[Any]) -> Record[Any]:
         last_error=_FAILURE.decode(row[13]) if row[13] is not None else None,
         operating_reason=row[14],
         operating_since=row[15],
-        **_extras(table, row[0], row[16:]),
+        is_noop=row[16],
+        **_extras(table, row[0], row[17:]),
     )
 
 

@@ -32,11 +32,13 @@ SECRETS: Final = Source(
     columns=", ".join(f"t.{name}" for name in _COLUMNS),
     place=" FROM secrets t",
     attributes={
-        **{name: f"t.{name}" for name in _COLUMNS if name not in ("updated_at", "count")},
-        "subject_alt_names": "array_to_string(t.subject_alt_names, ',')",
-        "updated_at": "coalesce(t.updated_at, t.created_at)",
+        **{name: f"t.{name}" for name in _COLUMNS},
+        "tenant_id": "t.project_id",
+        "updated_at": "coalesce(t.updated_at, 'epoch')",
         "expiring": IS_EXPIRING,
     },
+    times=frozenset({"not_before", "not_after", "created_at", "updated_at"}),
+    lists=frozenset({"subject_alt_names"}),
 )
 
 

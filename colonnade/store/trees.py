@@ -68,6 +68,7 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
     at: datetime
     applied: Applied
+    is_noop: bool = False  # nothing serves it
     issues: Sequence[Issue] = ()
 
 
@@ -181,7 +182,7 @@ async def create(
 def _created(tree: LoadBalancer, at: datetime, at_once: bool, issues: Sequence[Issue]) -> Stored:
     settled = int(at_once)
     applied = Applied(lowest=settled, highest_settled=settled)
-    return Stored(tree=tree, generation=1, at=at, applied=applied, issues=issues)
+    return Stored(tree=tree, generation=1, at=at, applied=applied, is_noop=at_once, issues=issues)
 
 
 @asynccontextmanager
@@ -267,6 +268,7 @@ async def _save(connection: Connection, edit: Edit, review: Review) -> Stored:
         tree=after or before,
         generation=change.generation,
         applied=applied,
+        is_noop=change.at_once,
         issues=issues,
     )
 

@@ -128,11 +128,11 @@ CASES: dict[str, tuple[LoadBalancer, Severity, str, str]] = {
     "ping": (monitored(MonitorType.PING), NO, f"{M}/type", "Use type TCP"),
     "udp-connect": (monitored(MonitorType.UDP_CONNECT), NO, f"{M}/type", "TCP"),
     "sctp monitor": (monitored(MonitorType.SCTP), NO, f"{M}/type", "TCP"),
-    "domain without 1.1": (
-        monitored(MonitorType.HTTP, domain_name="example.org"),
-        NO,
-        f"{M}/domain_name",
-        "1.1",
+    "timeout over delay": (
+        monitored(MonitorType.HTTP, delay=2, timeout=3),
+        WAITS,
+        f"{M}/timeout",
+        "longer than its delay",
     ),
     "bad path": (monitored(MonitorType.HTTP, url_path="/a b"), NO, f"{M}/url_path", "spaces"),
     "bad codes": (

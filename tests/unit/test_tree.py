@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from colonnade.domain import limits
 from colonnade.domain.errors import Conflict, Invalid, NotFound
 from colonnade.domain.ids import (
     ClusterId,
@@ -89,7 +90,7 @@ def tree(*pools: Pool, listeners: tuple[Listener, ...] = (), **more: Any) -> Loa
         (lambda: member(monitor_port=0), Invalid),
         (lambda: member(name="x" * 256), Invalid),
         (lambda: member(tags=("x" * 256,)), Invalid),
-        (lambda: member(tags=tuple(map(str, range(51)))), Invalid),
+        (lambda: member(tags=tuple(map(str, range(limits.TAGS_MAX + 1)))), Invalid),
         (lambda: pool(member(1), member(1)), Conflict),
         (lambda: listener(0), Invalid),
         (lambda: listener(connection_limit=-2), Invalid),

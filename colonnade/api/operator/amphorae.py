@@ -85,6 +85,9 @@ async def fail_over_amphora(call: Call) -> JSON:
     async with call.site.database.transaction() as connection:
         if record.load_balancer_id is not None:
             await _check_active(connection, record.load_balancer_id)
+        if record.is_noop and record.cluster_id is not None:
+            await amphora_records.replace_noop(connection, record.cluster_id)
+            return
         amphora = await fleet.amphora(connection, AmphoraId(record.id))
         if amphora is None or amphora.state not in (State.SERVING, State.SPARE):
             raise Conflict(f"Amphora {record.id} is {STATUSES[record.state]}, not in use.")
@@ -97,9 +100,10 @@ async def fail_over_load_balancer(call: Call) -> JSON:
     state = root.provisioning
     if state not in (Provisioning.ACTIVE, Provisioning.ERROR):
         raise Conflict(f"Invalid state {state} of loadbalancer resource {root.value.id}")
-    if call.site.providers.settles_at_once(root.value.provider):
-        return  # nothing serves it
     async with call.site.database.transaction() as connection:
+        if root.is_noop:
+            await amphora_records.replace_noop(connection, root.value.cluster_id)
+            return
         for amphora in await fleet.of_cluster(connection, root.value.cluster_id):
             if amphora.state is State.SERVING:
                 await fleet.advance(connection, amphora, Event.GIVEN_UP)
@@ -123,6 +127,8 @@ async def _record(call: Call) -> AmphoraRecord:
 
 
 async def _wake(call: Call, record: AmphoraRecord) -> None:
+    if record.is_noop:
+        return
     async with call.site.database.transaction() as connection:
         await work.mark(connection, f"amphora:{record.id}")
         if record.cluster_id is not None:
@@ -156,8 +162,7 @@ def show_amphora(record: AmphoraRecord) -> dict[str, Any]:
 
 
 _KIND = Kind(
-    attributes=SOURCE.attributes,
-    ids=SOURCE.ids | {"loadbalancer_id", "vrrp_port_id", "ha_port_id"},
+    source=SOURCE,
     find=amphora_records.find,
     key=lambda record: record.id,
     show=show_amphora,

@@ -41,10 +41,8 @@ def key_of(call: Call, shelf: Shelf[Any]) -> str:
 
 
 async def page(call: Call, shelf: Shelf[Any], word: str, links: str = "") -> JSON:
-    source = catalogue.SOURCES[shelf.table]
     kind = Kind(
-        attributes=source.attributes,
-        ids=source.ids,
+        source=catalogue.SOURCES[shelf.table],
         find=lambda connection, wanted: catalogue.find(connection, shelf, wanted),
         key=lambda value: str(getattr(value, shelf.key)),
         show=structs.asdict,

@@ -87,8 +87,7 @@ def show(kept: Kept) -> Shown:
 
 
 KIND: Final = Kind(
-    attributes=affinity.SOURCE.attributes,
-    ids=affinity.SOURCE.ids,
+    source=affinity.SOURCE,
     find=affinity.find,
     key=lambda kept: kept.group.id,
     show=show,

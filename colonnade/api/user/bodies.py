@@ -46,10 +46,9 @@ _Integer: TypeAlias = Annotated[int, Meta(ge=-INTEGER_MAX, le=INTEGER_MAX)]
 _Seconds: TypeAlias = Annotated[int, Meta(ge=0, le=INTEGER_MAX)]
 _Retries: TypeAlias = Annotated[int, Meta(ge=1, le=10)]
 
-_URL_PATH: Final = r"^/[^\s?#][^\s]*$|^/$"
-_CODES: Final = r"^\d{3}(-\d{3}|(,\d{3})*)$"
-_LABEL: Final = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
-_HOST_NAME: Final = rf"^{_LABEL}(\.{_LABEL})*\.?$"
+# What begins with two slashes names a host.
+_URL_PATH: Final = r"^/(?!/)\S*$"
+_CODES: Final = r"^[1-5][0-9]{2}( *, *[1-5][0-9]{2})*$(?!\n)|^[1-5][0-9]{2}-[1-5][0-9]{2}$(?!\n)"
 
 OptText: TypeAlias = _Text | UnsetType | None
 OptTexts: TypeAlias = list[_Text] | UnsetType | None
@@ -116,7 +115,7 @@ class HealthMonitorUpdate(_Body, frozen=True, kw_only=True):
     url_path: Annotated[_Text, Meta(pattern=_URL_PATH)] | UnsetType | None = UNSET
     expected_codes: Annotated[_Text, Meta(pattern=_CODES)] | UnsetType | None = UNSET
     http_version: float | UnsetType | None = UNSET
-    domain_name: Annotated[_Text, Meta(pattern=_HOST_NAME)] | UnsetType | None = UNSET
+    domain_name: Annotated[_Text, Meta(min_length=1)] | UnsetType | None = UNSET
 
 
 class HealthMonitorNested(HealthMonitorUpdate, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from colonnade.api.user.bodies import HealthMonitorCreate, HealthMonitorNested, 
 from colonnade.api.user.objects import SAMPLE_ID, HealthMonitorObject, listed, wrapped
 from colonnade.domain.errors import Conflict, Invalid, NotFound
 from colonnade.domain.ids import HealthMonitorId, PoolId, new_id
-from colonnade.domain.pools import HealthMonitor, Pool
+from colonnade.domain.pools import HealthMonitor, Pool, is_host_name
 from colonnade.domain.tree import LoadBalancer
 from colonnade.domain.vocabulary import DATAGRAM_POOLS, HTTP_MONITORS, MonitorType
 from colonnade.store.rows import HEALTH_MONITORS, POOLS
@@ -24,6 +24,7 @@ from colonnade.store.rows import HEALTH_MONITORS, POOLS
 HTTP_DEFAULTS: Final = {"http_method": "GET", "url_path": "/", "expected_codes": "200"}
 HTTP_ONLY: Final = (*HTTP_DEFAULTS, "http_version", "domain_name")
 DATAGRAM_MONITORS: Final = frozenset({MonitorType.UDP_CONNECT, MonitorType.SCTP})
+UDP_DELAY_MIN: Final = 3  # contract
 MONITORS_OF_DATAGRAM_POOLS: Final = DATAGRAM_MONITORS | {MonitorType.TCP, MonitorType.HTTP}
 
 
@@ -53,12 +54,8 @@ async def update_health_monitor(call: Call) -> JSON:
     async with call.editing(HEALTH_MONITORS, monitor_id) as edit:
         pool, monitor = _find(edit.tree, monitor_id)
         fields = changed(body, HealthMonitor)
-        edit.tree = edit.tree.with_pool(
-            replace(
-                pool,
-                health_monitor=_checked(replace(monitor, **_for_type(monitor.type, fields))),
-            )
-        )
+        after = _checked(replace(monitor, **_for_type(monitor.type, fields)))
+        edit.tree = edit.tree.with_pool(with_monitor(pool, after))
     return await pages.one(call, HEALTH_MONITORS, monitor_id, "healthmonitor")
 
 
@@ -88,6 +85,10 @@ def with_monitor(pool: Pool, monitor: HealthMonitor) -> Pool:
             f"a {pool.protocol.value} pool cannot have a {monitor.type.value} health monitor",
             field="type",
         )
+    if monitor.type is MonitorType.UDP_CONNECT and monitor.delay < UDP_DELAY_MIN:
+        raise Invalid(
+            f"delay must be {UDP_DELAY_MIN} or more for type {monitor.type.value}", field="delay"
+        )
     return replace(pool, health_monitor=monitor)
 
 
@@ -115,7 +116,23 @@ def _checked(monitor: HealthMonitor) -> HealthMonitor:
     """What no provider may accept, whichever of the attributes came first."""
     if monitor.domain_name is not None and monitor.http_version != 1.1:
         raise Invalid("domain_name goes with http_version 1.1 alone", field="domain_name")
+    for name, rule, holds in (
+        ("domain_name", "a host name, an international one in ASCII", is_host_name),
+        ("url_path", "printable", str.isprintable),
+        ("expected_codes", "a code, a list or a range, lowest first", _is_ascending),
+    ):
+        value = getattr(monitor, name)
+        if value is not None and not holds(value):
+            raise Invalid(
+                f"Invalid input for field/attribute {name}. Value: '{value}'. "
+                f"Value should be {rule}"
+            )
     return monitor
+
+
+def _is_ascending(codes: str) -> bool:
+    first, _, last = codes.partition("-")
+    return not last or int(first) <= int(last)
 
 
 def _find(tree: LoadBalancer, monitor_id: str) -> tuple[Pool, HealthMonitor]:

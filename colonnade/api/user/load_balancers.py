@@ -8,13 +8,14 @@ crash leaves can be found.
 
 from typing import Any
 
+from msgspec import UnsetType
 from msgspec.structs import replace
 
 from colonnade.api import pages
 from colonnade.api.call import JSON, Call, Route
 from colonnade.api.reading import changed, given, set_fields
 from colonnade.api.user.bodies import LoadBalancerCreate, LoadBalancerUpdate
-from colonnade.api.user.members import read_address
+from colonnade.api.user.members import check_address
 from colonnade.api.user.objects import (
     SAMPLE_ID,
     LoadBalancerObject,
@@ -28,6 +29,7 @@ from colonnade.api.user.placing import choose
 from colonnade.api.user.shown import show
 from colonnade.api.user.trees import full_tree, status_tree
 from colonnade.api.user.whole import read_children
+from colonnade.domain.addresses import canonical
 from colonnade.domain.errors import Conflict, Invalid
 from colonnade.domain.ids import (
     ClusterId,
@@ -58,8 +60,12 @@ async def create_load_balancer(call: Call) -> JSON:
         for wish in wishes:
             # The additional ones are where the first is.
             place = {"network_id": vips[0].network_id} if vips else {}
-            vips.append(await provider.allocate_vip(replace(wish, is_trial=call.is_trial, **place)))
-            choice.check(vips[-1])
+            asked = replace(wish, is_trial=call.is_trial, **place)
+            if wish.address is not None:
+                asked = replace(asked, address=canonical(wish.address))
+            vip = await provider.allocate_vip(asked)
+            vips.append(replace(vip, address=wish.address or vip.address))
+            choice.check(vip)
         tree = LoadBalancer(
             id=root_id,
             project_id=call.owner(body.project_id or body.tenant_id or None),
@@ -144,7 +150,7 @@ def read_vips(body: LoadBalancerCreate, root_id: LoadBalancerId) -> list[VipWish
         VipWish(
             load_balancer_id=root_id,
             number=number,
-            address=read_address("ip_address", vip.ip_address) if vip.ip_address else None,
+            address=_address("ip_address", vip.ip_address),
             port_id=PortId(str(vip.port_id)) if vip.port_id else None,
             subnet_id=SubnetId(str(vip.subnet_id)),
         )
@@ -159,16 +165,22 @@ def _read_vip(body: LoadBalancerCreate, root_id: LoadBalancerId) -> VipWish:
         raise Invalid(
             "VIP must contain one of: vip_port_id, vip_network_id, vip_subnet_id.", field="vip"
         )
-    address = body.vip_address or None
     return VipWish(
         load_balancer_id=root_id,
-        address=read_address("vip_address", address) if address else None,
+        address=_address("vip_address", body.vip_address),
         port_id=PortId(ids["port_id"]) if ids["port_id"] else None,
         network_id=NetworkId(ids["network_id"]) if ids["network_id"] else None,
         subnet_id=SubnetId(ids["subnet_id"]) if ids["subnet_id"] else None,
         qos_policy_id=ids["qos_policy_id"],
         sg_ids=tuple(str(group) for group in body.vip_sg_ids or ()),
     )
+
+
+def _address(field: str, text: str | UnsetType | None) -> str | None:
+    if not text:
+        return None
+    check_address(field, text)
+    return text
 
 
 def _own(fields: dict[str, Any]) -> dict[str, Any]:

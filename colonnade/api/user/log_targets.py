@@ -148,8 +148,7 @@ def _sealed(call: Call, target_id: str, credentials: dict[str, str]) -> bytes | 
 
 
 KIND: Final = Kind(
-    attributes=log_targets.SOURCE.attributes,
-    ids=log_targets.SOURCE.ids,
+    source=log_targets.SOURCE,
     find=log_targets.find,
     key=lambda kept: kept.target.id,
     show=show,

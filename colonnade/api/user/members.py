@@ -17,6 +17,7 @@ from colonnade.api.call import JSON, Call, Route
 from colonnade.api.reading import changed, given
 from colonnade.api.user.bodies import MemberCreate, MemberUpdate
 from colonnade.api.user.objects import MemberObject, listed, wrapped
+from colonnade.domain.addresses import is_address
 from colonnade.domain.errors import Invalid
 from colonnade.domain.ids import MemberId, PoolId, new_id
 from colonnade.domain.pools import Member, Pool
@@ -56,7 +57,7 @@ async def update_member(call: Call) -> JSON:
     pool_id, member_id = PoolId(call.id("pool_id")), MemberId(call.id("member_id"))
     async with call.editing(POOLS, pool_id) as edit:
         pool = edit.tree.pool(pool_id)
-        member = replace(pool.member(member_id), **_canonical(changed(body, Member)))
+        member = replace(pool.member(member_id), **_checked(changed(body, Member)))
         edit.tree = edit.tree.with_pool(pool.with_member(member))
     return await pages.one(call, MEMBERS, member_id, "member")
 
@@ -92,7 +93,7 @@ def batch(pool: Pool, bodies: Sequence[MemberCreate], *, additive: bool) -> tupl
                     f"Member {member.address}:{member.protocol_port} is in the batch twice",
                     field="members",
                 )
-            kept = {n: getattr(old, n) for n in ("id", "subnet_id")}
+            kept = {n: getattr(old, n) for n in ("id", "subnet_id", "address")}
             kept |= {n: getattr(old, n) for n in ("name", "tags") if n not in given(body, Member)}
             member = replace(member, **kept)
         seen.add(member.endpoint)
@@ -103,14 +104,14 @@ def batch(pool: Pool, bodies: Sequence[MemberCreate], *, additive: bool) -> tupl
 
 
 def read_member(body: MemberCreate) -> Member:
-    return Member(id=MemberId(new_id()), **_canonical(given(body, Member)))
+    return Member(id=MemberId(new_id()), **_checked(given(body, Member)))
 
 
-def _canonical(fields: dict[str, Any]) -> dict[str, Any]:
+def _checked(fields: dict[str, Any]) -> dict[str, Any]:
     for name in ("address", "monitor_address"):
         if fields.get(name) is None:
             continue
-        fields[name] = read_address(name, fields[name])
+        check_address(name, fields[name])
         if _is_reserved(fields[name]):
             raise Invalid(f"{fields[name]} is not a valid option for member {name}")
     return fields
@@ -123,23 +124,13 @@ def _is_reserved(text: str) -> bool:
     return str(wrapped or address) in RESERVED
 
 
-def read_address(field: str, text: str) -> str:
-    """An IPv4 or IPv6 address in its canonical form. A scope (`fe80::1%eth0`) is refused: it may
-    be any text at all, and means nothing on another machine."""
-    try:
-        address = ip_address(text)
-    except ValueError as error:
-        raise _no_address(field, text) from error
-    if "%" in text:
-        raise _no_address(field, text)
-    return str(address)
-
-
-def _no_address(field: str, text: str) -> Invalid:
-    return Invalid(
-        f"Invalid input for field/attribute {field}. Value: '{text}'. "
-        "Value should be IPv4 or IPv6 format"
-    )
+def check_address(field: str, text: str) -> None:
+    """Raises Invalid for what is no IPv4 or IPv6 address, or has a scope."""
+    if not is_address(text):
+        raise Invalid(
+            f"Invalid input for field/attribute {field}. Value: '{text}'. "
+            "Value should be IPv4 or IPv6 format"
+        )
 
 
 MEMBERS_PATH = "/v2/lbaas/pools/{pool_id:str}/members"

@@ -107,10 +107,8 @@ def _project(call: Call) -> ProjectId:
 
 
 def _kind(defaults: Quotas) -> Kind:
-    source = quotas.source(defaults)
     return Kind(
-        attributes=source.attributes,
-        ids=source.ids,
+        source=quotas.source(defaults),
         find=lambda connection, wanted: quotas.find(connection, defaults, wanted),
         key=lambda quota: quota.project_id,
         show=show,

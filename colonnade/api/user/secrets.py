@@ -193,8 +193,7 @@ def _enclosed(call: Call, secret_id: str, material: Material) -> Envelope:
 
 def _kind(call: Call) -> Kind:
     return Kind(
-        attributes=secrets.SECRETS.attributes,
-        ids=secrets.SECRETS.ids,
+        source=secrets.SECRETS,
         find=secrets.find,
         key=lambda secret: str(secret.id),
         show=lambda secret: show(call, secret),

@@ -36,7 +36,9 @@ def show(table: Table, record: Record[Any]) -> Shown:
 
 
 def operating(record: Record[Any]) -> Operating:
-    return record.operating if record.value.admin_state_up else Operating.OFFLINE
+    """What nothing serves stays as it was made, as the peer's own noop leaves it."""
+    is_told = record.value.admin_state_up or record.is_noop
+    return record.operating if is_told else Operating.OFFLINE
 
 
 def quiet_operating(record: Record[Any]) -> Operating:

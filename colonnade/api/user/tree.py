@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from colonnade.api.call import JSON, Call, Route
 from colonnade.api.reading import given
 from colonnade.api.user.load_balancers import ROOT_PATH, vip_changes
-from colonnade.api.user.members import read_address
+from colonnade.api.user.members import check_address
 from colonnade.api.user.objects import WholeLoadBalancer, wrapped
 from colonnade.api.user.tree_bodies import (
     ListenerWished,
@@ -24,6 +24,7 @@ from colonnade.api.user.tree_bodies import (
 )
 from colonnade.api.user.trees import full_tree
 from colonnade.api.user.whole import Whole, pools_inside
+from colonnade.domain.addresses import canonical
 from colonnade.domain.errors import Invalid
 from colonnade.domain.limits import POSITION_MAX
 from colonnade.domain.listeners import Listener
@@ -122,17 +123,17 @@ def _check_place(body: TreeWished, tree: LoadBalancer) -> None:
     """Raises Invalid for what cannot be changed and is not so."""
     told = given(body, TreeWished)
     more = tuple(
-        (str(vip.subnet_id), read_address("ip_address", vip.ip_address) if vip.ip_address else None)
+        (str(vip.subnet_id), _address("ip_address", vip.ip_address) if vip.ip_address else None)
         for vip in body.additional_vips or ()
     )
     address = told.get("vip_address")
     if address:
-        told["vip_address"] = read_address("vip_address", address)
+        told["vip_address"] = _address("vip_address", address)
     for name, is_so in (
         ("own_id", tree.id),
         ("project_id", tree.project_id),
         ("tenant_id", tree.project_id),
-        ("vip_address", tree.vip.address),
+        ("vip_address", canonical(tree.vip.address)),
         ("vip_port_id", tree.vip.port_id),
         ("vip_subnet_id", tree.vip.subnet_id),
         ("vip_network_id", tree.vip.network_id),
@@ -146,13 +147,18 @@ def _check_place(body: TreeWished, tree: LoadBalancer) -> None:
             raise Invalid(f"{wire} cannot be changed; it is {is_so}", field=wire)
     if not body.additional_vips:
         return
-    there = [(vip.subnet_id, vip.address) for vip in tree.additional_vips]
+    there = [(vip.subnet_id, canonical(vip.address)) for vip in tree.additional_vips]
     same = len(more) == len(there) and all(
         subnet == old and where in (None, was)
         for (subnet, where), (old, was) in zip(more, there, strict=True)
     )
     if not same:
         raise Invalid("additional_vips cannot be changed", field="additional_vips")
+
+
+def _address(field: str, text: str) -> str:
+    check_address(field, text)
+    return canonical(text)
 
 
 def exported(tree: LoadBalancer) -> dict[str, Any]:

@@ -5,6 +5,7 @@ A listener with no allowed CIDRs is open to all and has no entry. What is admini
 has one too, which hurts nobody: the port is not there. Knows no packet filter.
 """
 
+from colonnade.domain.addresses import canonical
 from colonnade.domain.fleet import Cluster
 from colonnade.protocol.bundle import Access
 
@@ -15,7 +16,7 @@ def access(wanted: Cluster) -> tuple[Access, ...]:
         return ()
     return tuple(
         Access(
-            address=vip.address,
+            address=canonical(vip.address),
             port=listener.protocol_port,
             allowed=tuple(sorted(listener.allowed_cidrs)),
             protocol=listener.transport.lower(),

@@ -227,11 +227,13 @@ def _of_monitor(monitor: HealthMonitor, place: str) -> Iterator[Objection]:
         yield _incompatible(f"{place}/type", reason)
     elif monitor.type in HTTP_MONITORS:
         yield from _checked(place, checks.http_check, monitor)
-        if monitor.domain_name is not None and monitor.http_version != 1.1:
-            yield _incompatible(
-                f"{place}/domain_name",
-                "A domain_name needs http_version 1.1, whose requests name it.",
-            )
+    if monitor.timeout > max(monitor.delay, 1):
+        yield _incomplete(
+            f"{place}/timeout",
+            f"The health monitor's timeout ({monitor.timeout} s) is longer than its delay "
+            f"({monitor.delay} s): a member that does not answer is found later than the delay "
+            "says.",
+        )
 
 
 def _unread(tree: LoadBalancer) -> Iterator[Objection]:

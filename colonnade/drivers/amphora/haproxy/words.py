@@ -14,9 +14,9 @@ from urllib.parse import quote
 
 from colonnade.domain.errors import Invalid, require
 from colonnade.domain.limits import HAPROXY_TIMEOUT_MS_MAX
+from colonnade.domain.pools import is_host_name
 
 NAME: Final = re.compile(r"[A-Za-z0-9_.:-]{1,255}", re.ASCII)
-HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,253}[A-Za-z0-9])?", re.ASCII)
 # RFC 6265: a token; without the apostrophe, a quote to both of haproxy's parsers on the way.
 COOKIE: Final = re.compile(r"[!#$%&*+.^_`|~A-Za-z0-9-]{1,255}", re.ASCII)
 CODES: Final = re.compile(r"[1-5]\d\d(,[1-5]\d\d)*|[1-5]\d\d-[1-5]\d\d", re.ASCII)
@@ -27,7 +27,7 @@ METHODS: Final = frozenset(
 TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~A-Za-z0-9-]{1,255}", re.ASCII)
 URL_SAFE: Final = "".join(chr(code) for code in range(0x21, 0x7F))
 PLAIN: Final = frozenset((string.ascii_letters + string.digits + " .,:;-_/<>=").encode())
-PATH_SAFE: Final = "/%?&=:;@,+!$'()*~._-[]#"
+PATH_SAFE: Final = "/%?&=:;@,+!$'()*~._-[]"
 
 
 class Word(str):
@@ -113,10 +113,11 @@ def ascii_url(text: str) -> str:
 
 
 def url_path(text: str) -> Word:
-    """The target of a request: what RFC 3986 does not allow is percent-encoded."""
+    """The target of a request: what RFC 3986 does not allow is percent-encoded, and a fragment
+    is not sent (RFC 9110, 7.1)."""
     require("url_path", text.startswith("/"), "must begin with /")
     require("url_path", text.isprintable() and " " not in text, "has spaces or control characters")
-    return quoted(quote(text, safe=PATH_SAFE))
+    return quoted(quote(text.partition("#")[0], safe=PATH_SAFE))
 
 
 def method(text: str) -> Word:
@@ -124,7 +125,8 @@ def method(text: str) -> Word:
 
 
 def host(text: str) -> Word:
-    return _fitting("domain_name", text, "is not a host name", HOST.fullmatch(text) is not None)
+    """Without the dot at its end, which servers do not expect in a Host header."""
+    return _fitting("domain_name", text.rstrip("."), "is not a host name", is_host_name(text))
 
 
 def cookie(text: str) -> Word:

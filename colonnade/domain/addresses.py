@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""IP addresses as users write them: many spellings, one meaning.
+
+What is shown is what was sent; what is compared, counted or handed to a machine is the canonical
+form. Nothing here knows whose address it is.
+"""
+
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Final
+
+REMEMBERED: Final = 8192
+
+
+@lru_cache(REMEMBERED)
+def canonical(text: str) -> str:
+    """The one spelling (RFC 5952). Raises ValueError for what is no address. Remembered, for
+    whoever edits a pool of a thousand members compares all of them anew."""
+    return str(ip_address(text))
+
+
+def is_address(text: str) -> bool:
+    """Without a scope (`fe80::1%eth0`), which may be any text at all, and means nothing on another
+    machine."""
+    try:
+        canonical(text)
+    except ValueError:
+        return False
+    return "%" not in text
