@@ -107,7 +107,8 @@ def openapi(table: Sequence[Route]) -> Schema:
             "schemas": {**schemas, _FAULT: _fault_schema()},
             "responses": {str(status): _refusal(status) for status in _REASONS},
             "securitySchemes": {
-                "token": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"}
+                "token": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"},
+                "bearer": {"type": "http", "scheme": "bearer"},
             },
         },
     }
@@ -131,7 +132,7 @@ def _operation(route: Route) -> Schema:
         "operationId": _operation_id(route),
         "summary": route.summary,
         "tags": [_tag(route.path)],
-        "security": [] if route.rule == PUBLIC else [{"token": []}, {}],
+        "security": [] if route.rule == PUBLIC else [{"token": []}, {"bearer": []}, {}],
         "parameters": list(_parameters(route)),
         "responses": _responses(route),
     }
@@ -146,8 +147,9 @@ def _operation_id(route: Route) -> str:
 
 
 def _tag(path: str) -> str:
-    steps = path.strip("/").split("/")
-    return steps[2] if steps[:2] == ["v2", "lbaas"] and len(steps) > 2 else steps[-1] or "versions"
+    """The noun: what comes first in its tree."""
+    steps = [step for step in path.split("/") if step and step not in ("v2", "lbaas", "octavia")]
+    return steps[0] if steps else "versions"
 
 
 def _parameters(route: Route) -> Iterator[Schema]:

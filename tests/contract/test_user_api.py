@@ -314,10 +314,26 @@ async def test_the_documents_need_no_outside_host(api: Api) -> None:
     assert schema["properties"]["member"]["$ref"] == "#/components/schemas/MemberCreate"
     assert "protocol_port" in document["components"]["schemas"]["MemberCreate"]["properties"]
     page = await api.client.get("/docs")
-    assert page.headers["content-type"].startswith("text/html")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert "http://" not in page.text
     assert "https://" not in page.text
     assert (await api.client.get("/healthcheck")).text == "OK"
+
+
+async def test_the_document_has_what_generators_need(api: Api) -> None:
+    """All of it is held against a validator in `tests/integration/test_openapi.py`."""
+    document = await api.ask("GET", "/openapi.json")
+    operations = [one for path in document["paths"].values() for one in path.values()]
+    ids = [one["operationId"] for one in operations]
+    assert len(ids) == len(set(ids))
+    assert all(re.fullmatch(r"[a-z0-9.]+", tag) for one in operations for tag in one["tags"])
+    places: list[Any] = [document]
+    while places:
+        place = places.pop()
+        if isinstance(place, dict):
+            assert place.get("type") != "array" or {"items", "prefixItems"} & place.keys(), place
+        if isinstance(place, dict | list):
+            places += place.values() if isinstance(place, dict) else place
 
 
 async def test_networks_are_looked_up_as_at_neutron(api: Api) -> None:

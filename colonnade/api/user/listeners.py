@@ -60,7 +60,7 @@ async def delete_listener(call: Call) -> JSON:
         edit.tree = edit.tree.without_listener(listener_id)
 
 
-async def show_statistics(call: Call) -> JSON:
+async def show_listener_stats(call: Call) -> JSON:
     listener_id = call.id("listener_id")
     await call.record(LISTENERS, listener_id)
     async with call.site.database.read() as connection:
@@ -125,7 +125,7 @@ ROUTES = [
     Route(
         method="GET",
         path=LISTENER_PATH + "/stats",
-        handler=show_statistics,
+        handler=show_listener_stats,
         answers=wrapped("stats", Statistics),
         rule="os_load-balancer_api:listener:get_stats",
         summary="Show a listener's counters",

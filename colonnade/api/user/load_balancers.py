@@ -122,7 +122,7 @@ async def delete_load_balancer(call: Call) -> JSON:
         edit.delete()
 
 
-async def show_statistics(call: Call) -> JSON:
+async def show_load_balancer_stats(call: Call) -> JSON:
     root_id = call.id("load_balancer_id")
     await call.record(LOAD_BALANCERS, root_id)
     async with call.site.database.read() as connection:
@@ -256,7 +256,7 @@ ROUTES = [
     Route(
         method="GET",
         path=ROOT_PATH + "/stats",
-        handler=show_statistics,
+        handler=show_load_balancer_stats,
         answers=wrapped("stats", Statistics),
         rule="os_load-balancer_api:loadbalancer:get_stats",
         summary="Show a load balancer's counters",

@@ -113,7 +113,7 @@ class TlsFacts(Watched, kw_only=True):
     issues: list[str]
 
 
-class ListenerObject(TlsFacts, kw_only=True):
+class _Listener(TlsFacts, kw_only=True):
     protocol: ListenerProtocol
     protocol_port: int
     connection_limit: int
@@ -132,13 +132,16 @@ class ListenerObject(TlsFacts, kw_only=True):
     hsts_max_age: int | None
     hsts_include_subdomains: bool
     hsts_preload: bool
-    l7policies: list[Any]  # of Named, or of whole policies in the answer to a create
     compression: bool
     access_log: AccessLog | None
     loadbalancers: list[Named]
 
 
-class PoolObject(TlsFacts, kw_only=True):
+class ListenerObject(_Listener, kw_only=True):
+    l7policies: list[Named]
+
+
+class _Pool(TlsFacts, kw_only=True):
     protocol: PoolProtocol
     lb_algorithm: Algorithm
     session_persistence: Persistence | None
@@ -155,7 +158,10 @@ class PoolObject(TlsFacts, kw_only=True):
     outlier_ejection: OutlierEjection | None
     loadbalancers: list[Named]
     listeners: list[Named]
-    members: list[Any]  # of Named, or of whole members in the answer to a create
+
+
+class PoolObject(_Pool, kw_only=True):
+    members: list[Named]
 
 
 class MemberObject(Watched, kw_only=True):
@@ -185,7 +191,7 @@ class HealthMonitorObject(Watched, kw_only=True):
     pools: list[Named]
 
 
-class L7PolicyObject(Facts, kw_only=True):
+class _L7Policy(Facts, kw_only=True):
     name: str
     description: str
     listener_id: Id
@@ -199,7 +205,10 @@ class L7PolicyObject(Facts, kw_only=True):
     rate_limit: RateLimit | None
     fixed_response: FixedResponse | None
     rewrite: Rewrite | None
-    rules: list[Any]  # of Named, or of whole rules in the answer to a create
+
+
+class L7PolicyObject(_L7Policy, kw_only=True):
+    rules: list[Named]
 
 
 class L7RuleObject(Facts, kw_only=True):
@@ -210,15 +219,18 @@ class L7RuleObject(Facts, kw_only=True):
     invert: bool
 
 
-class WholePool(PoolObject, kw_only=True):
+class WholePool(_Pool, kw_only=True):
+    members: list[MemberObject]
     healthmonitor: HealthMonitorObject | None
 
 
-class WholePolicy(L7PolicyObject, kw_only=True):
+class WholePolicy(_L7Policy, kw_only=True):
+    rules: list[L7RuleObject]
     redirect_pool: WholePool | None
 
 
-class WholeListener(ListenerObject, kw_only=True):
+class WholeListener(_Listener, kw_only=True):
+    l7policies: list[WholePolicy]
     default_pool: WholePool | None
 
 
