@@ -5,6 +5,7 @@ environments.
 An environment lies beside `.venv`, is made by the first test that asks, and stays for the next run.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,10 @@ from colonnade.agent.access import PLACES
 
 ROOT = Path(__file__).parents[1]
 NFT = shutil.which("nft", path=PLACES)
+PROMTOOL = shutil.which("promtool", path=f"{ROOT}/.venv/bin:{os.environ.get('PATH', '')}")
+needs_promtool = pytest.mark.skipif(
+    PROMTOOL is None, reason="needs promtool (Debian package prometheus)"
+)
 needs_nft = pytest.mark.skipif(NFT is None, reason="needs nft (Debian package nftables)")
 
 

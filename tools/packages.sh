@@ -1,16 +1,33 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# What the integration tests need of the distribution. Root installs it; for anybody else the tests
-# that need it are skipped, and say so.
+# What the integration tests need of the distribution. Without it they are skipped, and say so.
 set -eu
 
-PATH=$PATH:/usr/sbin:/sbin
+PATH=$PWD/.venv/bin:$PATH:/usr/sbin:/sbin
 
-command -v nft >/dev/null && exit 0
-[ "$(id -u)" = 0 ] || {
-    echo "packages: no nft here; tests of allowed_cidrs are skipped (as root: apt-get install nftables)"
-    exit 0
+packet_filter() {
+    command -v nft >/dev/null && return 0
+    [ "$(id -u)" = 0 ] || {
+        echo "packages: no nft here; tests of allowed_cidrs are skipped (as root: apt-get install nftables)"
+        return 0
+    }
+    echo "packages: installing nftables"
+    { apt-get update -qq && apt-get install -y -qq --no-install-recommends nftables; } >/dev/null 2>&1 ||
+        echo "packages: apt-get install nftables did not work; tests of allowed_cidrs are skipped"
 }
-echo "packages: installing nftables"
-{ apt-get update -qq && apt-get install -y -qq --no-install-recommends nftables; } >/dev/null 2>&1 ||
-    echo "packages: apt-get install nftables did not work; tests of allowed_cidrs are skipped"
+
+# One program of the package, in the virtual environment: installed, the package would start a server.
+metrics_checker() {
+    command -v promtool >/dev/null && return 0
+    echo "packages: taking promtool out of the package prometheus"
+    unpacked=$(mktemp -d)
+    {
+        [ "$(id -u)" != 0 ] || apt-get update -qq
+        (cd "$unpacked" && apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb .) &&
+            mv "$unpacked/usr/bin/promtool" .venv/bin/
+    } >/dev/null 2>&1 || echo "packages: apt-get download prometheus did not work; a test of metrics is skipped"
+    rm -r "$unpacked"
+}
+
+packet_filter
+metrics_checker

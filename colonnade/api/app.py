@@ -177,7 +177,8 @@ def _refused(error: ColonnadeError) -> Answer:
 
 
 def _sent(answer: Answer) -> ASGIResponse:
-    status, kind, headers = answer.status, answer.media_type, dict(answer.headers)
+    status, headers = answer.status, dict(answer.headers)
+    kind = answer.media_type.removesuffix("; charset=utf-8")  # the framework adds it to texts
     if answer.stream is not None:
         return ASGIStreamingResponse(
             iterator=answer.stream, status_code=status, media_type=kind, headers=headers

@@ -72,7 +72,7 @@ def fault(error: ColonnadeError) -> tuple[int, bytes]:
 def headers_of(error: ColonnadeError) -> dict[str, str]:
     """What an error says beside its body: when to ask again, and how to say who one is."""
     if isinstance(error, NotAuthenticated):
-        return {"www-authenticate": 'X-Auth-Token realm="colonnade"'}
+        return {"www-authenticate": 'X-Auth-Token realm="colonnade", Bearer realm="colonnade"'}
     if isinstance(error, Throttled):
         return {"retry-after": str(max(1, math.ceil(error.after_s)))}
     if isinstance(error, Unavailable):

@@ -352,12 +352,30 @@ UNAUTHENTICATED = {
 }
 
 
+async def test_a_token_may_come_as_a_bearers(database: Database) -> None:
+    """Prometheus can send no header of its own. X-Auth-Token is believed where both are said."""
+    reader, _ = await made_token(database, "reader")
+    paths = ("/v2/lbaas/metrics", "/v2/lbaas/pools", "/v2.0/lbaas/loadbalancers")
+    async with asking(database, identity=Tokens(database)) as client:
+        for path in paths:
+            for headers, status in (
+                ({"Authorization": f"Bearer {reader}"}, 200),
+                ({"Authorization": f"bearer  {reader} "}, 200),
+                ({"Authorization": f"Basic {reader}"}, 401),
+                ({"Authorization": f"Bearer {new_secret()}", "X-Auth-Token": reader}, 200),
+                ({"Authorization": f"Bearer {reader}", "X-Auth-Token": new_secret()}, 401),
+            ):
+                answer = await client.get(path, headers=headers)
+                assert answer.status_code == status, (path, headers)
+
+
 async def test_without_a_good_token_there_is_nothing_to_see(database: Database) -> None:
     expired, _ = await made_token(database, "admin", days=0)
     bad: list[dict[str, str]] = [
         {}, {"X-Auth-Token": ""}, {"X-Auth-Token": "admin"}, {"X-Auth-Token": new_secret()},
         {"X-Auth-Token": expired}, {"X-Roles": "admin", "X-Project-Id": "mine"},
-        {"X-Auth-Token": "x" * 100_000},
+        {"X-Auth-Token": "x" * 100_000}, {"Authorization": f"Bearer {expired}"},
+        {"Authorization": "Bearer"}, {"Authorization": "Basic YTpi"},
     ]  # fmt: skip
     async with asking(database, identity=Tokens(database)) as client:
         for headers in bad:

@@ -71,7 +71,9 @@ async def test_what_was_carried_is_shown_to_its_project(api: Api, database: Data
         assert set((await api.get(five))["stats"]) == FIVE
 
     answer = await api.client.get("/v2/lbaas/metrics")
-    assert answer.headers["content-type"].startswith("text/plain")
+    kind = answer.headers["content-type"]
+    assert kind.startswith("text/plain; version=")
+    assert kind.count("charset") == 1
     samples = {
         (sample.name, sample.labels.get("loadbalancer")): sample
         for family in text_string_to_metric_families(answer.text)
@@ -86,6 +88,8 @@ async def test_what_was_carried_is_shown_to_its_project(api: Api, database: Data
         "listener_name": "web",
     }
     assert samples["colonnade_member_queued", root["id"]].value == 4
+    assert ("colonnade_listener_connections_total", root["id"]) in samples
+    assert samples["colonnade_member_response_seconds", root["id"]].value == 0.005
 
     other = {"X-Project-Id": "another"}
     assert (await api.client.get("/v2/lbaas/metrics", headers=other)).text.count("{") == 0

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mode `token`: X-Auth-Token is a secret of our own, which the store knows by its digest alone.
+"""Mode `token`: X-Auth-Token (or a bearer token) is a secret of our own, which the store knows by
+its digest alone.
 
 What was found is remembered for a few seconds, so that a busy caller costs no query, a revoked
 token is dead soon after, and a wrong one costs a query but seldom. Strangers can neither push
@@ -39,6 +40,16 @@ def digest_of(secret: str | bytes) -> bytes:
     return sha256(secret.encode() if isinstance(secret, str) else secret).digest()
 
 
+def _secret(headers: Mapping[bytes, bytes]) -> bytes:
+    """X-Auth-Token is the contract's, and is believed where both are said; what can send no header
+    of its own (Prometheus) says Bearer (RFC 6750)."""
+    given = headers.get(HEADER, b"").strip()
+    if given:
+        return given
+    scheme, _, token = headers.get(b"authorization", b"").strip().partition(b" ")
+    return token.strip() if scheme.lower() == b"bearer" else b""
+
+
 class _Found(msgspec.Struct, frozen=True):
     caller: Caller | None
     until: float
@@ -60,7 +71,7 @@ class Tokens:
         self._questions = asyncio.Semaphore(QUESTIONS_MAX)
 
     async def caller(self, headers: Mapping[bytes, bytes]) -> Caller:
-        secret = headers.get(HEADER, b"").strip()
+        secret = _secret(headers)
         if _SECRET.fullmatch(secret) is None:
             raise NotAuthenticated(_REFUSAL)
         digest = digest_of(secret)

@@ -34,6 +34,11 @@ from colonnade.store.traffic import (
 )
 
 YEAR_MIN: Final = 1970
+# Where Prometheus wants another name: base units, and no "total" but the one at the end.
+_MEASURED: Final = {
+    "response_ms": ("response_seconds", 1000),
+    "total_connections": ("connections", 1),
+}
 _OF_LISTENER: Final = ("loadbalancer", "loadbalancer_name", "listener", "listener_name")
 _OF_MEMBER: Final = (
     "loadbalancer",
@@ -129,14 +134,15 @@ def _metrics(
     counted: Sequence[tuple[list[str], Any]],
 ) -> Iterable[Metric]:
     for field in kind.__struct_fields__:
-        name, words = f"colonnade_{noun}_{field}", f"{field.replace('_', ' ')} of each {noun}"
+        measured, per_unit = _MEASURED.get(field, (field, 1))
+        name, words = f"colonnade_{noun}_{measured}", f"{measured.replace('_', ' ')} of each {noun}"
         family: CounterMetricFamily | GaugeMetricFamily
         if field in OF_NOW:
             family = GaugeMetricFamily(name, f"Present {words}", labels=labels)
         else:
             family = CounterMetricFamily(name, words.capitalize(), labels=labels)
         for values, numbers in counted:
-            family.add_metric(values, getattr(numbers, field))
+            family.add_metric(values, getattr(numbers, field) / per_unit)
         yield family
 
 
