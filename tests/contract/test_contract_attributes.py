@@ -328,8 +328,8 @@ class Bench:
         self._numbers = itertools.count(1)
 
     @classmethod
-    async def make(cls, api: Api) -> "Bench":
-        root = await api.load_balancer(vip_address="10.0.0.5")
+    async def make(cls, api: Api, provider: str = "noop") -> "Bench":
+        root = await api.load_balancer(provider)
         listener = await api.listener(root, protocol_port=65000)
         wish = {"listener_id": listener["id"], "action": "REJECT"}
         policy = (await api.post("l7policies", {"l7policy": wish}))["l7policy"]
@@ -341,7 +341,9 @@ class Bench:
         if noun in ("member", "healthmonitor"):
             self._pool = await self._api.pool(self._root)
         bodies: dict[str, Callable[[], dict[str, Any]]] = {
-            "loadbalancer": lambda: {"vip_subnet_id": PRIVATE_SUBNET, "provider": "noop"},
+            "loadbalancer": lambda: {
+                "vip_subnet_id": PRIVATE_SUBNET, "provider": self._root["provider"],
+            },
             "listener": lambda: {
                 "loadbalancer_id": self._root["id"], "protocol": "HTTP", "protocol_port": number,
             },
@@ -370,6 +372,14 @@ class Bench:
         if status != 201:
             return answer["faultstring"]
         return answer[noun] | {"path": f"{path}/{answer[noun]['id']}"}
+
+    async def status(self, noun: str, wish: dict[str, Any]) -> tuple[int, str]:
+        """How a create ends, whichever way; what was made is gone again."""
+        path, body = await self.place(noun)
+        answer = await self._api.client.post(f"/v2/lbaas/{path}", json={noun: body | wish})
+        if answer.status_code == 201:
+            await self.remove(answer.json()[noun] | {"path": f"{path}/{answer.json()[noun]['id']}"})
+        return answer.status_code, answer.text
 
     async def change(self, noun: str, made: Any, wish: dict[str, Any], status: int = 200) -> Any:
         answer = await self._api.put(made["path"], {noun: wish}, status)
@@ -452,3 +462,42 @@ async def test_each_attribute_is_as_the_contract_says(api: Api, noun: str) -> No
             except AssertionError as error:
                 wrongs.append(f"{row.name} ({check.__name__}): {str(error)[:300]}")
     assert not wrongs, "\n".join(wrongs)
+
+
+# What haproxy cannot serve; every other value of the contract it can.
+UNSERVED = {
+    ("loadbalancer", "vip_sg_ids", str([ID])),
+    ("listener", "protocol", "UDP"),
+    ("listener", "protocol", "SCTP"),
+    ("pool", "protocol", "UDP"),
+    ("pool", "protocol", "SCTP"),
+    ("pool", "lb_algorithm", "SOURCE_IP_PORT"),
+    ("healthmonitor", "type", "PING"),
+}
+
+
+# What names something that the network does not have.
+OF_NETWORK = {
+    "vip_address", "vip_port_id", "vip_network_id", "vip_subnet_id", "additional_vips", "subnet_id",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("noun", list(ROWS))
+async def test_a_bad_value_is_the_callers_fault_and_only_what_cannot_be_served_is_not(
+    api: Api, noun: str
+) -> None:
+    bench = await Bench.make(api, "amphora")
+    wrongs, unserved = [], set()
+    for row in ROWS[noun]:
+        for value, _ in row.bad:
+            status, text = await bench.status(noun, row.along | {row.name: value})
+            if status != 400:
+                wrongs.append((row.name, value, status, text))
+        for value in row.good if row.name not in OF_NETWORK else ():
+            status, text = await bench.status(noun, row.along | {row.name: value})
+            if status == 501 and not row.along:
+                unserved.add((noun, row.name, str(value)))
+            elif status not in (201, 501) and "Could not retrieve certificate" not in text:
+                wrongs.append((row.name, value, status, text))
+    assert not wrongs, wrongs
+    assert unserved == {one for one in UNSERVED if one[0] == noun}
