@@ -95,11 +95,11 @@ def use_statistics_and_deletes(lb: Any, made: Any) -> None:
         lb.configure_amphora(amphora.id)
         lb.failover_amphora(amphora.id)
         lb.wait_for_load_balancer(root.id)
-    if not amphorae:
-        nobody = str(uuid.uuid4())
-        for call in (lb.get_amphora, lb.configure_amphora, lb.failover_amphora):
-            refused(call, nobody)
-        refused(lambda key: lb.find_amphora(key, ignore_missing=False), nobody)
+    assert amphorae
+    nobody = str(uuid.uuid4())
+    for call in (lb.get_amphora, lb.configure_amphora, lb.failover_amphora):
+        refused(call, nobody)
+    refused(lambda key: lb.find_amphora(key, ignore_missing=False), nobody)
     lb.delete_member(member, pool)
     lb.delete_health_monitor(check)
     lb.delete_pool(pool)

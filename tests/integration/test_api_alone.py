@@ -84,8 +84,8 @@ async def test_it_serves_the_contract_with_nothing_configured_and_leaves_nothing
                     f"{PATH}/{made['id']}", json={"loadbalancer": {"name": "other"}}
                 )
                 assert changed.json()["loadbalancer"]["operating_status"] == "OFFLINE"
-            amphorae = (await client.get("/v2.0/octavia/amphorae")).json()
-            assert amphorae == {"amphorae": [], "amphorae_links": []}
+            amphorae = (await client.get("/v2.0/octavia/amphorae")).json()["amphorae"]
+            assert [one["status"] for one in amphorae] == ["ALLOCATED"] * 4
             listed = (await client.get("/v2.0/lbaas/providers")).json()["providers"]
             assert {one["name"] for one in listed} == {"amphora", "octavia", "noop"}
             assert len((await client.get("/")).json()["versions"]) == 31
@@ -101,6 +101,33 @@ async def test_it_serves_the_contract_with_nothing_configured_and_leaves_nothing
         await stopped(process)
     await eventually(lambda: _gone(pids))
     assert [file.name for file in folder.iterdir()] == ["noop.log"]
+
+
+async def test_a_file_says_which_providers_are_listed_and_in_which_words(
+    folder: Path, database_url: str
+) -> None:
+    file = folder / "c.toml"
+    file.write_text(
+        f'state_dir = "{folder}"\nrun_dir = "{folder}"\ndatabase_url = "{database_url}"\n'
+        '[api]\nenabled_providers = ["amphora", "octavia"]\n'
+        '[api.provider_descriptions]\noctavia = "the same"\n'
+    )
+    words = ("--listen", f"127.0.0.1:{free_port()}", "--config", str(file))
+    process, endpoint = await started(folder, *words)
+    try:
+        async with httpx.AsyncClient(base_url=endpoint) as client:
+            listed = (await client.get("/v2.0/lbaas/providers")).json()["providers"]
+            assert {one["name"]: one["description"] for one in listed} == {
+                "amphora": "The Octavia Amphora driver.",
+                "octavia": "the same",
+            }
+            body = {"loadbalancer": {"vip_subnet_id": str(uuid4())}}
+            made = (await client.post(PATH, json=body)).json()["loadbalancer"]
+            assert (made["provider"], made["provisioning_status"]) == ("amphora", "ACTIVE")
+            body["loadbalancer"]["provider"] = "noop"
+            assert (await client.post(PATH, json=body)).status_code == 400
+    finally:
+        await stopped(process)
 
 
 async def _gone(pids: list[int]) -> bool:
