@@ -16,6 +16,7 @@ from tests.environments import needs_nft
 pytestmark = needs_nft
 
 PUBLIC, PUBLIC6 = "203.0.113.0/24", "2001:db8:1::/64"
+SENT = "2001:DB8:1:0::077"  # no canonical spelling: it is shown so, and packets do not care
 ASK = """
 import sys, urllib.request
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -32,7 +33,7 @@ async def test_both_vips_answer_before_and_after_a_failover() -> None:
         wish = {
             "name": "two",
             "vip_subnet_id": await hosts.subnet(PUBLIC),
-            "additional_vips": [{"subnet_id": await hosts.subnet(PUBLIC6)}],
+            "additional_vips": [{"subnet_id": await hosts.subnet(PUBLIC6), "ip_address": SENT}],
             "listeners": [
                 {
                     "protocol": "HTTP",
@@ -48,6 +49,7 @@ async def test_both_vips_answer_before_and_after_a_failover() -> None:
         }
         answer = await rest.post("lbaas/loadbalancers", {"loadbalancer": wish})
         (second,) = answer["additional_vips"]
+        assert second["ip_address"] == SENT
         urls = {
             "client": f"http://{answer['vip_address']}/",
             "client6": f"http://[{second['ip_address']}]/",

@@ -278,3 +278,6 @@ def test_what_cannot_be_printed_is_refused(text: str) -> None:
 def test_quotes_are_closed_only_by_us() -> None:
     assert words.quoted("a'b\"c\\d#e$f") == "'a'\\''b\"c\\d#e$f'"
     assert words.url_path("/é'\"\\ \\".replace(" ", "")) == "'/%C3%A9'\\''%22%5C%5C'"
+    assert words.url_path("/?x=1#f") == "'/?x=1'"
+    assert words.url_path("/#f") == "'/'"
+    assert words.host("example.org.") == words.host("example.org") == "example.org"
