@@ -21,6 +21,7 @@ from colonnade.domain.catalogue import (
 )
 from colonnade.domain.errors import Conflict, Invalid, NotFound
 from colonnade.domain.listeners import Listener
+from colonnade.domain.pools import Member
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store import listing, work
 from colonnade.store.database import Connection
@@ -170,12 +171,15 @@ async def flavor_facts(connection: Connection, flavor_id: str) -> FlavorFacts | 
         return None
 
 
-async def check_listeners(connection: Connection, tree: LoadBalancer, found: Difference) -> None:
-    """Raises Invalid for a new or changed listener beyond what the tree's flavor allows."""
+async def check_flavor(connection: Connection, tree: LoadBalancer, found: Difference) -> None:
+    """Raises Invalid for a new or changed object beyond what the tree's flavor allows."""
     listeners = [p.own for p in (*found.added, *found.altered) if isinstance(p.own, Listener)]
-    if tree.flavor_id is None or not listeners:
+    sriov = any(isinstance(p.own, Member) and p.own.request_sriov for p in found.added)
+    if not (sriov or (tree.flavor_id is not None and listeners)):
         return
-    facts = await flavor_facts(connection, tree.flavor_id)
+    facts = await flavor_facts(connection, tree.flavor_id) if tree.flavor_id else None
+    if sriov and not (facts is not None and facts.allow_member_sriov):
+        raise Invalid("The load balancer's flavor does not allow members with SR-IOV ports.")
     bound = None if facts is None else facts.connection_limit_max
     if bound is not None and any(not 0 <= x.connection_limit <= bound for x in listeners):
         raise Invalid(

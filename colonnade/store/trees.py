@@ -170,7 +170,7 @@ async def create(
         async with database.pipeline() as connection:
             issues += await _references(connection, review, None, tree)
             at = await changes.write_new(connection, tree, change, issues, terms.size)
-            await catalogue.check_listeners(connection, tree, found)
+            await catalogue.check_flavor(connection, tree, found)
             await quotas.enforce(connection, tree.project_id, added, limits)
             reasons = tuple(issue.reason for issue in issues)
             await _end_trial(connection, terms.occasion, Tried(None, tree, found, reasons))
@@ -255,7 +255,7 @@ async def _save(connection: Connection, edit: Edit, review: Review) -> Stored:
         edit.occasion,
     )
     await changes.write(connection, after or before, change, issues)
-    await catalogue.check_listeners(connection, after or before, found)
+    await catalogue.check_flavor(connection, after or before, found)
     limits = quotas.holding(edit.defaults, edit.quota)
     await quotas.enforce(connection, before.project_id, quotas.increase(found), limits)
     reasons = tuple(issue.reason for issue in issues)

@@ -264,6 +264,24 @@ async def test_a_timeout_over_the_delay_is_taken_and_told(api: Api) -> None:
     assert any("timeout (3 s) is longer than its delay (2 s)" in issue for issue in issues)
 
 
+async def test_a_member_has_an_sriov_port_where_the_flavor_allows_it(api: Api) -> None:
+    profile = {"name": "fp", "provider_name": "noop", "flavor_data": '{"allow_member_sriov": true}'}
+    behind = (await api.post("flavorprofiles", {"flavorprofile": profile}))["flavorprofile"]
+    offer = {"name": "f", "flavor_profile_id": behind["id"]}
+    flavor = (await api.post("flavors", {"flavor": offer}))["flavor"]
+    plain = await api.pool(await api.load_balancer("noop"))
+    said = await api.member(plain, 400, request_sriov=True)
+    assert "flavor does not allow" in said["faultstring"]
+    pool = await api.pool(await api.load_balancer("noop", flavor_id=flavor["id"]))
+    assert (await api.member(pool, request_sriov=True))["vnic_type"] == "direct"
+    found = await api.get(f"pools/{pool['id']}/members?vnic_type=direct")
+    assert len(found["members"]) == 1
+    body = {"members": [{"address": "10.0.0.11", "protocol_port": 8080}]}
+    await api.put(f"pools/{pool['id']}/members", body, 202)
+    found = await api.get(f"pools/{pool['id']}/members?vnic_type=direct")
+    assert len(found["members"]) == 1
+
+
 async def test_udp_checks_have_the_contracts_least_delay(api: Api) -> None:
     pool = await api.pool(await api.load_balancer("noop"), protocol="UDP")
     said = await api.monitor(pool, 400, type="UDP-CONNECT", delay=2)

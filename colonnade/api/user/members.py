@@ -7,7 +7,7 @@ is called stand in the route table, and everything around it in `api/app.py`.
 
 from collections.abc import Sequence
 from ipaddress import IPv6Address, ip_address
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
@@ -24,6 +24,9 @@ from colonnade.domain.pools import Member, Pool
 from colonnade.store.rows import MEMBERS, POOLS
 
 RESERVED = frozenset({"169.254.169.254"})  # where instances find their metadata
+
+
+_KEPT: Final = ("id", "subnet_id", "address", "request_sriov")
 
 
 class MembersBatch(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +83,8 @@ async def replace_members(call: Call) -> JSON:
 
 
 def batch(pool: Pool, bodies: Sequence[MemberCreate], *, additive: bool) -> tuple[Member, ...]:
-    """Matching members keep id, name, tags and subnet; what else was left out is reset."""
+    """Matching members keep what only a create can say, name and tags; what else was left out is
+    reset."""
     there = {member.endpoint: member for member in pool.members}
     wished: list[Member] = []
     seen: set[tuple[str, int]] = set()
@@ -93,7 +97,7 @@ def batch(pool: Pool, bodies: Sequence[MemberCreate], *, additive: bool) -> tupl
                     f"Member {member.address}:{member.protocol_port} is in the batch twice",
                     field="members",
                 )
-            kept = {n: getattr(old, n) for n in ("id", "subnet_id", "address")}
+            kept = {n: getattr(old, n) for n in _KEPT}
             kept |= {n: getattr(old, n) for n in ("name", "tags") if n not in given(body, Member)}
             member = replace(member, **kept)
         seen.add(member.endpoint)
