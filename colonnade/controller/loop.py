@@ -22,6 +22,8 @@ from colonnade.store import work
 from colonnade.store.database import Connection, Database
 
 LEASE_S: Final = 15.0
+AGAIN_S: Final = 0.1
+MARGIN: Final = 0.2  # of a lease, before its end: who cannot extend it stops by then
 SWEEP_S: Final = 5.0
 AT_ONCE: Final = 8
 SOON_S: Final = 0.2
@@ -175,18 +177,26 @@ class Loop:
     async def _keep(self, lease: work.Lease, worker: "asyncio.Task[None] | None") -> None:
         """Extend the lease while the work lasts; stop the work when it is lost."""
         assert worker is not None
-        held_until = time.monotonic() + self._lease_s
+        # The work has stopped before the lease is another's: it stops a while before its end.
+        safe_s = self._lease_s * (1 - MARGIN)
+        stop_at, pause_s = time.monotonic() + safe_s, self._lease_s / 3
         while True:
-            await asyncio.sleep(self._lease_s / 3)
+            await asyncio.sleep(min(pause_s, max(0.0, stop_at - time.monotonic())))
+            asked_at = time.monotonic()
             try:
-                async with self._database.read() as connection:
+                async with asyncio.timeout(stop_at - asked_at), self._database.read() as connection:
                     held = await work.extend(connection, lease, self._lease_s)
-                held_until = time.monotonic() + self._lease_s
-            except Unavailable:
-                held = time.monotonic() < held_until
+                stop_at, pause_s = asked_at + safe_s, self._lease_s / 3
+            except (Unavailable, TimeoutError):
+                held, pause_s = time.monotonic() < stop_at, self._lease_s / 15
+            except Exception:
+                log.exception("a lease could not be extended: a bug", work_key=lease.key)
+                held, pause_s = time.monotonic() < stop_at, self._lease_s / 15
             if not held:
                 log.warning("the lease is lost", work_key=lease.key)
-                worker.cancel()
+                while not worker.done():  # one cancellation may be lost, see `store/database.py`
+                    worker.cancel()
+                    await asyncio.sleep(AGAIN_S)
                 return
 
     async def _until_told(self, give_back: Callable[[Connection], Awaitable[bool]]) -> None:

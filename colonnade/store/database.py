@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Connections to PostgreSQL, and what goes wrong with them said in our own words.
 
-Whatever a dead, slow or restarted database does, callers see `Unavailable` within about two
-seconds, at once when it is known to be gone, and it works again by itself when the database is
-back. UUIDs are read as text, JSON by msgspec. Knows connections only: SQL is in the modules
-beside this one.
+Whatever a dead, frozen, slow or restarted database does, callers see `Unavailable` within a few
+seconds (to have a connection, and for each answer of it), at once when it is known to be gone, and
+it works again by itself when the database is back. What does not answer in time is dropped
+without waiting for it. UUIDs are read as text, JSON by msgspec. Knows connections only: SQL is
+in the modules beside this one.
 """
 
 import asyncio
 import select
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, Self, TypeAlias
 
@@ -21,12 +22,25 @@ import structlog
 from psycopg import sql
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg.types.string import TextLoader
+from psycopg.waiting import wait_async
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from colonnade.domain.errors import Contended, Unavailable
 
 Connection: TypeAlias = psycopg.AsyncConnection[Any]
 
+ANSWER_S: Final = 3.0  # for each answer of a connection, locks waited for included
+PATIENT_S: Final = 60.0  # for each answer where nobody waits: sweeping
+# What the server itself ends, should nobody of us be there any more to do it.
+SERVER_BOUNDS: Final = "-c statement_timeout=90s -c idle_in_transaction_session_timeout=30s"
+SOCKET_BOUNDS: Final[Mapping[str, Any]] = {
+    "connect_timeout": 2,
+    "tcp_user_timeout": 5000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}
+ASK_LISTENER_S: Final = 5.0  # between questions whether a connection that only listens is alive
 WAIT_S: Final = 2.0  # for a connection, when the database was well a moment ago
 WAIT_WHEN_ILL_S: Final = 0.3  # when it was not: enough to connect to one that is back
 GIVE_UP_S: Final = 0.1  # for the pool's own attempts: the next caller causes the next one
@@ -34,6 +48,7 @@ KNOWN_GONE_S: Final = 0.5  # after a failed attempt nobody waits for the next on
 WAITING_MAX: Final = 1000
 LISTEN_BACKOFF_MAX_S: Final = 5.0
 RETRY_S: Final = 0.5  # between questions whether the database is there yet
+NEVER_S: Final = 3600.0
 PREPARE_AFTER: Final = 2  # the second time that a statement is seen
 
 # What PostgreSQL says when a value does not fit where it should be stored: a mistake of whoever
@@ -41,6 +56,27 @@ PREPARE_AFTER: Final = 2  # the second time that a statement is seen
 ILL_VALUED: Final = (psycopg.DataError, psycopg.IntegrityError)
 
 log = structlog.get_logger()
+
+
+class BoundedConnection(psycopg.AsyncConnection[Any]):
+    """A connection that waits so long for an answer and no longer. One that is late, or whose
+    caller no longer waits, is closed at once: to ask the server to cancel is to wait again."""
+
+    answer_s: float = ANSWER_S
+
+    async def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        # Not the library's own interval: in Python 3.11 `wait_for`, by which it wakes, may swallow
+        # a cancellation that comes as it wakes.
+        interval = max(interval, NEVER_S)
+        try:
+            async with asyncio.timeout(self.answer_s):
+                return await wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
+        except TimeoutError as error:
+            self.pgconn.finish()
+            raise psycopg.OperationalError(f"no answer within {self.answer_s:g} s") from error
+        except asyncio.CancelledError:
+            self.pgconn.finish()
+            raise
 
 
 class Database:
@@ -51,7 +87,7 @@ class Database:
         self._is_well = True
         self._failed_at = -KNOWN_GONE_S
         self._checking: asyncio.Task[None] | None = None
-        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+        self._pool: AsyncConnectionPool[BoundedConnection] = AsyncConnectionPool(
             url,
             min_size=pool_min,
             max_size=pool_max,
@@ -62,7 +98,13 @@ class Database:
             reconnect_failed=self._record_failure,
             configure=_prepare,
             check=_check_if_spoken_to,
-            kwargs={"autocommit": True, "connect_timeout": 2, "prepare_threshold": PREPARE_AFTER},
+            connection_class=BoundedConnection,
+            kwargs={
+                "autocommit": True,
+                "prepare_threshold": PREPARE_AFTER,
+                "options": SERVER_BOUNDS,
+                **SOCKET_BOUNDS,
+            },
         )
 
     @classmethod
@@ -107,10 +149,14 @@ class Database:
                 yield connection
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[Connection]:
+    async def read(self, *, answer_s: float = ANSWER_S) -> AsyncIterator[Connection]:
         """Each statement for itself, committed at once."""
         async with self._connection() as connection:
-            yield connection
+            connection.answer_s = answer_s
+            try:
+                yield connection
+            finally:
+                connection.answer_s = ANSWER_S
 
     async def listen(self, channel: str) -> AsyncGenerator[str, None]:
         """Payloads of NOTIFY, for ever. "" after each (re)connection: anything may have been
@@ -118,21 +164,25 @@ class Database:
         pause_s = 0.1
         while True:
             try:
-                connection = await psycopg.AsyncConnection.connect(
-                    self._url, autocommit=True, connect_timeout=2
+                connection = await BoundedConnection.connect(
+                    self._url, autocommit=True, **SOCKET_BOUNDS
                 )
                 async with connection:
                     await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
                     pause_s = 0.1
                     yield ""
-                    async for notice in connection.notifies():
-                        yield notice.payload
+                    while True:
+                        connection.answer_s = 2 * ASK_LISTENER_S
+                        async for notice in connection.notifies(timeout=ASK_LISTENER_S):
+                            yield notice.payload
+                        connection.answer_s = ANSWER_S
+                        await connection.execute("SELECT 1")  # one that is frozen says nothing
             except psycopg.OperationalError:
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, LISTEN_BACKOFF_MAX_S)
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
+    async def _connection(self) -> AsyncIterator[BoundedConnection]:
         if self._is_known_gone():
             raise Unavailable("the database is not available")
         try:

@@ -5,11 +5,11 @@ Each says itself for how long. Any number of processes may sweep at once.
 """
 
 from colonnade.store import events, history, idempotency
-from colonnade.store.database import Database
+from colonnade.store.database import PATIENT_S, Database
 
 
 async def sweep(database: Database) -> None:
-    async with database.read() as connection:
+    async with database.read(answer_s=PATIENT_S) as connection:
         await events.forget_old(connection)
         await history.forget_old(connection)
         await idempotency.forget_old(connection)

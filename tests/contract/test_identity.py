@@ -415,7 +415,7 @@ class Counted(Database):
 
     count = 0
 
-    def read(self) -> Any:
+    def read(self, *, answer_s: float = 0) -> Any:
         self.count += 1
         return super().read()
 

@@ -17,8 +17,10 @@ import psycopg
 import pytest
 import pytest_asyncio
 
-from colonnade.domain.errors import Unavailable
-from colonnade.store.database import Database
+from colonnade.controller.loop import Loop
+from colonnade.domain.errors import ColonnadeError, Unavailable
+from colonnade.store import work
+from colonnade.store.database import ANSWER_S, ASK_LISTENER_S, WAIT_S, Database
 from colonnade.store.embedded import EmbeddedPostgres
 from colonnade.store.migrations import migrate
 from tests.database import Databases
@@ -210,3 +212,150 @@ def test_many_processes_may_migrate_at_once_and_again(databases: Databases) -> N
         migrate(url)
         with psycopg.connect(url) as connection:
             assert connection.execute("SELECT count(*) FROM work").fetchone() == (0,)
+
+
+def processes_of(folder: Path) -> list[int]:
+    """The postmaster and all its children."""
+    first = postmaster_pid(folder)
+    children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
+    return [first, *map(int, children)]
+
+
+@contextlib.contextmanager
+def frozen(pids: list[int]) -> Iterator[None]:
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+PROMISED_S = ANSWER_S + WAIT_S + 1.0  # for a connection and its answer, on a busy machine
+
+
+async def test_a_frozen_server_holds_nobody_up(server: EmbeddedPostgres, folder: Path) -> None:
+    database = await Database.connect(server.url, pool_min=2)
+    try:
+        assert await number(database) == 42
+
+        async def in_the_middle(begun: asyncio.Event, go_on: asyncio.Event) -> None:
+            async with database.transaction() as connection:
+                await connection.execute("SELECT 1")
+                begun.set()
+                await go_on.wait()
+                await connection.execute("SELECT 2")
+
+        begun, go_on = asyncio.Event(), asyncio.Event()
+        held = asyncio.create_task(in_the_middle(begun, go_on))
+        await begun.wait()
+        with frozen(processes_of(folder)):
+            go_on.set()
+            for waiting in (held, number(database), number(database)):
+                async with asyncio.timeout(PROMISED_S):
+                    with pytest.raises(Unavailable):
+                        await waiting
+
+            # Who no longer waits is not held up either.
+            impatient = asyncio.ensure_future(number(database))
+            await asyncio.sleep(0.2)
+            impatient.cancel()
+            async with asyncio.timeout(1):
+                await asyncio.wait([impatient])
+
+        async def is_back() -> bool:
+            try:
+                return await number(database) == 42
+            except Unavailable:
+                return False
+
+        async with asyncio.timeout(PROMISED_S):
+            while not await is_back():  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    finally:
+        async with asyncio.timeout(5):
+            await database.close()
+
+
+async def test_who_waits_for_a_lock_for_too_long_is_told(server: EmbeddedPostgres) -> None:
+    database = await Database.connect(server.url, pool_min=2)
+    try:
+        async with database.transaction() as holder:
+            await holder.execute("SELECT pg_advisory_xact_lock(1)")
+            with pytest.raises(Unavailable):
+                async with asyncio.timeout(PROMISED_S), database.transaction() as waiter:
+                    await waiter.execute("SELECT pg_advisory_xact_lock(1)")
+        assert await number(database) == 42
+    finally:
+        await database.close()
+
+
+async def test_a_frozen_listener_listens_anew(server: EmbeddedPostgres, folder: Path) -> None:
+    database = await Database.connect(server.url)
+    try:
+        async with aclosing(database.listen("news")) as heard:
+            assert await anext(heard) == ""
+            async with database.read() as connection:
+                row = await (
+                    await connection.execute(
+                        "SELECT pid FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+                    )
+                ).fetchone()
+            assert row is not None
+            with frozen([row[0]]):
+                async with asyncio.timeout(ASK_LISTENER_S + ANSWER_S + 5):
+                    assert await anext(heard) == "", "it has connected again"
+                async with database.read() as connection:
+                    await connection.execute("NOTIFY news, 'hello'")
+                async with asyncio.timeout(5):
+                    assert await anext(heard) == "hello"
+    finally:
+        await database.close()
+
+
+async def test_work_has_stopped_before_its_lease_is_anothers(
+    server: EmbeddedPostgres, folder: Path
+) -> None:
+    await asyncio.to_thread(migrate, server.url)
+    database = await Database.connect(server.url)
+    stopped_at: list[float] = []
+
+    class Endless:
+        async def reconcile(self, _name: str) -> float | None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                stopped_at.append(time.monotonic())
+            return None
+
+        async def record(self, name: str, error: ColonnadeError, retry_in_s: float) -> None: ...
+
+    lease_s = 4.0
+    loop = asyncio.create_task(Loop(database, {"x": Endless()}, lease_s=lease_s).run())
+    try:
+        async with database.transaction() as connection:
+            await work.mark(connection, "x:1")
+        leased_until = (
+            "SELECT extract(epoch FROM leased_until - clock_timestamp())::float FROM work"
+        )
+
+        async def left_s() -> float:
+            async with database.read() as connection:
+                row = await (await connection.execute(leased_until)).fetchone()
+            return row[0] if row is not None and row[0] is not None else 0.0
+
+        async with asyncio.timeout(5):
+            while await left_s() <= 0:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        ends_at = time.monotonic() + await left_s()
+        with frozen(processes_of(folder)):
+            async with asyncio.timeout(2 * lease_s):
+                while not stopped_at:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+        assert stopped_at[0] < ends_at + lease_s / 3 + 0.5  # it may have been extended once
+        assert len(stopped_at) == 1
+    finally:
+        loop.cancel()
+        await asyncio.wait([loop], timeout=10)
+        await database.close()
