@@ -118,6 +118,9 @@ class Amphora:
         Of those that wait for a reload the newest is served, and all are answered by that."""
         if wanted.generation < self.generation:
             raise Older(self.generation)
+        if wanted.unknown_needs:
+            unknown = ", ".join(wanted.unknown_needs)
+            raise Refused(f"the agent is older than the controller, and does not know: {unknown}")
         try:
             with self._turns.waiting(wanted.generation):
                 applied = await self._apply_in_turn(wanted)

@@ -91,14 +91,15 @@ class Loop:
         failing = sum(lease.attempts > 0 for lease in self._working.values())
         retries = max(0, self._at_once // 2 - failing)
         async with self._database.read() as connection:
+            kinds = list(self._reconcilers)
             leases = await work.lease(
-                connection, work.Free(free, retries), self._lease_s, self._holder
+                connection, work.Free(free, retries), self._lease_s, self._holder, kinds
             )
             retries -= sum(lease.attempts > 0 for lease in leases)
             due_s = None
             if len(leases) < free:
                 # The first retry to end makes room for another, and wakes.
-                due_s = await work.next_due_s(connection, fresh_only=retries <= 0)
+                due_s = await work.next_due_s(connection, fresh_only=retries <= 0, kinds=kinds)
         for lease in leases:
             task = asyncio.create_task(self._work(lease), name=lease.key)
             self._working[task] = lease

@@ -14,7 +14,7 @@ from colonnade.domain import limits
 from colonnade.domain.errors import NotFound, require
 
 
-class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Node(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     name: str = ""
     admin_state_up: bool = True

@@ -31,7 +31,7 @@ from colonnade.domain.pools import Pool
 from colonnade.domain.vocabulary import POOLS_OF_LISTENER
 
 
-class Vip(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Vip(msgspec.Struct, frozen=True, kw_only=True):
     """Where clients knock: one address on one port of the network service."""
 
     address: str  # as it was sent

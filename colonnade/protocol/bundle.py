@@ -12,11 +12,13 @@ from hashlib import sha256
 import msgspec
 
 BUNDLE_BYTES_MAX = 8 * 1024 * 1024
+# Names that `Bundle.needs` may have. A part that would be dangerous to leave out gets one.
+KNOWN_NEEDS: frozenset[str] = frozenset()
 
 
-class _Wire(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What a sender knows and a reader does not is refused, never half applied; what is as
-    always is not said, so that an older reader refuses only what uses something new."""
+class _Wire(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a reader does not know it ignores; what it must not ignore is named in `needs` of the
+    bundle. What is as always is not said."""
 
 
 class Interface(_Wire, frozen=True, kw_only=True):
@@ -80,6 +82,12 @@ class Bundle(_Wire, frozen=True, kw_only=True):
     interfaces: tuple[Interface, ...] = ()
     access: tuple[Access, ...] = ()
     secrets: dict[str, Secret] = {}
+    needs: tuple[str, ...] = ()  # what a reader must know: who does not, refuses all of it
+
+    @property
+    def unknown_needs(self) -> tuple[str, ...]:
+        """What is needed and not known here: then a newer release made it."""
+        return tuple(sorted(set(self.needs) - KNOWN_NEEDS))
 
     @property
     def digest(self) -> str:

@@ -27,9 +27,12 @@ from colonnade.store import listing, work
 from colonnade.store.database import Connection
 from colonnade.store.difference import Difference
 from colonnade.store.listing import Source, Wanted
+from colonnade.store.stored import Stored
 
 Offer: TypeAlias = FlavorProfile | Flavor | AvailabilityZoneProfile | AvailabilityZone
 T = TypeVar("T", bound=Offer)
+
+_FLAVOR_FACTS: Final[Stored[FlavorFacts]] = Stored(FlavorFacts)
 
 
 class Shelf(msgspec.Struct, Generic[T], frozen=True):
@@ -166,7 +169,7 @@ async def flavor_facts(connection: Connection, flavor_id: str) -> FlavorFacts | 
     )
     row = await cursor.fetchone()
     try:
-        return None if row is None else msgspec.json.decode(row[0], type=FlavorFacts)
+        return None if row is None else _FLAVOR_FACTS.decode(row[0])
     except msgspec.ValidationError:
         return None
 

@@ -198,7 +198,9 @@ def _alter_root(
         new=change.generation,
         deleted=change.verb == "deleted",
     )
-    altered = ", body = %(body)s, updated_at = now()" if change.found.root_altered else ""
+    altered = (
+        ", body = body || %(body)s::jsonb, updated_at = now()" if change.found.root_altered else ""
+    )
     statement.add(
         "UPDATE load_balancers SET changed = %(new)s, deleted = %(deleted)s,"  # noqa: S608
         f" issues = %(issues)s{altered} WHERE id = %(id)s",
@@ -219,7 +221,7 @@ def _add_children(statement: Statement, root: LoadBalancer, change: Change) -> N
         altered = [place for place in found.altered if place.table is table]
         if altered:
             statement.add(
-                f"UPDATE {table.name} t SET body = u.body, changed = %(new)s,"  # noqa: S608
+                f"UPDATE {table.name} t SET body = t.body || u.body, changed = %(new)s,"  # noqa: S608
                 " updated_at = now() FROM jsonb_to_recordset(%(rows)s) AS u (id uuid, body jsonb)"
                 " WHERE t.id = u.id",
                 new=generation,

@@ -29,6 +29,7 @@ BELIEVED_S: Final = 3.0
 # finds no spare asks for one at once.
 _REPLACED_AFTER_S: Final = dict.fromkeys(State, 0.0) | {State.SERVING: 1.0, State.FAILED: 1.0}
 # Those that may answer for a VIP: nothing takes the place of an amphora that is not fenced.
+_STATES: Final = frozenset(State)
 _HOLDING: Final = (State.SERVING, State.FAILED)
 
 
@@ -320,7 +321,8 @@ async def _select(connection: Connection, where: str, *values: Any) -> list[Amph
         values,
     )
     names = _COLUMNS.split(", ")
-    return [_read(dict(zip(names, row, strict=True))) for row in await cursor.fetchall()]
+    rows = [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
+    return [_read(row) for row in rows if row["state"] in _STATES]  # others a newer release knows
 
 
 def _read(row: dict[str, Any]) -> Amphora:

@@ -20,9 +20,11 @@ LOCK: Final = 0x434F_4C4F_4E4E  # "COLONN": any number that nobody else locks
 
 
 def migrate(url: str) -> None:
-    """Blocks. Raises Unavailable when there is no database, Broken when a file does not apply."""
+    """Blocks. Raises Unavailable when there is no database, Broken when a file does not apply, and
+    for a schema that is newer than this release."""
     try:
         with psycopg.connect(url, autocommit=True, connect_timeout=2) as connection:
+            _refuse_newer(connection)
             if _missing(connection):
                 connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
                 if _missing(connection):
@@ -31,13 +33,29 @@ def migrate(url: str) -> None:
         raise Unavailable("the database is not available", detail=str(error)) from error
 
 
+def _ours() -> set[str]:
+    return {file.stem for file in SCHEMA.glob("*.sql")}
+
+
 def _missing(connection: psycopg.Connection) -> set[str]:
-    wanted = {file.stem for file in SCHEMA.glob("*.sql")}
+    return _ours() - _applied(connection)
+
+
+def _refuse_newer(connection: psycopg.Connection) -> None:
+    newer = sorted(_applied(connection) - _ours())
+    if newer:
+        raise Broken(
+            f"the database's schema is newer than this release ({', '.join(newer)} was applied): "
+            "start the release that did that, or restore a dump from before it"
+        )
+
+
+def _applied(connection: psycopg.Connection) -> set[str]:
     found = connection.execute("SELECT to_regclass('_yoyo_migration')").fetchone()
     if found is None or found[0] is None:
-        return wanted
+        return set()
     rows = connection.execute("SELECT migration_id FROM _yoyo_migration").fetchall()
-    return wanted - {row[0] for row in rows}
+    return {row[0] for row in rows}
 
 
 def _apply(url: str) -> None:

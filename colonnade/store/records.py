@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
+import structlog
 
 from colonnade.domain.errors import Forbidden, NotFound
 from colonnade.domain.ids import ProjectId
@@ -34,7 +35,10 @@ from colonnade.store.rows import (
     Node,
     Table,
 )
+from colonnade.store.stored import Newer
 from colonnade.store.trees import POLICY, Issue
+
+log = structlog.get_logger()
 
 T = TypeVar("T", bound=Node)
 
@@ -259,7 +263,7 @@ SOURCES: Final[Mapping[str, Source]] = {table.name: _source(table) for table in 
 async def find(connection: Connection, table: Table, wanted: Wanted) -> list[Record[Any]]:
     """Objects in order, one page of them. Raises Invalid for names that there are not."""
     found = await listing.rows(connection, SOURCES[table.name], wanted)
-    return [_record(table, row) for row in found]
+    return [record for row in found if (record := _readable(table, row)) is not None]
 
 
 async def get(
@@ -321,6 +325,15 @@ async def statistics(connection: Connection, table: Table, object_id: str) -> St
     return Statistics(**dict(zip(Statistics.__struct_fields__, row, strict=True)))
 
 
+def _readable(table: Table, row: Sequence[Any]) -> Record[Any] | None:
+    """None: what only a newer release can read. The others of a list are shown."""
+    try:
+        return _record(table, row)
+    except Newer as error:
+        log.warning("left out of a list", table=table.name, id=row[0], reason=str(error))
+        return None
+
+
 def _record(table: Table, row: Sequence[Any]) -> Record[Any]:
     """The facts are the first columns and `extras` the rest, as `_EXTRAS` has them."""
     return Record(
@@ -332,7 +345,7 @@ def _record(table: Table, row: Sequence[Any]) -> Record[Any]:
         deleted=row[6],
         created_at=row[7],
         updated_at=row[8],
-        operating=_OPERATING[row[9]],
+        operating=_OPERATING.get(row[9], Operating.OFFLINE),
         applied=Applied(lowest=row[10], highest_settled=row[11], failed_at=row[12]),
         last_error=_FAILURE.decode(row[13]) if row[13] is not None else None,
         operating_reason=row[14],

@@ -18,6 +18,7 @@ from colonnade.domain.listeners import Listener
 from colonnade.domain.pools import HealthMonitor, Member, Pool
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.database import Connection
+from colonnade.store.stored import Stored
 
 Node: TypeAlias = LoadBalancer | Listener | Pool | Member | HealthMonitor | L7Policy | L7Rule
 
@@ -53,14 +54,12 @@ TABLES: Final[Mapping[type[Node], Table]] = {
 }
 
 
-def _array_of(kind: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(list[kind])
+def _array_of(kind: Any) -> Stored[Any]:
+    return Stored(list[kind])
 
 
-_checked: Final[Mapping[str, msgspec.json.Decoder[Any]]] = {
-    table.name: _array_of(table.type) for table in BELOW
-}
-_load_balancer = msgspec.json.Decoder(LoadBalancer)
+_checked: Final[Mapping[str, Stored[Any]]] = {table.name: _array_of(table.type) for table in BELOW}
+_load_balancer: Final[Stored[LoadBalancer]] = Stored(LoadBalancer)
 
 
 def _unchecked(kind: type[Node]) -> type[msgspec.Struct]:
@@ -77,8 +76,8 @@ def _unchecked(kind: type[Node]) -> type[msgspec.Struct]:
     return msgspec.defstruct(kind.__name__, fields, frozen=True, kw_only=True)
 
 
-DECODERS: Final[Mapping[str, msgspec.json.Decoder[Any]]] = {
-    table.name: msgspec.json.Decoder(_unchecked(table.type)) for table in TABLES.values()
+DECODERS: Final[Mapping[str, Stored[Any]]] = {
+    table.name: Stored(_unchecked(table.type)) for table in TABLES.values()
 }
 
 

@@ -16,6 +16,7 @@ from colonnade.domain.operating import MEMBER, Facts, Node, State, statuses
 from colonnade.domain.pools import HealthMonitor, endpoint
 from colonnade.domain.status import Operating
 from colonnade.store.database import Connection
+from colonnade.store.stored import Stored
 
 TABLES: Final[Mapping[str, str]] = {
     "load_balancer": "load_balancers",
@@ -60,7 +61,7 @@ SELECT kind, id, root, pool, coalesce((body ->> 'admin_state_up')::boolean, true
     CASE kind WHEN 'health_monitor' THEN body::text END
 FROM ({_NODES}) AS n (kind, id, root, pool, body, changed, status, reason, policy_pools)
 """  # noqa: S608 - our own text
-_MONITOR: Final = msgspec.json.Decoder(HealthMonitor)
+_MONITOR: Final[Stored[HealthMonitor]] = Stored(HealthMonitor)
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):

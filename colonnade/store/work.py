@@ -50,10 +50,15 @@ class Free(msgspec.Struct, frozen=True):
 
 
 async def lease(
-    connection: Connection, free: Free, lease_s: float, holder: str = ""
+    connection: Connection,
+    free: Free,
+    lease_s: float,
+    holder: str = "",
+    kinds: Sequence[str] | None = None,
 ) -> Sequence[Lease]:
     """Keys that are due and nobody else's: first those that did not fail the last time, of each
-    kind the longest due first."""
+    kind the longest due first. `kinds`: those that the caller knows; others are a newer
+    release's."""
     cursor = await connection.execute(
         f"""WITH fresh AS (
             SELECT key FROM work WHERE {_DUE} AND attempts = 0
@@ -67,12 +72,19 @@ async def lease(
             leased_until = clock_timestamp() + make_interval(secs => %(s)s)
         FROM due WHERE work.key = due.key
         RETURNING work.key, work.leased_by, work.dirty, work.attempts""",  # noqa: S608
-        {"all": free.all, "retries": free.retries, "s": lease_s, "holder": holder},
+        {
+            "all": free.all,
+            "retries": free.retries,
+            "s": lease_s,
+            "holder": holder,
+            "kinds": None if kinds is None else list(kinds),
+        },
     )
     return [Lease(*row) for row in await cursor.fetchall()]
 
 
-_DUE: Final = """due_at <= clock_timestamp()
+_OF_KINDS: Final = "(%(kinds)s::text[] IS NULL OR split_part(key, ':', 1) = ANY(%(kinds)s::text[]))"
+_DUE: Final = f"""{_OF_KINDS} AND due_at <= clock_timestamp()
               AND (leased_until IS NULL OR leased_until <= clock_timestamp())"""
 
 
@@ -110,13 +122,15 @@ async def fail(connection: Connection, lease: Lease, backoff_s: float) -> bool:
     return await _give_back(connection, lease, backoff_s, attempts=lease.attempts + 1)
 
 
-async def next_due_s(connection: Connection, *, fresh_only: bool = False) -> float | None:
+async def next_due_s(
+    connection: Connection, *, fresh_only: bool = False, kinds: Sequence[str] | None = None
+) -> float | None:
     """Seconds until the next key may be leased, None when there is none at all. `fresh_only`:
     among those that did not fail the last time."""
     cursor = await connection.execute(
-        """SELECT extract(epoch FROM min(greatest(due_at, leased_until)) - clock_timestamp())
-        FROM work WHERE attempts = 0 OR NOT %s""",
-        [fresh_only],
+        f"""SELECT extract(epoch FROM min(greatest(due_at, leased_until)) - clock_timestamp())
+        FROM work WHERE (attempts = 0 OR NOT %(fresh)s) AND {_OF_KINDS}""",  # noqa: S608
+        {"fresh": fresh_only, "kinds": None if kinds is None else list(kinds)},
     )
     row = await cursor.fetchone()
     return None if row is None or row[0] is None else max(0.0, float(row[0]))
