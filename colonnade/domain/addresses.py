@@ -6,7 +6,7 @@ form. Nothing here knows whose address it is.
 """
 
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 REMEMBERED: Final = 8192
@@ -17,6 +17,15 @@ def canonical(text: str) -> str:
     """The one spelling (RFC 5952). Raises ValueError for what is no address. Remembered, for
     whoever edits a pool of a thousand members compares all of them anew."""
     return str(ip_address(text))
+
+
+@lru_cache(REMEMBERED)
+def target(text: str) -> IPv4Address | IPv6Address:
+    """Where packets for the address go: an IPv6 address that wraps one of IPv4 means that one.
+    Raises ValueError."""
+    address = ip_address(text)
+    wrapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return wrapped or address
 
 
 def is_address(text: str) -> bool:

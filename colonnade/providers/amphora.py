@@ -5,14 +5,18 @@ The VIP is a port of the network service, named after the load balancer, so that
 create finds the same one. This module knows no amphora; it only says what they could serve.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
+from colonnade.domain.addresses import target
 from colonnade.domain.catalogue import FlavorFacts, FrontEnd, ZoneFacts
 from colonnade.domain.errors import Conflict, Invalid, NotFound, Unavailable
 from colonnade.domain.fleet import Topology
 from colonnade.domain.ids import SubnetId
+from colonnade.domain.pools import Member
 from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.drivers.amphora.haproxy.objections import objections
 from colonnade.drivers.amphora.protocol import Objection
@@ -31,6 +35,7 @@ class AmphoraProvider:
         self._network = network
         self._rendered = Rendered(templates_dir)
         self._subnets: frozenset[SubnetId] = frozenset()  # those seen; the common case asks nobody
+        self._machinery: IPv4Network | IPv6Network | None = None
 
     def objections(self, tree: LoadBalancer) -> Sequence[Objection]:
         return objections(tree)
@@ -57,12 +62,26 @@ class AmphoraProvider:
             sg_ids=wish.sg_ids,
         )
 
-    async def check_subnets(self, subnet_ids: Collection[SubnetId]) -> None:
-        if self._network is None or self._subnets.issuperset(subnet_ids):
+    async def check_members(self, members: Sequence[Member]) -> None:
+        if self._network is None:
             return
-        self._subnets = frozenset(subnet.id for subnet in await self._network.subnets())
-        for missing in sorted(set(subnet_ids) - self._subnets):
+        wanted = {member.subnet_id for member in members if member.subnet_id is not None}
+        if not self._subnets.issuperset(wanted):
+            self._subnets = frozenset(subnet.id for subnet in await self._network.subnets())
+        for missing in sorted(wanted - self._subnets):
             raise Invalid(f"Subnet {missing} not found.")
+        machinery = await self._lb_range(self._network)
+        for member in members:
+            if machinery is not None and target(member.address) in machinery:
+                raise Invalid(f"{member.address} is not a valid option for member address")
+
+    async def _lb_range(self, network: NetworkDriver) -> IPv4Network | IPv6Network | None:
+        """Of the LB network, where no member is. None: it is not known just now, and members need
+        not wait for it."""
+        if self._machinery is None:
+            with contextlib.suppress(Unavailable):
+                self._machinery = ip_network((await network.lb_subnet()).cidr)
+        return self._machinery
 
     async def release_vip(self, vip: Vip) -> None:
         if vip.owned and self._network is not None:

@@ -6,12 +6,13 @@ given, and settles at once. An address that was not given is one of TEST-NET-2 (
 RFC 5737), the same for the same load balancer; two load balancers may well share one.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from colonnade.domain.catalogue import FlavorFacts, ZoneFacts
 from colonnade.domain.ids import NetworkId, SubnetId, derived_id
+from colonnade.domain.pools import Member
 from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.drivers.amphora.protocol import Objection
 from colonnade.providers import offers
@@ -45,8 +46,8 @@ class NoopProvider:
             sg_ids=wish.sg_ids,
         )
 
-    async def check_subnets(self, subnet_ids: Collection[SubnetId]) -> None:
-        """Any subnet will do."""
+    async def check_members(self, members: Sequence[Member]) -> None:
+        """Any subnet and address will do."""
 
     async def release_vip(self, vip: Vip) -> None:
         """Nothing was made, so there is nothing to give back."""

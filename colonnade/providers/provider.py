@@ -6,7 +6,7 @@ INCOMPLETE is stored beside the tree and shown. It also finds the VIP. Providers
 the database nor HTTP. `tests/contract/test_providers.py` is the other half of this file.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -66,8 +66,8 @@ class Provider(Protocol):
         Raises Invalid for a port, network or subnet that is not there and for an address that
         does not fit, Conflict for one that is taken, Unavailable when waiting may help."""
 
-    async def check_subnets(self, subnet_ids: Collection[SubnetId]) -> None:
-        """Raises Invalid for a subnet of a member that is not there."""
+    async def check_members(self, members: Sequence[Member]) -> None:
+        """Raises Invalid for a subnet that is not there, and for an address that no member has."""
 
     async def release_vip(self, vip: Vip) -> None:
         """Give back what `allocate_vip` made. Nothing there: nothing to do."""
@@ -149,10 +149,8 @@ class Providers:
         return [(o.path, o.reason) for o in objections if o.severity is Severity.INCOMPLETE]
 
     async def check_members(self, provider: str, members: Iterable[Member]) -> None:
-        """Raises Invalid when one names a subnet that is not there."""
-        subnets = {m.subnet_id for m in members if m.subnet_id is not None}
-        if subnets:
-            await self.get(provider).check_subnets(subnets)
+        """Raises Invalid when one names a subnet that is not there, or cannot be where it says."""
+        await self.get(provider).check_members(list(members))
 
     def settles_at_once(self, provider: str) -> bool:
         return self.get(provider).settles_at_once

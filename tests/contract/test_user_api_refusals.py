@@ -244,6 +244,15 @@ async def test_a_vip_that_cannot_be_is_refused(api: Api) -> None:
         assert len(await api.network.ports()) == ports, body
 
 
+@pytest.mark.parametrize("address", ["198.18.0.9", "::ffff:198.18.0.9"])
+async def test_a_member_on_the_network_of_the_machinery_is_refused(api: Api, address: str) -> None:
+    pool = await api.pool(await api.load_balancer("amphora"))
+    answer = await api.member(pool, 400, address=address)
+    assert answer["faultstring"] == f"{address} is not a valid option for member address"
+    body = {"members": [{"address": address, "protocol_port": 80}]}
+    await api.put(f"pools/{pool['id']}/members", body, 400)
+
+
 async def test_a_member_on_a_subnet_that_is_not_there_is_refused(api: Api) -> None:
     lost = {"address": "10.0.0.11", "protocol_port": 80, "subnet_id": NOBODY}
     pool = await api.pool(await api.load_balancer("amphora"))

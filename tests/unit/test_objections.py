@@ -39,6 +39,7 @@ from tests.haproxy_trees import (
 )
 
 FEATURES = PLAIN | EXTRAS
+VIP = "203.0.113.9"
 NO, WAITS = Severity.INCOMPATIBLE, Severity.INCOMPLETE
 L, P, M = f"listeners/{ident(100)}", f"pools/{ident(200)}", f"pools/{ident(200)}/healthmonitor"
 
@@ -345,3 +346,39 @@ def told_of_rule(kind: L7RuleType, how: CompareType, value: str) -> list[Objecti
     one = rule(400, value, kind, how, key="X" if keyed else None)
     (balancer,) = ruled(to_other(300, one)).load_balancers
     return [found for found in objections(balancer) if one.id in found.path]
+
+
+@pytest.mark.parametrize(
+    ("address", "subnet_id", "why"),
+    [
+        ("127.0.0.1", None, "leads to the amphora itself"),
+        ("127.9.0.1", ident(7), "leads to the amphora itself"),
+        ("::1", ident(7), "leads to the amphora itself"),
+        ("::ffff:127.0.0.1", None, "leads to the amphora itself"),
+        ("169.254.1.1", ident(7), "one link only"),
+        ("fe80::5", ident(7), "one link only"),
+        (VIP, None, "an address of this load balancer itself"),
+        (f"::ffff:{VIP}", None, "an address of this load balancer itself"),
+        ("2001:db8::5", None, "no VIP is of IPv6"),
+        ("2001:db8::5", ident(7), ""),
+        ("10.0.0.5", None, ""),
+        ("::ffff:10.0.0.5", None, ""),
+        ("192.0.2.5", ident(7), ""),
+    ],
+)
+def test_a_member_that_no_amphora_can_reach_is_told(
+    address: str, subnet_id: str | None, why: str
+) -> None:
+    one = replace(member(1, address), subnet_id=subnet_id)
+    balancer = tree((listener(100),), (pool(members=(one,)),), vip=VIP)
+    found = [x.reason for x in objections(balancer) if one.id in x.path]
+    assert len(found) == bool(why)
+    assert all("cannot be reached" in reason and why in reason for reason in found)
+
+
+def test_an_additional_vip_of_the_other_version_opens_the_way() -> None:
+    one = replace(member(1, "2001:db8::5"), subnet_id=None)
+    balancer = tree((listener(100),), (pool(members=(one,)),), vip=VIP)
+    more = replace(balancer.vip, address="2001:db8:1::7", port_id=ident(9), subnet_id=ident(8))
+    balancer = replace(balancer, additional_vips=(more,))
+    assert [x for x in objections(balancer) if one.id in x.path] == []

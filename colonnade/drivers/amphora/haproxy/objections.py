@@ -6,12 +6,16 @@ could make haproxy serve it; INCOMPLETE means that it is stored and waits for so
 are in the user's own words: the attributes and values of the user API.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
+from typing import TypeAlias
 
+from colonnade.domain.addresses import REMEMBERED, target
 from colonnade.domain.errors import Invalid, require
 from colonnade.domain.l7 import L7Rule
 from colonnade.domain.listeners import Listener
-from colonnade.domain.pools import HealthMonitor, Pool
+from colonnade.domain.pools import HealthMonitor, Member, Pool, endpoint
 from colonnade.domain.tree import LoadBalancer
 from colonnade.domain.vocabulary import (
     HTTP_LISTENERS,
@@ -27,6 +31,7 @@ from colonnade.domain.vocabulary import (
 from colonnade.drivers.amphora.haproxy import certificates, checks, l7, sizes, view, words
 from colonnade.drivers.amphora.protocol import Objection, Severity
 
+Address: TypeAlias = IPv4Address | IPv6Address
 UNSERVED_LISTENERS = {
     ListenerProtocol.UDP: (
         "This provider balances TCP connections only (HAProxy does not forward UDP). "
@@ -69,6 +74,7 @@ def objections(tree: LoadBalancer) -> tuple[Objection, ...]:
         found.extend(_of_listener(listener))
         found.extend(_of_policies(listener))
     found.extend(_of_network(tree))
+    found.extend(_unreachable(tree))
     found.extend(_checked("pools", sizes.check, tree))
     found.extend(_of_tls(tree))
     used = {pool_id for listener in tree.listeners for pool_id in listener.pool_ids}
@@ -93,6 +99,45 @@ def _of_network(tree: LoadBalancer) -> Iterator[Objection]:
             yield _incompatible(
                 f"pools/{pool.id}/request_sriov", "request_sriov needs hardware with SR-IOV."
             )
+
+
+def _unreachable(tree: LoadBalancer) -> Iterator[Objection]:
+    """Members that no amphora can ever reach, which would be a 503 without a word."""
+    own = {target(vip.address) for vip in tree.vips}
+    versions = {address.version for address in own}
+    for pool in tree.pools:
+        for member in pool.members:
+            why = _why_unreachable(member, own, versions)
+            if why:
+                yield _incomplete(
+                    f"pools/{pool.id}/members/{member.id}",
+                    f"The member {endpoint(member.address, member.protocol_port)} cannot be "
+                    f"reached: {why}.",
+                )
+
+
+def _why_unreachable(member: Member, own: Collection[Address], versions: Collection[int]) -> str:
+    address = target(member.address)
+    if found := _nowhere(address):
+        return found
+    if address in own:
+        return "it is an address of this load balancer itself"
+    if member.subnet_id is None and address.version not in versions:
+        return (
+            f"no VIP is of IPv{address.version}, so there is no way there; "
+            "give its subnet_id, or the load balancer an additional VIP of that version"
+        )
+    return ""
+
+
+@lru_cache(REMEMBERED)
+def _nowhere(address: Address) -> str:
+    """Why an address can be that of no member, whatever the networks are."""
+    if address.is_loopback:
+        return "a loopback address leads to the amphora itself"
+    if address.is_link_local:
+        return "a link-local address means something on one link only"
+    return ""
 
 
 def _of_listener(listener: Listener) -> Iterator[Objection]:
