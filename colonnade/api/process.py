@@ -8,7 +8,6 @@ them may run: several on one address are `api/workers.py`'s affair.
 
 import asyncio
 import gc
-import ipaddress
 import os
 import resource
 import signal
@@ -22,26 +21,25 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
+from colonnade.api.addresses import check_address, is_loopback
 from colonnade.api.app import create_app
 from colonnade.api.call import Site
 from colonnade.api.held import Held
 from colonnade.api.identity.hosts import Hosts
-from colonnade.api.identity.modes import NONE, check_mode, identity_of, policy_of
+from colonnade.api.identity.modes import check_mode, identity_of, policy_of
 from colonnade.api.identity.rates import Rates
 from colonnade.api.workers import run_workers
-from colonnade.domain.errors import Broken
 from colonnade.drivers.network.namespaces.client import NetworkClient
 from colonnade.drivers.secrets.database import Seal
 from colonnade.providers.enabled import enabled_providers
 from colonnade.providers.provider import Words
 from colonnade.runtime import logging
-from colonnade.runtime.config import Api, Config
+from colonnade.runtime.config import NO_AUTH, Api, Config
 from colonnade.store.database import Database
 from colonnade.store.sweeping import sweep
 
 BACKLOG: Final = 1024
 POOL_MAX: Final = 8
-WORKERS_MAX: Final = 64
 GRACE_S: Final = 3.0  # for requests that are being answered, when told to stop
 FILES_BESIDE: Final = 256  # what the process opens beside connections of callers
 GARBAGE: Final = 100_000  # objects between collections; a list of 1000 makes some 30 000
@@ -53,9 +51,10 @@ def serve(config: Config) -> None:
     """Serve until SIGTERM or SIGINT, and end the process. Raises Broken when the configuration
     cannot be served."""
     logging.configure("api", level=config.log_level)
+    check_mode(config.api)
     check_address(config.api)
     policy_of(config.api)  # a bad file is told now, and once
-    if not _is_loopback(config.api.host):
+    if not is_loopback(config.api.host):
         log.warning("tokens come in clear text: put TLS before this address", host=config.api.host)
     _allow_connections(config.api.connections_max)
     if config.api.workers == 1:
@@ -101,7 +100,7 @@ def _site(config: Config, database: Database, network: NetworkClient | None) -> 
         network=network,
         identity=identity_of(api, database),
         policy=policy_of(api),
-        hosts=Hosts((api.host, *api.allowed_hosts) if api.auth == NONE else None),
+        hosts=Hosts((api.host, *api.allowed_hosts) if api.auth == NO_AUTH else None),
         held=Held(of_project=api.held_per_project, of_token=api.held_per_token),
         rates=Rates(api.rate_per_s, burst=api.rate_burst),
         body_s_max=api.body_timeout_s,
@@ -114,33 +113,6 @@ def _seal(config: Config) -> Seal | None:
     """None where nobody made a master key: then nothing secret is kept."""
     file = config.pki_dir / "master.key"
     return Seal.from_file(file) if file.exists() else None
-
-
-def check_address(api: Api) -> None:
-    """Raises Broken for an address where this API must not or cannot listen."""
-    check_mode(api)
-    if api.auth == NONE and not _is_loopback(api.host):
-        raise Broken(
-            f"auth 'none' lets in everybody who reaches the API, so it listens on loopback alone; "
-            f"{api.host} is not loopback"
-        )
-    if not 1 <= api.workers <= WORKERS_MAX:
-        raise Broken(f"there are 1 to {WORKERS_MAX} workers, not {api.workers}")
-    with socket.socket(socket.AF_INET6 if ":" in api.host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((api.host, api.port))
-        except OSError as error:
-            raise Broken(f"cannot listen on {api.host}:{api.port}: {error.strerror}") from error
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _network(config: Config) -> NetworkClient | None:

@@ -3,7 +3,8 @@
 
 A child that ends by itself is started again after a pause that doubles up to `PAUSE_MAX_S`; one
 that ran long enough starts from a short pause again. Every child dies with the supervisor, even
-when that is killed outright (`setpriv --pdeathsig`). This module does not know what it runs.
+when that is killed outright (`setpriv --pdeathsig`). While a system starts, a child that ends by
+itself with an error stops the start, with its own words. This module does not know what it runs.
 """
 
 import asyncio
@@ -11,18 +12,24 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
+
+from colonnade.cli.last_words import last_words
+from colonnade.domain.errors import Broken
 
 PAUSE_MIN_S = 0.2
 PAUSE_MAX_S = 10.0
 STEADY_S = 30.0
 STOP_S = 8.0
+SIGNALLED = 128  # what entered namespaces for a child says in this way which signal ended it
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,12 +62,28 @@ class Children:
         self._keepers: dict[str, asyncio.Task[None]] = {}
         self._running: dict[str, asyncio.subprocess.Process] = {}
         self._stopping = False
+        self._refusal: asyncio.Future[str] | None = None
 
     def start(self, command: Command) -> None:
         self._keepers[command.name] = asyncio.create_task(self._keep(command))
 
     def pids(self) -> dict[str, int]:
         return {name: process.pid for name, process in self._running.items()}
+
+    async def starting(self, work: Coroutine[Any, Any, T]) -> T:
+        """What the work returns. Raises Broken, with the child's own words, as soon as a child ends
+        by itself with an error meanwhile: what it lacks now, it would lack again."""
+        self._refusal = refusal = asyncio.get_running_loop().create_future()
+        doing = asyncio.create_task(work)
+        try:
+            await asyncio.wait({doing, refusal}, return_when=asyncio.FIRST_COMPLETED)
+            if refusal.done():
+                raise Broken(refusal.result())
+            return await doing
+        finally:
+            self._refusal = None
+            doing.cancel()
+            await asyncio.gather(doing, return_exceptions=True)
 
     async def stop(self) -> None:
         """End all, the last started first. Whoever does not go in time is killed."""
@@ -75,18 +98,22 @@ class Children:
         pause = PAUSE_MIN_S
         loop = asyncio.get_running_loop()
         while not self._stopping:
-            started = loop.time()
+            started, written = loop.time(), self._written(command.name)
             process = await self._spawn(command)
             self._running[command.name] = process
             code = await process.wait()
             if self._stopping:
                 return
             pause = PAUSE_MIN_S if loop.time() - started > STEADY_S else min(pause * 2, PAUSE_MAX_S)
-            log.warning("process ended", name=command.name, code=code, again_in_s=pause)
+            said = last_words(self._log(command.name), written)
+            if self._refusal is not None and not self._refusal.done() and 0 < code < SIGNALLED:
+                self._refusal.set_result(f"the process `{command.name}` does not start: {said}")
+                return
+            log.warning("process ended", name=command.name, code=code, again_in_s=pause, said=said)
             await asyncio.sleep(pause)
 
     async def _spawn(self, command: Command) -> asyncio.subprocess.Process:
-        with (self._logs / f"{command.name}.log").open("ab") as output:
+        with self._log(command.name).open("ab") as output:
             return await asyncio.create_subprocess_exec(
                 *command.argv,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -94,6 +121,13 @@ class Children:
                 stderr=output,
                 start_new_session=True,
             )
+
+    def _log(self, name: str) -> Path:
+        return self._logs / f"{name}.log"
+
+    def _written(self, name: str) -> int:
+        path = self._log(name)
+        return path.stat().st_size if path.exists() else 0
 
     async def _end(self, name: str) -> None:
         process = self._running.get(name)

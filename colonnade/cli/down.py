@@ -13,8 +13,8 @@ import sys
 import time
 from pathlib import Path
 
-from colonnade.cli import places
-from colonnade.domain.errors import ColonnadeError, Unavailable
+from colonnade.cli import found, places
+from colonnade.domain.errors import ColonnadeError, NotFound, Unavailable
 from colonnade.drivers.network.namespaces.lab import end_leftovers
 from colonnade.runtime import logging
 from colonnade.store.embedded import EmbeddedPostgres
@@ -25,16 +25,26 @@ STOP_S_MAX = 40.0
 def run_down(wanted_state: Path | None) -> int:
     logging.configure("down", level="WARNING")
     state = places.state_dir(wanted_state)
-    if not state.exists():
-        print(f"nothing to do: there is no state in {state}")
-        return 0
     try:
+        if not (state / "lock").exists():
+            if found.is_named(wanted_state):
+                raise NotFound(f"no system has its state in {state}")
+            print(f"nothing to do: there is no state in {state}")
+            return 0
         was_running = _stop_supervisor(state / "lock")
         asyncio.run(_clear(state))
     except ColonnadeError as error:
         print(f"colonnade down: {error}", file=sys.stderr)
         return 1
-    print("stopped" if was_running else "cleared", f"(the state stays in {state})")
+    except PermissionError as error:
+        print(
+            f"colonnade down: {error.filename or state} is not yours ({error.strerror}): "
+            "run this as the user that runs the system",
+            file=sys.stderr,
+        )
+        return 1
+    done = "stopped" if was_running else "nothing was running; what was left is cleared"
+    print(f"{done} (the state stays in {state})")
     return 0
 
 
@@ -47,8 +57,6 @@ async def _clear(state: Path) -> None:
 
 def _stop_supervisor(lock: Path) -> bool:
     """End the supervisor that holds the lock, if one does."""
-    if not lock.exists():
-        return False
     with lock.open("r+") as file:
         if _locked(file.fileno()):
             return False

@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from colonnade.cli import places
+from colonnade.cli import found
 from colonnade.cli.starting import is_held
 from colonnade.domain.errors import NotFound
 from colonnade.drivers.network.namespaces.lab import OUTSIDE, Lab
@@ -152,11 +152,7 @@ def _entered(config: Config, command: list[str], name: str) -> list[str]:
 
 
 def _config(state: Path | None) -> Config:
-    folder = places.state_dir(state)
-    file = places.config_file(folder)
-    if not file.exists():
-        raise NotFound(f"nothing runs with the state in {folder}: start it with `colonnade up`")
-    return read_config(file)
+    return read_config(found.running(state))
 
 
 def _ask(state: Path | None, question: Callable[["LabClient", "NetworkClient"], Awaitable[T]]) -> T:
@@ -186,7 +182,7 @@ def _table(title: str, headings: tuple[str, ...], rows: list[tuple[str, ...]]) -
     return table
 
 
-def _runs(found: "Host") -> str:
-    if not found.is_running:
+def _runs(host: "Host") -> str:
+    if not host.is_running:
         return "[red]ended[/red]"
-    return " ".join(found.command) or "idle"
+    return " ".join(host.command) or "idle"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from colonnade.cli import places
+from colonnade.cli import found
 
 if TYPE_CHECKING:
     from colonnade.runtime.config import Config
@@ -62,10 +62,7 @@ def rotate(
 
     if prepare and keep_old:
         raise Invalid("--prepare comes first, and --keep-old later")
-    file = config or places.config_file(places.state_dir(state))
-    if not file.is_file():
-        raise Invalid(f"there is no {file}: name one with --config, or a system with --state")
-    settings = read_config(file)
+    settings = read_config(config or found.configuration_of(state))
     if prepare:
         typer.echo(_prepare(settings.pki_dir / "master.key"))
         return

@@ -19,10 +19,11 @@ from typing import Any
 
 import msgspec
 
+from colonnade.api.addresses import address_of, check_address
 from colonnade.cli import places
 from colonnade.cli.children import STOP_S, colonnade, tied
 from colonnade.cli.identities import ensure_master_key
-from colonnade.cli.starting import api_answers, only_one, place, started, stop_signal
+from colonnade.cli.starting import api_answers, make_state, only_one, place, started, stop_signal
 from colonnade.cli.waiting import until
 from colonnade.domain.errors import Broken, ColonnadeError, Invalid
 from colonnade.runtime import logging
@@ -64,6 +65,7 @@ async def _run(wish: Wish) -> None:
         if not wish.database_url and wish.config is None:
             postgres = EmbeddedPostgres(state, run_dir, durable=wish.state is not None)
         config = _config(wish, state, run_dir, postgres)
+        check_address(config.api)
         file = run_dir / "noop.toml"
         serving = asyncio.create_task(_serve(config, file, postgres, stack))
         stopping = asyncio.create_task(stop.wait())
@@ -91,7 +93,7 @@ async def _serve(
 
     await until(answers, within_s=READY_S_MAX, what="the API to answer")
     if not ended.done():
-        print(f"ready: http://{_address(config)}", flush=True)
+        print(f"ready: http://{address_of(config.api)}", flush=True)
     raise Broken(f"the API ended with code {await ended}")
 
 
@@ -116,7 +118,7 @@ async def _api(file: Path) -> AsyncIterator[asyncio.subprocess.Process]:
 def _state(wanted: Path | None) -> Iterator[Path]:
     if wanted is not None:
         wanted = wanted.resolve()
-        wanted.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_state(wanted)
         yield wanted
         return
     folder = Path(tempfile.mkdtemp(prefix="colonnade-"))
@@ -144,8 +146,3 @@ def _config(wish: Wish, state: Path, run_dir: Path, postgres: EmbeddedPostgres |
             raise Invalid(f"{wish.config}: {error}") from error
     above["api"]["default_provider"] = "noop"
     return msgspec.convert(above, Config, dec_hook=lambda kind, text: kind(text))
-
-
-def _address(config: Config) -> str:
-    host = config.api.host
-    return f"[{host}]:{config.api.port}" if ":" in host else f"{host}:{config.api.port}"

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from colonnade.domain.errors import Conflict, Invalid
+from colonnade.domain.errors import Broken, Conflict, Invalid
 from colonnade.runtime.config import Api
 
 
@@ -29,6 +29,18 @@ async def started(part: Part) -> AsyncIterator[None]:
         yield
     finally:
         await part.stop()
+
+
+def make_state(state: Path) -> None:
+    """The folder is there, and may be written to. Raises Broken when it is not ours."""
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (state / "lock").open("a+").close()
+    except OSError as error:
+        raise Broken(
+            f"the state folder {state} cannot be written to ({error.strerror}); "
+            "choose another with --state"
+        ) from error
 
 
 @contextlib.contextmanager

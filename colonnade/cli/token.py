@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from colonnade.cli import places
+from colonnade.cli import found
 
 if TYPE_CHECKING:  # a database's driver is nothing that every command should load
     from colonnade.store.database import Connection
@@ -92,9 +92,9 @@ def list_tokens(as_json: AsJson = False, config: ConfigFile = None, state: State
     """Show all tokens; their secrets are not known any more."""
     from colonnade.store import tokens
 
-    found = _within(tokens.find, config, state)
+    kept = _within(tokens.find, config, state)
     if as_json:
-        print(json.dumps([_shown(one) for one in found]))
+        print(json.dumps([_shown(one) for one in kept]))
         return
     from rich.console import Console
     from rich.table import Column, Table
@@ -102,7 +102,7 @@ def list_tokens(as_json: AsJson = False, config: ConfigFile = None, state: State
     whole = Column("ID", no_wrap=True, min_width=36)  # it is what `revoke` takes
     others = [Column(word, overflow="fold") for word in COLUMNS]
     table = Table(whole, *others, box=None)
-    for one in found:
+    for one in kept:
         row = _shown(one)
         expires = "expired" if one.is_expired else row["expires_at"] or "never"
         roles = ", ".join(one.roles)
@@ -139,14 +139,10 @@ def _within(
     work: "Callable[[Connection], Awaitable[T]]", config: Path | None, state: Path | None
 ) -> T:
     """Do it in the database of that configuration; else of the system with that state."""
-    from colonnade.domain.errors import Invalid
     from colonnade.runtime.config import read_config
     from colonnade.store.database import Database
 
-    file = config or places.config_file(places.state_dir(state))
-    if not file.is_file():
-        raise Invalid(f"there is no {file}: name one with --config, or a system with --state")
-    url = read_config(file).database_url
+    url = read_config(config or found.configuration_of(state)).database_url
 
     async def done() -> T:
         database = await Database.connect(url)

@@ -10,7 +10,6 @@ killed run left is cleared away first.
 import asyncio
 import contextlib
 import os
-import socket
 import sys
 import tomllib
 from pathlib import Path
@@ -19,16 +18,19 @@ from typing import Any
 import msgspec
 import structlog
 
+from colonnade.api.addresses import address_of, check_address
 from colonnade.cli import places
 from colonnade.cli.children import PAUSE_MAX_S, PAUSE_MIN_S, Children, Command, colonnade, tied
 from colonnade.cli.identities import ensure_identities
+from colonnade.cli.last_words import said_last
 from colonnade.cli.logs import rotate_for_ever
-from colonnade.cli.starting import api_answers, only_one, place, started, stop_signal
+from colonnade.cli.starting import api_answers, make_state, only_one, place, started, stop_signal
 from colonnade.cli.waiting import until
-from colonnade.domain.errors import ColonnadeError, Conflict, Invalid, Unavailable
+from colonnade.domain.errors import ColonnadeError, Invalid, Unavailable
 from colonnade.drivers.network.namespaces.lab import SOCKET, Lab, end_leftovers
 from colonnade.runtime import logging
-from colonnade.runtime.config import Api, Config, read_config, write_config
+from colonnade.runtime.config import Config, read_config, write_config
+from colonnade.runtime.haproxy_binary import find_haproxy
 from colonnade.store.embedded import EmbeddedPostgres
 
 READY_S_MAX = 60.0
@@ -54,6 +56,9 @@ def run_up(wish: Wish) -> int:
     except ColonnadeError as error:
         print(f"colonnade up: {error}", file=sys.stderr)
         return 1
+    except OSError as error:  # a full disk, a folder that is read only
+        print(f"colonnade up: {_file_error(error)}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -61,14 +66,15 @@ async def _up(wish: Wish) -> None:
     if wish.host_route and os.geteuid() != 0:
         raise Invalid("--host-route changes this host's routes, so it needs root")
     state = places.state_dir(wish.state)
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_state(state)
     with only_one(state):
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(places.remove_run_dir, state)
             run_dir = places.run_dir(state)
             postgres = None if wish.database_url else EmbeddedPostgres(state, run_dir)
             config = _config(wish, state, run_dir, postgres)
-            _check_free(config.api)
+            check_address(config.api)
+            find_haproxy(config.haproxy)
             await end_leftovers(run_dir)
             ensure_identities(state / "pki")
             await _run(config, postgres, wish.host_route, stack)
@@ -90,7 +96,7 @@ async def _run(
         await asyncio.wait({preparing})
         return
     await preparing
-    print(f"ready: http://{config.api.host}:{config.api.port}", flush=True)
+    print(f"ready: http://{address_of(config.api)}", flush=True)
     if sys.stdout.isatty():
         print(f"logs are in {config.state_dir / 'logs'}; Ctrl-C stops everything", flush=True)
     await told
@@ -116,12 +122,11 @@ async def _prepare(
     rotating = asyncio.create_task(rotate_for_ever(logs, [postgres.log_file] if postgres else []))
     stack.callback(rotating.cancel)
     stack.push_async_callback(children.stop)
-    await _start_processes(children, lab, config)
+    await children.starting(_start_processes(children, lab, config))
     if host_route_wanted:
         from colonnade.drivers.network.namespaces.host_route import host_route  # netlink is large
 
         await stack.enter_async_context(host_route(lab))
-    await _answers(config)
 
 
 async def _keep(postgres: EmbeddedPostgres) -> None:
@@ -149,6 +154,7 @@ async def _start_processes(children: Children, lab: Lab, config: Config) -> None
     for name in ("controller", "health"):
         inside = lab.enter(colonnade(name, "--config", file), netns="control", with_rights=False)
         children.start(Command(name=name, argv=tied(inside)))
+    await _answers(config)
 
 
 async def _until_network_answers(config: Config) -> None:
@@ -170,7 +176,8 @@ async def _migrate(file: str) -> None:
     )
     _, errors = await process.communicate()
     if process.returncode:
-        raise Unavailable("the database's schema could not be made", detail=errors.decode()[-2000:])
+        said = said_last(errors.decode(errors="replace"))
+        raise Unavailable(f"the database's schema could not be made: {said}")
 
 
 async def _answers(config: Config) -> None:
@@ -204,15 +211,6 @@ def _config(wish: Wish, state: Path, run_dir: Path, postgres: EmbeddedPostgres |
         raise Invalid(f"{file}: {error}") from error
 
 
-def _check_free(api: Api) -> None:
-    """Raises Conflict when something else listens there: it would answer in our place."""
-    family = socket.AF_INET6 if ":" in api.host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((api.host, api.port))
-        except OSError as error:
-            raise Conflict(
-                f"{api.host}:{api.port} cannot be listened on ({error.strerror}); "
-                "choose another place with --api HOST:PORT"
-            ) from error
+def _file_error(error: OSError) -> str:
+    named = f"{error.filename}: " if error.filename else ""
+    return f"{named}{error.strerror or error}"

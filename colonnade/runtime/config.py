@@ -8,16 +8,18 @@ many machines writes it by hand. Paths are absolute after reading.
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+
+NO_AUTH: Final = "none"
 
 
 class Api(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
     port: int = 9876
     workers: int = 1
-    auth: str = "none"  # or "token"; "none" is refused on any address that is not loopback
+    auth: str = NO_AUTH  # or "token"; "none" is refused on any address that is not loopback
     policy_file: Path | None = None  # oslo.policy YAML, in place of the rules that are built in
     allowed_hosts: tuple[str, ...] = ()  # with auth "none": further names in Host; loopback's are
     rate_per_s: float = 0.0  # requests of one project, in each worker; 0: as many as it likes

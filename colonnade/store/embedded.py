@@ -129,8 +129,14 @@ class EmbeddedPostgres:
         )
         output, _ = await process.communicate()
         if process.returncode != 0:
-            raise Broken("the database could not be created", detail=output.decode()[-2000:])
-        fresh.rename(self._data_dir)
+            raise Broken("the database could not be created", detail=_reasons(output.decode()))
+        try:
+            fresh.rename(self._data_dir)
+        except OSError as error:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise Broken(
+                f"{self._data_dir} is no database of PostgreSQL, and is not empty: move it away"
+            ) from error
 
     async def _run(self, postgres: Path) -> None:
         settings = (f"--{name}={value}" for name, value in self._settings.items())
@@ -262,6 +268,13 @@ def _as_user(command: Sequence[str]) -> list[str]:
 def _environment() -> dict[str, str]:
     # Nothing of the caller's locale, time zone or PG* variables.
     return {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "TZ": "UTC"}
+
+
+def _reasons(said: str) -> str:
+    """The lines that tell of errors, among those of a program that tells of all it does."""
+    lines = said.splitlines()
+    wrong = [line for line in lines if any(word in line for word in ("FATAL:", "error:"))]
+    return "\n".join(wrong or lines[-10:])[-2000:]
 
 
 def _make_folder(folder: Path) -> None:

@@ -14,12 +14,11 @@ from colonnade.api.identity.rules import DefaultPolicy
 from colonnade.api.identity.tokens import Tokens
 from colonnade.api.identity.trusting import Trusting
 from colonnade.domain.errors import Broken
-from colonnade.runtime.config import Api
+from colonnade.runtime.config import NO_AUTH, Api
 from colonnade.store.database import Database
 
-NONE: Final = "none"
 _MODES: Final[Mapping[str, Callable[[Database], Identity]]] = {
-    NONE: lambda _: Trusting(),
+    NO_AUTH: lambda _: Trusting(),
     "token": Tokens,
 }
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a command stands: the endpoint it speaks to, as whom, and how it prints.
 
-The endpoint is the one that is named, else that of the system whose state folder is here, else
-the API's default place on this machine.
+The endpoint is the one that is named, else that of the system whose state folder is named, else
+that of the system whose state folder is here, else the API's default place on this machine.
 """
 
 import tomllib
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from colonnade.cli import places
+from colonnade.cli import found, places
 from colonnade.cli.objects.names import Names
 from colonnade.cli.objects.printing import Printer
 
@@ -47,7 +47,11 @@ class Where(msgspec.Struct, frozen=True, kw_only=True):
         return cls(**{name: value for name, value in said.items() if value})
 
     def endpoint(self) -> str:
-        return self.url or _of_the_system(places.state_dir(self.state)) or DEFAULT_URL
+        if self.url:
+            return self.url
+        if found.is_named(self.state):
+            return _of_the_system(found.running(self.state)) or DEFAULT_URL
+        return _of_the_system(places.config_file(places.state_dir())) or DEFAULT_URL
 
     def headers(self) -> dict[str, str]:
         named = {"X-Auth-Token": self.token, "X-Project-Id": self.project}
@@ -81,11 +85,11 @@ class Desk:
         return shown
 
 
-def _of_the_system(state: Path) -> str:
+def _of_the_system(file: Path) -> str:
     """The address in a system's own configuration; empty when there is none to read."""
     try:
-        with places.config_file(state).open("rb") as file:
-            api = tomllib.load(file).get("api", {})
+        with file.open("rb") as opened:
+            api = tomllib.load(opened).get("api", {})
     except (OSError, tomllib.TOMLDecodeError):
         return ""
     host, port = str(api.get("host", "127.0.0.1")), api.get("port", 9876)

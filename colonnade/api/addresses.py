@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the API may listen, and whether it can. Small, so that a supervisor can ask before it
+starts anything; the API asks again when it starts.
+"""
+
+import ipaddress
+import socket
+from typing import Final
+
+from colonnade.domain.errors import Broken
+from colonnade.runtime.config import NO_AUTH, Api
+
+WORKERS_MAX: Final = 64
+
+
+def check_address(api: Api) -> None:
+    """Raises Broken for an address where this API must not or cannot listen."""
+    if api.auth == NO_AUTH and not is_loopback(api.host):
+        raise Broken(
+            f"auth 'none' lets in everybody who reaches the API, so it listens on loopback alone, "
+            f'and {api.host} is not loopback: set auth = "token" in the section [api], or '
+            "listen on 127.0.0.1"
+        )
+    if not 1 <= api.workers <= WORKERS_MAX:
+        raise Broken(f"there are 1 to {WORKERS_MAX} workers, not {api.workers}")
+    with socket.socket(socket.AF_INET6 if ":" in api.host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((api.host, api.port))
+        except OSError as error:
+            raise Broken(
+                f"cannot listen on {address_of(api)}: {error.strerror}; "
+                "choose another address or port"
+            ) from error
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def address_of(api: Api) -> str:
+    """HOST:PORT, as a URL has it."""
+    return f"[{api.host}]:{api.port}" if ":" in api.host else f"{api.host}:{api.port}"
