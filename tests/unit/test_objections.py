@@ -282,6 +282,38 @@ def test_a_complete_tree_has_no_objection() -> None:
         assert objections(made.load_balancers[0]) == ()
 
 
+TO_TLS = L7Action.REDIRECT_PREFIX
+ALL, SOME = rule(400, "/"), rule(400, "/a")
+
+
+@pytest.mark.parametrize(
+    ("found", "lacks"),
+    [
+        ([], "requests are answered with 503"),
+        ([policy(300, TO_TLS, ALL, redirect_prefix="https://a.test")], ""),
+        ([policy(300, L7Action.REJECT, rule(400, ".*", compare=MATCHES))], ""),
+        ([policy(300, L7Action.REJECT, rule(400, "^/", compare=MATCHES), ALL)], ""),
+        ([policy(300, L7Action.REJECT, SOME)], "requests that no L7 policy answers"),
+        ([policy(300, L7Action.REJECT, ALL, SOME)], "requests that no L7 policy answers"),
+        ([policy(300, L7Action.REJECT, ALL, admin_state_up=False)], "requests are answered"),
+        ([policy(300, L7Action.REJECT, replace(ALL, admin_state_up=False))], "requests are"),
+        ([policy(300, L7Action.REJECT, replace(ALL, invert=True))], "requests that no L7"),
+        ([limiting(300)], "requests that no L7 policy answers"),
+        ([policy(300, L7Action.REJECT, SOME),
+          to_other(301, replace(SOME, invert=True))], ""),
+        ([policy(300, L7Action.REJECT, SOME),
+          to_other(301, rule(401, "/b", invert=True))], "requests that no L7 policy answers"),
+    ],
+)  # fmt: skip
+def test_a_listener_whose_policies_answer_everything_lacks_no_pool(
+    found: list[L7Policy], lacks: str
+) -> None:
+    made = ruled(*found, default_pool_id=None).load_balancers[0]
+    said = [x.reason for x in objections(made) if x.path == f"{L}/default_pool_id"]
+    assert len(said) == bool(lacks)
+    assert lacks in "".join(said)
+
+
 def test_what_waits_can_be_rendered() -> None:
     templates = Templates.load()
     for made, severity, *_ in CASES.values():

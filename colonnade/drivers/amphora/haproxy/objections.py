@@ -28,7 +28,7 @@ from colonnade.domain.vocabulary import (
     PersistenceType,
     PoolProtocol,
 )
-from colonnade.drivers.amphora.haproxy import certificates, checks, l7, sizes, view, words
+from colonnade.drivers.amphora.haproxy import certificates, checks, coverage, l7, sizes, view, words
 from colonnade.drivers.amphora.protocol import Objection, Severity
 
 Address: TypeAlias = IPv4Address | IPv6Address
@@ -146,15 +146,22 @@ def _of_listener(listener: Listener) -> Iterator[Objection]:
     if reason is not None:
         yield _incompatible(f"{place}/protocol", reason)
     elif listener.default_pool_id is None and listener.protocol in view.POOLED:
-        answer = (
-            "answered with 503"
-            if listener.protocol in HTTP_LISTENERS
-            else "closed as they are opened"
-        )
-        yield _incomplete(
-            f"{place}/default_pool_id",
-            f"The listener has no default pool: connections are {answer}.",
-        )
+        answer = _without_pool(listener)
+        if answer:
+            yield _incomplete(
+                f"{place}/default_pool_id", f"The listener has no default pool: {answer}."
+            )
+
+
+def _without_pool(listener: Listener) -> str:
+    """What becomes of connections without a default pool; empty where none is needed."""
+    if listener.protocol not in HTTP_LISTENERS:
+        return "connections are closed as they are opened"
+    if coverage.answers_all(listener.l7policies):
+        return ""
+    if l7.in_force(listener.l7policies):
+        return "requests that no L7 policy answers are answered with 503"
+    return "requests are answered with 503"
 
 
 def _of_tls(tree: LoadBalancer) -> Iterator[Objection]:
