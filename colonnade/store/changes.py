@@ -6,7 +6,6 @@ parameters would be adapted value by value; all parts are one statement. Nothing
 nothing decided here.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -16,7 +15,7 @@ import msgspec
 from colonnade.domain.catalogue import Sizing
 from colonnade.domain.ids import new_id
 from colonnade.domain.tree import LoadBalancer
-from colonnade.store import clusters, events, history, idempotency, work
+from colonnade.store import clusters, events, history, idempotency, sentences, work
 from colonnade.store.database import Connection
 from colonnade.store.difference import Difference, Place
 from colonnade.store.occasions import Occasion
@@ -98,7 +97,9 @@ async def write(
 
 def _add_news(statement: Statement, tree: LoadBalancer, change: Change) -> None:
     """What others learn of the change: who reads events, whoever asks again, who works on it."""
-    occasion, told = change.occasion, _told(change)
+    occasion = change.occasion
+    after = tree if change.verb != "deleted" else None
+    told = sentences.told(change.verb, change.was, after, change.found)
     generation = history.Written(
         load_balancer_id=tree.id,
         generation=change.generation,
@@ -139,20 +140,6 @@ def _made(tree: LoadBalancer, change: Change, kind: str) -> str:
     """The object of this kind that a request has made: a request makes one."""
     made = (place.id for place in change.found.added if place.table.kind == kind)
     return tree.id if kind == LOAD_BALANCERS.kind else next(made)
-
-
-def _told(change: Change) -> str:
-    """The change in a few words: "updated: added 2 members, removed 1 member"."""
-    words = []
-    for verb in ("added", "altered", "removed"):
-        places: Sequence[Place] = getattr(change.found, verb)
-        counts = Counter(place.table.noun.lower().replace("l7", "L7") for place in places)
-        words += [f"{verb} {n} {_plural(noun) if n > 1 else noun}" for noun, n in counts.items()]
-    return f"{change.verb}: {', '.join(words)}" if words else change.verb
-
-
-def _plural(noun: str) -> str:
-    return f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
 
 
 def _add_root(

@@ -33,6 +33,8 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     at: datetime
     event: Event
+    object_name: str | None = None  # what it is called now; of what is gone, nobody knows
+    load_balancer_name: str | None = None
 
 
 RECORD: Final = """INSERT INTO events (object_kind, object_id, kind, message, load_balancer_id,
@@ -74,6 +76,39 @@ _HORIZON: Final = (
 )
 _COLUMNS: Final = (
     "id, at, object_kind, object_id, kind, message, load_balancer_id, project_id, generation"
+)
+NODES: Final[Mapping[str, str]] = {  # the tables of what events are about, by the word for it
+    "load_balancer": "load_balancers",
+    "listener": "listeners",
+    "pool": "pools",
+    "member": "members",
+    "health_monitor": "health_monitors",
+}
+_NAMELESS: Final = {  # what tells those apart that have no name
+    "member": "concat(CASE strpos(n.body->>'address', ':') WHEN 0 THEN n.body->>'address'"
+    " ELSE concat('[', n.body->>'address', ']') END, ':', n.body->>'protocol_port')",
+    "listener": "concat(n.body->>'protocol', ':', n.body->>'protocol_port')",
+    "health_monitor": "n.body->>'type'",
+}
+
+
+def _name(kind: str, table: str) -> str:
+    nameless = _NAMELESS.get(kind, "NULL")
+    return (
+        f"SELECT coalesce(nullif(n.body->>'name', ''), {nameless}) FROM {table} n"  # noqa: S608
+        " WHERE n.id = e.object_id"
+    )
+
+
+# Each is found by its key, so a page of events costs a look for each.
+_NAMES: Final = ", ".join(
+    (
+        "CASE object_kind "
+        + " ".join(f"WHEN '{kind}' THEN ({_name(kind, table)})" for kind, table in NODES.items())
+        + " END",
+        "(SELECT nullif(n.body->>'name', '') FROM load_balancers n"
+        " WHERE n.id = e.load_balancer_id)",
+    )
 )
 
 
@@ -123,12 +158,18 @@ async def _read(
     connection: Connection, where: str, parameters: Mapping[str, Any]
 ) -> list[Recorded]:
     cursor = await connection.execute(
-        f"SELECT {_COLUMNS} FROM events WHERE {where}".encode(),  # noqa: S608
+        f"SELECT {_COLUMNS}, {_NAMES} FROM events e WHERE {where}".encode(),  # noqa: S608
         parameters,
     )
     names = _COLUMNS.split(", ")[2:]
     return [
-        Recorded(id=row[0], at=row[1], event=Event(**dict(zip(names, row[2:], strict=True))))
+        Recorded(
+            id=row[0],
+            at=row[1],
+            event=Event(**dict(zip(names, row[2:-2], strict=True))),
+            object_name=row[-2],
+            load_balancer_name=row[-1],
+        )
         for row in await cursor.fetchall()
     ]
 

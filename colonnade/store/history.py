@@ -27,6 +27,7 @@ from colonnade.store.rows import (
     read_root,
     with_children,
 )
+from colonnade.store.sentences import Names, called
 
 KEPT_MAX: Final = 1000  # of one load balancer
 KEPT_DAYS: Final = 30
@@ -59,6 +60,8 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     action: str
     parent_id: str | None = None
+    name: str = ""  # what people call it, as it was before a change of that
+    parent_name: str = ""
     before: dict[str, Any] | None = None
     after: dict[str, Any] | None = None
 
@@ -97,33 +100,36 @@ def changes(
 def _changes(
     before: LoadBalancer | None, after: LoadBalancer | None, found: Difference
 ) -> Iterator[Changed]:
+    names = Names(before, after)
     if before is None:
         assert after is not None, "a change has a tree before or after"
-        yield _whole(Place(LOAD_BALANCERS, after.id, after), ADDED)
+        yield _whole(Place(LOAD_BALANCERS, after.id, after), ADDED, names)
     elif after is None:
-        yield _whole(Place(LOAD_BALANCERS, before.id, before), REMOVED)
+        yield _whole(Place(LOAD_BALANCERS, before.id, before), REMOVED, names)
     elif found.root_altered:
-        yield _altered(Place(LOAD_BALANCERS, after.id, before), after)
+        yield _altered(Place(LOAD_BALANCERS, after.id, before), after, names)
     for place in found.added:
-        yield _whole(place, ADDED)
+        yield _whole(place, ADDED, names)
     for place in found.altered:
-        yield _altered(found.former[place.id], place.own)
+        yield _altered(found.former[place.id], place.own, names)
     for place in found.removed:
-        yield _whole(place, REMOVED)
+        yield _whole(place, REMOVED, names)
 
 
-def _whole(place: Place, action: str) -> Changed:
+def _whole(place: Place, action: str, names: Names) -> Changed:
     side = "after" if action == ADDED else "before"
     return Changed(
         kind=place.table.kind,
         id=place.id,
         action=action,
         parent_id=place.parent_id,
+        name=called(place.own),
+        parent_name=names.of(place.parent_id),
         **{side: own_fields(place.own)},
     )
 
 
-def _altered(was: Place, now: Node) -> Changed:
+def _altered(was: Place, now: Node, parents: Names) -> Changed:
     old, new = own_fields(was.own), own_fields(now)
     names = [name for name in new if old[name] != new[name]]
     return Changed(
@@ -131,6 +137,8 @@ def _altered(was: Place, now: Node) -> Changed:
         id=was.id,
         action=ALTERED,
         parent_id=was.parent_id,
+        name=called(was.own),
+        parent_name=parents.of(was.parent_id),
         before={name: old[name] for name in names},
         after={name: new[name] for name in names},
     )

@@ -6,7 +6,7 @@ of its own cluster and for nothing else, and only while it serves; what it said 
 already known from it changes nothing. The rules are in `domain/operating.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -15,16 +15,10 @@ from colonnade.domain.ids import AmphoraId
 from colonnade.domain.operating import MEMBER, Facts, Node, State, statuses
 from colonnade.domain.pools import HealthMonitor, endpoint
 from colonnade.domain.status import Operating
+from colonnade.store import events
 from colonnade.store.database import Connection
 from colonnade.store.stored import Stored
 
-TABLES: Final[Mapping[str, str]] = {
-    "load_balancer": "load_balancers",
-    "listener": "listeners",
-    "pool": "pools",
-    "member": "members",
-    "health_monitor": "health_monitors",
-}
 _NODES: Final = """
 WITH roots AS (SELECT * FROM load_balancers WHERE cluster_id = %(cluster)s AND NOT deleted)
 SELECT 'load_balancer', t.id, t.id, NULL::uuid, t.body, t.changed, t.operating_status,
@@ -145,7 +139,7 @@ async def _nodes(connection: Connection, cluster_id: str) -> list[Node]:
 
 
 async def _write(connection: Connection, turns: Sequence[Turn], generation: int) -> None:
-    for kind, table in TABLES.items():
+    for kind, table in events.NODES.items():
         own = [turn for turn in turns if turn.kind == kind]
         if own:
             await connection.execute(

@@ -19,6 +19,7 @@ from colonnade.store import events, tokens
 from colonnade.store.database import Database
 from tests.contract.api_client import ALL, Api, api
 from tests.contract.test_identity import made_token
+from tests.contract.test_kinder_tree import made
 from tests.contract.test_kinder_waiting import Controller
 
 __all__ = ["api"]
@@ -120,6 +121,7 @@ async def test_a_list_has_each_edge_once_and_can_be_gone_on_with(
         ("failed", "ERROR", "loadbalancer"),
     ]
     assert {one["object_id"] for one in found} == {root["id"]}
+    assert {one["object_name"] for one in found} == {root["name"] or None}
     assert found[-1]["message"] == "haproxy said no"
     assert [one["id"] for one in found] == sorted({one["id"] for one in found})
     walked, since = [], 0
@@ -221,3 +223,26 @@ async def test_many_readers_share_one_listener_and_none_misses_what_was_slow_to_
 async def test_only_events_are_streamed(api: Api) -> None:
     headers = {"headers": {"Accept": "text/event-stream"}}
     await api.ask("GET", "/v2/lbaas/loadbalancers", 406, **headers)
+
+
+async def test_what_events_are_about_is_named(api: Api, database: Database) -> None:
+    root = await made(api, name="web")
+    pool = next(one for one in root["pools"] if one["name"] == "blue")
+    member, listener = pool["members"][0], root["listeners"][0]
+    async with database.transaction() as connection:
+        for kind, one in (("member", member), ("pool", pool), ("listener", listener)):
+            await events.record(
+                connection,
+                events.Event(
+                    object_kind=kind,
+                    object_id=one["id"],
+                    kind="operating_status",
+                    message="ONLINE -> ERROR",
+                    load_balancer_id=root["id"],
+                    project_id=root["project_id"],
+                ),
+            )
+    found = (await api.get(f"loadbalancers/{root['id']}/events?kind=operating_status"))["events"]
+    place = f"{member['address']}:{member['protocol_port']}"
+    assert [one["object_name"] for one in found] == [place, "blue", listener["name"]]
+    assert {one["loadbalancer_name"] for one in found} == {"web"}

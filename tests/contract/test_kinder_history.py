@@ -43,6 +43,7 @@ async def test_each_generation_says_who_when_and_what(api: Api) -> None:
     root = await made(api, name="web")
     (blue,) = (one for one in root["pools"] if one["name"] == "blue")
     member = blue["members"][0]
+    called = f"{member['address']}:{member['protocol_port']}"
     path = f"pools/{blue['id']}/members/{member['id']}"
     caller: dict[str, Any] = {"headers": {"X-Project-Id": root["project_id"]}}
     await api.put(path, {"member": {"weight": 5}}, **caller)
@@ -51,13 +52,17 @@ async def test_each_generation_says_who_when_and_what(api: Api) -> None:
     removed, altered, created = await generations(api, root)
     assert [one["generation"] for one in (created, altered, removed)] == [1, 2, 3]
     assert altered["by"] == altered["project_id"] == root["project_id"]
-    assert altered["what"] == "updated: altered 1 member"
+    assert altered["what"] == f"updated: weight of member {called} 1 -> 5 in pool blue"
+    assert removed["what"] == f"updated: member {called} removed from pool blue"
+    assert created["what"].startswith("created load balancer web: added 1 listener, added ")
     assert altered["changes"] == [
         {
             "type": "member",
             "id": member["id"],
+            "name": called,
             "action": "altered",
             "parent_id": blue["id"],
+            "parent_name": "blue",
             "before": {"weight": 1},
             "after": {"weight": 5},
         }

@@ -83,8 +83,10 @@ def change(changed: Changed) -> Shown:
     return {
         "type": changed.kind,
         "id": changed.id,
+        "name": changed.name,
         "action": changed.action,
         "parent_id": changed.parent_id,
+        "parent_name": changed.parent_name or None,
         "before": outer(changed.before),
         "after": outer(changed.after),
     }

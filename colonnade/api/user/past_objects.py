@@ -17,8 +17,10 @@ class ChangeObject(Struct, forbid_unknown_fields=True):
 
     type: str
     id: Id
+    name: str
     action: Literal["added", "altered", "removed"]
     parent_id: Id | None
+    parent_name: str | None
     before: dict[str, Any] | None
     after: dict[str, Any] | None
 
@@ -39,7 +41,9 @@ class EventObject(Struct, forbid_unknown_fields=True, kw_only=True):
     kind: str
     object_type: str
     object_id: Id
+    object_name: str | None
     loadbalancer_id: Id | None
+    loadbalancer_name: str | None
     project_id: str | None
     generation: int | None
     message: str
