@@ -13,16 +13,34 @@ from typing import Annotated
 
 import typer
 
+from colonnade import __version__
 from colonnade.cli.objects.groups import Words
 
 app = typer.Typer(
     cls=Words,
     name="colonnade",
-    help="Load balancing as a service: the Octavia v2 API over real HAProxy.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"colonnade {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", is_eager=True, callback=_version),
+    ] = False,
+) -> None:
+    """Load balancing as a service: the Octavia v2 API over real HAProxy."""
+
 
 State = Annotated[
     Path | None, typer.Option("--state", help="Where the system keeps what must last.")

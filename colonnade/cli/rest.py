@@ -5,9 +5,12 @@ It raises the project's errors in the API's own words, and adds nothing to a req
 not asked to add, so that it speaks to any endpoint of the same contract. A token is in no message.
 """
 
+import asyncio
 import os
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -25,6 +28,7 @@ from colonnade.domain.errors import (
 
 REQUEST_S_MAX = 10.0
 SILENCE_S_MAX = 60.0  # of a stream; one that lives says so more often
+PROBE_S_MAX: Final = 3.0
 VERSIONS = ("/v2", "/v2.0")
 
 Query: TypeAlias = Mapping[str, str | Sequence[str]]
@@ -90,7 +94,7 @@ class Rest:
                 async for line in answer.content:
                     yield line.decode(errors="replace").rstrip("\r\n")
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise self._unreachable(error) from error
+            raise await self._unreachable(error) from error
 
     async def _call(
         self, method: str, path: str, body: Any = None, query: Query | None = None
@@ -104,7 +108,7 @@ class Rest:
             ) as answer:
                 text = await answer.read()
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise self._unreachable(error) from error
+            raise await self._unreachable(error) from error
         if answer.status >= 400:
             raise _refusal(answer.status, _words(text), f"{method} {path}")
         try:
@@ -118,15 +122,62 @@ class Rest:
     def _url(self, path: str) -> str:
         return f"{self.endpoint}/v2/{path}"
 
-    def _unreachable(self, error: Exception) -> Unreachable:
-        why = "no answer in time" if isinstance(error, TimeoutError) else str(error)
-        if isinstance(error, aiohttp.ClientConnectorError):
-            why = error.os_error.strerror or str(error.os_error)
-            if error.os_error.errno is not None and error.os_error.errno > 0:
-                why = os.strerror(error.os_error.errno)
-        if isinstance(error, aiohttp.InvalidURL | ValueError):
-            why = "this is no address of an API"
+    async def _unreachable(self, error: Exception) -> Unreachable:
+        why = _reason(error)
+        scheme, _, place = self.endpoint.partition("://")
+        if scheme not in ("http", "https"):
+            why = "an address begins with http:// or https://"
+        elif scheme == "https" and _is_no_tls(error):
+            why = f"it does not speak TLS; try http://{place}"
+        elif scheme == "http" and _is_strange(error) and await _speaks_tls(self.endpoint):
+            why = f"it speaks TLS; use https://{place}"
         return Unreachable(f"{self.endpoint} cannot be reached: {why}")
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        case TimeoutError():
+            return "no answer in time"
+        case aiohttp.ClientConnectorCertificateError():
+            return (
+                f"its certificate is not trusted ({error.certificate_error}); "
+                "SSL_CERT_FILE names a file of CAs to trust"
+            )
+        case aiohttp.ClientConnectorError():
+            if error.os_error.errno is not None and error.os_error.errno > 0:
+                return os.strerror(error.os_error.errno)
+            return error.os_error.strerror or str(error.os_error)
+        case aiohttp.InvalidURL() | ValueError():
+            return "this is no address of an API"
+    return str(error)
+
+
+def _is_no_tls(error: Exception) -> bool:
+    """The other side answered the handshake with something else."""
+    return isinstance(error, aiohttp.ClientSSLError) and not isinstance(
+        error, aiohttp.ClientConnectorCertificateError
+    )
+
+
+def _is_strange(error: Exception) -> bool:
+    """Connected, and then no HTTP."""
+    return isinstance(error, aiohttp.ClientResponseError | aiohttp.ServerConnectionError | OSError)
+
+
+async def _speaks_tls(endpoint: str) -> bool:
+    """Asked only where plain HTTP has failed."""
+    place = urlsplit(endpoint)
+    trusting = ssl.create_default_context()
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    try:
+        async with asyncio.timeout(PROBE_S_MAX):
+            _, writer = await asyncio.open_connection(
+                place.hostname, place.port or 80, ssl=trusting
+            )
+    except (OSError, ValueError, TimeoutError):
+        return False
+    writer.close()
+    return True
 
 
 def _pairs(query: Query | None) -> list[tuple[str, str]]:

@@ -31,7 +31,12 @@ STORY: list[tuple[str, int, str]] = [
     ("lb list", 0, "web"),
     ("lb list --tag b --where name=web --columns name,tags", 0, "a, b"),
     ("lb list --tag c", 0, "Name"),
-    ("lb list --where nix=1", 1, "One or more arguments are either duplicate or invalid"),
+    ("lb list --where nmae=1", 1, "'nmae' is not an attribute of load balancers (did you mean"),
+    ("lb list --columns name,vip_adress", 1, "did you mean vip_address?); there are: access_log,"),
+    ("lb list --sort nix:desc", 1, "'nix' is not an attribute of load balancers"),
+    ("provider list --columns nix", 1, "there are: created_at, description"),
+    ("lb list --columns name,created_at", 0, " UTC"),
+    ("lb show web", 0, " UTC"),
     ("lb list --where nix", 1, "--where takes ATTRIBUTE=VALUE"),
     ("lb show web --all", 0, "vip_qos_policy_id"),
     ("lb show nix", 1, "there is no load balancer named 'nix'"),
@@ -47,9 +52,14 @@ STORY: list[tuple[str, int, str]] = [
     ("pool set app --clear protocol", 1, "'protocol' cannot be cleared"),
     ("pool set app", 1, "say what to change"),
     ("pool list --lb web", 0, "ROUND_ROBIN"),
+    ("listener list --lb web", 0, "app           web"),
+    ("pool set app --algorithm SOURCE_IP --dry-run", 0, "~ pool app"),
     ("member create app m1 --address 10.0.0.11 --port 80 --wait", 0, "10.0.0.11"),
     ("member create app --address fd00::1 --port 80", 0, "fd00::1"),
     ("member list app", 0, "[fd00::1]:80"),
+    ("member set app m1 --weight 3 --dry-run", 0, "~ member m1 of app"),
+    ("lb history web", 0, "updated: member m1 added to pool app"),
+    ("lb events web", 0, "UTC  load balancer web  updated"),
     ("member set app [fd00::1]:80 --weight 7 --backup", 0, "weight, backup"),
     ("member show app m1", 0, "10.0.0.11"),
     ("member delete app m1 --wait", 0, "deleted member m1"),
@@ -94,7 +104,8 @@ STORY: list[tuple[str, int, str]] = [
         "lb create two --subnet public-subnet --additional-vip public-subnet-v6=2001:db8:1::99",
         0, "2001:db8:1::99",
     ),
-    ("export two", 0, "ip_address: 2001:db8:1::99"),
+    ("export two", 0, "subnet: public-subnet-v6\n  ip_address: 2001:db8:1::99"),
+    ("export two", 0, "\nvip_subnet: public-subnet\n"),
     ("lb delete two --wait", 0, "deleted load balancer two"),
     ("affinity create apart --policy apolocation", 0, "apolocation"),
     ("affinity create nix --policy nix", 2, "is not one of"),
@@ -206,6 +217,27 @@ def test_a_file_is_applied_and_what_is_exported_is_no_different(
         colonnade("lb", "delete", name, "--cascade").ok()
 
 
+def test_a_mistake_in_a_file_is_told_with_its_line(colonnade: Colonnade, tmp_path: Path) -> None:
+    file = tmp_path / "web.yaml"
+    good = WEB.format(name="placed").lstrip()
+    for wrong, right, says in (
+        ("  protocl: HTTP", "  protocol: HTTP",
+         "line 6: 'protocl' is not an attribute of a listener; did you mean protocol?"),
+        ("private-subnte", "private-subnet", "line 3: there is no subnet named 'private-subnte'"),
+        ("pool: placed-ap\n", "pool: placed-app\n", "line 8: default_pool is 'placed-ap', and no "
+         "pool is called so; did you mean placed-app?"),
+        ("weight: 1000", "weight: 10", "line 26: Invalid input for field/attribute weight"),
+        ("{type: HTTP, ", "{type: HTTP, delay: 5, ", "line 28: delay is missing"),
+    ):  # fmt: skip
+        assert right in good
+        file.write_text(good.replace(right, wrong, 1))
+        said = colonnade("apply", "-f", str(file))
+        assert said.code == 1, says
+        assert said.err.startswith(f"colonnade: {file}"), said.err
+        assert says in said.err, said.err
+    assert colonnade.json("lb", "list", "--where", "name=placed") == []
+
+
 def test_bad_documents_change_nothing(colonnade: Colonnade, tmp_path: Path) -> None:
     file = tmp_path / "web.yaml"
     good = WEB.format(name="good")
@@ -269,7 +301,7 @@ def test_what_happened_is_listed_followed_and_undone(colonnade: Colonnade, tmp_p
     assert events[0]["kind"] == "created"
     since = colonnade.json("lb", "events", "past", "--since", str(events[0]["id"]))
     assert since == events[1:]
-    assert "loadbalancer" in colonnade("event", "list").ok().out
+    assert "UTC  load balancer past  " in colonnade("event", "list").ok().out
     first = str(events[0]["id"])
     words = ("lb", "events", "past", "--follow", "--json", "--since", first, "--url", colonnade.url)
     following = subprocess.Popen([sys.executable, "-c", MAIN, *words], stdout=subprocess.PIPE)

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from colonnade import __version__
+from colonnade.cli.main import main
 from colonnade.cli.objects.batches import read_member
 from colonnade.cli.objects.catalogue import FLAVORS
 from colonnade.cli.objects.description import Noun
@@ -17,7 +19,7 @@ from colonnade.cli.objects.groups import GROUPS
 from colonnade.cli.objects.index import NOUNS
 from colonnade.cli.objects.names import is_id
 from colonnade.cli.objects.past import line
-from colonnade.cli.objects.printing import Printer, printable
+from colonnade.cli.objects.printing import Printer, moment, printable
 from colonnade.cli.objects.roots import draw_whole
 from colonnade.cli.objects.secrets import read_content
 from colonnade.cli.objects.settling import is_pending
@@ -181,6 +183,31 @@ def test_every_group_has_commands_and_every_option_a_name_of_its_own() -> None:
 def test_an_event_is_one_line() -> None:
     event = {"id": 7, "at": "2026-01-01T00:00:00", "object_type": "member", "object_id": "m1"}
     edge = {"operating_status_before": "ONLINE", "operating_status": "ERROR"}
-    assert line(event | edge).plain == "2026-01-01T00:00:00  member  m1  ONLINE -> ERROR"
+    assert line(event | edge).plain == "2026-01-01 00:00:00 UTC  member m1  ONLINE -> ERROR"
     done = {"kind": "applied", "provisioning_status": "ACTIVE", "message": ""}
-    assert line(event | done).plain == "2026-01-01T00:00:00  member  m1  applied  ACTIVE"
+    assert line(event | done).plain == "2026-01-01 00:00:00 UTC  member m1  applied  ACTIVE"
+    named = {"object_name": "web2", "loadbalancer_id": "l", "loadbalancer_name": "a\x1b[1mb"}
+    told = line(event | edge | named).plain
+    assert told == "2026-01-01 00:00:00 UTC  member web2 of a\N{REPLACEMENT CHARACTER}[1mb  " + (
+        "ONLINE -> ERROR"
+    )
+
+
+def test_a_time_has_its_zone_and_nothing_else_becomes_one() -> None:
+    assert moment("2026-01-01T00:00:00") == "2026-01-01 00:00:00 UTC"
+    assert moment("2026-01-01T00:00:00.123456Z") == "2026-01-01 00:00:00 UTC"
+    for other in ("2026-01-01T00:00:00+01:00", "at 2026-01-01T00:00:00", "", None, 3):
+        assert moment(other) == ""
+
+
+@pytest.mark.parametrize(
+    "words", [["--version"], ["-h"], ["lb", "-h"], ["lab", "host", "add", "-h"]]
+)
+def test_help_and_version_are_where_people_look(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 0
+    out = capsys.readouterr().out
+    assert ("Usage" if words[-1] == "-h" else f"colonnade {__version__}\n") in out

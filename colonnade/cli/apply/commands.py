@@ -59,9 +59,11 @@ async def _export(desk: Desk, load_balancer: LoadBalancer) -> None:
     """Print a load balancer as a file for apply. Keys and certificates are references."""
     from colonnade.cli.apply.document import exported
     from colonnade.cli.apply.files import written
+    from colonnade.cli.apply.naming import with_names
     from colonnade.cli.objects.whole import read_whole
 
-    document = exported(await read_whole(desk, await desk.id("lb", load_balancer)))
+    whole = await read_whole(desk, await desk.id("lb", load_balancer))
+    document = await with_names(desk, exported(whole))
     if desk.as_json:
         desk.printer.json(document)
     else:

@@ -7,6 +7,7 @@ are equal when they ask for the same. Nothing here speaks to an endpoint.
 """
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from difflib import get_close_matches
 from ipaddress import ip_address
 from typing import Any, Final
@@ -29,6 +30,7 @@ from colonnade.cli.apply.attributes import (
     TEXTS,
     WORDS,
 )
+from colonnade.cli.apply.files import line_of
 from colonnade.domain.errors import Invalid
 
 KIND: Final = "LoadBalancer"
@@ -55,7 +57,7 @@ def read_document(found: Any, *, where: str = "the document") -> Document:
     Raises Invalid with the place of what cannot be."""
     if not isinstance(found, dict):
         raise Invalid(f"{where} is not a document with `kind: {KIND}`")
-    found = dict(found)
+    found = _copy(found)
     kind = found.pop("kind", None)
     if kind != KIND:
         said = f"of kind {kind}" if kind else "without a `kind`"
@@ -93,12 +95,21 @@ def endpoint(member: Mapping[str, Any]) -> str:
     return f"{shown}:{member.get('protocol_port')}"
 
 
+def _copy(found: Document) -> Document:
+    """With the lines that it stands in, where those are known."""
+    copied = copy(found)
+    copied.update(found)
+    return copied
+
+
 def _read(kind: str, found: Any, where: str) -> Document:
     if not isinstance(found, dict):
         raise Invalid(f"{where} is not {_a(kind)} with attributes")
     _check(kind, found, where)
-    document: Document = {
-        name: {**value} if isinstance(value, dict) else value
+    document = _copy(found)
+    document.clear()
+    document |= {
+        name: value
         for name, value in found.items()
         if name in NAMED.get(kind, {}) and value is not None
     }
@@ -108,7 +119,7 @@ def _read(kind: str, found: Any, where: str) -> Document:
             document[word] = _read_reference(document[word], where)
     for word, child in CHILDREN[kind].items():
         if found.get(word):
-            document[word] = _read_children(word, child, found[word], f"{where}, {word}")
+            document[word] = _read_children(word, child, found, f"{where}, {word}")
     return document
 
 
@@ -120,17 +131,19 @@ def _check(kind: str, found: Document, where: str) -> None:
         if name not in known:
             near = get_close_matches(str(name), known, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise Invalid(f"{where}: '{name}' is not an attribute of {_a(kind)}{hint}")
+            place = f"{where}{line_of(found, str(name))}"
+            raise Invalid(f"{place}: '{name}' is not an attribute of {_a(kind)}{hint}")
     for name, default in FIELDS[kind].items():
         if default is NEEDED and found.get(name) is None:
-            raise Invalid(f"{where}: {name} is missing")
+            raise Invalid(f"{where}{line_of(found)}: {name} is missing")
 
 
-def _read_children(word: str, child: str, found: Any, where: str) -> Any:
+def _read_children(word: str, child: str, above: Document, where: str) -> Any:
+    found = above[word]
     if word in ALONE:
         return _read(child, found, where)
     if not isinstance(found, list):
-        raise Invalid(f"{where} is not a list")
+        raise Invalid(f"{where} is not a list{line_of(above, word)}")
     read: list[Document] = []
     for place, one in enumerate(found, 1):
         document = _read(child, one, f"{where} {_title(child, one) or place}")
@@ -183,7 +196,11 @@ def _check_references(document: Document, where: str) -> None:
         users += [(policy, "redirect_pool") for policy in listener.get("l7policies", ())]
         for user, word in users:
             if word in user and user[word]["name"] not in names:
-                raise Invalid(f"{where}: {word} is '{user[word]['name']}', and no pool is")
+                name = user[word]["name"]
+                near = get_close_matches(name, names, 1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                place = f"{where}{line_of(user, word)}"
+                raise Invalid(f"{place}: {word} is '{name}', and no pool is called so{hint}")
 
 
 def _export(kind: str, shown: Mapping[str, Any], pools: Mapping[str, str]) -> Document:

@@ -4,14 +4,49 @@
 Only plain values are read, whatever a file asks for. This module knows no noun.
 """
 
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from colonnade.domain.errors import Invalid, NotFound
 
 FILE_BYTES_MAX = 16 << 20
+_REFUSED = re.compile(r"attribute (\w+)\. Value: '(.*?)'")  # as the contract has it
+
+
+class Placed(dict[str, Any]):
+    """A mapping of a file. `lines`: in which line each of its names stands; `line`: the first."""
+
+    line: int = 0
+    lines: Mapping[str, int] = {}
+
+
+def line_of(found: Any, name: str = "") -> str:
+    """ ", line 7" for messages; empty where it is not known."""
+    if not isinstance(found, Placed):
+        return ""
+    line = found.lines.get(name, 0) if name else found.line
+    return f", line {line}" if line else ""
+
+
+def line_of_value(document: Any, refusal: str) -> str:
+    """The same for the value that an endpoint refuses, where it stands there once."""
+    said = _REFUSED.search(refusal)
+    lines = set(_lines_of(document, said[1], said[2])) if said is not None else set()
+    return f", line {lines.pop()}" if len(lines) == 1 else ""
+
+
+def _lines_of(found: Any, name: str, value: str) -> Iterator[int]:
+    if isinstance(found, list):
+        for one in found:
+            yield from _lines_of(one, name, value)
+    elif isinstance(found, Placed):
+        if name in found.lines and str(found.get(name)) == value:
+            yield found.lines[name]
+        for one in found.values():
+            yield from _lines_of(one, name, value)
 
 
 def read_documents(file: Path) -> list[Any]:
@@ -45,6 +80,14 @@ def strict_loader() -> Any:
                 seen.add(str(key.value))
             return super().construct_mapping(node, deep)
 
+        def construct_placed(self, node: Any) -> Iterator[Placed]:
+            placed = Placed()
+            placed.line = node.start_mark.line + 1
+            placed.lines = {str(key.value): key.start_mark.line + 1 for key, _ in node.value}
+            yield placed
+            placed.update(self.construct_mapping(node))
+
+    Strict.add_constructor("tag:yaml.org,2002:map", Strict.construct_placed)
     return Strict
 
 

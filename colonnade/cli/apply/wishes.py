@@ -15,7 +15,7 @@ from colonnade.cli.apply.attributes import CHILDREN, LB, NAMED, SECRETS
 from colonnade.cli.apply.commands import show_changes
 from colonnade.cli.apply.difference import Change, compare
 from colonnade.cli.apply.document import Document, exported, read_document
-from colonnade.cli.apply.files import read_documents
+from colonnade.cli.apply.files import line_of, line_of_value, read_documents
 from colonnade.cli.objects import trials
 from colonnade.cli.objects.desk import Desk
 from colonnade.cli.objects.settling import settled
@@ -29,6 +29,8 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     document: Document
     root_id: str
     changes: Sequence[Change]
+    where: str  # the file, and which of its documents
+    source: Document  # the document as it stands there
 
     @property
     def name(self) -> str:
@@ -41,18 +43,26 @@ async def read_wishes(desk: Desk, files: Sequence[Path]) -> list[Wish]:
         found = read_documents(file)
         for place, one in enumerate(found, 1):
             where = f"{file}, document {place}" if len(found) > 1 else str(file)
-            documents.append(read_document(one, where=where))
+            documents.append((where, read_document(one, where=where)))
     if not documents:
         raise Invalid("there is no document to read")
-    names = [document["name"] for document in documents]
+    names = [document["name"] for _, document in documents]
     for name in names:
         if names.count(name) > 1:
             raise Invalid(f"two documents are about a load balancer named '{name}'")
-    return [await _wish(desk, document) for document in documents]
+    return [await _wish(desk, document, where) for where, document in documents]
 
 
 async def carried_out(desk: Desk, wish: Wish, *, wait: bool, dry_run: bool) -> dict[str, Any]:
-    """What was done, as --json says it."""
+    """What was done, as --json says it. A refusal names the file."""
+    try:
+        return await _carried_out(desk, wish, wait=wait, dry_run=dry_run)
+    except Refused as error:
+        place = f"{wish.where}{line_of_value(wish.source, error.public)}"
+        raise type(error)(f"{place}: {error.public}", detail=error.detail) from error
+
+
+async def _carried_out(desk: Desk, wish: Wish, *, wait: bool, dry_run: bool) -> dict[str, Any]:
     if dry_run:
         return await _tried(desk, wish)
     if not wish.changes:
@@ -104,8 +114,8 @@ async def _put(desk: Desk, wish: Wish, query: Mapping[str, str]) -> Any:
         ) from error
 
 
-async def _wish(desk: Desk, document: Document) -> Wish:
-    wanted = await _resolved(desk, LB, document)
+async def _wish(desk: Desk, document: Document, where: str) -> Wish:
+    wanted = await _resolved(desk, LB, document, where)
     noun = desk.names.noun("lb")
     query = {"name": wanted["name"]}
     if "project_id" in wanted:
@@ -117,10 +127,13 @@ async def _wish(desk: Desk, document: Document) -> Wish:
         ids = ", ".join(one["id"] for one in found)
         raise Conflict(f"'{wanted['name']}' is the name of {len(found)} load balancers ({ids})")
     if not found:
-        return Wish(document=wanted, root_id="", changes=compare(None, wanted))
+        return Wish(
+            document=wanted, root_id="", changes=compare(None, wanted), where=where, source=document
+        )
     root_id = str(found[0]["id"])
-    there = await _resolved(desk, LB, _there(await read_whole(desk, root_id)))
-    return Wish(document=wanted, root_id=root_id, changes=compare(there, wanted))
+    there = await _resolved(desk, LB, _there(await read_whole(desk, root_id)), "")
+    changes = compare(there, wanted)
+    return Wish(document=wanted, root_id=root_id, changes=changes, where=where, source=document)
 
 
 def _there(whole: dict[str, Any]) -> Document:
@@ -131,31 +144,50 @@ def _there(whole: dict[str, Any]) -> Document:
     return document | {name: whole[name] for name in chosen if whole.get(name)}
 
 
-async def _resolved(desk: Desk, kind: str, document: Document) -> Document:
+async def _resolved(desk: Desk, kind: str, document: Document, where: str) -> Document:
     """The document with ids where names of other things stood."""
     resolved: Document = {}
     for name, value in document.items():
-        if name in NAMED.get(kind, {}):
-            attribute, word = NAMED[kind][name]
-            resolved[attribute] = await desk.id(word, str(value))
-        elif name in SECRETS:
-            many = isinstance(value, list)
-            refs = [await desk.names.secret_ref(str(one)) for one in (value if many else [value])]
-            resolved[name] = refs if many else refs[0]
-        elif name == "access_log" and "target" in value:
-            target = await desk.id("logtarget", str(value["target"]))
-            rest = {part: one for part, one in value.items() if part != "target"}
-            resolved[name] = rest | {"target_id": target}
-        elif name in CHILDREN[kind]:
+        if name in CHILDREN[kind]:
             child = CHILDREN[kind][name]
             resolved[name] = (
-                [await _resolved(desk, child, one) for one in value]
+                [await _resolved(desk, child, one, where) for one in value]
                 if isinstance(value, list)
-                else await _resolved(desk, child, value)
+                else await _resolved(desk, child, value, where)
             )
-        else:
-            resolved[name] = value
+            continue
+        try:
+            resolved |= await _reference(desk, kind, name, value)
+        except Refused as error:
+            if not where:
+                raise
+            raise type(error)(f"{where}{line_of(document, name)}: {error.public}") from error
     return resolved
+
+
+async def _reference(desk: Desk, kind: str, name: str, value: Any) -> Document:
+    """One attribute, with ids for names."""
+    if name in NAMED.get(kind, {}):
+        attribute, word = NAMED[kind][name]
+        return {attribute: await desk.id(word, str(value))}
+    if name in SECRETS:
+        many = isinstance(value, list)
+        refs = [await desk.names.secret_ref(str(one)) for one in (value if many else [value])]
+        return {name: refs if many else refs[0]}
+    if name == "access_log" and "target" in value:
+        target = await desk.id("logtarget", str(value["target"]))
+        rest = {part: one for part, one in value.items() if part != "target"}
+        return {name: rest | {"target_id": target}}
+    if name == "additional_vips":
+        return {name: [await _vip(desk, one) for one in value]}
+    return {name: value}
+
+
+async def _vip(desk: Desk, vip: Any) -> Any:
+    if not isinstance(vip, dict) or "subnet" not in vip:
+        return vip
+    rest = {part: one for part, one in vip.items() if part != "subnet"}
+    return {"subnet_id": await desk.id("subnet", str(vip["subnet"])), **rest}
 
 
 def _say(desk: Desk, sentence: str) -> None:

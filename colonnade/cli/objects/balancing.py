@@ -107,7 +107,8 @@ LISTENERS: Final = Noun(
     within=("lb", "loadbalancer_id"),
     columns=(
         NAME, ID, Column("Protocol", "protocol"), Column("Port", "protocol_port"), STATUS,
-        Column("Default pool", "default_pool_id"), Column("Load balancer", "loadbalancers"),
+        Column("Default pool", "default_pool_id", refers="pool"),
+        Column("Load balancer", "loadbalancers", refers="lb"),
     ),
     filters=(OF_LOAD_BALANCER,),
     attributes=(
@@ -179,7 +180,7 @@ POOLS: Final = Noun(
     within=("lb", "loadbalancer_id"),
     columns=(
         NAME, ID, Column("Protocol", "protocol"), Column("Algorithm", "lb_algorithm"), STATUS,
-        Column("Load balancer", "loadbalancers"),
+        Column("Load balancer", "loadbalancers", refers="lb"),
     ),
     filters=(OF_LOAD_BALANCER,),
     attributes=(
@@ -235,7 +236,7 @@ MEMBERS: Final = Noun(
     parent="pool",
     columns=(
         NAME, ID, Column("Address", "endpoint"), Column("Weight", "weight"), STATUS,
-        Column("Backup", "backup"), Column("Subnet", "subnet_id"),
+        Column("Backup", "backup"), Column("Subnet", "subnet_id", refers="subnet"),
     ),
     attributes=(
         Attribute("address", "Its IP address.", required=True, fixed=True),
@@ -266,7 +267,7 @@ HEALTH_MONITORS: Final = Noun(
     within=("pool", "pool_id"),
     columns=(
         NAME, ID, Column("Type", "type"), Column("Delay", "delay"), STATUS,
-        Column("Pool", "pools"),
+        Column("Pool", "pools", refers="pool"),
     ),
     filters=(Attribute("pool_id", "Of this pool.", options=("--pool",), refers="pool"),),
     attributes=(

@@ -110,7 +110,7 @@ AMPHORAE: Final = Noun(
     one="amphora", many="amphorae", named=False, waits=False, verbs=("list", "show", "delete"),
     columns=(
         ID, Column("Status", "status"), Column("Role", "role"), Column("Address", "lb_network_ip"),
-        Column("VIP", "ha_ip"), Column("Load balancer", "loadbalancer_id"),
+        Column("VIP", "ha_ip"), Column("Load balancer", "loadbalancer_id", refers="lb"),
     ),
     filters=(
         OF_LOAD_BALANCER,
@@ -132,7 +132,10 @@ SECRETS: Final = Noun(
 AFFINITY_GROUPS: Final = Noun(
     word="affinity", noun="affinity group", help="affinity groups", path="lbaas/affinitygroups",
     one="affinitygroup", many="affinitygroups", waits=False,
-    columns=(NAME, ID, Column("Policy", "policy"), Column("Load balancers", "loadbalancers")),
+    columns=(
+        NAME, ID, Column("Policy", "policy"),
+        Column("Load balancers", "loadbalancers", refers="lb"),
+    ),
     attributes=(
         Attribute(
             "policy", "Together or apart, always or if possible.",
@@ -167,7 +170,7 @@ SUBNETS: Final = Noun(
     one="subnet", many="subnets", waits=False, verbs=_READ,
     columns=(
         NAME, ID, Column("Range", "cidr"), Column("Gateway", "gateway_ip"),
-        Column("Network", "network_id"),
+        Column("Network", "network_id", refers="network"),
     ),
 )  # fmt: skip
 

@@ -53,6 +53,7 @@ class Column(msgspec.Struct, frozen=True):
     title: str
     of: str
     wraps: bool = False  # a sentence: it takes more lines where there is no room
+    refers: str = ""  # the word of the noun whose names are shown for the ids in it
 
 
 class Noun(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from rich.text import Text
 from colonnade.cli.objects.description import Column, Noun
 from colonnade.cli.objects.desk import Desk
 from colonnade.cli.objects.operations import Waiting
-from colonnade.cli.objects.printing import printable, status
+from colonnade.cli.objects.printing import moment, printable, status
 from colonnade.cli.objects.roots import LoadBalancer
 from colonnade.cli.objects.settling import settled
 from colonnade.domain.errors import Unreachable
@@ -27,6 +27,10 @@ Kinds = Annotated[
     typer.Option("--kind", metavar="KIND", help="Only of this kind; repeat for more."),
 ]
 RETRY_S: Final = 1.0
+_NOUNS: Final = {
+    "loadbalancer": "load balancer", "healthmonitor": "health monitor", "l7policy": "L7 policy",
+    "l7rule": "L7 rule",
+}  # fmt: skip
 HISTORY: Final = Noun(
     word="history", noun="generation", help="generations",
     path="lbaas/loadbalancers/{parent}/history", one="generation", many="history",
@@ -138,8 +142,14 @@ async def _stream(lines: AsyncIterator[str]) -> AsyncIterator[dict[str, Any]]:
 
 def line(event: dict[str, Any]) -> Text:
     """When, about what, and what: a status that changed, or what was done."""
-    words = [str(event.get(name) or "") for name in ("at", "object_type", "object_id")]
-    text = Text("  ").join(Text(printable(word)) for word in words if word)
+    at, about = str(event.get("at") or ""), str(event.get("object_type") or "")
+    name = str(event.get("object_name") or event.get("object_id") or "")
+    above = str(event.get("loadbalancer_name") or event.get("loadbalancer_id") or "")
+    if about == "loadbalancer" or not above:
+        words = [moment(at) or at, f"{_NOUNS.get(about, about)} {name}"]
+    else:
+        words = [moment(at) or at, f"{_NOUNS.get(about, about)} {name} of {above}"]
+    text = Text("  ").join(Text(printable(word)) for word in words if word.strip())
     before, after = event.get("operating_status_before"), event.get("operating_status")
     text.append("  ")
     if after:

@@ -5,6 +5,7 @@ In a pipe nothing is cut, coloured or drawn. What an endpoint says is printed as
 neither colour itself nor move the cursor. This module asks no endpoint.
 """
 
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -31,6 +32,7 @@ COLOURS: Final[Mapping[str, str]] = {
     "NO_MONITOR": "",
 }
 QUIET: Final = frozenset({"tenant_id"})  # another word for something that is shown
+_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|\+00:00)?")
 Row = Mapping[str, Any]
 
 
@@ -167,7 +169,15 @@ def _grid(*, header: bool = True) -> Table:
 def _text(name: str, value: Any) -> Text:
     if name.endswith("status") and isinstance(value, str):
         return status(value)
-    return Text(printable(_words(value)))
+    return Text(printable(moment(value) or _words(value)))
+
+
+def moment(value: Any) -> str:
+    """A time as endpoints say it, with its zone; empty for what is no such time.
+
+    The contract's times have none, and are those of UTC."""
+    found = _TIME.fullmatch(value) if isinstance(value, str) else None
+    return f"{found[1]} {found[2]} UTC" if found is not None else ""
 
 
 def _words(value: Any) -> str:

@@ -74,8 +74,11 @@ def _lines(change: Mapping[str, Any]) -> list[tuple[str, str]]:
     if before is None or after is None:
         whole = after or before or {}
         called = title(kind, whole) if kind in WORDS else f"{kind} {change.get('id')}"
-        return [(called, "-" if after is None else "+")]
-    lines = [(f"{WORDS.get(kind, kind)} {after.get('name') or change.get('id')}", "~")]
+        where = f" of {change['parent_name']}" if change.get("parent_name") else ""
+        return [(f"{called}{where}", "-" if after is None else "+")]
+    name = change.get("name") or after.get("name") or change.get("id")
+    where = f" of {change['parent_name']}" if change.get("parent_name") else ""
+    lines = [(f"{WORDS.get(kind, kind)} {name}{where}", "~")]
     for name in dict.fromkeys([*before, *after]):
         if before.get(name) != after.get(name):
             lines.append((f"  {name}: {words(before.get(name))} -> {words(after.get(name))}", "~"))

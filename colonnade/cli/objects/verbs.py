@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import typer
 
-from colonnade.cli.objects import trials, watching
+from colonnade.cli.objects import attributes, trials, watching
+from colonnade.cli.objects.called import Called
 from colonnade.cli.objects.commands import command, once, parameter
 from colonnade.cli.objects.completion import names_of
 from colonnade.cli.objects.description import Column, Noun
@@ -102,23 +103,30 @@ def _list(noun: Noun) -> Any:
     async def act(desk: Desk, **words: Any) -> None:
         parent = await parent_id(desk, noun, words)
         query: dict[str, Any] = await body(desk, noun.filters, words)
-        query |= _where(words["where"] or ())
+        wanted = _where(words["where"] or ())
+        attributes.check(noun, wanted.keys() - attributes.QUERIES)
+        query |= wanted
         if words["tag"]:
             query["tags"] = words["tag"]
         if words["sort"]:
+            attributes.check(noun, [one.partition(":")[0] for one in once([words["sort"]])])
             query["sort"] = words["sort"]
         chosen = [Column(one, one) for one in once(words["columns"] or ())]
+        columns, called = chosen or noun.columns, Called(desk)
 
-        async def look() -> list[dict[str, Any]]:
-            return await desk.names.every(noun, parent, query)
+        async def look() -> list[Mapping[str, Any]]:
+            rows = await desk.names.every(noun, parent, query)
+            if chosen:
+                attributes.check(noun, [one.of for one in chosen], rows)
+            return list(rows) if desk.as_json else await called.rows(rows, columns)
 
-        def draw(rows: list[dict[str, Any]]) -> Any:
-            return desk.printer.table(rows, chosen or noun.columns)
+        def draw(rows: list[Mapping[str, Any]]) -> Any:
+            return desk.printer.table(rows, columns)
 
         if words["watch"]:
             await watching.watch(desk, look, draw, until_settled=False)
         else:
-            desk.printer.list(await look(), chosen or noun.columns)
+            desk.printer.list(await look(), columns)
 
     return command(act, parameters, f"List {noun.help}.")
 

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which attributes the objects of a list have, so that a wrong word is told before it is sent.
+
+They are those of our own answers, and of other endpoints those that a list has shown.
+"""
+
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
+from typing import Any, Final
+
+from colonnade.cli.objects.description import Noun
+from colonnade.domain.errors import Invalid
+
+COMPUTED: Final = frozenset({"statuses", "endpoint"})  # columns that are made of several
+# What a list may be asked for beside attributes.
+QUERIES: Final = frozenset(
+    {"limit", "marker", "sort", "page_reverse", "fields", "tags-any", "not-tags", "not-tags-any"}
+)
+_EVERYWHERE: Final = frozenset({"id", "name", "project_id", "created_at", "updated_at"})
+_TYPES: Final[Mapping[str, str]] = {
+    "lb": "LoadBalancerObject",
+    "listener": "ListenerObject",
+    "pool": "PoolObject",
+    "member": "MemberObject",
+    "hm": "HealthMonitorObject",
+    "policy": "L7PolicyObject",
+    "rule": "L7RuleObject",
+}
+
+
+def check(noun: Noun, names: Collection[str], rows: Collection[Mapping[str, Any]] = ()) -> None:
+    """Raises Invalid for the first of the names that is no attribute of the noun."""
+    known = (_known(noun) | COMPUTED).union(*rows)
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise Invalid(
+                f"'{name}' is not an attribute of {noun.help}{hint}; "
+                f"there are: {', '.join(sorted(known - COMPUTED))}"
+            )
+
+
+def _known(noun: Noun) -> frozenset[str]:
+    from colonnade.api.user import objects  # only where a word is to be checked
+
+    said = {one.name for one in (*noun.attributes, *noun.filters)}
+    shown = {column.of for column in noun.columns}
+    kind = getattr(objects, _TYPES.get(noun.word, ""), None)
+    typed = kind.__struct_fields__ if kind is not None else ()
+    return _EVERYWHERE.union(said, shown, typed)
