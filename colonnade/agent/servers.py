@@ -73,6 +73,8 @@ class Servers:
         self._leaving: dict[tuple[str, str], Server] = {}
         self._deadlines: dict[tuple[str, str], float] = {}
         self._removal: asyncio.Task[None] | None = None
+        # What a change is planned on, and what a deletion is, holds until it is carried out.
+        self._telling = asyncio.Lock()
 
     def needs_reload(self, change: Change) -> bool:
         """Whether it is known before asking haproxy."""
@@ -80,6 +82,10 @@ class Servers:
 
     async def change(self, change: Change) -> bool:
         """True when haproxy took all of it; else it is somewhere between and must reload."""
+        async with self._telling:
+            return await self._change(change)
+
+    async def _change(self, change: Change) -> bool:
         said = commands(change, self._leaving)
         if said is None:
             return False
@@ -149,16 +155,17 @@ class Servers:
                 overdue = now() > self._deadlines[backend, name]
                 if not overdue and self._leaving[backend, name].drain_seconds:
                     continue
-                await self._try_to_delete(backend, name, force=overdue)
+                async with self._telling:
+                    await self._try_to_delete(backend, name, force=overdue)
             await asyncio.sleep(REMOVAL_RETRY_S)
 
     async def _try_to_delete(self, backend: str, name: str, *, force: bool) -> None:
+        if (backend, name) not in self._leaving:  # it came back while we waited
+            return
         try:
             if force:
                 await self._console.ask(f"set server {backend}/{name} state maint")
                 await self._console.ask(f"shutdown sessions server {backend}/{name}")
-            if (backend, name) not in self._leaving:  # it came back while we waited
-                return
             answer = await self._console.ask(f"del server {backend}/{name}")
         except Silent:
             return

@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is said to haproxy when only servers change, and when nothing but a reload will do."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
 import msgspec
 import pytest
 
-from colonnade.agent.servers import commands
+from colonnade.agent.console import Console
+from colonnade.agent.servers import Servers, commands
 from colonnade.protocol.bundle import Change, Server
 
 OLD = Server(name="s", address="10.0.0.1:80", options="check inter 1s")
@@ -78,3 +84,56 @@ def test_a_server_with_a_time_to_drain_keeps_the_clients_that_stick_to_it() -> N
     moved = changed(drain_seconds=30, address="10.0.0.2:80")
     change = Change(removed=(("b", draining),), added=(("b", moved),))
     assert said(change) == said(msgspec.structs.replace(change, removed=(("b", OLD),)))
+
+
+class Haproxy:
+    """The servers of a haproxy, on its master's socket. The answer to a deletion, which is done,
+    is held back until `answers` is set."""
+
+    def __init__(self) -> None:
+        self.servers = {"b/s"}
+        self.heard: list[str] = []
+        self.deleted, self.answers = asyncio.Event(), asyncio.Event()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        said = (await reader.read()).decode().strip().removeprefix("@1 ")
+        self.heard.append(said)
+        verb, _, name, *_ = said.split()
+        answer = ""
+        if verb == "del":
+            self.servers.discard(name)
+            self.deleted.set()
+            await self.answers.wait()
+            answer = "Server deleted."
+        elif verb == "add":
+            self.servers.add(name)
+            answer = "New server registered."
+        elif name not in self.servers:
+            answer = "No such server."
+        writer.write(f"{answer}\n".encode())
+        writer.close()
+
+    @asynccontextmanager
+    async def listening(self, socket: Path) -> AsyncIterator[Console]:
+        async with await asyncio.start_unix_server(self._answer, socket):
+            yield Console(socket)
+
+
+async def test_a_server_that_is_just_being_deleted_comes_back_without_a_reload(
+    tmp_path: Path,
+) -> None:
+    haproxy = Haproxy()
+    async with haproxy.listening(tmp_path / "master.sock") as console:
+        servers = Servers(console)
+        try:
+            assert await servers.change(Change(removed=(("b", OLD),)))
+            await haproxy.deleted.wait()
+            back = asyncio.create_task(servers.change(Change(added=(("b", OLD),))))
+            for _ in range(10):  # as far as it gets
+                await asyncio.sleep(0)
+            haproxy.answers.set()
+            assert await back, haproxy.heard
+        finally:
+            await servers.close()
+    assert haproxy.servers == {"b/s"}
+    assert haproxy.heard[2].startswith("add server b/s ")
