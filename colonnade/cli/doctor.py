@@ -125,10 +125,10 @@ def _state(state: Path) -> Finding:
     there = _there(state)
     words = str(state) if there == state else f"{state} (not there yet)"
     if not there.is_dir():
-        return Finding(what="state folder", found=f"{there} is no folder", cure=_ANOTHER)
+        return Finding(what="state folder", found=f"{there} is not a folder", cure=_ANOTHER)
     if not os.access(there, os.W_OK | os.X_OK):
-        cure = f"have {there} given to you, or {_ANOTHER}"
-        return Finding(what="state folder", found=f"{there} may not be written to", cure=cure)
+        cure = f"ask for write permission, or {_ANOTHER}"
+        return Finding(what="state folder", found=f"{there} is not writable", cure=cure)
     return Finding(what="state folder", found=words)
 
 
@@ -147,7 +147,7 @@ def _memory() -> Finding:
     cure = (
         "" if free >= MEMORY_WANTED else f"end other programs: {MEMORY_WANTED // MIB} MiB or more"
     )
-    return Finding(what="memory", found=f"{free // MIB} MiB to be had", cure=cure, needed=False)
+    return Finding(what="memory", found=f"{free // MIB} MiB available", cure=cure, needed=False)
 
 
 def _api(state: Path) -> Finding:
@@ -155,7 +155,7 @@ def _api(state: Path) -> Finding:
     try:
         api = _configured(state)
     except (OSError, ValueError) as error:
-        return Finding(what="configuration", found=str(error), cure="mend the file")
+        return Finding(what="configuration", found=str(error), cure="correct the file")
     if is_held(state):
         if asyncio.run(api_answers(api)):
             return Finding(what="system", found=f"runs, and http://{address_of(api)} answers")

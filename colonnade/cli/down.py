@@ -28,8 +28,8 @@ def run_down(wanted_state: Path | None) -> int:
     try:
         if not (state / "lock").exists():
             if found.is_named(wanted_state):
-                raise NotFound(f"no system has its state in {state}")
-            print(f"nothing to do: there is no state in {state}")
+                raise NotFound(f"no system uses the state folder {state}")
+            print(f"nothing to do: the state folder {state} does not exist")
             return 0
         was_running = _stop_supervisor(state / "lock")
         asyncio.run(_clear(state))
@@ -43,7 +43,7 @@ def run_down(wanted_state: Path | None) -> int:
             file=sys.stderr,
         )
         return 1
-    done = "stopped" if was_running else "nothing was running; what was left is cleared"
+    done = "stopped" if was_running else "no system was running; leftovers are removed"
     print(f"{done} (the state stays in {state})")
     return 0
 

@@ -25,7 +25,7 @@ def configuration_of(state: Path | None) -> Path:
         file.open("rb").close()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NotFound(
-            f"there is no system with the state in {folder}: start one with `colonnade up`, "
+            f"no system uses the state folder {folder}: start one with `colonnade up`, "
             "or name another folder with --state"
         ) from error
     except OSError as error:
@@ -40,6 +40,6 @@ def running(state: Path | None) -> Path:
     file = configuration_of(state)
     if not is_held(file.parent):
         raise NotFound(
-            f"no system runs with the state in {file.parent}: start it with `colonnade up`"
+            f"no system runs with the state folder {file.parent}: start it with `colonnade up`"
         )
     return file

@@ -71,7 +71,7 @@ class Hosts:
         for subnet in await self._network.subnets():
             if subnet.cidr == cidr:
                 return subnet.id
-        raise NotFound(f"there is no subnet {cidr}")
+        raise NotFound(f"the subnet {cidr} does not exist")
 
     async def kill_amphora(self, amphora_id: str) -> None:
         """End all of an amphora's processes at once, as a power cut would."""

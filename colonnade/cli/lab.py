@@ -29,9 +29,9 @@ if TYPE_CHECKING:  # every command loads this module, and most need no HTTP clie
     from colonnade.drivers.network.namespaces.client import LabClient, NetworkClient
     from colonnade.drivers.network.namespaces.wire import Host
 
-lab = typer.Typer(help="Hosts and networks to try load balancers with.", no_args_is_help=True)
+lab = typer.Typer(help="Test hosts and test networks.", no_args_is_help=True)
 host = typer.Typer(help="Hosts on the lab's networks.", no_args_is_help=True)
-network = typer.Typer(help="Networks that the router joins.", no_args_is_help=True)
+network = typer.Typer(help="Networks that the router connects.", no_args_is_help=True)
 lab.add_typer(host, name="host")
 lab.add_typer(network, name="network")
 
@@ -56,7 +56,7 @@ def add_host(
     address: Annotated[str, typer.Option(help="A free address is chosen when none is given.")] = "",
     state: State = None,
 ) -> None:
-    """Make a host; it runs the command, or idles."""
+    """Create a host that runs the command. Without one it only has its address."""
     from colonnade.drivers.network.namespaces.wire import HostWish
 
     wish = HostWish(
@@ -72,7 +72,7 @@ def add_host(
 
 @host.command("rm")
 def remove_host(name: str, state: State = None) -> None:
-    """End a host, with everything that runs in it."""
+    """Delete a host and everything that runs in it."""
     _ask(state, lambda client, _: client.remove_host(name))
 
 

@@ -45,7 +45,7 @@ def rotate(path: Path, *, bytes_max: int = LOG_BYTES_MAX, kept: int = KEPT) -> b
                 older.replace(_old(path, number))
         _copy(path, _old(path, 1))
     except OSError as error:
-        log.warning("an old log is not kept", path=str(path), error=str(error))
+        log.warning("an old log was deleted", path=str(path), error=str(error))
         with contextlib.suppress(OSError):
             _old(path, 1).unlink(missing_ok=True)
     with path.open("r+b") as file:

@@ -43,7 +43,7 @@ def _top(
 
 
 State = Annotated[
-    Path | None, typer.Option("--state", help="Where the system keeps what must last.")
+    Path | None, typer.Option("--state", help="The state folder: all that must be kept.")
 ]
 ConfigFile = Annotated[Path, typer.Option("--config", help="The configuration file (TOML).")]
 
@@ -56,7 +56,8 @@ def up(
         int | None, typer.Option(help="Amphorae kept ready (2 at first).", min=0, max=50)
     ] = None,
     database: Annotated[
-        str, typer.Option(help="A PostgreSQL to use instead of the embedded one (libpq string).")
+        str,
+        typer.Option(help="Use this PostgreSQL, not the embedded one (libpq connection string)."),
     ] = "",
     host_route: Annotated[
         bool, typer.Option("--host-route", help="Route this host to the public network (root).")
@@ -71,7 +72,7 @@ def up(
 
 @app.command()
 def down(state: State = None) -> None:
-    """Stop a running system, or clean up after one that was killed."""
+    """Stop a running system, or remove what a killed one left."""
     from colonnade.cli.down import run_down
 
     raise typer.Exit(run_down(state))
@@ -82,11 +83,9 @@ def demo(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object, nothing else.")
     ] = False,
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Keep the state folder for a look at it.")
-    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the state folder afterwards.")] = False,
 ) -> None:
-    """Build a load balancer, break things, and show what happened. Leaves nothing behind."""
+    """Create a load balancer, cause failures, and show what happened. Removes all of it."""
     from colonnade.cli.demo import run_demo
 
     raise typer.Exit(run_demo(as_json=as_json, keep=keep))
@@ -94,7 +93,7 @@ def demo(
 
 @app.command()
 def doctor(state: State = None) -> None:
-    """Say what this machine lacks, and how to get it."""
+    """Check this machine: what is missing for `up`, and how to get it."""
     from colonnade.cli.doctor import run_doctor
 
     raise typer.Exit(run_doctor(state))
@@ -108,7 +107,7 @@ def execute(
     ] = 0,
     state: State = None,
 ) -> None:
-    """Run a command inside, on the public network, where virtual IPs answer."""
+    """Run a command on the public network of the lab, where VIPs answer."""
     from colonnade.cli.lab import run_inside
 
     raise typer.Exit(run_inside(command, state, within_s=within_s))
@@ -116,7 +115,7 @@ def execute(
 
 @app.command()
 def migrate(config: ConfigFile) -> None:
-    """Bring the database's schema up to date."""
+    """Upgrade the database's schema."""
     from colonnade.runtime.config import read_config
     from colonnade.store.migrations import migrate as migrate_database
 
@@ -127,11 +126,11 @@ def migrate(config: ConfigFile) -> None:
 def api(
     config: Annotated[Path | None, typer.Option(help="The configuration file (TOML).")] = None,
     noop: Annotated[
-        bool, typer.Option("--noop", help="Alone, serving nothing: for conformance suites.")
+        bool, typer.Option("--noop", help="Only the API, without traffic: for conformance suites.")
     ] = False,
     listen: Annotated[str, typer.Option(help="With --noop: HOST:PORT to listen on.")] = "",
     database: Annotated[
-        str, typer.Option(help="With --noop: a PostgreSQL to use (libpq string).")
+        str, typer.Option(help="With --noop: use this PostgreSQL (libpq connection string).")
     ] = "",
     state: State = None,
 ) -> None:
@@ -151,7 +150,7 @@ def api(
 
 @app.command()
 def controller(config: ConfigFile) -> None:
-    """The reconcilers and the API that amphorae call."""
+    """The controller: reconciles load balancers and amphorae."""
     from colonnade.controller.process import run
     from colonnade.runtime.config import read_config
 
@@ -160,7 +159,7 @@ def controller(config: ConfigFile) -> None:
 
 @app.command()
 def health(config: ConfigFile) -> None:
-    """The receiver of heartbeats, and the judge of silence."""
+    """The health process: receives heartbeats, and marks silent amphorae as failed."""
     from colonnade.health.process import run
     from colonnade.runtime.config import read_config
 
@@ -169,7 +168,7 @@ def health(config: ConfigFile) -> None:
 
 @app.command()
 def network(config: ConfigFile) -> None:
-    """The network daemon: the only process that needs rights over the network."""
+    """The network daemon: the only process that needs network privileges."""
     from colonnade.drivers.network.namespaces.daemon import run
     from colonnade.runtime import logging
     from colonnade.runtime.config import read_config

@@ -22,7 +22,7 @@ SETTLED_S = 10.0  # longer than any transaction that began before the file was e
 PASSES_MAX = 20
 
 master_key = typer.Typer(
-    name="master-key", help="The key that kept secrets are sealed with.", no_args_is_help=True
+    name="master-key", help="The key that stored secrets are encrypted with.", no_args_is_help=True
 )
 
 
@@ -37,17 +37,18 @@ def rotate(
     prepare: Annotated[
         bool,
         typer.Option(
-            "--prepare", help="Only add the new key to the file, for all copies of it to have."
+            "--prepare",
+            help="Only add the new key to the file, so that it can be copied to all machines.",
         ),
     ] = False,
     keep_old: Annotated[
         bool,
         typer.Option(
-            "--keep-old", help="Leave the old key in the file, to be dropped by the next call."
+            "--keep-old", help="Leave the old key in the file; the next rotation removes it."
         ),
     ] = False,
     settled_s: Annotated[
-        float, typer.Option(help="Seconds to wait before the last look.", min=0)
+        float, typer.Option(help="Seconds to wait before the last check.", min=0)
     ] = SETTLED_S,
     config: Annotated[
         Path | None, typer.Option("--config", help="The configuration file (TOML).")
@@ -56,18 +57,21 @@ def rotate(
         Path | None, typer.Option("--state", help="The state folder of a system.")
     ] = None,
 ) -> None:
-    """Make a new master key and seal everything with it. May be repeated after a failure."""
+    """Rotate the master key: encrypt all stored secrets with a new one. Repeat it after a
+    failure."""
     from colonnade.domain.errors import Invalid
     from colonnade.runtime.config import read_config
 
     if prepare and keep_old:
-        raise Invalid("--prepare comes first, and --keep-old later")
+        raise Invalid(
+            "--prepare and --keep-old do not go together: --prepare is a step of its own, before"
+        )
     settings = read_config(config or found.configuration_of(state))
     if prepare:
         typer.echo(_prepare(settings.pki_dir / "master.key"))
         return
     renewed = asyncio.run(_rotate(settings, settled_s, keep_old=keep_old))
-    typer.echo(f"{renewed} secrets are sealed anew")
+    typer.echo(f"{renewed} secrets are encrypted with the new key")
 
 
 def _prepare(file: Path) -> str:
@@ -76,10 +80,10 @@ def _prepare(file: Path) -> str:
 
     ring = read_ring(file)
     if len(ring.keys) > 1 and not ring.is_prepared:
-        raise Conflict("an exchange has begun already: go on without --prepare")
+        raise Conflict("a rotation has begun already: continue it without --prepare")
     if not ring.is_prepared:
         write_ring(file, Ring((*ring.keys, os.urandom(KEY_BYTES)), is_prepared=True))
-    return f"copy {file} to all machines that have one, then call this again without --prepare"
+    return f"copy {file} to all machines that have one, then run this again without --prepare"
 
 
 async def _rotate(config: "Config", settled_s: float, *, keep_old: bool) -> int:
@@ -111,13 +115,16 @@ async def _rotate(config: "Config", settled_s: float, *, keep_old: bool) -> int:
                 break
         else:
             raise Broken(
-                "somebody goes on to use the old key; both are kept. Is there a process "
-                "whose file is another? Then call this again"
+                "a process still encrypts with the old key, so both keys stay in the file. "
+                "Give every machine the same file, then run this again"
             )
         if not keep_old:
             write_keys(file, keys[0])
     finally:
         await database.close()
     if first.lost:
-        typer.echo(f"{first.lost} rows were under no key that is known, and stay so", err=True)
+        typer.echo(
+            f"{first.lost} secrets cannot be decrypted with any known key; they are unchanged",
+            err=True,
+        )
     return total

@@ -43,7 +43,7 @@ def run_dir(state: Path) -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-            raise Broken(f"{folder} belongs to somebody else: have it removed")
+            raise Broken(f"{folder} belongs to another user: ask its owner or root to remove it")
     return run_dir_path(state)
 
 

@@ -148,7 +148,7 @@ def _reason(error: Exception) -> str:
                 return os.strerror(error.os_error.errno)
             return error.os_error.strerror or str(error.os_error)
         case aiohttp.InvalidURL() | ValueError():
-            return "this is no address of an API"
+            return "this is not the address of an API"
     return str(error)
 
 
@@ -211,6 +211,6 @@ _REFUSALS: Mapping[int, type[ColonnadeError]] = {
 def _refusal(status: int, words: str, request: str) -> ColonnadeError:
     kind = _REFUSALS.get(status, Refused)
     if status == 401:
-        words = f"{words}: the endpoint wants a token (--token, COLONNADE_TOKEN)"
+        words = f"{words}: the endpoint needs a token (--token, COLONNADE_TOKEN)"
     detail = f"{request}: {status}" if status >= 500 else ""
     return kind(words, detail=detail)

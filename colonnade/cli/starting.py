@@ -52,7 +52,7 @@ def only_one(state: Path) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             raise Conflict(
-                f"a system with the state in {state} is running already (process {file.read()})"
+                f"a system with the state folder {state} is running already (process {file.read()})"
             ) from None
         file.truncate(0)
         file.write(str(os.getpid()))

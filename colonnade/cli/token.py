@@ -48,17 +48,17 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, nothing else."
 @token.command()
 def create(
     *,
-    project: Annotated[str, typer.Option("--project", help="The project it speaks for.")],
+    project: Annotated[str, typer.Option("--project", help="The token's project.")],
     role: Annotated[list[Role], typer.Option("--role", help="May be given more than once.")],
     name: Annotated[str, typer.Option("--name", help="What it is for.")] = "",
     expires: Annotated[
-        float | None, typer.Option("--expires", help="Days that it is good for.", min=0)
+        float | None, typer.Option("--expires", help="Days until it expires.", min=0)
     ] = None,
     as_json: AsJson = False,
     config: ConfigFile = None,
     state: State = None,
 ) -> None:
-    """Make a token and print its secret, this once."""
+    """Create a token and print its secret. The secret is shown only now."""
     from colonnade.api.identity.tokens import digest_of, new_secret
     from colonnade.domain.errors import Invalid
     from colonnade.domain.ids import ProjectId, new_id
@@ -83,13 +83,13 @@ def create(
     if as_json:
         print(json.dumps({"token": secret} | _shown(made)))
         return
-    typer.echo(f"token {made.id} for project {project}; its secret is shown this once:", err=True)
+    typer.echo(f"token {made.id} for project {project}; its secret is shown only now:", err=True)
     print(secret)
 
 
 @token.command("list")
 def list_tokens(as_json: AsJson = False, config: ConfigFile = None, state: State = None) -> None:
-    """Show all tokens; their secrets are not known any more."""
+    """List tokens, without their secrets."""
     from colonnade.store import tokens
 
     kept = _within(tokens.find, config, state)
@@ -116,7 +116,7 @@ def revoke(
     config: ConfigFile = None,
     state: State = None,
 ) -> None:
-    """Make a token worthless, within a few seconds."""
+    """Revoke a token. It stops working within a few seconds."""
     from colonnade.domain.errors import NotFound
     from colonnade.store import tokens
 

@@ -177,7 +177,7 @@ async def _migrate(file: str) -> None:
     _, errors = await process.communicate()
     if process.returncode:
         said = said_last(errors.decode(errors="replace"))
-        raise Unavailable(f"the database's schema could not be made: {said}")
+        raise Unavailable(f"the database's schema could not be created: {said}")
 
 
 async def _answers(config: Config) -> None:

@@ -39,7 +39,7 @@ def configured(text: str) -> Callable[[Path], Path]:
 @pytest.mark.parametrize(
     ("spoil", "what", "says"),
     [
-        (a_file, "state folder", "is no folder"),
+        (a_file, "state folder", "is not a folder"),
         (configured("[api]\nprot = 1\n"), "configuration", "unknown field `prot`"),
         (configured('[api]\nhost = "0.0.0.0"\n'), "API address", "0.0.0.0 is not loopback"),
     ],
@@ -63,7 +63,7 @@ def test_a_place_that_is_taken_is_found_and_a_free_one_needs_nothing(tmp_path: P
 def test_a_folder_of_somebody_else_is_found(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     try:
-        assert "may not be written to" in needed(tmp_path / "state")["state folder"]
+        assert "is not writable" in needed(tmp_path / "state")["state folder"]
     finally:
         tmp_path.chmod(0o700)
 

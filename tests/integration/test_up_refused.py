@@ -138,4 +138,4 @@ async def test_a_system_that_is_named_is_the_only_one_that_is_asked(tmp_path: Pa
     for words in (["lb", "list"], ["lab", "list"], ["exec", "--", "true"]):
         code, said = await asked(words, there, "option")
         assert code == 1, words
-        assert f"no system runs with the state in {there}" in said, words
+        assert f"no system runs with the state folder {there}" in said, words

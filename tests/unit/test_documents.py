@@ -256,7 +256,7 @@ def test_an_export_read_again_asks_for_the_same(
     ("text", "says"),
     [
         ("a:\n  - [", "line 2"),
-        ("a: 1\na: 2", "'a' is there twice"),
+        ("a: 1\na: 2", "'a' stands there twice"),
         ("!!python/object/apply:os.getcwd []", "could not determine a constructor"),
         ("a: \x00", "is not YAML"),
     ],
@@ -272,7 +272,7 @@ def test_a_file_may_have_many_documents_and_may_be_json(tmp_path: Path) -> None:
     file = tmp_path / "both"
     file.write_text('{"a": 1}\n---\nb: 2\n---\n')
     assert read_documents(file) == [{"a": 1}, {"b": 2}]
-    with pytest.raises(ColonnadeError, match="there is no file"):
+    with pytest.raises(ColonnadeError, match="does not exist"):
         read_documents(tmp_path / "nix")
 
 

@@ -24,13 +24,13 @@ Files = Annotated[
     ),
 ]  # fmt: skip
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Ask the endpoint what it would do; change nothing.")
+    bool, typer.Option("--dry-run", help="Show what the endpoint would change; change nothing.")
 ]
 
 
 async def _apply(desk: Desk, files: Files, wait: Waiting = False, dry_run: DryRun = False) -> None:
-    """Make load balancers as files say: what is missing is made, what differs is changed, and
-    what a file does not have is removed from under its load balancer."""
+    """Create or change load balancers so that they are as the files say. Under a load balancer,
+    what the file does not have is deleted."""
     from colonnade.cli.apply.wishes import carried_out, read_wishes
 
     answers = []
@@ -41,7 +41,7 @@ async def _apply(desk: Desk, files: Files, wait: Waiting = False, dry_run: DryRu
 
 
 async def _diff(desk: Desk, files: Files) -> None:
-    """Show what apply would change; exits with 1 when there is something."""
+    """Show what apply would change. Exit code 1 when something would."""
     from colonnade.cli.apply.wishes import read_wishes
 
     wishes = await read_wishes(desk, files)
@@ -56,7 +56,8 @@ async def _diff(desk: Desk, files: Files) -> None:
 
 
 async def _export(desk: Desk, load_balancer: LoadBalancer) -> None:
-    """Print a load balancer as a file for apply. Keys and certificates are references."""
+    """Print a load balancer as a file for apply. Certificates and keys are in it by
+    reference."""
     from colonnade.cli.apply.document import exported
     from colonnade.cli.apply.files import written
     from colonnade.cli.apply.naming import with_names

@@ -161,7 +161,9 @@ def _read_reference(found: Any, where: str) -> Document:
         return {"name": str(found["name"])}
     pool = _read(POOL, found, f"{where}, pool")
     if "name" not in pool:
-        raise Invalid(f"{where}: a pool has no name, so nothing can be told about it later")
+        raise Invalid(
+            f"{where}: a pool has no name: give it one, for later changes find it by its name"
+        )
     return pool
 
 
@@ -177,7 +179,9 @@ def _gather_pools(document: Document, where: str) -> None:
     names = [pool.get("name") for pool in pools]
     for name in names:
         if not name:
-            raise Invalid(f"{where}: a pool has no name, so nothing can refer to it")
+            raise Invalid(
+                f"{where}: a pool has no name: give it one, for listeners refer to it by its name"
+            )
         if names.count(name) > 1:
             raise Invalid(f"{where}: two pools are named '{name}'")
 

@@ -75,7 +75,7 @@ def strict_loader() -> Any:
             for key, _ in node.value:
                 if str(key.value) in seen:
                     raise yaml.constructor.ConstructorError(
-                        None, None, f"'{key.value}' is there twice", key.start_mark
+                        None, None, f"'{key.value}' stands there twice", key.start_mark
                     )
                 seen.add(str(key.value))
             return super().construct_mapping(node, deep)
@@ -113,7 +113,7 @@ def read_text(file: Path) -> str:
             else file.read_bytes()[: FILE_BYTES_MAX + 1]
         )
     except FileNotFoundError as error:
-        raise NotFound(f"there is no file {file}") from error
+        raise NotFound(f"the file {file} does not exist") from error
     except OSError as error:
         raise Invalid(f"{file} cannot be read: {error.strerror}") from error
     if len(raw) > FILE_BYTES_MAX:

@@ -62,7 +62,7 @@ LOAD_BALANCERS: Final = Noun(
             fixed=True,
         ),
         Attribute(
-            "vip_port_id", "A port that is there already.", options=("--vip-port",), fixed=True
+            "vip_port_id", "An existing port.", options=("--vip-port",), fixed=True
         ),
         Attribute("vip_address", "Chosen when none is given.", fixed=True),
         Attribute(
@@ -74,7 +74,7 @@ LOAD_BALANCERS: Final = Noun(
             "vip_sg_ids", "A security group; repeat for more.", Kind.TEXTS,
             ("--vip-security-group",),
         ),
-        Attribute("provider", "What provides it.", refers="provider", fixed=True),
+        Attribute("provider", "The provider.", refers="provider", fixed=True),
         Attribute("flavor_id", "Its flavor.", options=("--flavor",), refers="flavor", fixed=True),
         Attribute(
             "availability_zone", "Its zone.", options=("--az",),
@@ -117,19 +117,20 @@ LISTENERS: Final = Noun(
             options=("--lb",), refers="lb", required=True, fixed=True,
         ),
         Attribute(
-            "protocol", "What clients speak.", choices=LISTENER_PROTOCOLS, required=True, fixed=True
+            "protocol", "Protocol of the clients.", choices=LISTENER_PROTOCOLS, required=True,
+            fixed=True,
         ),
         Attribute(
-            "protocol_port", "Where clients connect.", Kind.INTEGER,
+            "protocol_port", "Port that clients connect to.", Kind.INTEGER,
             ("--port",), required=True, fixed=True,
         ),
         Attribute(
-            "default_pool_id", "Serves what no policy decides.", options=("--default-pool",),
-            refers="pool",
+            "default_pool_id", "Pool for requests that no L7 policy decides.",
+            options=("--default-pool",), refers="pool",
         ),
         Attribute("connection_limit", "-1: none.", Kind.INTEGER),
         Attribute(
-            "insert_headers", "A header for members, as X-Forwarded-For=true; repeat.",
+            "insert_headers", "Header to add for members: X-Forwarded-For=true; repeat.",
             Kind.PAIRS, ("--insert-header",),
         ),
         Attribute("allowed_cidrs", "Who may connect; repeat.", Kind.TEXTS, ("--allowed-cidr",)),
@@ -193,7 +194,8 @@ POOLS: Final = Noun(
             refers="listener", fixed=True,
         ),
         Attribute(
-            "protocol", "What members speak.", choices=POOL_PROTOCOLS, required=True, fixed=True
+            "protocol", "Protocol of the members.", choices=POOL_PROTOCOLS, required=True,
+            fixed=True,
         ),
         Attribute(
             "lb_algorithm", "Who is next.", options=("--algorithm",),
@@ -204,12 +206,12 @@ POOLS: Final = Noun(
             Kind.PAIRS, nested=True,
         ),
         Attribute("slow_start", "Seconds until a new member has its full share.", Kind.INTEGER),
-        Attribute("drain_seconds", "Seconds that a member that goes may finish.", Kind.INTEGER),
-        Attribute("panic_threshold", "Use all below this share up (%).", Kind.INTEGER),
-        Attribute("retries", "How often a request is tried again.", Kind.INTEGER),
-        Attribute("http2", "Speak HTTP/2 to members.", Kind.FLAG),
+        Attribute("drain_seconds", "Seconds for a removed member to finish.", Kind.INTEGER),
+        Attribute("panic_threshold", "Use all members when fewer are up (%).", Kind.INTEGER),
+        Attribute("retries", "How often a failed request is repeated.", Kind.INTEGER),
+        Attribute("http2", "Use HTTP/2 to members.", Kind.FLAG),
         Attribute("outlier_ejection", "errors=10, observe=RESPONSES.", Kind.PAIRS, nested=True),
-        Attribute("tls_enabled", "Encrypt to members.", Kind.FLAG, ("--tls/--no-tls",)),
+        Attribute("tls_enabled", "Use TLS to members.", Kind.FLAG, ("--tls/--no-tls",)),
         Attribute(
             "tls_container_ref", "Our certificate for members: a secret.",
             options=("--certificate",), refers="secret",
@@ -247,12 +249,12 @@ MEMBERS: Final = Noun(
         Attribute("weight", "Its share; 0 drains it.", Kind.INTEGER),
         Attribute("backup", "Serves only when the others are down.", Kind.FLAG),
         Attribute(
-            "subnet_id", "Where it is; absent: behind the gateway.",
+            "subnet_id", "Subnet of its address; without it, the route is used.",
             options=("--subnet",), refers="subnet", fixed=True,
         ),
-        Attribute("monitor_address", "Checked here instead."),
+        Attribute("monitor_address", "Address for health checks, if another."),
         Attribute("request_sriov", "Reach it over SR-IOV.", Kind.FLAG, fixed=True),
-        Attribute("monitor_port", "Checked at this port instead.", Kind.INTEGER),
+        Attribute("monitor_port", "Port for health checks, if another.", Kind.INTEGER),
         ENABLED, TAGS,
     ),
 )  # fmt: skip
@@ -277,14 +279,14 @@ HEALTH_MONITORS: Final = Noun(
         ),
         Attribute("type", "How it asks.", choices=MONITORS, required=True, fixed=True),
         Attribute("delay", "Seconds between checks.", Kind.INTEGER, required=True),
-        Attribute("timeout", "Seconds to answer.", Kind.INTEGER, required=True),
-        Attribute("max_retries", "Good answers until up.", Kind.INTEGER, required=True),
-        Attribute("max_retries_down", "Bad answers until down.", Kind.INTEGER),
+        Attribute("timeout", "Seconds to answer a check.", Kind.INTEGER, required=True),
+        Attribute("max_retries", "Successful checks until it is up.", Kind.INTEGER, required=True),
+        Attribute("max_retries_down", "Failed checks until it is down.", Kind.INTEGER),
         Attribute("http_method", "", choices=METHODS),
-        Attribute("url_path", "What it asks for."),
-        Attribute("expected_codes", "As 200, 200,202 or 200-204."),
+        Attribute("url_path", "Path of the request."),
+        Attribute("expected_codes", "Status codes: 200, or 200,202, or 200-204."),
         Attribute("http_version", "1.0 or 1.1.", Kind.NUMBER),
-        Attribute("domain_name", "The Host it asks for."),
+        Attribute("domain_name", "Host header of the request."),
         ENABLED, TAGS,
     ),
 )  # fmt: skip

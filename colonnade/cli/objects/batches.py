@@ -31,7 +31,7 @@ File = Annotated[
     Path | None,
     typer.Option("--file", "-f", help="A list of members in YAML or JSON; - is standard input."),
 ]
-Additive = Annotated[bool, typer.Option("--add", help="Remove none that is there.")]
+Additive = Annotated[bool, typer.Option("--add", help="Keep the existing members.")]
 
 
 async def member_replace(
@@ -48,7 +48,7 @@ async def member_replace(
     if file is not None:
         wanted += _read(file)
     if not wanted and file is None:
-        raise Invalid("name members, or a file with them; an empty list in a file removes all")
+        raise Invalid("give members, or --file; an empty list in a file removes all members")
     pool_id = await desk.id("pool", pool)
     for member in wanted:
         if "subnet" in member:

@@ -31,7 +31,7 @@ FLAVORS: Final = Noun(
     columns=(NAME, ID, _ON, Column("Description", "description", wraps=True)),
     attributes=(
         Attribute(
-            "flavor_profile_id", "What it stands for.", options=("--profile",),
+            "flavor_profile_id", "Its profile.", options=("--profile",),
             refers="flavorprofile", required=True, fixed=True,
         ),
         DESCRIPTION, _ENABLED,
@@ -42,11 +42,11 @@ FLAVOR_PROFILES: Final = Noun(
     word="flavorprofile", noun="flavor profile", help="flavor profiles",
     path="lbaas/flavorprofiles", one="flavorprofile", many="flavorprofiles",
     links="flavorprofile_links", waits=False,
-    columns=(NAME, ID, _PROVIDER, Column("Says", "flavor_data", wraps=True)),
+    columns=(NAME, ID, _PROVIDER, Column("Data", "flavor_data", wraps=True)),
     attributes=(
         _OF_PROVIDER,
         Attribute(
-            "flavor_data", "What the provider reads, as JSON.", options=("--data",),
+            "flavor_data", "Settings for the provider, as JSON.", options=("--data",),
             required=True,
         ),
     ),
@@ -58,7 +58,7 @@ ZONES: Final = Noun(
     key="name", waits=False, columns=(NAME, _ON, Column("Description", "description", wraps=True)),
     attributes=(
         Attribute(
-            "availability_zone_profile_id", "What it stands for.",
+            "availability_zone_profile_id", "Its profile.",
             options=("--profile",), refers="azprofile", required=True, fixed=True,
         ),
         DESCRIPTION, _ENABLED,
@@ -69,18 +69,18 @@ ZONE_PROFILES: Final = Noun(
     word="azprofile", noun="availability zone profile", help="availability zone profiles",
     path="lbaas/availabilityzoneprofiles", one="availability_zone_profile",
     many="availability_zone_profiles", links="availability_zone_profile_links", waits=False,
-    columns=(NAME, ID, _PROVIDER, Column("Says", "availability_zone_data", wraps=True)),
+    columns=(NAME, ID, _PROVIDER, Column("Data", "availability_zone_data", wraps=True)),
     attributes=(
         _OF_PROVIDER,
         Attribute(
-            "availability_zone_data", "What the provider reads, as JSON.",
+            "availability_zone_data", "Settings for the provider, as JSON.",
             options=("--data",), required=True,
         ),
     ),
 )  # fmt: skip
 
 PROVIDERS: Final = Noun(
-    word="provider", noun="provider", help="what can provide load balancers",
+    word="provider", noun="provider", help="providers",
     path="lbaas/providers", one="provider", many="providers", key="name", waits=False,
     verbs=("list",), columns=(NAME, Column("Description", "description", wraps=True)),
 )  # fmt: skip
@@ -147,7 +147,7 @@ AFFINITY_GROUPS: Final = Noun(
 )  # fmt: skip
 
 LOG_TARGETS: Final = Noun(
-    word="logtarget", noun="log target", help="where access logs go", path="lbaas/logtargets",
+    word="logtarget", noun="log target", help="log targets", path="lbaas/logtargets",
     one="logtarget", many="logtargets", waits=False,
     columns=(NAME, ID, Column("Type", "type"), Column("URL", "url")),
     attributes=(
@@ -157,10 +157,10 @@ LOG_TARGETS: Final = Noun(
         ),
         Attribute("url", "Where it is.", options=("--to",), required=True),
         Attribute("bucket", "Of an object store."),
-        Attribute("prefix", "Of the names of objects."),
+        Attribute("prefix", "Prefix of the objects' names."),
         Attribute("region", "Of an object store."),
-        Attribute("ca_certificate", "Who vouches for it: a PEM file.", Kind.FILE),
-        Attribute("credentials", "A YAML or JSON file with what opens it.", Kind.FILED),
+        Attribute("ca_certificate", "CA of its certificate: a PEM file.", Kind.FILE),
+        Attribute("credentials", "A YAML or JSON file with its credentials.", Kind.FILED),
         DESCRIPTION,
     ),
 )  # fmt: skip

@@ -46,7 +46,7 @@ _COMMON: Final = (
     (
         "in_state", Path | None, None,
         typer.Option(
-            "--state", help="Find the address in this state folder.", rich_help_panel=ENDPOINT
+            "--state", help="Use the system with this state folder.", rich_help_panel=ENDPOINT
         ),
     ),
 )  # fmt: skip

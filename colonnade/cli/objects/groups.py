@@ -26,25 +26,25 @@ GROUPS: Final[Mapping[str, str]] = {
     "l7": "Layer 7: policies of a listener, and their rules.",
     "secret": "Certificates with their keys, CAs and CRLs.",
     "flavor": "Flavors of load balancers.",
-    "flavorprofile": "What flavors stand for (operators).",
+    "flavorprofile": "Profiles of flavors (operators).",
     "az": "Availability zones.",
-    "azprofile": "What availability zones stand for (operators).",
-    "provider": "Providers, and what they can.",
+    "azprofile": "Profiles of availability zones (operators).",
+    "provider": "Providers, and their capabilities.",
     "quota": "Quotas of projects.",
-    "affinity": "Affinity groups: what is placed together, or apart.",
+    "affinity": "Affinity groups: load balancers placed together, or apart.",
     "logtarget": "Log targets: where access logs go.",
     "amphora": "Amphorae: the machines that serve (operators).",
-    "event": "What happened.",
+    "event": "Events: what happened.",
     "subnet": "Subnets that VIPs and members can be on.",
 }
 # Groups that are written by hand: what stands beside the word, the module, the name in it.
 ELSEWHERE: Final[Mapping[str, tuple[str, str, str]]] = {
     "master-key": (
-        "The key that kept secrets are sealed with.",
+        "The key that stored secrets are encrypted with.",
         "colonnade.cli.master_key",
         "master_key",
     ),
-    "lab": ("Hosts and networks to try load balancers with.", "colonnade.cli.lab", "lab"),
+    "lab": ("Test hosts and test networks.", "colonnade.cli.lab", "lab"),
     "token": ("Tokens for the API's mode 'token'.", "colonnade.cli.token", "token"),
 }
 COMMANDS: Final[Mapping[str, str]] = dict.fromkeys(

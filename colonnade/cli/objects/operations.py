@@ -12,7 +12,7 @@ from colonnade.cli.objects.desk import Desk
 from colonnade.cli.objects.roots import LoadBalancer
 from colonnade.cli.objects.settling import settled
 
-Waiting = Annotated[bool, typer.Option("--wait", help="Return when it is done, or has failed.")]
+Waiting = Annotated[bool, typer.Option("--wait", help="Wait until it is done, or has failed.")]
 Provider = Annotated[
     str,
     typer.Argument(
@@ -24,7 +24,7 @@ Zones = Annotated[bool, typer.Option("--az", help="Of availability zones, not of
 
 
 async def lb_failover(desk: Desk, load_balancer: LoadBalancer, wait: Waiting = False) -> None:
-    """Replace what serves it."""
+    """Replace the amphorae that serve a load balancer."""
     root_id = await desk.id("lb", load_balancer)
     await desk.rest.put(f"lbaas/loadbalancers/{root_id}/failover")
     if wait:
@@ -39,13 +39,13 @@ async def amphora_failover(desk: Desk, amphora: Amphora) -> None:
 
 
 async def amphora_configure(desk: Desk, amphora: Amphora) -> None:
-    """Push the agent's configuration again."""
+    """Send an amphora its configuration again."""
     await desk.rest.put(f"octavia/amphorae/{amphora}/config")
     _done(desk, amphora, f"amphora {amphora} gets its configuration again")
 
 
 async def provider_capabilities(desk: Desk, provider: Provider, az: Zones = False) -> None:
-    """List what flavors, or availability zones, can say to a provider."""
+    """List the settings that flavors, or availability zones, can have."""
     word = "availability_zone_capabilities" if az else "flavor_capabilities"
     name = await desk.id("provider", provider)
     found = (await desk.rest.get(f"lbaas/providers/{name}/{word}"))[word]

@@ -20,7 +20,7 @@ from colonnade.domain.errors import Unreachable
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Show events as they happen.")]
 Generation = Annotated[int, typer.Argument(help="As `lb history` lists them.", min=0)]
 Since = Annotated[
-    str, typer.Option(help="Only what came after the event with this id.", show_default=False)
+    str, typer.Option(help="Only events after the one with this id.", show_default=False)
 ]
 Kinds = Annotated[
     list[str] | None,
@@ -47,7 +47,7 @@ EVENTS: Final = Noun(
 
 
 async def lb_history(desk: Desk, load_balancer: LoadBalancer) -> None:
-    """List its generations: who changed what, and when."""
+    """List the changes of a load balancer: who changed what, and when."""
     root_id = await desk.id("lb", load_balancer)
     desk.printer.list(await desk.names.every(HISTORY, root_id), HISTORY.columns)
 
@@ -55,7 +55,7 @@ async def lb_history(desk: Desk, load_balancer: LoadBalancer) -> None:
 async def lb_rollback(
     desk: Desk, load_balancer: LoadBalancer, generation: Generation, wait: Waiting = False
 ) -> None:
-    """Make it as it was in an earlier generation."""
+    """Change a load balancer back to an earlier generation."""
     root_id = await desk.id("lb", load_balancer)
     path = f"lbaas/loadbalancers/{root_id}/rollback"
     answer = await desk.rest.post(path, {"generation": generation})
@@ -75,7 +75,7 @@ async def lb_events(
     since: Since = "",
     kind: Kinds = None,
 ) -> None:
-    """List what happened to it."""
+    """List the events of a load balancer."""
     root_id = await desk.id("lb", load_balancer)
     await _events(desk, _placed(EVENTS, root_id), follow, _query(since, kind))
 
@@ -83,7 +83,7 @@ async def lb_events(
 async def event_list(
     desk: Desk, *, follow: Follow = False, since: Since = "", kind: Kinds = None
 ) -> None:
-    """List what happened, to all that one may see."""
+    """List the events of all load balancers that you may see."""
     await _events(desk, _placed(EVENTS, ""), follow, _query(since, kind))
 
 

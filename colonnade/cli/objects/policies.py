@@ -47,9 +47,9 @@ L7_POLICIES: Final = Noun(
             required=True, fixed=True,
         ),
         Attribute("action", "What it does.", choices=ACTIONS, required=True),
-        Attribute("position", "Its turn, from 1; at first the last.", Kind.INTEGER),
+        Attribute("position", "Its place in the order, from 1. Last when not given.", Kind.INTEGER),
         Attribute(
-            "redirect_pool_id", "To this pool.", options=("--pool",),
+            "redirect_pool_id", "Pool to send requests to.", options=("--pool",),
             refers="pool",
         ),
         Attribute("redirect_url", "To this URL.", options=("--redirect-url",)),
@@ -80,12 +80,12 @@ L7_RULES: Final = Noun(
         Column("Value", "value"), Column("Invert", "invert"), STATUS,
     ),
     attributes=(
-        Attribute("type", "What it looks at.", choices=RULES, required=True),
+        Attribute("type", "Part of the request that is compared.", choices=RULES, required=True),
         Attribute("compare_type", "How.", options=("--compare",),
                   choices=COMPARISONS, required=True),
         Attribute("key", "Which header, cookie or DN field."),
         Attribute("value", "With what.", required=True),
-        Attribute("invert", "Holds when it does not.", Kind.FLAG),
+        Attribute("invert", "Invert: match when the comparison does not.", Kind.FLAG),
         ENABLED, TAGS,
     ),
 )  # fmt: skip

@@ -23,7 +23,7 @@ async def quota_show(desk: Desk, of: Project) -> None:
 
 
 async def quota_defaults(desk: Desk) -> None:
-    """Show what projects have that have no quota of their own."""
+    """Show the quota of projects that have none of their own."""
     _show(desk, (await desk.rest.get("lbaas/quotas/defaults"))["quota"])
 
 
@@ -57,7 +57,7 @@ async def quota_set(
 
 
 async def quota_reset(desk: Desk, of: Project) -> None:
-    """Give a project the default quota again."""
+    """Reset a project to the default quota."""
     await desk.rest.delete(f"lbaas/quotas/{quote(of, safe='')}")
     if desk.as_json:
         desk.printer.json({"deleted": of})

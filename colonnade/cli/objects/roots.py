@@ -28,7 +28,7 @@ Shown = dict[str, Any]
 
 
 async def lb_tree(desk: Desk, load_balancer: LoadBalancer, watch: Watching = False) -> None:
-    """Draw the whole of it, with statuses and addresses."""
+    """Show a load balancer and all under it as a tree, with statuses and addresses."""
     root_id = await desk.id("lb", load_balancer)
 
     async def look() -> Shown:
@@ -43,7 +43,7 @@ async def lb_tree(desk: Desk, load_balancer: LoadBalancer, watch: Watching = Fal
 
 
 async def lb_status(desk: Desk, load_balancer: LoadBalancer, watch: Watching = False) -> None:
-    """Draw the statuses, as the endpoint sums them up."""
+    """Show the statuses of a load balancer and all under it."""
     root_id = await desk.id("lb", load_balancer)
 
     async def look() -> Shown:

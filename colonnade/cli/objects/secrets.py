@@ -40,7 +40,7 @@ NewFiles = Annotated[
 ]
 Type = Annotated[SecretType, typer.Option("--type", case_sensitive=False, help="What it is.")]
 Passphrase = Annotated[
-    Path | None, typer.Option("--passphrase-file", help="A file with what opens the key.")
+    Path | None, typer.Option("--passphrase-file", help="A file with the passphrase of the key.")
 ]
 Rename = Annotated[str | None, typer.Option("--name", help="A new name.")]
 
@@ -52,7 +52,7 @@ async def secret_create(
     kind: Type = SecretType.CERTIFICATE,
     passphrase_file: Passphrase = None,
 ) -> None:
-    """Keep a certificate with its key, CAs or CRLs."""
+    """Upload a certificate with its key, CAs, or CRLs."""
     said = {"name": name, "type": kind.value} | read_content(files, passphrase_file)
     desk.printer.one(await desk.rest.post("lbaas/secrets", {"secret": said}))
 
@@ -64,7 +64,7 @@ async def secret_set(
     passphrase_file: Passphrase = None,
     rename: Rename = None,
 ) -> None:
-    """Give a secret another content, for all that use it, or another name."""
+    """Replace a secret's content, for all that use it, or its name."""
     said: dict[str, Any] = read_content(files, passphrase_file) if files else {}
     if rename is not None:
         said["name"] = rename
@@ -82,11 +82,11 @@ def read_content(files: list[Path], passphrase_file: Path | None) -> dict[str, s
         try:
             said = {"pem": "\n".join(one.decode().strip() for one in found) + "\n"}
         except UnicodeDecodeError:
-            raise Invalid("a PEM file is text, and one of these is not") from None
+            raise Invalid("a PEM file is text, and one of these files is not") from None
     elif len(found) == 1:
         said = {"pkcs12": b64encode(found[0]).decode()}
     else:
-        raise Invalid("several files are PEM, all of them; PKCS12 is one file")
+        raise Invalid("give PEM files only, or one PKCS12 file")
     if passphrase_file is not None:
         try:
             said["passphrase"] = _read(passphrase_file).decode().rstrip("\r\n")
@@ -102,7 +102,7 @@ def _read(file: Path) -> bytes:
         with file.open("rb") as opened:
             return _limited(file, opened.read(FILE_BYTES_MAX + 1))
     except FileNotFoundError as error:
-        raise NotFound(f"there is no file {file}") from error
+        raise NotFound(f"the file {file} does not exist") from error
     except OSError as error:
         raise Invalid(f"{file} cannot be read: {error.strerror}") from error
 

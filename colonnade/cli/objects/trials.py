@@ -19,11 +19,11 @@ from colonnade.domain.errors import Broken, NotFound, Refused
 QUERY: Final[Mapping[str, str]] = {"dry_run": "true"}
 COLOURS: Final = {"+": "green", "-": "red", "~": "yellow", "@": "cyan"}
 COSTS: Final = {
-    "build": "something to serve it is built",
-    "remove": "what serves it is removed",
-    "reload": "what serves it reloads; connections that are open stay",
-    "runtime": "what serves it changes as it runs, without a reload",
-    "nothing": "what serves it stays as it is",
+    "build": "an amphora is created for it",
+    "remove": "its amphora is deleted",
+    "reload": "its amphora reloads HAProxy; open connections stay",
+    "runtime": "its amphora changes without a reload",
+    "nothing": "its amphora does not change",
 }
 # An event and a change call a rule differently than a document does.
 KINDS: Final = {"l7rule": "rule"}
@@ -35,14 +35,14 @@ async def tried(desk: Desk, ask: Callable[[Mapping[str, str]], Awaitable[Any]]) 
         await desk.rest.get("lbaas/events", {"limit": "1"})
     except NotFound as error:
         raise Refused(
-            f"{desk.rest.endpoint} knows no dry runs: it would have carried the change out"
+            f"{desk.rest.endpoint} does not support dry runs; nothing was sent"
         ) from error
     answer = await ask(QUERY)
     found = answer.get("dry_run") if isinstance(answer, dict) else None
     if found is None and isinstance(answer, dict) and "changes" in answer:
         found = answer  # out of its wrapper already
     if found is None:
-        raise Broken(f"{desk.rest.endpoint} does not know dry runs, and has carried the change out")
+        raise Broken(f"{desk.rest.endpoint} does not support dry runs, and has made the change")
     return found
 
 

@@ -22,17 +22,17 @@ from colonnade.cli.objects.words import body, cleared, option
 from colonnade.domain.errors import Invalid
 
 WAIT: Final = parameter(
-    "wait", bool, False, typer.Option("--wait", help="Return when it is done, or has failed.")
+    "wait", bool, False, typer.Option("--wait", help="Wait until it is done, or has failed.")
 )
 DRY_RUN: Final = parameter(
     "dry_run", bool, False,
-    typer.Option("--dry-run", help="Ask what it would do; change nothing."),
+    typer.Option("--dry-run", help="Show what would change; change nothing."),
 )  # fmt: skip
 WATCH: Final = parameter(
     "watch", bool, False, typer.Option("--watch", help="Refresh in place.")
 )  # fmt: skip
 ALL: Final = parameter(
-    "everything", bool, False, typer.Option("--all", help="Also what is not set.")
+    "everything", bool, False, typer.Option("--all", help="Also attributes that are not set.")
 )
 CLEAR: Final = parameter(
     "clear",
@@ -80,7 +80,7 @@ def _list(noun: Noun) -> Any:
         parameter(
             "where", texts, None,
             typer.Option(
-                "--where", metavar="ATTRIBUTE=VALUE", help="Only these; repeat for more.",
+                "--where", metavar="ATTRIBUTE=VALUE", help="Only with this value; repeat for more.",
             ),
         ),
         parameter(
@@ -183,7 +183,7 @@ def _create(noun: Noun) -> Any:
             made = await settled(desk, noun, made, parent)
         desk.printer.one(made)
 
-    return command(act, [*above(noun), *named, *options, *wait], f"Make {_a(noun)}.")
+    return command(act, [*above(noun), *named, *options, *wait], f"Create {_a(noun)}.")
 
 
 def _set(noun: Noun) -> Any:
@@ -223,7 +223,7 @@ def _delete(noun: Noun) -> Any:
     cascade = [
         parameter(
             "cascade", bool, False,
-            typer.Option("--cascade", help="With all that is under it."),
+            typer.Option("--cascade", help="Delete everything under it too."),
         )
     ] if noun.word == "lb" else []  # fmt: skip
     wait = [WAIT, DRY_RUN] if noun.waits else []
