@@ -6,6 +6,8 @@ not asked for here is asked for in tests/unit (documents) and in the API's own c
 """
 
 import asyncio
+import contextlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
 
 from colonnade.cli.objects.desk import COMPLETION_S_MAX
 from colonnade.cli.rest import Rest
@@ -470,3 +473,35 @@ def test_a_token_is_in_no_error() -> None:
 def test_a_client_takes_an_endpoint_with_or_without_its_version() -> None:
     for endpoint in ("http://h:1", "http://h:1/", "http://h:1/v2", "http://h:1/v2.0/"):
         assert Rest(endpoint).endpoint == "http://h:1"
+
+
+PRINTED = re.compile(r"```console\n(.*?)```", re.DOTALL)
+
+
+def test_the_commands_of_the_manual_work_in_their_order(
+    colonnade: Colonnade, tmp_path: Path
+) -> None:
+    """Those that end; the files that they name are here."""
+    one = made("example.org")
+    for name, text in (
+        ("cert.pem", one.public), ("key.pem", one.secret), ("chain.pem", one.public),
+        ("pass", "word"), ("members.yaml", "- {address: 10.0.0.13, protocol_port: 80}\n"),
+    ):  # fmt: skip
+        (tmp_path / name).write_text(text)
+    bundle = pkcs12.serialize_key_and_certificates(
+        b"other", one.key, one.certificate, None, BestAvailableEncryption(b"word")
+    )
+    (tmp_path / "bundle.p12").write_bytes(bundle)
+    manual = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    typed = [
+        line.removeprefix("$ colonnade ").partition(" #")[0]
+        for block in PRINTED.findall(manual)
+        for line in block.replace("\\\n", " ").splitlines()
+        if line.startswith("$ colonnade ")
+    ]
+    assert len(typed) > 10
+    with contextlib.chdir(tmp_path):
+        for line in typed:
+            if "--follow" not in line:
+                colonnade(*line.split()).ok()
+    colonnade("lb", "delete", "web", "--cascade").ok()
