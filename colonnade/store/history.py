@@ -27,7 +27,7 @@ from colonnade.store.rows import (
     read_root,
     with_children,
 )
-from colonnade.store.sentences import Names, called
+from colonnade.store.sentences import Names, plain_name
 
 KEPT_MAX: Final = 1000  # of one load balancer
 KEPT_DAYS: Final = 30
@@ -123,7 +123,7 @@ def _whole(place: Place, action: str, names: Names) -> Changed:
         id=place.id,
         action=action,
         parent_id=place.parent_id,
-        name=called(place.own),
+        name=plain_name(place.own),
         parent_name=names.of(place.parent_id),
         **{side: own_fields(place.own)},
     )
@@ -137,7 +137,7 @@ def _altered(was: Place, now: Node, parents: Names) -> Changed:
         id=was.id,
         action=ALTERED,
         parent_id=was.parent_id,
-        name=called(was.own),
+        name=plain_name(was.own),
         parent_name=parents.of(was.parent_id),
         before={name: old[name] for name in names},
         after={name: new[name] for name in names},

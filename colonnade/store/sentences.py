@@ -31,29 +31,27 @@ class Names:
 
     def __init__(self, before: LoadBalancer | None, after: LoadBalancer | None) -> None:
         self._trees = [tree for tree in (after, before) if tree is not None]
-        self._found: dict[str, tuple[str, str]] = {}
+        self._found: dict[str, tuple[str, Node]] = {}
 
     def of(self, parent_id: str | None) -> str:
-        """Empty for what is below the load balancer itself."""
-        return self.with_noun(parent_id)[1] if parent_id is not None else ""
+        """As it is; empty for what is below the load balancer itself."""
+        return plain_name(self.parent(parent_id)[1]) if parent_id is not None else ""
 
-    def with_noun(self, parent_id: str) -> tuple[str, str]:
-        if parent_id not in self._found:
-            self._found[parent_id] = self._look(parent_id)
-        return self._found[parent_id]
+    def parent(self, parent_id: str) -> tuple[str, Node]:
+        """With its noun."""
+        found = self._found.get(parent_id)
+        if found is None:
+            found = self._found[parent_id] = next(self._look(parent_id))
+        return found
 
-    def _look(self, parent_id: str) -> tuple[str, str]:
+    def _look(self, parent_id: str) -> Iterator[tuple[str, Node]]:
         for tree in self._trees:
-            for pool in tree.pools:
-                if pool.id == parent_id:
-                    return "pool", called(pool)
+            yield from (("pool", pool) for pool in tree.pools if pool.id == parent_id)
             for listener in tree.listeners:
                 if listener.id == parent_id:
-                    return "listener", called(listener)
-                for policy in listener.l7policies:
-                    if policy.id == parent_id:
-                        return "L7 policy", called(policy)
-        return "", parent_id
+                    yield "listener", listener
+                policies = listener.l7policies
+                yield from (("L7 policy", policy) for policy in policies if policy.id == parent_id)
 
 
 def told(
@@ -75,9 +73,14 @@ def told(
 
 
 def called(node: Node) -> str:
-    """By its name, else by what tells it from others of its kind, else by its id."""
+    """In a sentence: by its name, else by what tells it from others of its kind."""
+    return quoted(node.name) if node.name else plain_name(node)
+
+
+def plain_name(node: Node) -> str:
+    """Its name as it is, else what tells it from others of its kind, else its id."""
     if node.name:
-        return quoted(node.name)
+        return node.name
     match node:
         case Member():
             return endpoint(node.address, node.protocol_port)
@@ -173,5 +176,5 @@ def _where(place: Place, names: Names, word: str) -> str:
     """The parent that the object is below, when that is not the load balancer."""
     if place.parent_id is None:
         return ""
-    noun, name = names.with_noun(place.parent_id)
-    return f" {word} {noun} {name}"
+    noun, parent = names.parent(place.parent_id)
+    return f" {word} {noun} {called(parent)}"
