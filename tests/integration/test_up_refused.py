@@ -127,13 +127,19 @@ async def test_a_system_that_is_named_is_the_only_one_that_is_asked(tmp_path: Pa
         line = [*words[:place], *option, *words[place:]]
         return await asyncio.to_thread(told, *line, env=env)
 
-    async with running("--spares", "0", state=there):
+    async with running("--spares", "0", state=there) as system:
         for by in ("option", "variable"):
             answers = await asyncio.gather(*(asked(words, nowhere, by) for words in NAMED))
             for words, (code, said) in zip(NAMED, answers, strict=True):
                 assert code == 1, (words, said)
                 assert str(nowhere) in said, (words, said)
             assert (await asked(["lb", "list"], there, by))[0] == 0
+        elsewhere = {"COLONNADE_URL": system.endpoint}
+        line = ["lb", "list", "--state", str(nowhere)]
+        code, said = await asyncio.to_thread(told, *line, env=elsewhere)
+        assert (code, str(nowhere) in said) == (1, True)
+        code, said = await asyncio.to_thread(told, *line, "--url", system.endpoint)
+        assert (code, "give one of them" in said) == (1, True)
     # It has stopped; its state is there.
     for words in (["lb", "list"], ["lab", "list"], ["exec", "--", "true"]):
         code, said = await asked(words, there, "option")

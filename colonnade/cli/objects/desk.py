@@ -5,6 +5,7 @@ The endpoint is the one that is named, else that of the system whose state folde
 that of the system whose state folder is here, else the API's default place on this machine.
 """
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import msgspec
 from colonnade.cli import found, places
 from colonnade.cli.objects.names import Names
 from colonnade.cli.objects.printing import Printer
+from colonnade.domain.errors import Invalid
 
 if TYPE_CHECKING:  # help and completion of words need no HTTP client
     from colonnade.cli.rest import Rest
@@ -47,7 +49,12 @@ class Where(msgspec.Struct, frozen=True, kw_only=True):
         return cls(**{name: value for name, value in said.items() if value})
 
     def endpoint(self) -> str:
-        if self.url:
+        """Raises NotFound for a system that is named and does not run, Invalid for two names."""
+        # `--state` has no variable of its own here, so it stands on the command line: it is above
+        # a URL that the environment has.
+        if self.url and self.state is not None and self.url != os.environ.get("COLONNADE_URL"):
+            raise Invalid("--url and --state name two systems: give one of them")
+        if self.url and self.state is None:
             return self.url
         if found.is_named(self.state):
             return _of_the_system(found.running(self.state)) or DEFAULT_URL
