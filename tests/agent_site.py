@@ -141,7 +141,7 @@ class _Inside:
         self.netlink.link("set", index=lo, state="up")
 
     def start(self, request: dict[str, Any]) -> dict[str, Any]:
-        command = [*UNSHARE, "sh", str(INIT), "0", sys.executable, "-m", "colonnade.agent"]
+        command = [*UNSHARE, "sh", str(INIT), sys.executable, "-m", "colonnade.agent"]
         child = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

@@ -2,6 +2,7 @@
 """The network daemon with real links: where a port's packets go, who may call, what survives."""
 
 import asyncio
+import os
 import shutil
 import signal
 import socket
@@ -18,6 +19,7 @@ from aiohttp.typedefs import Handler
 
 from colonnade.domain.errors import Conflict, Forbidden, Invalid, NotFound, Unreachable
 from colonnade.domain.ids import AmphoraId, PortId, new_id
+from colonnade.drivers.compute.namespaces import walls
 from colonnade.drivers.compute.namespaces.client import ComputeClient
 from colonnade.drivers.compute.protocol import Boot, InstanceState
 from colonnade.drivers.network.namespaces.addresses import PRIVATE, PUBLIC, network_id, subnet_id
@@ -164,9 +166,106 @@ async def test_an_amphora_has_what_it_was_born_with_and_nobody_else(lab: Site) -
     assert lab.run("stat", "-c", "%a", path).strip() == "600"
     found = lab.run("sh", "-c", f"grep -rls '{SECRET}' {lab.folder} || :")
     assert found == ""
-    hidden = lab.run("sh", "-c", f"ls -A {root}{lab.config.state_dir} {root}{lab.config.run_dir}")
+    places = f"{root}{lab.config.state_dir} {root}{lab.config.run_dir}"
+    hidden = lab.run("sh", "-c", f"ls -A {places} 2>/dev/null || :")
     assert "pki" not in hidden
     assert "network.sock" not in hidden
+
+
+# What a process of an amphora tries, as its root. Each line of what it prints is a wall that fell.
+BREAKOUT = """
+import ctypes, glob, os, subprocess, sys
+secret, outside = sys.argv[1], sys.argv[2]
+
+def read(path):
+    try:
+        with open(path, "rb") as file:
+            return file.read(100)
+    except OSError:
+        return b""
+
+def fell(what):
+    print(what, flush=True)
+
+mounts = [line.split()[4] for line in open("/proc/self/mountinfo")]
+# Take away whatever can be taken away, the innermost first, and again.
+for place in sorted(mounts, key=len, reverse=True) * 2:
+    if place not in ("/", "/proc"):
+        subprocess.run(["umount", "-l", place], capture_output=True)
+if read(secret):
+    fell("a secret of the control plane")
+if os.path.exists(outside):
+    fell("the run folder")
+if read("/etc/shadow"):
+    fell("/etc/shadow")
+for path in ("/etc/colonnade-was-here", "/usr/colonnade-was-here", "/colonnade-was-here"):
+    try:
+        open(path, "w").close()
+        fell(path)
+        os.unlink(path)
+    except OSError:
+        pass
+try:
+    os.mknod("/run/disk", 0o600 | 0o060000, os.makedev(8, 0))
+    os.open("/run/disk", os.O_RDONLY)
+    fell("a disk")
+except OSError:
+    pass
+for path in ("/proc/sysrq-trigger", "/proc/sys/kernel/core_pattern", "/proc/sys/vm/swappiness"):
+    try:
+        os.close(os.open(path, os.O_WRONLY))
+        fell(path)
+    except OSError:
+        pass
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.setns(os.open("/proc/1/ns/user", os.O_RDONLY), 0) == 0:
+    fell("another user namespace")
+pids = [int(p.rsplit("/", 1)[1]) for p in glob.glob("/proc/[0-9]*")]
+strangers = [p for p in pids if b"postgres" in read(f"/proc/{p}/cmdline")]
+if strangers:
+    fell("processes outside")
+if libc.sethostname(b"x", 1) == 0:
+    fell("the name of the machine")
+"""
+
+
+def test_root_of_an_amphora_is_nobody_outside(lab: Site) -> None:
+    """Whatever it takes away or tries: no secret, no file, no process of the machine."""
+    amphora_id = asyncio.run(_booted(lab))
+    pid = lab.machine_pid(amphora_id)
+    secret = lab.config.state_dir / "pki" / "master.key"
+    secret.parent.mkdir(exist_ok=True)
+    secret.write_bytes(b"the master key")
+    secret.chmod(0o600)
+    enter = ["nsenter", f"--target={pid}", "--user", "--mount", "--net", "--pid"]
+    if lab.run("cat", f"/proc/{pid}/uid_map").split()[2] == "1" and os.geteuid() != 0:
+        enter.insert(3, "--preserve-credentials")
+    program = [sys.executable, "-I", "-c", BREAKOUT, str(secret), str(lab.config.run_dir)]
+    assert lab.run(*enter, "--", *program) == ""
+    status = dict(
+        line.split(":\t", 1)
+        for line in lab.run("cat", f"/proc/{pid}/status").splitlines()
+        if ":\t" in line
+    )
+    inside = lab.run("readlink", f"/proc/{pid}/ns/user")
+    assert inside != lab.run("readlink", "/proc/self/ns/user")
+    if os.geteuid() == 0:
+        ids = {int(word) for word in status["Uid"].split() + status["Gid"].split()}
+        assert min(ids) >= walls.FIRST_ID, "it is root of the machine"
+        assert status["NoNewPrivs"].strip() == "1"
+        assert status.get("Groups", "").split() == []
+
+
+async def _booted(lab: Site) -> AmphoraId:
+    async with open_client(lab.networks()) as networks:
+        return await boot(lab, networks)
+
+
+async def test_no_two_amphorae_are_the_same_id_outside(lab: Site) -> None:
+    async with open_client(lab.networks()) as networks:
+        made = await asyncio.gather(*(boot(lab, networks) for _ in range(3)))
+    ids = [lab.run("stat", "-c", "%u", f"/proc/{lab.machine_pid(one)}") for one in made]
+    assert len(set(ids)) == (3 if os.geteuid() == 0 else 1)
 
 
 async def test_amphorae_reach_controllers_but_not_each_other(lab: Site) -> None:

@@ -1,18 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Process 1 of an amphora: when it ends, the kernel ends all of the amphora.
-# $1: how many of the following arguments are directories to hide; the rest: the agent.
+# The arguments: the agent.
 # Standard input: the config drive, a tar archive, once the network is there.
 set -eu
 umask 022
-hidden=$1
-shift
-while [ "$hidden" -gt 0 ]; do
-    # The control plane's state and sockets are nothing to an amphora.
-    if [ -d "$1" ]; then mount -t tmpfs -o ro,size=4k,mode=000 hidden "$1"; fi
-    shift
-    hidden=$((hidden - 1))
-done
 mount -t tmpfs -o size=64m,mode=755,nosuid,nodev amphora /run
 mkdir /run/netns
 mkdir -m 700 /run/colonnade /run/colonnade/config

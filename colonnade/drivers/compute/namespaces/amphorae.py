@@ -19,6 +19,7 @@ import msgspec
 
 from colonnade.domain.errors import ColonnadeError, Invalid
 from colonnade.domain.ids import AmphoraId
+from colonnade.drivers.compute.namespaces import walls
 from colonnade.drivers.compute.protocol import Boot, Instance, InstanceState
 from colonnade.drivers.network.namespaces.addresses import LB_NETWORK
 from colonnade.drivers.network.namespaces.fabric import Fabric, machine_link
@@ -43,6 +44,7 @@ class AmphoraPlan(msgspec.Struct, frozen=True):
 
     agent: Sequence[str] = AGENT
     hidden: Sequence[Path] = ()
+    program: Sequence[Path] = ()  # folders that it needs beside ours
 
 
 class Amphorae:
@@ -56,6 +58,7 @@ class Amphorae:
         self._fabric = fabric
         self._plan = plan
         self._starting: dict[AmphoraId, asyncio.Task[None]] = {}
+        self._ids: dict[AmphoraId, int] = {}  # outside ids of those that are being made
 
     async def create(self, boot: Boot) -> None:
         known = self._starting.get(boot.amphora_id)
@@ -91,7 +94,11 @@ class Amphorae:
             raise Invalid("the amphora's own port is not on the LB network", field="lb_port_id")
         archive = _pack(boot.config_drive)
         await self._clear_remains(boot.amphora_id, port)
-        newborn = await self._machines.conceive(self._start(boot))
+        self._ids[boot.amphora_id] = self._free_id()
+        try:
+            newborn = await self._machines.conceive(self._start(boot))
+        finally:
+            del self._ids[boot.amphora_id]  # the machine's record has it now, or nobody
         addresses = (f"{port.address}/{LB_PREFIX}",)
         leg = Leg(name="lb0", mac=port.mac, addresses=addresses)
         try:
@@ -107,27 +114,30 @@ class Amphorae:
         await self._fabric.detach([machine_link(port.id)])
         await self._networks.unplug_all(amphora_id)
 
+    def _free_id(self) -> int:
+        """One that no amphora has or is being made with. Raises OutOfCapacity."""
+        machines = self._machines.all(AMPHORA)
+        return walls.free_id(
+            {int(m.about.get("id", "0")) for m in machines} | {*self._ids.values()}
+        )
+
     def _start(self, boot: Boot) -> Start:
-        hidden = [str(path) for path in self._plan.hidden if _may_hide(path)]
+        own_id = self._ids.get(boot.amphora_id, 0)
+        around = walls.arguments(own_id, self._plan.hidden, (*walls.PROGRAM, *self._plan.program))
         return Start(
             id=boot.amphora_id,
             kind=AMPHORA,
-            init=INIT,
-            arguments=[str(len(hidden)), *hidden, *self._plan.agent],
+            init=walls.OUTER,
+            arguments=[*around, "run", str(INIT), *self._plan.agent],
             environment={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
-            about={"lb_port_id": boot.lb_port_id},
+            about={"lb_port_id": boot.lb_port_id, "id": str(own_id)},
+            makes_network=True,
         )
 
 
 def _instance(machine: Machine) -> Instance:
     state = InstanceState.RUNNING if machine.is_running else InstanceState.STOPPED
     return Instance(amphora_id=AmphoraId(machine.id), state=state, host=HOST)
-
-
-def _may_hide(path: Path) -> bool:
-    """Not where our own program is, as when a checkout keeps its state in itself."""
-    program = (Path(sys.prefix), Path(sys.base_prefix), INIT)
-    return not any(place.is_relative_to(path) for place in program)
 
 
 def _pack(files: Mapping[str, str]) -> bytes:

@@ -66,6 +66,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     environment: Mapping[str, str]
     directory: str = "/"
     about: Mapping[str, str] = {}
+    makes_network: bool = False  # the init makes the network namespace, inside others
 
 
 class Newborn(msgspec.Struct, frozen=True):
@@ -163,7 +164,9 @@ class Machines:
 
 
 def _spawn(start: Start) -> "subprocess.Popen[bytes]":
-    kinds = ("--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+    kinds = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    if not start.makes_network:
+        kinds.append("--net")
     # A session of its own: a signal to the daemon's group is not one to its machines.
     return subprocess.Popen(
         ["unshare", *kinds, "--", "sh", str(start.init), *start.arguments],
