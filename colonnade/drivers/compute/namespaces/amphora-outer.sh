@@ -3,18 +3,13 @@
 # Around an amphora, before its init: covers what it must not see, in mounts that it cannot take
 # away, because it goes on in a user namespace of its own as an id that is nobody else's.
 # $1: that id; 0: the one that starts it, which is all that there is. Then pairs: `hide` a folder,
-# `keep` a path, `cover` a folder with an empty one, put the next kept `back` at a path. Then `run`
-# and the amphora's init with its arguments.
+# `keep` a folder, `cover` a folder with an empty one that nobody (or, `empty`, anybody) may write
+# to, put the next kept one `back` in its place. Then `run` and the amphora's init.
 set -eu
 umask 022
 id=$1
 shift
-# Where anybody may write, and where the machine's own sockets are.
-for place in /tmp /var/tmp /dev/shm /run; do
-    if [ -d "$place" ] && [ ! -h "$place" ]; then
-        mount -t tmpfs -o size=16m,mode=1777,nosuid,nodev amphora "$place"
-    fi
-done
+mount -t tmpfs -o size=16m,mode=755,nosuid,nodev amphora /run
 mkdir -m 755 /run/kept
 kept=0
 put=0
@@ -26,6 +21,7 @@ while [ "$1" != run ]; do
             mkdir "/run/kept/$kept"
             mount --bind "$2" "/run/kept/$kept"
             ;;
+        empty) mount -t tmpfs -o size=16m,mode=1777,nosuid,nodev amphora "$2" ;;
         cover) mount -t tmpfs -o size=1m,mode=755,nosuid,nodev covered "$2" ;;
         back)
             put=$((put + 1))

@@ -20,6 +20,7 @@ from colonnade.domain.errors import OutOfCapacity
 
 FIRST_ID: Final = 2**30  # far above those of accounts and of what else gives out ranges
 IDS_MAX: Final = 65_536
+OPEN: Final = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))  # noqa: S108 - to be covered
 OUTER: Final = Path(__file__).with_name("amphora-outer.sh")
 PROGRAM: Final = (Path(sys.prefix), Path(sys.base_prefix), Path(colonnade.__file__).parent)
 
@@ -37,14 +38,21 @@ def free_id(taken: Collection[int]) -> int:
 def arguments(id_outside: int, hidden: Sequence[Path], program: Sequence[Path]) -> Iterator[str]:
     """Those of `amphora-outer.sh` before `run`. `program`: what must be readable inside."""
     yield str(id_outside)
-    if id_outside:
-        shut = {place: lid for place in program if (lid := _lid(place)) is not None}
-        for place in shut:
-            yield from ("keep", str(place))
-        for lid in sorted(set(shut.values())):
-            yield from ("cover", str(lid))
-        for place in shut:
-            yield from ("back", str(place))
+    lids = {lid for place in program if id_outside and (lid := _lid(place)) is not None}
+    open_to_all = [place for place in OPEN if place.is_dir() and not place.is_symlink()]
+    kept = [
+        place
+        for place in dict.fromkeys(program)
+        if any(place.is_relative_to(cover) for cover in (*lids, *open_to_all))
+    ]
+    for place in kept:
+        yield from ("keep", str(place))
+    for lid in sorted(lids):
+        yield from ("cover", str(lid))
+    for place in open_to_all:
+        yield from ("empty", str(place))
+    for place in kept:
+        yield from ("back", str(place))
     for place in hidden:
         if not any(one.is_relative_to(place) for one in (*program, OUTER)):
             yield from ("hide", str(place))
