@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from colonnade.api.held import TOKEN, Held
+from colonnade.api.held import Held
 from colonnade.api.identity.caller import Caller, Identity
 from colonnade.api.identity.hosts import Hosts
 from colonnade.api.identity.policy import Policy
@@ -123,8 +123,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def reader(self) -> tuple[str | None, str]:
-        """Who holds this request open: the project, and the token that it came with."""
-        return self.caller.project, self.headers.get(TOKEN, "")
+        """Who holds this request open: the project, and which of its callers (in mode `token`
+        that names the token)."""
+        return self.caller.project, self.caller.user
 
     @property
     def occasion(self) -> Occasion:

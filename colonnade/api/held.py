@@ -9,13 +9,11 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from typing import Any, Final
 
 from colonnade.domain.errors import Throttled
 
 AGAIN_S: Final = 5.0
-TOKEN: Final = "x-auth-token"  # noqa: S105 - the name of a header
 
 
 class Held:
@@ -23,13 +21,13 @@ class Held:
         self._most = {"project": of_project, "token": of_token}
         self._open: Counter[tuple[str, str]] = Counter()
 
-    def take(self, project: str | None, token: str) -> Callable[[], None]:
+    def take(self, project: str | None, user: str) -> Callable[[], None]:
         """A place; call what is returned to give it back, once or more. Raises Throttled.
 
-        `token` "": callers come without one, and only their project counts."""
+        `user` "": callers who say nothing of themselves, and only their project counts."""
         names = [("project", project or "")]
-        if token:
-            names.append(("token", sha256(token.encode()).hexdigest()))
+        if user:
+            names.append(("token", f"{project or ''}/{user}"))
         for kind, name in names:
             if self._open[kind, name] >= self._most[kind]:
                 raise Throttled(
@@ -50,9 +48,9 @@ class Held:
         return give_back
 
     @contextmanager
-    def place(self, project: str | None, token: str) -> Iterator[None]:
+    def place(self, project: str | None, user: str) -> Iterator[None]:
         """A place while the context lasts. Raises Throttled."""
-        give_back = self.take(project, token)
+        give_back = self.take(project, user)
         try:
             yield
         finally:

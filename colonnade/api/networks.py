@@ -115,15 +115,19 @@ async def _visible_ports(call: Call) -> Sequence[Shown]:
     networks = {network.id for network in await known.networks()}
     trusts = isinstance(known, Trusting)
     ports = [p for p in await known.ports() if trusts or p.network_id in networks]
+    users = [p.id for p in ports if not p.owner]
     owned = [p.owner.removeprefix(VIP_OWNER) for p in ports if p.owner.startswith(VIP_OWNER)]
     projects: Mapping[str, ProjectId] = {}
-    if owned:
+    if (owned or users) and not trusts:
         async with call.site.database.read() as connection:
-            projects = await records.projects_of(connection, [one for one in owned if is_id(one)])
+            owners = await records.projects_of(connection, [one for one in owned if is_id(one)])
+            projects = owners | await records.projects_of_vips(connection, users)
     shown = []
     for port in ports:
-        project = projects.get(port.owner.removeprefix(VIP_OWNER))
-        if not port.owner or (project is not None and call.project in (None, project)):
+        # A port that a user brought has no owner of its own, and may be a VIP all the same.
+        project = projects.get(port.owner.removeprefix(VIP_OWNER) or port.id)
+        is_free = not port.owner and project is None
+        if is_free or (project is not None and call.project in (None, project)):
             shown.append(show_port(port, project or DEFAULT_PROJECT))
     return shown
 

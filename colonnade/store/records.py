@@ -290,6 +290,16 @@ async def projects_of(
     return {row[0]: ProjectId(row[1]) for row in await cursor.fetchall()}
 
 
+async def projects_of_vips(connection: Connection, port_ids: Sequence[str]) -> dict[str, ProjectId]:
+    """Whose VIPs these ports are, as far as they are any."""
+    cursor = await connection.execute(
+        """SELECT body -> 'vip' ->> 'port_id', project_id FROM load_balancers
+        WHERE NOT deleted AND body -> 'vip' ->> 'port_id' = ANY(%s::text[])""",
+        [list(port_ids)],
+    )
+    return {row[0]: ProjectId(row[1]) for row in await cursor.fetchall()}
+
+
 async def below(connection: Connection, load_balancer_id: str) -> dict[str, list[Record[Any]]]:
     """All objects under a load balancer, by the name of their table."""
     wanted = Wanted(filters={"loadbalancer_id": [load_balancer_id]})

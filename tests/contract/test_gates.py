@@ -186,8 +186,13 @@ async def test_a_project_sees_its_own_ports_and_those_of_nobody(api: Api) -> Non
         answer = await api.ask("GET", "/v2.0/ports", headers=headers)
         return {port["id"]: port["project_id"] for port in answer["ports"]}
 
+    brought = await a_port(api, "")
+    body = {"vip_port_id": brought, "provider": "amphora", "project_id": "theirs"}
+    await api.post("loadbalancers", {"loadbalancer": body})
     own, other = mine["vip_port_id"], theirs["vip_port_id"]
     assert await seen(as_caller("reader")) == {own: "mine", free: "default"}
-    assert await seen(as_caller("admin")) == {own: "mine", other: "theirs", free: "default"}
+    everything = {own: "mine", other: "theirs", brought: "theirs", free: "default"}
+    assert await seen(as_caller("admin")) == everything
+    await api.ask("GET", f"/v2.0/ports/{brought}", 404, headers=as_caller("member"))
     await api.ask("GET", f"/v2.0/ports/{other}", 404, headers=as_caller("member"))
     assert "theirs" not in str(await seen(as_caller("member")))

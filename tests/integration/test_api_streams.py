@@ -3,13 +3,14 @@
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psycopg
 
-from tests.api_server import Server, serving
+from tests.api_server import Server, eventually, serving
 
 READERS = 50
 SUBNET = "00000000-0000-4000-8000-000000000001"
@@ -69,4 +70,37 @@ async def test_many_readers_hear_at_once_and_leave_nothing_behind(
             row = connection.execute(LISTENERS).fetchone()
             assert row == (1,)
         lazy.close()
+    assert '"event": "bug"' not in server.said
+
+
+async def test_streams_beyond_a_projects_own_are_refused_and_places_come_back(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Whatever way a stream ends; and whoever is refused slows nobody."""
+    most = 5
+    asked = {"Accept": "text/event-stream", "X-Project-Id": "p"}
+    async with serving(tmp_path, database_url, held_per_project=most) as server:
+        url = f"{server.endpoint}/v2/lbaas/events"
+        async with httpx.AsyncClient(timeout=30) as client:
+            for _ in range(3):
+                async with AsyncExitStack() as stack:
+                    for _ in range(most):
+                        got = await stack.enter_async_context(
+                            client.stream("GET", url, headers=asked)
+                        )
+                        assert got.status_code == 200
+                    answers = await asyncio.gather(
+                        *(client.get(url, headers=asked) for _ in range(100))
+                    )
+                    assert {one.status_code for one in answers} == {429}
+                    assert (await client.get(url, headers={"X-Project-Id": "p"})).is_success
+                    other = {**asked, "X-Project-Id": "q"}
+                    async with client.stream("GET", url, headers=other) as theirs:
+                        assert theirs.status_code == 200
+
+                async def has_room() -> bool:
+                    async with client.stream("GET", url, headers=asked) as again:
+                        return again.status_code == 200
+
+                await eventually(has_room)
     assert '"event": "bug"' not in server.said

@@ -347,6 +347,10 @@ async def test_each_office_may_do_its_own_and_no_more(lab: Site) -> None:
                 PortWish(id=PortId(new_id()), owner="lb:x", subnet_id=(await api.lb_subnet()).id)
             ),
         ]
+        control = next(p for p in await api.ports() if p.owner == "control")
+        for owner in ("lb:x", "control", ""):
+            wish = PortWish(id=control.id, owner=owner, subnet_id=port.subnet_id)
+            refused.append(api.create_port(wish))
         for call in refused:
             with pytest.raises(Forbidden):
                 await call
