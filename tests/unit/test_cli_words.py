@@ -118,9 +118,9 @@ def test_a_table_fits_its_terminal() -> None:
     }  # fmt: skip
     lb = NOUNS["lb"]
     wide = drawn([row | {"name": "web"}], lb, 200)
-    assert wide[0].split() == ["Name", "ID", "VIP", "Status", "Provider"]
+    assert wide[0].split() == ["Name", "ID", "VIP", "Status", "Provider", "Why"]
     named = drawn([row | {"name": "web"}, row | {"name": "api"}], lb, 80)
-    assert named[0].split() == ["Name", "VIP", "Status", "Provider"]
+    assert named[0].split() == ["Name", "VIP", "Status", "Provider", "Why"]
     for names in (("", "api"), ("web", "web")):  # names do not say which is which
         unnamed = drawn([row | {"name": name} for name in names], lb, 80)
         assert unnamed[0].split() == ["Name", "ID", "VIP", "Status"]

@@ -15,6 +15,7 @@ from colonnade.cli.objects.description import (
     OF_LOAD_BALANCER,
     STATUS,
     TAGS,
+    WHY,
     Attribute,
     Column,
     Kind,
@@ -46,7 +47,9 @@ LOAD_BALANCERS: Final = Noun(
     path="lbaas/loadbalancers",
     one="loadbalancer",
     many="loadbalancers",
-    columns=(NAME, ID, Column("VIP", "vip_address"), STATUS, Column("Provider", "provider")),
+    columns=(
+        NAME, ID, Column("VIP", "vip_address"), STATUS, Column("Provider", "provider"), WHY,
+    ),
     filters=(
         Attribute("vip_address", "With this VIP.", options=("--vip-address",)),
         Attribute("project_id", "Of this project.", options=("--of-project",)),
@@ -181,7 +184,7 @@ POOLS: Final = Noun(
     within=("lb", "loadbalancer_id"),
     columns=(
         NAME, ID, Column("Protocol", "protocol"), Column("Algorithm", "lb_algorithm"), STATUS,
-        Column("Load balancer", "loadbalancers", refers="lb"),
+        Column("Load balancer", "loadbalancers", refers="lb"), WHY,
     ),
     filters=(OF_LOAD_BALANCER,),
     attributes=(
@@ -237,7 +240,7 @@ MEMBERS: Final = Noun(
     many="members",
     parent="pool",
     columns=(
-        NAME, ID, Column("Address", "endpoint"), Column("Weight", "weight"), STATUS,
+        NAME, ID, Column("Address", "endpoint"), Column("Weight", "weight"), STATUS, WHY,
         Column("Backup", "backup"), Column("Subnet", "subnet_id", refers="subnet"),
     ),
     attributes=(

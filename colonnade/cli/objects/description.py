@@ -88,6 +88,7 @@ class Noun(msgspec.Struct, frozen=True, kw_only=True):
 NAME: Final = Column("Name", "name")
 ID: Final = Column("ID", "id")
 STATUS: Final = Column("Status", "statuses")
+WHY: Final = Column("Why", "operating_status_reason", wraps=True)
 
 DESCRIPTION: Final = Attribute("description", "What it is for.")
 TAGS: Final = Attribute("tags", "A tag; repeat for more.", Kind.TAGS, ("--tag",))

@@ -153,7 +153,12 @@ def line(event: dict[str, Any]) -> Text:
     before, after = event.get("operating_status_before"), event.get("operating_status")
     text.append("  ")
     if after:
-        text.append(Text(" ").join([status(str(before or "")), Text("->"), status(str(after))]))
+        turn = [status(str(after))]
+        if before and before != after:
+            turn = [status(str(before)), Text("->"), *turn]
+        text.append(Text(" ").join(turn))
+        if event.get("operating_status_reason"):
+            text.append(printable(f"  {event['operating_status_reason']}"))
         return text
     text.append(printable(str(event.get("kind") or "")))
     for name in ("provisioning_status", "message"):

@@ -11,7 +11,7 @@ from rich.tree import Tree
 from colonnade.cli.objects import watching
 from colonnade.cli.objects.completion import names_of
 from colonnade.cli.objects.desk import Desk
-from colonnade.cli.objects.printing import endpoint, printable, status
+from colonnade.cli.objects.printing import endpoint, moment, printable, status
 from colonnade.cli.objects.whole import read_whole
 
 LoadBalancer = Annotated[
@@ -49,6 +49,9 @@ async def lb_status(desk: Desk, load_balancer: LoadBalancer, watch: Watching = F
     async def look() -> Shown:
         answer = await desk.rest.get(f"lbaas/loadbalancers/{root_id}/status")
         summed: Shown = answer["statuses"]
+        if not desk.as_json and _is_in_trouble(summed["loadbalancer"]):
+            # The summary has the contract's keys alone; why, the objects themselves say.
+            _explain(summed["loadbalancer"], await read_whole(desk, root_id))
         return summed
 
     if watch:
@@ -66,6 +69,7 @@ def draw_whole(root: Shown) -> Tree:
     for listener in root["listeners"]:
         place = f"{listener.get('protocol')} :{listener.get('protocol_port')}"
         branch = drawn.add(_line(listener, ["listener", _called(listener), place]))
+        _why(branch, listener)
         for policy in listener.get("l7policies") or ():
             used |= _policy(branch, policy, pools)
         if (default := listener.get("default_pool_id")) in pools:
@@ -78,11 +82,31 @@ def draw_whole(root: Shown) -> Tree:
     return drawn
 
 
+def _is_in_trouble(root: Shown) -> bool:
+    return root.get("operating_status") in ("ERROR", "DEGRADED")
+
+
+def _explain(summed: Shown, whole: Shown) -> None:
+    """Put the reasons of the objects beside their statuses."""
+    parts = [whole, *whole["listeners"], *whole["pools"]]
+    parts += [member for pool in whole["pools"] for member in pool["members"]]
+    reasons = {one["id"]: one.get("operating_status_reason") for one in parts}
+
+    def put(shown: Shown) -> None:
+        shown["operating_status_reason"] = reasons.get(shown.get("id"))
+        for word in ("listeners", "pools", "members"):
+            for child in shown.get(word) or ():
+                put(child)
+
+    put(summed)
+
+
 def _draw_statuses(summed: Shown) -> Tree:
     root = summed["loadbalancer"]
     drawn = Tree(_line(root, [_called(root)]))
     for listener in root.get("listeners") or ():
         branch = drawn.add(_line(listener, ["listener", _called(listener)]))
+        _why(branch, listener)
         for pool in listener.get("pools") or ():
             _pool(branch, pool | {"healthmonitor": pool.get("health_monitor")})
     return drawn
@@ -130,7 +154,8 @@ def _pool(branch: Tree, pool: Shown) -> None:
         place = endpoint(member)
         weight = f"weight {member['weight']}" if member.get("weight", 1) != 1 else ""
         backup = "backup" if member.get("backup") else ""
-        twig.add(_line(member, ["member", str(member.get("name") or ""), place, weight, backup]))
+        words = ["member", str(member.get("name") or ""), place, weight, backup]
+        _why(twig.add(_line(member, words)), member)
     _reasons(twig, pool)
 
 
@@ -150,8 +175,20 @@ def _line(shown: Shown, words: list[str]) -> Text:
     return line
 
 
+def _why(branch: Tree, shown: Shown) -> None:
+    """What the last check, or the amphora, says of it."""
+    reason = str(shown.get("operating_status_reason") or "")
+    since = moment(shown.get("operating_status_since"))
+    if reason:
+        branch.add(Text(printable(f"! {reason}{f' (since {since})' if since else ''}"), "yellow"))
+
+
 def _reasons(branch: Tree, shown: Shown) -> None:
+    # What is wrong with members is said at each.
+    told = str(shown.get("operating_status_reason") or "")
     for issue in shown.get("issues") or ():
+        if told and shown.get("members") and str(issue).startswith(told):
+            continue
         branch.add(Text(printable(f"! {issue}"), style="yellow"))
 
 
