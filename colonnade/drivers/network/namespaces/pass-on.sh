@@ -9,5 +9,10 @@ trap 'kill -TERM "$child" 2>/dev/null' TERM INT HUP
 while :; do
     wait "$child"
     code=$?
-    kill -0 "$child" 2>/dev/null || exit "$code"
+    kill -0 "$child" 2>/dev/null || break
 done
+# A signal may have ended the wait, and the child have ended since: then its code is still there.
+wait "$child" 2>/dev/null
+last=$?
+[ "$last" = 127 ] || code=$last
+exit "$code"
