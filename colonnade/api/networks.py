@@ -17,11 +17,17 @@ from colonnade.api.reading import read_flag
 from colonnade.api.user.objects import listed, wrapped
 from colonnade.domain.errors import NotFound
 from colonnade.domain.ids import NetworkId, PortId, ProjectId, SubnetId, derived_id, is_id, read_id
-from colonnade.drivers.network.protocol import Network, NetworkDriver, Port, Subnet
+from colonnade.drivers.network.protocol import (
+    Network,
+    NetworkDriver,
+    Port,
+    Subnet,
+    is_vip,
+    load_balancer_of,
+)
 from colonnade.store import records
 
 Shown = dict[str, Any]
-VIP_OWNER: Final = "lb:"
 IGNORED: Final = frozenset({"fields", "limit", "marker", "sort_key", "sort_dir", "page_reverse"})
 
 
@@ -116,7 +122,7 @@ async def _visible_ports(call: Call) -> Sequence[Shown]:
     trusts = isinstance(known, Trusting)
     ports = [p for p in await known.ports() if trusts or p.network_id in networks]
     users = [p.id for p in ports if not p.owner]
-    owned = [p.owner.removeprefix(VIP_OWNER) for p in ports if p.owner.startswith(VIP_OWNER)]
+    owned = [load_balancer_of(p.owner) for p in ports if is_vip(p.owner)]
     projects: Mapping[str, ProjectId] = {}
     if (owned or users) and not trusts:
         async with call.site.database.read() as connection:
@@ -125,7 +131,7 @@ async def _visible_ports(call: Call) -> Sequence[Shown]:
     shown = []
     for port in ports:
         # A port that a user brought has no owner of its own, and may be a VIP all the same.
-        project = projects.get(port.owner.removeprefix(VIP_OWNER) or port.id)
+        project = projects.get(load_balancer_of(port.owner) or port.id)
         is_free = not port.owner and project is None
         if is_free or (project is not None and call.project in (None, project)):
             shown.append(show_port(port, project or DEFAULT_PROJECT))
@@ -205,7 +211,7 @@ def show_subnet(subnet: Subnet) -> Shown:
 
 def show_port(port: Port, project: ProjectId) -> Shown:
     """A VIP's port has the words that Octavia gives it at Neutron."""
-    root_id = port.owner.removeprefix(VIP_OWNER)
+    root_id = load_balancer_of(port.owner)
     return {
         "id": port.id,
         "name": f"octavia-lb-{root_id}" if root_id else "",

@@ -50,7 +50,7 @@ from colonnade.domain.ids import AmphoraId, ClusterId, PortId
 from colonnade.domain.lifecycle import Event, State
 from colonnade.drivers.amphora.protocol import AmphoraDriver
 from colonnade.drivers.compute.protocol import ComputeDriver, InstanceState
-from colonnade.drivers.network.protocol import NetworkDriver, Port, PortWish, Subnet
+from colonnade.drivers.network.protocol import NetworkDriver, Port, PortWish, Subnet, vip_owner
 from colonnade.protocol.bundle import Interface
 from colonnade.store import clusters, events, fleet, trees
 from colonnade.store.database import Connection, Database
@@ -166,7 +166,7 @@ class Clusters:
             case Restore(load_balancer, vip):
                 if not vip.owned:
                     raise Broken(f"the VIP's port {vip.port_id} no longer exists")
-                owner = f"lb:{load_balancer.id}"
+                owner = vip_owner(load_balancer.id)
                 await self._network.create_port(
                     PortWish(
                         id=vip.port_id,

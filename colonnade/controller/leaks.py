@@ -18,7 +18,7 @@ from colonnade.domain.fleet import Amphora
 from colonnade.domain.ids import AmphoraId, ClusterId, SubnetId
 from colonnade.domain.lifecycle import Event, State
 from colonnade.drivers.compute.protocol import ComputeDriver, InstanceState
-from colonnade.drivers.network.protocol import NetworkDriver, Port
+from colonnade.drivers.network.protocol import NetworkDriver, Port, is_vip, load_balancer_of
 from colonnade.store import clusters, fleet, work
 from colonnade.store.database import Database
 
@@ -51,7 +51,7 @@ class Leaks:
         ports = await self._network.ports()
         async with self._database.read() as connection:
             rows = {a.id: a for a in await fleet.everyone(connection)}
-            owners = {p.owner.partition(":")[2] for p in ports if p.owner.startswith("lb:")}
+            owners = {load_balancer_of(p.owner) for p in ports if is_vip(p.owner)}
             balancers = await clusters.load_balancers_among(connection, sorted(owners))
             subnets = await clusters.member_subnets(connection, sorted(_clusters(ports, rows)))
         strangers = [i for i in instances if i not in rows]

@@ -20,7 +20,7 @@ from colonnade.domain.pools import Member
 from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.drivers.amphora.haproxy.objections import objections
 from colonnade.drivers.amphora.protocol import Objection
-from colonnade.drivers.network.protocol import NetworkDriver, Port, PortWish
+from colonnade.drivers.network.protocol import NetworkDriver, Port, PortWish, is_vip, vip_owner
 from colonnade.providers import offers
 from colonnade.providers.provider import Preview, VipWish, unsupported
 from colonnade.providers.rendered import Rendered
@@ -113,11 +113,6 @@ class AmphoraProvider:
         return offers.ZONE_CAPABILITIES
 
 
-def is_users(port: Port) -> bool:
-    """Whether users may know of the port: a VIP's, or one that nobody has."""
-    return not port.owner or port.owner.startswith("lb:")
-
-
 async def _users_port(network: NetworkDriver, wish: VipWish) -> Port:
     assert wish.port_id is not None, "asked for a port that the user named"
     try:
@@ -125,7 +120,7 @@ async def _users_port(network: NetworkDriver, wish: VipWish) -> Port:
     except NotFound as error:
         raise Invalid(f"Port {wish.port_id} not found.") from error
     seen = {found.id for found in await network.networks()}
-    if port.network_id not in seen or not is_users(port):
+    if port.network_id not in seen or (port.owner and not is_vip(port.owner)):
         # The machinery's own: nobody learns that there is such a port.
         raise Invalid(f"Port {wish.port_id} not found.")
     named = (
@@ -149,7 +144,7 @@ async def _imagined_port(network: NetworkDriver, wish: VipWish) -> Port:
     subnet = next(s for s in subnets if wish.subnet_id == s.id or wish.network_id == s.network_id)
     return Port(
         id=wish.own_port_id,
-        owner=f"lb:{wish.load_balancer_id}",
+        owner=vip_owner(wish.load_balancer_id),
         network_id=subnet.network_id,
         subnet_id=subnet.id,
         address=wish.address or ("192.0.2.1" if subnet.ip_version == 4 else "2001:db8::1"),
@@ -161,7 +156,7 @@ async def _own_port(network: NetworkDriver, wish: VipWish) -> Port:
     await _check_place(network, wish)
     port = PortWish(
         id=wish.own_port_id,
-        owner=f"lb:{wish.load_balancer_id}",
+        owner=vip_owner(wish.load_balancer_id),
         network_id=wish.network_id,
         subnet_id=wish.subnet_id,
         address=wish.address,

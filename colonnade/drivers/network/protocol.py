@@ -9,7 +9,7 @@ that is taken, `Invalid` for an address outside its subnet. It has never heard o
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -34,6 +34,24 @@ class Subnet(msgspec.Struct, frozen=True, kw_only=True):
         return 6 if ":" in self.cidr else 4
 
 
+_VIP: Final = "lb:"
+
+
+def vip_owner(load_balancer_id: str) -> str:
+    """The owner of the ports of its VIPs."""
+    return f"{_VIP}{load_balancer_id}"
+
+
+def is_vip(owner: str) -> bool:
+    """Whether a port of this owner is a VIP's."""
+    return owner.startswith(_VIP)
+
+
+def load_balancer_of(owner: str) -> str:
+    """The id of the load balancer whose VIP a port is; "" for every other port."""
+    return owner.removeprefix(_VIP) if is_vip(owner) else ""
+
+
 class Port(msgspec.Struct, frozen=True, kw_only=True):
     """An address on a subnet, with a MAC of its own. `owner` is whatever the maker wrote."""
 
@@ -42,7 +60,7 @@ class Port(msgspec.Struct, frozen=True, kw_only=True):
     subnet_id: SubnetId
     address: str
     mac: str
-    owner: str = ""  # "lb:<id>" for a VIP, "amphora:<id>" for an amphora's own port
+    owner: str = ""  # `vip_owner` for a VIP, "amphora:<id>" for an amphora's own port
     plugged_into: AmphoraId | None = None
 
 

@@ -23,7 +23,7 @@ from colonnade.drivers.network.namespaces.addresses import (
 from colonnade.drivers.network.namespaces.fabric import Fabric, machine_link
 from colonnade.drivers.network.namespaces.links import Leg
 from colonnade.drivers.network.namespaces.machines import Machines
-from colonnade.drivers.network.protocol import Network, Port, PortWish, Subnet
+from colonnade.drivers.network.protocol import Network, Port, PortWish, Subnet, is_vip
 
 log = structlog.get_logger()
 AMPHORA = "amphora"  # the kind of machine
@@ -137,4 +137,4 @@ class Networks:
 
 def _may_carry(port: Port, amphora_id: AmphoraId) -> bool:
     """A VIP's port, a user's, or the amphora's own: never one of the machinery."""
-    return port.owner in ("", f"amphora:{amphora_id}") or port.owner.startswith("lb:")
+    return port.owner in ("", f"amphora:{amphora_id}") or is_vip(port.owner)

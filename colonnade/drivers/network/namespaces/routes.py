@@ -24,7 +24,7 @@ from colonnade.drivers.network.namespaces.wire import (
     Range,
     write_error,
 )
-from colonnade.drivers.network.protocol import PortWish
+from colonnade.drivers.network.protocol import PortWish, is_vip
 from colonnade.runtime.mtls import peer_name
 
 ALL: Final = frozenset({"controller", "api", "supervisor", "health"})
@@ -85,7 +85,7 @@ class Routes:
         port_id, book = _port_id(request), self._networks.book
         if _office(request) == "api" and port_id in book.ports:
             port = book.port(port_id)
-            if not book.visible(port.network_id) or not port.owner.startswith("lb:"):
+            if not book.visible(port.network_id) or not is_vip(port.owner):
                 raise Forbidden("the API may delete only ports that users have")
         await self._networks.delete_port(port_id)
 
@@ -124,7 +124,7 @@ class Routes:
         if network_id is not None and not book.visible(network_id):
             raise Forbidden("the API may make ports only on networks that users see")
         known = book.ports.get(wish.id)
-        if not wish.owner.startswith("lb:") or (known and known.owner != wish.owner):
+        if not is_vip(wish.owner) or (known and known.owner != wish.owner):
             raise Forbidden("the API may make ports of load balancers alone")
 
 
