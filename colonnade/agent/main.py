@@ -35,8 +35,9 @@ from colonnade.agent.status import Watch
 from colonnade.protocol import paths
 from colonnade.protocol.bundle import Bundle
 from colonnade.protocol.messages import PORT_AGENT, PORT_TASKS, AgentConfig, Info, Report
-from colonnade.runtime.listener import Bounds, accepting, protocols_of, tcp_listener
+from colonnade.runtime.listener import Bounds, accepting, protocols_of
 from colonnade.runtime.mtls import client_context, server_context
+from colonnade.runtime.sockets import tcp_listener
 
 log = logging.getLogger(__name__)
 STATISTICS_S: Final = 10.0

@@ -4,11 +4,12 @@ starts anything; the API asks again when it starts.
 """
 
 import ipaddress
-import socket
 from typing import Final
 
+from colonnade.domain.addresses import endpoint
 from colonnade.domain.errors import Broken
 from colonnade.runtime.config import NO_AUTH, Api
+from colonnade.runtime.sockets import tcp_listener
 
 WORKERS_MAX: Final = 64
 
@@ -23,15 +24,12 @@ def check_address(api: Api) -> None:
         )
     if not 1 <= api.workers <= WORKERS_MAX:
         raise Broken(f"there are 1 to {WORKERS_MAX} workers, not {api.workers}")
-    with socket.socket(socket.AF_INET6 if ":" in api.host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((api.host, api.port))
-        except OSError as error:
-            raise Broken(
-                f"cannot listen on {address_of(api)}: {error.strerror}; "
-                "choose another address or port"
-            ) from error
+    try:
+        tcp_listener(api.host, api.port).close()
+    except OSError as error:
+        raise Broken(
+            f"cannot listen on {address_of(api)}: {error.strerror}; choose another address or port"
+        ) from error
 
 
 def is_loopback(host: str) -> bool:
@@ -45,4 +43,4 @@ def is_loopback(host: str) -> bool:
 
 def address_of(api: Api) -> str:
     """HOST:PORT, as a URL has it."""
-    return f"[{api.host}]:{api.port}" if ":" in api.host else f"{api.host}:{api.port}"
+    return endpoint(api.host, api.port)

@@ -6,7 +6,6 @@ The state folder stays; removing it is the user's decision.
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import signal
 import sys
@@ -14,6 +13,7 @@ import time
 from pathlib import Path
 
 from colonnade.cli import found, places
+from colonnade.cli.starting import locked
 from colonnade.domain.errors import ColonnadeError, NotFound, Unavailable
 from colonnade.drivers.network.namespaces.lab import end_leftovers
 from colonnade.runtime import logging
@@ -58,21 +58,13 @@ async def _clear(state: Path) -> None:
 def _stop_supervisor(lock: Path) -> bool:
     """End the supervisor that holds the lock, if one does."""
     with lock.open("r+") as file:
-        if _locked(file.fileno()):
+        if locked(file):
             return False
         with contextlib.suppress(ValueError, ProcessLookupError):
             os.kill(int(file.read()), signal.SIGTERM)
         deadline = time.monotonic() + STOP_S_MAX
-        while not _locked(file.fileno()):
+        while not locked(file):
             if time.monotonic() > deadline:
                 raise Unavailable("the running system does not stop")
             time.sleep(0.1)
-    return True
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
     return True

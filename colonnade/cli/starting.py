@@ -10,7 +10,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from colonnade.domain.errors import Broken, Conflict, Invalid
 from colonnade.runtime.config import Api
@@ -47,13 +47,11 @@ def make_state(state: Path) -> None:
 def only_one(state: Path) -> Iterator[None]:
     """Hold the state folder's lock. Raises Conflict while another supervisor does."""
     with (state / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not locked(file):
             file.seek(0)
             raise Conflict(
                 f"a system with the state folder {state} is running already (process {file.read()})"
-            ) from None
+            )
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
@@ -64,12 +62,18 @@ def is_held(state: Path) -> bool:
     """Whether a supervisor runs with this state, ready or not."""
     try:
         with (state / "lock").open("r+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+            return not locked(file)
     except OSError:
         return False
-    return False
+
+
+def locked(lock: IO[str]) -> bool:
+    """Lock the open file for this process until it is closed. False: another one holds it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def place(text: str) -> dict[str, Any]:

@@ -33,9 +33,10 @@ from colonnade.drivers.secrets.database import DatabaseSecrets, Kept, Seal
 from colonnade.protocol.messages import PORT_CONTROLLER
 from colonnade.runtime.config import Config
 from colonnade.runtime.haproxy_binary import find_haproxy
-from colonnade.runtime.listener import Bounds, accepting, protocols_of, tcp_listener
+from colonnade.runtime.listener import Bounds, accepting, protocols_of
 from colonnade.runtime.logging import configure
 from colonnade.runtime.mtls import server_context
+from colonnade.runtime.sockets import tcp_listener
 from colonnade.runtime.tls import Authority, Identity
 from colonnade.store import daemons, fleet, incarnation, secrets, work
 from colonnade.store.database import Database

@@ -36,3 +36,9 @@ def is_address(text: str) -> bool:
     except ValueError:
         return False
     return "%" not in text
+
+
+def endpoint(address: str, port: int | str) -> str:
+    """Address and port as people and URLs write them: an IPv6 address in brackets (RFC 3986,
+    3.2.2)."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

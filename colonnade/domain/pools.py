@@ -86,11 +86,6 @@ class Member(Node, frozen=True, kw_only=True):
         return canonical(self.address), self.protocol_port
 
 
-def endpoint(address: str, port: int | str) -> str:
-    """Address and port as people write them: an IPv6 address in brackets (RFC 3986, 3.2.2)."""
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
 class HealthMonitor(Node, frozen=True, kw_only=True):
     """How members are checked. `delay` and `timeout` are seconds."""
 

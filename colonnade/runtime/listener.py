@@ -53,19 +53,6 @@ async def accepting(
         await door.close()
 
 
-def tcp_listener(address: str, port: int) -> socket.socket:
-    """A bound socket. Raises OSError."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((address, port))
-    except OSError:
-        made.close()
-        raise
-    return made
-
-
 def protocols_of(runner: web.AppRunner) -> ProtocolFactory:
     """What speaks HTTP for an aiohttp application that was set up."""
     assert runner.server is not None, "not set up"

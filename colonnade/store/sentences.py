@@ -9,9 +9,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
+from colonnade.domain.addresses import endpoint
 from colonnade.domain.l7 import L7Rule
 from colonnade.domain.listeners import Listener
-from colonnade.domain.pools import HealthMonitor, Member, endpoint
+from colonnade.domain.pools import HealthMonitor, Member
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.difference import Difference, Place
 from colonnade.store.rows import LOAD_BALANCERS, Node, own_fields

@@ -11,9 +11,10 @@ from typing import Final
 
 import msgspec
 
+from colonnade.domain.addresses import endpoint
 from colonnade.domain.ids import AmphoraId
 from colonnade.domain.operating import MEMBER, Facts, Node, State, statuses
-from colonnade.domain.pools import HealthMonitor, endpoint
+from colonnade.domain.pools import HealthMonitor
 from colonnade.domain.status import Operating
 from colonnade.store import events
 from colonnade.store.database import Connection

@@ -10,8 +10,9 @@ import aiohttp
 import pytest_asyncio
 from aiohttp import web
 
-from colonnade.runtime.listener import Bounds, accepting, protocols_of, tcp_listener
+from colonnade.runtime.listener import Bounds, accepting, protocols_of
 from colonnade.runtime.mtls import client_context, server_context
+from colonnade.runtime.sockets import tcp_listener
 from colonnade.runtime.tls import Authority
 
 BOUNDS = Bounds(connections=6, of_one_peer=4, handshake_s=0.3)

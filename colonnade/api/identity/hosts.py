@@ -6,12 +6,9 @@ browser then sends that name in `Host`, and it is refused. Knows no caller.
 """
 
 from collections.abc import Collection, Iterable
-from ipaddress import ip_address
-from typing import Final
 
+from colonnade.api.addresses import is_loopback
 from colonnade.domain.errors import Forbidden, Invalid
-
-LOCAL: Final = "localhost"
 
 
 class Hosts:
@@ -48,9 +45,4 @@ def _plain(name: str) -> str:
 
 
 def _is_local(name: str) -> bool:
-    if name == LOCAL or name.endswith(f".{LOCAL}"):
-        return True
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return False
+    return is_loopback(name) or name.endswith(".localhost")

@@ -6,7 +6,6 @@ is called stand in the route table, and everything around it in `api/app.py`.
 """
 
 from collections.abc import Sequence
-from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
 
 import msgspec
@@ -17,7 +16,7 @@ from colonnade.api.call import JSON, Call, Route
 from colonnade.api.reading import changed, given
 from colonnade.api.user.bodies import MemberCreate, MemberUpdate
 from colonnade.api.user.objects import MemberObject, listed, wrapped
-from colonnade.domain.addresses import is_address
+from colonnade.domain.addresses import is_address, target
 from colonnade.domain.errors import Invalid
 from colonnade.domain.ids import MemberId, PoolId, new_id
 from colonnade.domain.pools import Member, Pool
@@ -123,9 +122,7 @@ def _checked(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _is_reserved(text: str) -> bool:
     """Also where an IPv6 address only wraps that of IPv4: both lead to the same place."""
-    address = ip_address(text)
-    wrapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return str(wrapped or address) in RESERVED
+    return str(target(text)) in RESERVED
 
 
 def check_address(field: str, text: str) -> None:

@@ -31,6 +31,7 @@ from colonnade.cli.apply.attributes import (
     WORDS,
 )
 from colonnade.cli.apply.files import line_of
+from colonnade.domain import addresses
 from colonnade.domain.errors import Invalid
 
 KIND: Final = "LoadBalancer"
@@ -90,9 +91,7 @@ def without_defaults(kind: str, values: Mapping[str, Any]) -> Document:
 
 
 def endpoint(member: Mapping[str, Any]) -> str:
-    address = str(member.get("address"))
-    shown = f"[{address}]" if ":" in address else address
-    return f"{shown}:{member.get('protocol_port')}"
+    return addresses.endpoint(str(member.get("address")), str(member.get("protocol_port")))
 
 
 def _copy(found: Document) -> Document:

@@ -17,6 +17,7 @@ import msgspec
 from colonnade.cli import found, places
 from colonnade.cli.objects.names import Names
 from colonnade.cli.objects.printing import Printer
+from colonnade.domain.addresses import endpoint
 from colonnade.domain.errors import Invalid
 
 if TYPE_CHECKING:  # help and completion of words need no HTTP client
@@ -100,4 +101,4 @@ def _of_the_system(file: Path) -> str:
     except (OSError, tomllib.TOMLDecodeError):
         return ""
     host, port = str(api.get("host", "127.0.0.1")), api.get("port", 9876)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"http://{endpoint(host, port)}"

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from colonnade.cli.objects.description import Column
+from colonnade.domain import addresses
 
 PIPE_WIDTH: Final = 100_000
 SENTENCE_MIN: Final = 24  # the width that a column of sentences needs
@@ -134,8 +135,7 @@ def cell(row: Row, of: str) -> Text:
 
 
 def endpoint(row: Row) -> str:
-    address, port = str(row.get("address", "")), row.get("protocol_port", "")
-    return printable(f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
+    return printable(addresses.endpoint(str(row.get("address", "")), row.get("protocol_port", "")))
 
 
 def statuses(row: Row) -> Text:

@@ -17,6 +17,7 @@ from uuid import UUID
 import aiohttp
 import msgspec
 
+from colonnade.domain.addresses import endpoint
 from colonnade.domain.errors import Broken, Contended, Rejected, Unreachable
 from colonnade.drivers.amphora import answers
 from colonnade.drivers.amphora.answers import Unbelievable
@@ -145,8 +146,7 @@ class AgentClient:
         longest: int = answers.SHORT_ANSWER_BYTES_MAX,
     ) -> T:
         method, path = call.split(" ")
-        host = f"[{address}]" if ":" in address else address
-        url = f"https://{host}:{PORT_AGENT}{path}"
+        url = f"https://{endpoint(address, PORT_AGENT)}{path}"
         total_s = (TIMEOUT.total or 0) + len(body or b"") / 2**20 * BUNDLE_S_PER_MIB
         within = aiohttp.ClientTimeout(total=total_s, sock_connect=TIMEOUT.sock_connect)
         try:

@@ -11,11 +11,11 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import TypeAlias
 
-from colonnade.domain.addresses import REMEMBERED, target
+from colonnade.domain.addresses import REMEMBERED, endpoint, target
 from colonnade.domain.errors import Invalid, require
 from colonnade.domain.l7 import L7Rule
 from colonnade.domain.listeners import Listener
-from colonnade.domain.pools import HealthMonitor, Member, Pool, endpoint
+from colonnade.domain.pools import HealthMonitor, Member, Pool
 from colonnade.domain.tree import LoadBalancer
 from colonnade.domain.vocabulary import (
     HTTP_LISTENERS,

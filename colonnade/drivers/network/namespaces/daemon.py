@@ -30,8 +30,9 @@ from colonnade.drivers.network.namespaces.routes import Routes
 from colonnade.drivers.network.namespaces.shelf import FileShelf
 from colonnade.drivers.network.namespaces.wire import UNIX
 from colonnade.runtime.config import Config
-from colonnade.runtime.listener import Bounds, accepting, protocols_of, tcp_listener
+from colonnade.runtime.listener import Bounds, accepting, protocols_of
 from colonnade.runtime.mtls import server_context
+from colonnade.runtime.sockets import tcp_listener
 
 CLOSING_S_MAX = 2.0
 log = structlog.get_logger()

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sockets that listen. Small: who only asks whether an address is free loads no server."""
+
+import socket
+
+
+def tcp_listener(address: str, port: int) -> socket.socket:
+    """A bound socket. Raises OSError."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((address, port))
+    except OSError:
+        made.close()
+        raise
+    return made
