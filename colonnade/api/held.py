@@ -7,8 +7,8 @@ slow everybody. Counted in each process for itself.
 
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
 from colonnade.domain.errors import Throttled
@@ -36,16 +36,13 @@ class Held:
                     after_s=AGAIN_S,
                 )
         self._open.update(names)
-        given_back = False
+        place = ExitStack()  # closed a second time, it does nothing
+        place.callback(self._give_back, names)
+        return place.close
 
-        def give_back() -> None:
-            nonlocal given_back
-            if not given_back:
-                given_back = True
-                self._open.subtract(names)
-                self._open += Counter()  # forget those that have none
-
-        return give_back
+    def _give_back(self, names: Iterable[tuple[str, str]]) -> None:
+        self._open.subtract(names)
+        self._open += Counter()  # forget those that have none
 
     @contextmanager
     def place(self, project: str | None, user: str) -> Iterator[None]:

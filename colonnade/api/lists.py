@@ -135,7 +135,9 @@ def _spellings(source: Source, name: str, value: str) -> list[str]:
     if name in source.times:
         return [_time(name, value)]
     if name in source.addresses:
-        return [canonical(value)] if is_address(value) else [value] * (not value)
+        if not value:
+            return [value]
+        return [canonical(value)] if is_address(value) else []
     if name in source.ids:
         return [read_id(value)] if is_id(value) else []
     if (name.endswith("_id") or name in source.lists) and is_id(value):

@@ -188,10 +188,9 @@ class Loop:
                 async with asyncio.timeout(stop_at - asked_at), self._database.read() as connection:
                     held = await work.extend(connection, lease, self._lease_s)
                 stop_at, pause_s = asked_at + safe_s, self._lease_s / 3
-            except (Unavailable, TimeoutError):
-                held, pause_s = time.monotonic() < stop_at, self._lease_s / 15
-            except Exception:
-                log.exception("a lease could not be extended: a bug", work_key=lease.key)
+            except Exception as error:
+                if not isinstance(error, Unavailable | TimeoutError):
+                    log.exception("a lease could not be extended: a bug", work_key=lease.key)
                 held, pause_s = time.monotonic() < stop_at, self._lease_s / 15
             if not held:
                 log.warning("the lease is lost", work_key=lease.key)

@@ -9,10 +9,10 @@ from typing import Final
 
 TEXT_MAX: Final = 4000  # characters of anything that is kept for people
 _DROPPED: Final = {
-    code: None for code in (*range(0x20), *range(0x7F, 0xA0), *range(0xD800, 0xE000))
+    code: None
+    for code in (*range(0x20), *range(0x7F, 0xA0), *range(0xD800, 0xE000))
+    if code != ord("\n")
 }
-del _DROPPED[0x0A]
-_DROPPED[0x09] = None
 
 
 def storable(text: str, longest: int = TEXT_MAX) -> str:

@@ -96,19 +96,20 @@ class _Door:
         return False
 
     async def _shake_hands(self, connection: socket.socket, name: str) -> None:
-        ended = _Once(lambda: self._left(name))
+        place = contextlib.ExitStack()  # closed once: a failed handshake may end a protocol too
+        place.callback(self._left, name)
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: _Counted(self._factory(), ended),
+                lambda: _Counted(self._factory(), place.close),
                 connection,
                 ssl=self._context,
                 ssl_handshake_timeout=self._bounds.handshake_s,
             )
         except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
             log.debug("no TLS with %s: %s", name, error)
-            ended()
+            place.close()
         except asyncio.CancelledError:
-            ended()
+            place.close()
             connection.close()
             raise
 
@@ -123,22 +124,10 @@ class _Door:
         await asyncio.gather(*self._handshakes, return_exceptions=True)
 
 
-class _Once:
-    """A call that is made the first time only: a failed handshake may end a protocol too."""
-
-    def __init__(self, call: Callable[[], None]) -> None:
-        self._call: Callable[[], None] | None = call
-
-    def __call__(self) -> None:
-        call, self._call = self._call, None
-        if call is not None:
-            call()
-
-
 class _Counted(asyncio.Protocol):
     """The protocol inside, and word of its end."""
 
-    def __init__(self, inner: asyncio.Protocol, ended: _Once) -> None:
+    def __init__(self, inner: asyncio.Protocol, ended: Callable[[], None]) -> None:
         self._inner = inner
         self._ended = ended
         self._began = False

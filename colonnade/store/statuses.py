@@ -155,6 +155,8 @@ async def _write(connection: Connection, turns: Sequence[Turn], generation: int)
                 ],
             )
     turns = [turn for turn in turns if turn.is_told]
+    if not turns:
+        return
     await connection.execute(
         """WITH written AS (
             INSERT INTO events (project_id, load_balancer_id, object_kind, object_id, kind,

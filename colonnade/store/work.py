@@ -49,6 +49,11 @@ class Free(msgspec.Struct, frozen=True):
     retries: int
 
 
+_OF_KINDS: Final = "(%(kinds)s::text[] IS NULL OR split_part(key, ':', 1) = ANY(%(kinds)s::text[]))"
+_DUE: Final = f"""{_OF_KINDS} AND due_at <= clock_timestamp()
+              AND (leased_until IS NULL OR leased_until <= clock_timestamp())"""
+
+
 async def lease(
     connection: Connection,
     free: Free,
@@ -81,11 +86,6 @@ async def lease(
         },
     )
     return [Lease(*row) for row in await cursor.fetchall()]
-
-
-_OF_KINDS: Final = "(%(kinds)s::text[] IS NULL OR split_part(key, ':', 1) = ANY(%(kinds)s::text[]))"
-_DUE: Final = f"""{_OF_KINDS} AND due_at <= clock_timestamp()
-              AND (leased_until IS NULL OR leased_until <= clock_timestamp())"""
 
 
 async def extend(connection: Connection, lease: Lease, lease_s: float) -> bool:

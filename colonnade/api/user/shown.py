@@ -53,6 +53,11 @@ def monitor_operating(record: Record[HealthMonitor]) -> Operating:
     return Operating.OFFLINE if is_off else quiet_operating(record)
 
 
+def _watched(record: Record[Any]) -> Shown:
+    """The facts of what amphorae report on."""
+    return _facts(record) | _health(record)
+
+
 def _health(record: Record[Any]) -> Shown:
     """Why the operating status is what it is, and since when. Of ours."""
     is_told = operating(record) is record.operating
@@ -128,16 +133,16 @@ def _issues(record: Record[Any]) -> list[str]:
 
 def _trouble(record: Record[Any]) -> list[str]:
     """What the amphora says is wrong with it now, as one more issue."""
-    shown = _health(record)
     if record.operating not in (Operating.ERROR, Operating.DEGRADED):
         return []
+    shown = _health(record)
     reason, since = shown["operating_status_reason"], shown["operating_status_since"]
     return [f"{reason} (since {since.replace('T', ' ')} UTC)"] if reason and since else []
 
 
 def _load_balancer(record: Record[LoadBalancer]) -> Shown:
     value, vip = record.value, record.value.vip
-    return (_facts(record) | _health(record)) | {
+    return _watched(record) | {
         "description": value.description,
         "vip_address": vip.address,
         "vip_port_id": vip.port_id,
@@ -165,8 +170,7 @@ def _load_balancer(record: Record[LoadBalancer]) -> Shown:
 def _listener(record: Record[Listener]) -> Shown:
     value = record.value
     return (
-        _facts(record)
-        | _health(record)
+        _watched(record)
         | _tls(value)
         | {
             "description": value.description,
@@ -200,8 +204,7 @@ def _listener(record: Record[Listener]) -> Shown:
 def _pool(record: Record[Pool]) -> Shown:
     value = record.value
     return (
-        _facts(record)
-        | _health(record)
+        _watched(record)
         | _tls(value)
         | {
             "description": value.description,
@@ -229,7 +232,7 @@ def _pool(record: Record[Pool]) -> Shown:
 
 def _member(record: Record[Member]) -> Shown:
     value = record.value
-    return (_facts(record) | _health(record)) | {
+    return _watched(record) | {
         "address": value.address,
         "protocol_port": value.protocol_port,
         "weight": value.weight,
@@ -244,7 +247,7 @@ def _member(record: Record[Member]) -> Shown:
 def _health_monitor(record: Record[HealthMonitor]) -> Shown:
     value = record.value
     status = monitor_operating(record)
-    return (_facts(record) | _health(record)) | {
+    return _watched(record) | {
         "operating_status": status,
         "operating_status_reason": record.operating_reason if status is record.operating else "",
         "type": value.type.value,

@@ -59,7 +59,7 @@ async def carried_out(desk: Desk, wish: Wish, *, wait: bool, dry_run: bool) -> d
         return await _carried_out(desk, wish, wait=wait, dry_run=dry_run)
     except Refused as error:
         place = f"{wish.where}{line_of_value(wish.source, error.public)}"
-        raise type(error)(f"{place}: {error.public}", detail=error.detail) from error
+        raise _placed(error, place) from error
 
 
 async def _carried_out(desk: Desk, wish: Wish, *, wait: bool, dry_run: bool) -> dict[str, Any]:
@@ -101,6 +101,11 @@ async def _tried(desk: Desk, wish: Wish) -> dict[str, Any]:
 async def _changed(desk: Desk, wish: Wish) -> dict[str, Any]:
     found: dict[str, Any] = (await _put(desk, wish, {}))["loadbalancer"]
     return found
+
+
+def _placed(error: Refused, place: str) -> Refused:
+    """The same refusal, with where it is in the files."""
+    return type(error)(f"{place}: {error.public}", detail=error.detail)
 
 
 async def _put(desk: Desk, wish: Wish, query: Mapping[str, str]) -> Any:
@@ -161,7 +166,7 @@ async def _resolved(desk: Desk, kind: str, document: Document, where: str) -> Do
         except Refused as error:
             if not where:
                 raise
-            raise type(error)(f"{where}{line_of(document, name)}: {error.public}") from error
+            raise _placed(error, f"{where}{line_of(document, name)}") from error
     return resolved
 
 

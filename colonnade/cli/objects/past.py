@@ -145,10 +145,8 @@ def line(event: dict[str, Any]) -> Text:
     at, about = str(event.get("at") or ""), str(event.get("object_type") or "")
     name = str(event.get("object_name") or event.get("object_id") or "")
     above = str(event.get("loadbalancer_name") or event.get("loadbalancer_id") or "")
-    if about == "loadbalancer" or not above:
-        words = [moment(at) or at, f"{_NOUNS.get(about, about)} {name}"]
-    else:
-        words = [moment(at) or at, f"{_NOUNS.get(about, about)} {name} of {above}"]
+    of = f" of {above}" if above and about != "loadbalancer" else ""
+    words = [moment(at) or at, f"{_NOUNS.get(about, about)} {name}{of}"]
     text = Text("  ").join(Text(printable(word)) for word in words if word.strip())
     before, after = event.get("operating_status_before"), event.get("operating_status")
     text.append("  ")

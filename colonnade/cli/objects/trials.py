@@ -71,13 +71,12 @@ def _lines(change: Mapping[str, Any]) -> list[tuple[str, str]]:
     """An object in a line, and what differs of it below."""
     before, after = change.get("before"), change.get("after")
     kind = KINDS.get(str(change.get("type")), str(change.get("type")))
+    where = f" of {change['parent_name']}" if change.get("parent_name") else ""
     if before is None or after is None:
         whole = after or before or {}
         called = title(kind, whole) if kind in WORDS else f"{kind} {change.get('id')}"
-        where = f" of {change['parent_name']}" if change.get("parent_name") else ""
         return [(f"{called}{where}", "-" if after is None else "+")]
     name = change.get("name") or after.get("name") or change.get("id")
-    where = f" of {change['parent_name']}" if change.get("parent_name") else ""
     lines = [(f"{WORDS.get(kind, kind)} {name}{where}", "~")]
     for name in dict.fromkeys([*before, *after]):
         if before.get(name) != after.get(name):

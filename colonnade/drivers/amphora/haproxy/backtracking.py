@@ -95,9 +95,8 @@ class _Count:
 
     def _branch(self, found: Sequence[_Rest]) -> _Rest:
         first = reduce(int.__or__, (one.first for one in found))
-        apart = sum(one.first.bit_count() for one in found) == first.bit_count()
         # What may begin with nothing overlaps with everything.
-        apart = apart and all(one.may_fail for one in found)
+        apart = _are_apart([x.first for x in found]) and all(one.may_fail for one in found)
         costs = [one.cost for one in found]
         cost = max(costs) + len(costs) - 1 if apart else sum(costs)
         return _Rest(self._cut(cost), first, all(one.may_fail for one in found))
@@ -142,9 +141,7 @@ class _Count:
         if kind is _code.BRANCH:
             firsts = [self.rest(one, _Rest(1, follows, True)).first for one in about[1]]
             each = [self._matches(one, follows) for one in about[1]]
-            union = reduce(int.__or__, firsts)
-            apart = sum(one.bit_count() for one in firsts) == union.bit_count()
-            return max(each) if apart else sum(each)
+            return max(each) if _are_apart(firsts) else sum(each)
         if kind in (_code.MAX_REPEAT, _code.MIN_REPEAT):
             least, most, inner = about
             times = min(int(most), self._limits.subject)
@@ -159,6 +156,11 @@ class _Count:
 
     def _cut(self, number: int) -> int:
         return min(number, self._limits.steps)
+
+
+def _are_apart(masks: Sequence[int]) -> bool:
+    """Whether no character is in two of the sets."""
+    return sum(one.bit_count() for one in masks) == reduce(int.__or__, masks).bit_count()
 
 
 def _is_characters(parts: Sequence[Any]) -> bool:

@@ -161,17 +161,14 @@ class AgentClient:
             ) as response:
                 content = await _bounded(response, longest)
                 code = response.status
+            if code != 200:
+                raise _failure(amphora_id, code, content)
+            return answers.decoded(content, answer)
         except Unbelievable as error:
             raise Broken("an amphora answered nonsense", detail=f"{amphora_id}: {error}") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             detail = f"{amphora_id}: {str(error) or type(error).__name__}"
             raise Unreachable("an amphora does not answer", detail=detail) from error
-        if code != 200:
-            raise _failure(amphora_id, code, content)
-        try:
-            return answers.decoded(content, answer)
-        except Unbelievable as error:
-            raise Broken("an amphora answered nonsense", detail=f"{amphora_id}: {error}") from error
 
 
 async def _bounded(response: aiohttp.ClientResponse, longest: int) -> bytes:

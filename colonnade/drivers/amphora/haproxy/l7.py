@@ -203,8 +203,10 @@ def never(rule: L7Rule) -> str:
         case L7RuleType.PATH if begins and not value.startswith("/"):
             return "a path begins with /"
         case L7RuleType.PATH if found := NOT_IN_PATH.search(value):
-            return f"a path has no '{found.group()}': what follows ? or # is none of it, and other \
-characters are sent as %XX"
+            return (
+                f"a path has no '{found.group()}': what follows ? or # is none of it, and other "
+                "characters are sent as %XX"
+            )
         case L7RuleType.FILE_TYPE if found := NOT_IN_FILE_TYPE.search(_value(rule)):
             return f"what follows the last dot of a path has no '{found.group()}'"
         case L7RuleType.HEADER if (begins and value[:1] == " ") or (ends and value[-1:] == " "):
