@@ -79,7 +79,9 @@ def _request(monitor: HealthMonitor | None) -> str:
 
 
 def _within(check: Check, monitor: HealthMonitor | None) -> str:
-    """The time that was waited, as measured, or as the monitor says."""
-    if check.duration_ms:
-        return f" within {check.duration_ms / 1000:.3g} s"
-    return f" within {monitor.timeout} s" if monitor is not None and monitor.timeout else ""
+    """How long was waited: for a connection as measured, else as the monitor says, whose
+    timeout ended the wait. What was measured then is a little less or more."""
+    is_measured = check.duration_ms and check.cause is Cause.CONNECT_TIMEOUT
+    if monitor is not None and monitor.timeout and not is_measured:
+        return f" within {monitor.timeout} s"
+    return f" within {check.duration_ms / 1000:.3g} s" if check.duration_ms else ""

@@ -233,6 +233,14 @@ REASONS = {
         ("L7TOUT", 0, "", 0),
         "GET /healthz was not answered within 3 s",
     ),
+    "no answer, by a clock that is coarse": (
+        ("L7TOUT", 0, "", 2985),
+        "GET /healthz was not answered within 3 s",
+    ),
+    "no answer, on a busy machine": (
+        ("L7TOUT", 0, "", 3061),
+        "GET /healthz was not answered within 3 s",
+    ),
     "wrong code": (
         ("L7STS", 404, "Not Found", 2),
         "GET /healthz answered 404 Not Found, expected 200",
