@@ -217,7 +217,7 @@ async def _answers(port: int) -> None:
         except OSError:
             await asyncio.sleep(0.02)
             continue
-        status, _ = await line.ask(b"GET /healthcheck HTTP/1.1\r\nHost: bench\r\n\r\n")
+        status, _ = await line.ask(b"GET /healthcheck HTTP/1.1\r\nHost: localhost\r\n\r\n")
         line.close()
         if status == 200:
             return

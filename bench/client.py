@@ -88,7 +88,7 @@ class Load:
         line = self._idle.pop()
         content = json.dumps(body).encode() if body is not None else b""
         status, answer = await line.ask(
-            b"%s /v2/lbaas/%s HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
+            b"%s /v2/lbaas/%s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"Content-Length: %d\r\n\r\n%s"
             % (method.encode(), path.encode(), len(content), content)
         )
