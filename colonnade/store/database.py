@@ -65,15 +65,16 @@ class BoundedConnection(psycopg.AsyncConnection[Any]):
     answer_s: float = ANSWER_S
 
     async def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        # Not the library's own interval: in Python 3.11 `wait_for`, by which it wakes, may swallow
-        # a cancellation that comes as it wakes.
+        """As the library's own, but for its bound; and `interval` wakes nobody: none needs it."""
         interval = max(interval, NEVER_S)
+        bound_s = self.answer_s if timeout is None else timeout
         try:
-            async with asyncio.timeout(self.answer_s):
-                return await wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
-        except TimeoutError as error:
+            return await wait_async(gen, self.pgconn.socket, interval=interval, timeout=bound_s)
+        except psycopg.errors._WaitTimeout as error:
+            if timeout is not None:
+                raise  # its caller expects it
             self.pgconn.finish()
-            raise psycopg.OperationalError(f"no answer within {self.answer_s:g} s") from error
+            raise psycopg.OperationalError(f"no answer within {bound_s:g} s") from error
         except asyncio.CancelledError:
             self.pgconn.finish()
             raise
@@ -172,10 +173,8 @@ class Database:
                     pause_s = 0.1
                     yield ""
                     while True:
-                        connection.answer_s = 2 * ASK_LISTENER_S
                         async for notice in connection.notifies(timeout=ASK_LISTENER_S):
                             yield notice.payload
-                        connection.answer_s = ANSWER_S
                         await connection.execute("SELECT 1")  # one that is frozen says nothing
             except psycopg.OperationalError:
                 await asyncio.sleep(pause_s)
