@@ -33,12 +33,11 @@ PLACEHOLDER = (sys.executable, "-c", "import time; time.sleep(3600)")
 DAEMON = """
 import asyncio, json, sys
 from pathlib import Path
-from colonnade.drivers.compute.namespaces.amphorae import AmphoraPlan
 from colonnade.drivers.network.namespaces.daemon import run
 from colonnade.runtime.config import Config
 folder, agent = Path(sys.argv[1]), json.loads(sys.argv[2])
 config = Config(state_dir=folder / "state", run_dir=folder / "run", database_url="")
-asyncio.run(run(config, AmphoraPlan(agent=agent, hidden=(config.state_dir, config.run_dir))))
+asyncio.run(run(config, agent))
 """
 START_S = 15.0
 

@@ -19,7 +19,6 @@ from aiohttp.typedefs import Handler
 
 from colonnade.domain.errors import Conflict, Forbidden, Invalid, NotFound, Unreachable
 from colonnade.domain.ids import AmphoraId, PortId, new_id
-from colonnade.drivers.compute.namespaces import walls
 from colonnade.drivers.compute.namespaces.client import ComputeClient
 from colonnade.drivers.compute.protocol import Boot, InstanceState
 from colonnade.drivers.network.namespaces.addresses import PRIVATE, PUBLIC, network_id, subnet_id
@@ -28,6 +27,7 @@ from colonnade.drivers.network.namespaces.processes import child_of
 from colonnade.drivers.network.namespaces.wire import HostWish, write_error
 from colonnade.drivers.network.protocol import Port, PortWish
 from colonnade.protocol.paths import CONFIG_DRIVE
+from colonnade.runtime import host_ids
 from colonnade.runtime.mtls import server_context
 from tests.lab_site import Site, site, until, why_impossible
 
@@ -172,10 +172,16 @@ async def test_an_amphora_has_what_it_was_born_with_and_nobody_else(lab: Site) -
     assert "network.sock" not in hidden
 
 
+# linux/capability.h: setpcap, net_bind_service, net_admin, net_raw, sys_admin, in its namespaces.
+AGENT_MAY = sum(1 << number for number in (8, 10, 12, 13, 21))
+
 # What a process of an amphora tries, as its root. Each line of what it prints is a wall that fell.
 BREAKOUT = """
 import ctypes, glob, os, subprocess, sys
-secret, outside = sys.argv[1], sys.argv[2]
+SEEN = {"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "nix", "dev", "etc", "proc", "run"}
+SEEN |= {"mnt", "tmp", "var", "sys"}
+SEEN |= {path.split("/")[1] for path in (sys.prefix, sys.base_prefix, *sys.path) if path[:1] == "/"}
+secret, outside, diary = sys.argv[1:]
 
 def read(path):
     try:
@@ -192,8 +198,15 @@ mounts = [line.split()[4] for line in open("/proc/self/mountinfo")]
 for place in sorted(mounts, key=len, reverse=True) * 2:
     if place not in ("/", "/proc"):
         subprocess.run(["umount", "-l", place], capture_output=True)
+for words in (["-o", "remount,rw", "/"], ["-o", "remount,bind,rw", "/usr"], ["/dev/vda", "/run"]):
+    if subprocess.run(["mount", *words], capture_output=True).returncode == 0:
+        fell(f"mount {words}")
 if read(secret):
     fell("a secret of the control plane")
+if os.path.exists(diary) or read(diary):
+    fell("a file that anybody outside may read and write")
+if set(os.listdir("/")) - SEEN:
+    fell(f"more of the machine: {os.listdir('/')}")
 if os.path.exists(outside):
     fell("the run folder")
 if read("/etc/shadow"):
@@ -240,20 +253,36 @@ def test_root_of_an_amphora_is_nobody_outside(lab: Site) -> None:
     enter = ["nsenter", f"--target={pid}", "--user", "--mount", "--net", "--pid"]
     if lab.run("cat", f"/proc/{pid}/uid_map").split()[2] == "1" and os.geteuid() != 0:
         enter.insert(3, "--preserve-credentials")
-    program = [sys.executable, "-I", "-c", BREAKOUT, str(secret), str(lab.config.run_dir)]
-    assert lab.run(*enter, "--", *program) == ""
-    status = dict(
-        line.split(":\t", 1)
-        for line in lab.run("cat", f"/proc/{pid}/status").splitlines()
-        if ":\t" in line
-    )
+    diary = lab.folder / "diary"
+    diary.write_text("what anybody may read and write")
+    diary.chmod(0o666)
+    arguments = (str(secret), str(lab.config.run_dir), str(diary))
+    assert lab.run(*enter, "--", sys.executable, "-I", "-c", BREAKOUT, *arguments) == ""
+    assert diary.read_text() == "what anybody may read and write"
     inside = lab.run("readlink", f"/proc/{pid}/ns/user")
     assert inside != lab.run("readlink", "/proc/self/ns/user")
-    if os.geteuid() == 0:
-        ids = {int(word) for word in status["Uid"].split() + status["Gid"].split()}
-        assert min(ids) >= walls.FIRST_ID, "it is root of the machine"
-        assert status["NoNewPrivs"].strip() == "1"
-        assert status.get("Groups", "").split() == []
+    agent = int(lab.run("cat", f"/proc/{pid}/task/{pid}/children").split()[0])
+    for one in (pid, agent):
+        status = status_of(lab, one)
+        assert status["NoNewPrivs"] == "1"
+        if os.geteuid() == 0:
+            ids = {int(word) for word in status["Uid"].split() + status["Gid"].split()}
+            assert min(ids) >= host_ids.FIRST, "it is root of the machine"
+            assert status["Groups"] == ""
+    assert int(status_of(lab, agent)["CapBnd"], 16) == AGENT_MAY
+    # What its haproxy is: without rights, and with no way to them.
+    powerless = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--")
+    again = (
+        "sh",
+        "-c",
+        "unshare --user --map-root-user true 2>/dev/null && echo it has rights || :",
+    )
+    assert lab.run(*enter, "--", *powerless, *again) == ""
+
+
+def status_of(lab: Site, pid: int) -> dict[str, str]:
+    lines = lab.run("cat", f"/proc/{pid}/status").splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
 async def _booted(lab: Site) -> AmphoraId:

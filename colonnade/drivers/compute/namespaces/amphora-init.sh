@@ -7,6 +7,7 @@ set -eu
 umask 022
 mount -t tmpfs -o size=64m,mode=755,nosuid,nodev amphora /run
 mkdir /run/netns
+mkdir -m 1777 /run/tmp
 mkdir -m 700 /run/colonnade /run/colonnade/config
 : >/run/netns/traffic
 unshare --net=/run/netns/traffic true
@@ -15,8 +16,11 @@ echo ready
 (umask 077 && tar -xf - --no-same-owner -C /run/colonnade/config)
 exec </dev/null >/dev/null
 cd /
+# Interfaces and the packet filter; announcements; low ports; to enter the traffic namespace;
+# to end haproxy and to take rights from it.
+rights=-all,+net_admin,+net_raw,+net_bind_service,+sys_admin,+setpcap
 while :; do
-    "$@" &
+    setpriv --no-new-privs --bounding-set="$rights" --inh-caps=-all -- "$@" &
     wait "$!" || :
     sleep 1 &
     wait "$!" || :

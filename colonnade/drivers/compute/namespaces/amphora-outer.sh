@@ -1,38 +1,37 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Around an amphora, before its init: covers what it must not see, in mounts that it cannot take
-# away, because it goes on in a user namespace of its own as an id that is nobody else's.
-# $1: that id; 0: the one that starts it, which is all that there is. Then pairs: `hide` a folder,
-# `keep` a folder, `cover` a folder with an empty one that nobody (or, `empty`, anybody) may write
-# to, put the next kept one `back` in its place. Then `run` and the amphora's init.
+# Around an amphora, before its init: gives it a root of its own and nothing else of the machine,
+# and goes on in a user namespace of its own, from which no mount can be taken away.
+# $1: the image, mounted read only. $2: the first of its ids outside, $3: how many; 0: there is only
+# the id that starts it. The rest: the init with its arguments.
 set -eu
 umask 022
-id=$1
-shift
-mount -t tmpfs -o size=16m,mode=755,nosuid,nodev amphora /run
-mkdir -m 755 /run/kept
-kept=0
-put=0
-while [ "$1" != run ]; do
-    case $1 in
-        hide) if [ -d "$2" ]; then mount -t tmpfs -o ro,size=4k,mode=000 hidden "$2"; fi ;;
-        keep)
-            kept=$((kept + 1))
-            mkdir "/run/kept/$kept"
-            mount --bind "$2" "/run/kept/$kept"
-            ;;
-        empty) mount -t tmpfs -o size=16m,mode=1777,nosuid,nodev amphora "$2" ;;
-        cover) mount -t tmpfs -o size=1m,mode=755,nosuid,nodev covered "$2" ;;
-        back)
-            put=$((put + 1))
-            mkdir -p "$2"
-            mount --bind "/run/kept/$put" "$2"
-            mount -o remount,bind,ro "$2"
-            ;;
-    esac
-    shift 2
+image=$1 first=$2 count=$3
+shift 3
+cd "$image"
+mount -t proc -o nosuid,nodev,noexec proc proc
+# What tells of the machine, of its memory and its keys.
+for name in kcore keys key-users kmsg kallsyms timer_list sched_debug sysrq-trigger; do
+    if [ -e "proc/$name" ]; then mount --bind dev/null "proc/$name"; fi
 done
-shift
-inside="unshare --user --map-root-user --net --mount --"
-[ "$id" = 0 ] && exec $inside sh "$@"
-exec setpriv --reuid "$id" --regid "$id" --clear-groups --no-new-privs --pdeathsig KILL -- $inside sh "$@"
+mount -t tmpfs -o size=64k,mode=755,nosuid,nodev amphora run
+pivot_root . mnt
+cd /
+umount -l /mnt
+# Inside: no further user namespace, in which a process without rights would have them again.
+inside='echo 0 >/proc/sys/user/max_user_namespaces; exec setpriv --no-new-privs "$@"'
+if [ "$count" = 0 ]; then
+    exec unshare --user --map-root-user --net --mount -- sh -euc "$inside" sh -- sh "$@"
+fi
+# Only somebody outside may say which ids there are inside, so a child does that.
+mkfifo -m 600 /run/born /run/named
+{
+    read -r _ </run/born
+    echo "0 $first $count" >/proc/1/uid_map
+    echo "0 $first $count" >/proc/1/gid_map
+    echo >/run/named
+} &
+named='echo >/run/born; read -r _ </run/named; rm /run/born /run/named'
+root='--reuid 0 --regid 0 --clear-groups --inh-caps=-all --ambient-caps=-all'
+# shellcheck disable=SC2086
+exec unshare --user --keep-caps --net --mount -- sh -euc "$named; $inside" sh $root -- sh "$@"

@@ -17,9 +17,8 @@ from typing import Final
 
 import msgspec
 
-from colonnade.domain.errors import ColonnadeError, Invalid
+from colonnade.domain.errors import ColonnadeError, Invalid, OutOfCapacity
 from colonnade.domain.ids import AmphoraId
-from colonnade.drivers.compute.namespaces import walls
 from colonnade.drivers.compute.protocol import Boot, Instance, InstanceState
 from colonnade.drivers.network.namespaces.addresses import LB_NETWORK
 from colonnade.drivers.network.namespaces.fabric import Fabric, machine_link
@@ -32,19 +31,23 @@ from colonnade.drivers.network.namespaces.networks import (
     Networks,
 )
 from colonnade.drivers.network.protocol import Port
+from colonnade.runtime.host_ids import OF_AN_AMPHORA, HostIds
 
 INIT = Path(__file__).with_name("amphora-init.sh")
+OUTER = Path(__file__).with_name("amphora-outer.sh")
 AGENT: Final = (sys.executable, "-I", "-m", "colonnade.agent")
 CONFIG_DRIVE_BYTES_MAX = 256 * 1024
 HOST = "lab"
+PLACES: Final = "/usr/sbin:/usr/bin:/sbin:/bin"  # a PATH may lack the first
 
 
 class AmphoraPlan(msgspec.Struct, frozen=True):
-    """What every amphora gets: the command of its agent, and folders it must not see."""
+    """What every amphora gets: the root folder that it sees (`image.py`), the command of its agent,
+    and, where root starts it, ids that are nobody else's."""
 
+    image: Path
     agent: Sequence[str] = AGENT
-    hidden: Sequence[Path] = ()
-    program: Sequence[Path] = ()  # folders that it needs beside ours
+    ids: HostIds | None = None
 
 
 class Amphorae:
@@ -115,22 +118,31 @@ class Amphorae:
         await self._networks.unplug_all(amphora_id)
 
     def _free_id(self) -> int:
-        """One that no amphora has or is being made with. Raises OutOfCapacity."""
-        machines = self._machines.all(AMPHORA)
-        return walls.free_id(
-            {int(m.about.get("id", "0")) for m in machines} | {*self._ids.values()}
-        )
+        """The first id of one that no amphora has or is being made with; 0 where there is one id
+        only. Raises OutOfCapacity."""
+        if self._plan.ids is None:
+            return 0
+        taken = {int(m.about.get("id", "0")) for m in self._machines.all(AMPHORA)}
+        found = self._plan.ids.free_for_an_amphora(taken | {*self._ids.values()})
+        if found is None:
+            raise OutOfCapacity("this machine has no ids left for another amphora")
+        return found
 
     def _start(self, boot: Boot) -> Start:
-        own_id = self._ids.get(boot.amphora_id, 0)
-        around = walls.arguments(own_id, self._plan.hidden, (*walls.PROGRAM, *self._plan.program))
+        first = self._ids.get(boot.amphora_id, 0)
+        count = OF_AN_AMPHORA if first else 0
+        around = [str(self._plan.image), str(first), str(count)]
         return Start(
             id=boot.amphora_id,
             kind=AMPHORA,
-            init=walls.OUTER,
-            arguments=[*around, "run", str(INIT), *self._plan.agent],
-            environment={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
-            about={"lb_port_id": boot.lb_port_id, "id": str(own_id)},
+            init=OUTER,
+            arguments=[*around, str(INIT), *self._plan.agent],
+            environment={
+                "PATH": f"{os.environ.get('PATH', '')}:{PLACES}",
+                "LANG": "C.UTF-8",
+                "TMPDIR": "/run/tmp",
+            },
+            about={"lb_port_id": boot.lb_port_id, "id": str(first)},
             makes_network=True,
         )
 

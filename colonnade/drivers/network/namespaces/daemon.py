@@ -11,14 +11,15 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
 
-from colonnade.drivers.compute.namespaces.amphorae import Amphorae, AmphoraPlan
+from colonnade.drivers.compute.namespaces import image
+from colonnade.drivers.compute.namespaces.amphorae import AGENT, Amphorae, AmphoraPlan
 from colonnade.drivers.network.namespaces.addresses import AddressBook
 from colonnade.drivers.network.namespaces.fabric import Fabric
 from colonnade.drivers.network.namespaces.hosts import Hosts
@@ -29,24 +30,28 @@ from colonnade.drivers.network.namespaces.networks import Networks
 from colonnade.drivers.network.namespaces.routes import Routes
 from colonnade.drivers.network.namespaces.shelf import FileShelf
 from colonnade.drivers.network.namespaces.wire import UNIX
+from colonnade.runtime import host_ids
 from colonnade.runtime.config import Config
+from colonnade.runtime.haproxy_binary import find_haproxy
 from colonnade.runtime.listener import Bounds, accepting, protocols_of
 from colonnade.runtime.mtls import server_context
 from colonnade.runtime.sockets import tcp_listener
 
 CLOSING_S_MAX = 2.0
+IMAGE = "image"  # below the lab's private folder: what amphorae see of the machine
 log = structlog.get_logger()
 
 
-async def run(config: Config, plan: AmphoraPlan | None = None) -> None:
-    """Serve until TERM or INT. `plan`: another agent than our own, for tests."""
+async def run(config: Config, agent: Sequence[str] = AGENT) -> None:
+    """Serve until TERM or INT. `agent`: another than our own, for tests."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    plan = _plan(config, agent)  # first: threads that there are already would not see the image
     links = Links()
     try:
-        routes = await _furnish(config, links, plan or _plan(config))
+        routes = await _furnish(config, links, plan)
         async with _serving(config, routes):
             log.info("network daemon serves", url=url_of(config))
             await stop.wait()
@@ -74,8 +79,15 @@ async def _furnish(config: Config, links: Links, plan: AmphoraPlan) -> Routes:
     return Routes(networks, Amphorae(machines, networks, fabric, plan), hosts)
 
 
-def _plan(config: Config) -> AmphoraPlan:
-    return AmphoraPlan(hidden=(config.state_dir, config.run_dir))
+def _plan(config: Config, agent: Sequence[str]) -> AmphoraPlan:
+    """Raises Broken when the machine lets no amphora be made."""
+    ids = host_ids.of(config.state_dir)
+    if ids is not None:
+        image.check_readable_by_all()
+    place = config.run_dir / PRIVATE_FOLDER / IMAGE
+    program = image.needs_of(Path(find_haproxy(config.haproxy)))
+    image.build(place, [*program], hidden=(config.state_dir, config.run_dir))
+    return AmphoraPlan(image=place, agent=agent, ids=ids)
 
 
 @contextlib.asynccontextmanager
