@@ -1,7 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """`python -m colonnade.agent`: what the amphora's process 1 starts."""
 
-from colonnade.agent.main import main
+from pathlib import Path
+
+from colonnade.agent import starting
+from colonnade.agent.folder import Folder
+from colonnade.protocol import paths
 
 if __name__ == "__main__":
+    starting.say_so(Path(paths.CONFIG_DRIVE), Folder(Path(paths.ROOT)))
+    from colonnade.agent.main import main  # takes long to load: see `starting`
+
     main()

@@ -9,18 +9,18 @@ and dropped. It knows no haproxy.
 
 import asyncio
 import logging
-import os
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
+from colonnade.agent import starting
 from colonnade.agent.folder import Folder, write_if_room
+from colonnade.agent.sequence import Sequence64, read_number
+from colonnade.agent.starting import LastHeartbeat, split_address
 from colonnade.agent.status import News, digest
 from colonnade.protocol.datagram import (
     EDGES_MAX,
@@ -28,7 +28,6 @@ from colonnade.protocol.datagram import (
     STATISTICS_LISTENERS_MAX,
     Datagram,
     Edge,
-    Heartbeat,
     Kind,
     Rejected,
     Statistics,
@@ -39,23 +38,7 @@ from colonnade.protocol.messages import ServerStatus, StatisticsReport, StatusRe
 
 log = logging.getLogger(__name__)
 REPEATS: Final = 2  # beats that carry an edge again
-RESERVED: Final = 60 * 10**9  # sequences reserved at a time, so that few writes are needed
 EDGES_KEPT_MAX: Final = 512
-
-
-class Sequence64:
-    """Nanoseconds since 1970, made to rise always. What may have been used is on file."""
-
-    def __init__(self, folder: Folder) -> None:
-        self._path = folder.sequence
-        self._reserved = self._last = _read_number(self._path)
-
-    def next(self) -> int:
-        self._last = max(self._last + 1, time.time_ns())
-        if self._last >= self._reserved:
-            self._reserved = self._last + RESERVED
-            write_if_room(self._path, str(self._reserved).encode())
-        return self._last
 
 
 class Beacon(asyncio.DatagramProtocol):
@@ -70,7 +53,9 @@ class Beacon(asyncio.DatagramProtocol):
         self._key = key
         self._sequence = Sequence64(folder)
         self._heard_path = folder.root / "heard"
-        self._heard = _read_number(self._heard_path)
+        self._heard = read_number(self._heard_path)
+        self._folder = folder
+        self._last = LastHeartbeat()  # what is on file of it
         self._turn = 0
         self._edges: dict[tuple[str, str], int] = {}  # server -> beats that still repeat it
         self._process_edges = 0
@@ -99,7 +84,7 @@ class Beacon(asyncio.DatagramProtocol):
 
     def beat(self, report: StatusReport) -> None:
         """One heartbeat, and the recent news again."""
-        self._send(Kind.HEARTBEAT, _heartbeat(report))
+        self._send_heartbeat(report)
         if self._edges or self._process_edges:
             again = {name for name, left in self._edges.items() if left > 0}
             self._send_edges([s for s in report.servers if (s.backend, s.name) in again], report)
@@ -115,7 +100,7 @@ class Beacon(asyncio.DatagramProtocol):
             self._process_edges = REPEATS
         if news.changed or news.process_changed:
             self._send_edges(news.changed[:EDGES_KEPT_MAX], news.report)
-        self._send(Kind.HEARTBEAT, _heartbeat(news.report))
+        self._send_heartbeat(news.report)
 
     def count(self, report: StatisticsReport) -> None:
         """All counters, a few listeners a datagram."""
@@ -133,6 +118,18 @@ class Beacon(asyncio.DatagramProtocol):
         for start in range(0, len(rows), STATISTICS_LISTENERS_MAX):
             some = tuple(rows[start : start + STATISTICS_LISTENERS_MAX])
             self._send(Kind.STATISTICS, msgspec.msgpack.encode(Statistics(some)))
+
+    def _send_heartbeat(self, report: StatusReport) -> None:
+        last = LastHeartbeat(
+            amphora=self._amphora,
+            receivers=tuple(self.receivers),
+            generation=self.generation(),
+            status=digest(report),
+            haproxy_running=report.haproxy_running,
+        )
+        self._send(Kind.HEARTBEAT, starting.payload(last))
+        if last != self._last and starting.remember(last, self._folder):
+            self._last = last
 
     def _send_edges(self, servers: Sequence[ServerStatus], report: StatusReport) -> None:
         running = report.haproxy_running
@@ -162,22 +159,3 @@ class Beacon(asyncio.DatagramProtocol):
         count = self.dropped[reason]
         if count & (count - 1) == 0:  # ever more seldom: a flood must not fill the log
             log.info("dropped a datagram: %s (%d so far)", reason, count)
-
-
-def split_address(text: str) -> tuple[str, int]:
-    """ "address:port" or "[address]:port" in two."""
-    host, _, port = text.rpartition(":")
-    return host.strip("[]"), int(port)
-
-
-def _heartbeat(report: StatusReport) -> bytes:
-    return msgspec.msgpack.encode(
-        Heartbeat(digest(report), os.getloadavg()[0], report.haproxy_running)
-    )
-
-
-def _read_number(path: Path) -> int:
-    try:
-        return int(path.read_text())
-    except (FileNotFoundError, ValueError):
-        return 0

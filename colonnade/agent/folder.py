@@ -32,6 +32,7 @@ class Folder:
         self.server_state = root / "servers.state"
         self.counters = root / "counters.json"
         self.sequence = root / "sequence"
+        self.last_heartbeat = root / "last-heartbeat"
         self.files = root / "files"
         self.secrets = root / "secrets"
         self._present = root / "present.json"

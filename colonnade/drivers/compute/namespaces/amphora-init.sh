@@ -19,9 +19,15 @@ cd /
 # Interfaces and the packet filter; announcements; low ports; to enter the traffic namespace;
 # to end haproxy and to take rights from it.
 rights=-all,+net_admin,+net_raw,+net_bind_service,+sys_admin,+setpcap
+# An agent that ends is back at once, for it is missed within seconds. One that ends young waits, so
+# that it does not keep a processor busy.
+young_s=10
 while :; do
+    read -r began _ </proc/uptime
     setpriv --no-new-privs --bounding-set="$rights" --inh-caps=-all -- "$@" &
     wait "$!" || :
+    read -r ended _ </proc/uptime
+    [ $((${ended%.*} - ${began%.*})) -lt "$young_s" ] || continue
     sleep 1 &
     wait "$!" || :
 done
