@@ -9,7 +9,6 @@ itself with an error stops the start, with its own words. This module does not k
 
 import asyncio
 import contextlib
-import os
 import signal
 import sys
 from collections.abc import Coroutine, Sequence
@@ -44,12 +43,9 @@ def colonnade(*words: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "colonnade", *words)
 
 
-def tied(argv: Sequence[str], *, drop_rights: bool = False) -> tuple[str, ...]:
-    """The same command, killed when its starter dies; without any capability if so asked."""
-    dropped: tuple[str, ...] = ()
-    if drop_rights and os.geteuid() == 0:
-        dropped = ("--no-new-privs", "--bounding-set=-all", "--inh-caps=-all")
-    return ("setpriv", "--pdeathsig", "KILL", *dropped, "--", *argv)
+def tied(argv: Sequence[str]) -> tuple[str, ...]:
+    """The same command, killed when its starter dies."""
+    return ("setpriv", "--pdeathsig", "KILL", "--", *argv)
 
 
 class Children:

@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 import tomllib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from colonnade.api.addresses import address_of, check_address
 from colonnade.cli import places
 from colonnade.cli.children import STOP_S, colonnade, tied
 from colonnade.cli.identities import ensure_master_key
+from colonnade.cli.offices import hand_out, of_office
 from colonnade.cli.starting import api_answers, make_state, only_one, place, started, stop_signal
 from colonnade.cli.waiting import until
 from colonnade.domain.errors import Broken, ColonnadeError, Invalid
@@ -85,7 +86,11 @@ async def _serve(
     await asyncio.to_thread(migrate, config.database_url)
     ensure_master_key(config.pki_dir)
     write_config(file, config)
-    process = await stack.enter_async_context(_api(file))
+    argv: Sequence[str] = colonnade("api", "--config", str(file))
+    if postgres is not None:  # a database of somebody else's knows us by the name that we have
+        hand_out(config, file)
+        argv = of_office("api", argv, config, file)
+    process = await stack.enter_async_context(_api(argv))
     ended = asyncio.create_task(process.wait())
 
     async def answers() -> bool:
@@ -98,10 +103,8 @@ async def _serve(
 
 
 @contextlib.asynccontextmanager
-async def _api(file: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    process = await asyncio.create_subprocess_exec(
-        *tied(colonnade("api", "--config", str(file))), start_new_session=True
-    )
+async def _api(argv: Sequence[str]) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(*tied(argv), start_new_session=True)
     try:
         yield process
     finally:

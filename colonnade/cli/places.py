@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from colonnade.domain.errors import Broken
+from colonnade.runtime import host_ids
 
 
 def state_dir(wanted: Path | None = None) -> Path:
@@ -44,6 +45,8 @@ def run_dir(state: Path) -> Path:
         found = folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
             raise Broken(f"{folder} belongs to another user: ask its owner or root to remove it")
+        if host_ids.of(state) is not None:
+            folder.chmod(0o711)  # the way to sockets, whose own modes say who may
     return run_dir_path(state)
 
 

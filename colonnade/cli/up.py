@@ -24,11 +24,12 @@ from colonnade.cli.children import PAUSE_MAX_S, PAUSE_MIN_S, Children, Command, 
 from colonnade.cli.identities import ensure_identities
 from colonnade.cli.last_words import said_last
 from colonnade.cli.logs import rotate_for_ever
+from colonnade.cli.offices import hand_out, of_network, of_office
 from colonnade.cli.starting import api_answers, make_state, only_one, place, started, stop_signal
 from colonnade.cli.waiting import until
 from colonnade.domain.errors import ColonnadeError, Invalid, Unavailable
 from colonnade.drivers.network.namespaces.lab import SOCKET, Lab, end_leftovers
-from colonnade.runtime import logging
+from colonnade.runtime import host_ids, logging
 from colonnade.runtime.config import Config, read_config, write_config
 from colonnade.runtime.haproxy_binary import find_haproxy
 from colonnade.store.embedded import EmbeddedPostgres
@@ -111,6 +112,7 @@ async def _prepare(
 ) -> None:
     """Start everything, and return when it answers; what was started is on the stack."""
     write_config(places.config_file(config.state_dir), config)
+    hand_out(config, places.config_file(config.state_dir))
     lab = Lab(config)
     parts: list[Lab | EmbeddedPostgres] = [lab] if postgres is None else [lab, postgres]
     await asyncio.gather(*(stack.enter_async_context(started(part)) for part in parts))
@@ -144,15 +146,15 @@ async def _keep(postgres: EmbeddedPostgres) -> None:
 
 async def _start_processes(children: Children, lab: Lab, config: Config) -> None:
     file = str(places.config_file(config.state_dir))
-    network = lab.enter(colonnade("network", "--config", file))
+    network = lab.enter(of_network(colonnade("network", "--config", file)))
     children.start(Command(name="network", argv=tied(network)))
-    children.start(
-        Command(name="api", argv=tied(colonnade("api", "--config", file), drop_rights=True))
-    )
-    await _migrate(file)
+    children.start(Command(name="api", argv=tied(_office("api", "api", config))))
+    await _migrate(config)
     await _until_network_answers(config)
+    is_root = host_ids.of(config.state_dir) is not None
     for name in ("controller", "health"):
-        inside = lab.enter(colonnade(name, "--config", file), netns="control", with_rights=False)
+        # In the lab of an ordinary user everything is root; of root's, `_office` sees to it.
+        inside = lab.enter(_office(name, name, config), netns="control", with_rights=is_root)
         children.start(Command(name=name, argv=tied(inside)))
     await _answers(config)
 
@@ -170,9 +172,14 @@ async def _until_network_answers(config: Config) -> None:
     await until(listens, within_s=READY_S_MAX, what="the network daemon to answer")
 
 
-async def _migrate(file: str) -> None:
+def _office(name: str, command: str, config: Config) -> list[str]:
+    file = places.config_file(config.state_dir)
+    return of_office(name, colonnade(command, "--config", str(file)), config, file)
+
+
+async def _migrate(config: Config) -> None:
     process = await asyncio.create_subprocess_exec(
-        *tied(colonnade("migrate", "--config", file)), stderr=asyncio.subprocess.PIPE
+        *tied(_office("controller", "migrate", config)), stderr=asyncio.subprocess.PIPE
     )
     _, errors = await process.communicate()
     if process.returncode:

@@ -18,7 +18,8 @@ import msgspec
 FIRST: Final = 2**30
 BLOCK: Final = 65_536
 BLOCKS: Final = 2**30 // BLOCK
-OFFICES: Final = ("api", "controller", "health", "database")
+HOSTS: Final = "hosts"  # what lab hosts run
+OFFICES: Final = ("api", "controller", "health", "database", HOSTS)
 CONTROL: Final = 1  # the group of all offices
 AMPHORAE: Final = 4096  # within the block: where those of amphorae begin
 OF_AN_AMPHORA: Final = 8  # 0 is its root

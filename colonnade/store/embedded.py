@@ -2,9 +2,9 @@
 """PostgreSQL from a wheel, run as a child of this process, for one machine.
 
 It listens on a unix socket only. Whoever can open that socket may do everything (`trust`), so the
-socket and the database both lie in folders that only our user may enter. PostgreSQL refuses to
-run as root, so as root its programs run in a user namespace where root has another name. It ends
-with its parent: the kernel sends it SIGINT, which is PostgreSQL's own fast and clean shutdown,
+socket and the database both lie in folders that only our user may enter. Started by root it is an
+id that no account has; the folder of its socket is open to the group of the other processes. It
+ends with its parent: the kernel sends it SIGINT, which is PostgreSQL's own fast and clean shutdown,
 and the next start stops whatever an unclean end has left. Knows nothing of what is stored.
 """
 
@@ -20,19 +20,22 @@ from pathlib import Path
 from typing import Final
 
 from colonnade.domain.errors import Broken, Unavailable
+from colonnade.runtime import host_ids
+from colonnade.runtime.as_id import Who, as_id
 
 START_S: Final = 30.0  # recovery after an unclean end included
 STOP_S: Final = 10.0
 ORPHANS_S: Final = 3.0
 POLL_S: Final = 0.01
 SOCKET_PATH_BYTES_MAX: Final = 107  # Linux: sockaddr_un
+SOCKET_FOLDER: Final = "db"  # below the run folder
 USER: Final = "colonnade"
 DATABASE: Final = "colonnade"
 
 # Small: the whole control plane shares one machine with the traffic it serves.
 SETTINGS: Final = {
     "listen_addresses": "",
-    "unix_socket_permissions": "0700",
+    "unix_socket_permissions": "0777",  # its folder says who may
     "timezone": "UTC",
     "log_timezone": "UTC",
     "max_connections": "60",
@@ -72,7 +75,8 @@ class EmbeddedPostgres:
     def __init__(self, state_dir: Path, run_dir: Path, *, durable: bool = True) -> None:
         self._data_dir = state_dir.resolve() / "postgres"
         self.log_file = state_dir.resolve() / "postgres.log"
-        self._run_dir = run_dir.resolve()
+        self._run_dir = run_dir.resolve() / SOCKET_FOLDER
+        self._ids = host_ids.of(state_dir)
         self._settings = SETTINGS if durable else SETTINGS | FASTER_BUT_FORGETFUL
         self._process: asyncio.subprocess.Process | None = None
 
@@ -87,8 +91,10 @@ class EmbeddedPostgres:
     async def start(self) -> None:
         """Return when it answers. Raises Broken with PostgreSQL's own words when it cannot."""
         programs = binaries()
-        _make_folder(self._data_dir.parent)
-        _make_folder(self._run_dir)
+        _make_folder(self._data_dir.parent, [os.geteuid()])
+        owner = [self._owner()] if self._ids is not None else []
+        _make_folder(self._run_dir, [os.geteuid(), *owner])
+        self._give_away()
         socket = self._run_dir / ".s.PGSQL.5432"
         if len(os.fsencode(socket)) > SOCKET_PATH_BYTES_MAX:
             raise Broken(f"the path of the database's socket is too long: {socket}")
@@ -119,9 +125,12 @@ class EmbeddedPostgres:
         # Made beside and renamed, so that an interrupted first start leaves no half database.
         fresh = self._data_dir.with_name("postgres.new")
         shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(mode=0o700)
+        if self._ids is not None:
+            os.chown(fresh, self._owner(), self._owner())
         options = ["--auth=trust", "--encoding=UTF8", "--locale=C", "--no-instructions"]
         process = await asyncio.create_subprocess_exec(
-            *_as_user([str(initdb), "-D", str(fresh), "-U", USER, *options]),
+            *self._as_user([str(initdb), "-D", str(fresh), "-U", USER, *options], [fresh]),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -143,8 +152,7 @@ class EmbeddedPostgres:
         command = [str(postgres), "-D", str(self._data_dir), "-k", str(self._run_dir), *settings]
         with self.log_file.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                # Inside the namespace: the kernel forgets the request when credentials change.
-                *_as_user(["setpriv", "--pdeathsig", "INT", *command]),
+                *self._as_user(command, [self._data_dir, self._run_dir]),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -161,6 +169,48 @@ class EmbeddedPostgres:
             raise Unavailable(
                 "the database is slow to start", detail=_tail(self.log_file)
             ) from error
+
+    def _as_user(self, command: Sequence[str], writable: Sequence[Path]) -> list[str]:
+        """As root, an id that owns these folders. All of it is one process, PostgreSQL in the
+        end, which the kernel tells to end when we do."""
+        if self._ids is None:
+            return _as_nobody_new(["setpriv", "--pdeathsig", "INT", "--no-new-privs", *command])
+        who = Who(
+            id=self._owner(),
+            group=self._ids.control,
+            readable=(binaries().parent,),
+            writable=writable,
+            account=self._account(),
+            on_end="INT",
+        )
+        return as_id(who, command)
+
+    def _owner(self) -> int:
+        """The user and, of the same number, the group."""
+        assert self._ids is not None
+        return self._ids.office("database")
+
+    def _account(self) -> Path:
+        """initdb looks its user up by name. So it sees a file of accounts with one more; the
+        database itself cannot change that file."""
+        file, uid = self._run_dir.with_name("accounts"), self._owner()
+        line = f"{USER}-database:x:{uid}:{uid}::/:/bin/false\n"
+        file.write_text(Path("/etc/passwd").read_text(errors="replace").rstrip("\n") + "\n" + line)
+        file.chmod(0o644)
+        return file
+
+    def _give_away(self) -> None:
+        """What the database writes to is its own; also where an earlier release had left it to
+        root. The top folder is the last, so that an interrupted change is done again."""
+        if self._ids is None:
+            return
+        uid = self._owner()
+        os.chown(self._run_dir, uid, self._ids.control)
+        self._run_dir.chmod(0o710)
+        if self._data_dir.exists() and self._data_dir.stat().st_uid != uid:
+            for folder, _, files in os.walk(self._data_dir, topdown=False):
+                for name in (*files, "."):
+                    os.lchown(Path(folder) / name, uid, uid)
 
     def _is_ready(self) -> bool:
         """PostgreSQL keeps its own number in the first line of its lock file, its status in the
@@ -256,10 +306,10 @@ def binaries() -> Path:
     )
 
 
-def _as_user(command: Sequence[str]) -> list[str]:
+def _as_nobody_new(command: Sequence[str]) -> list[str]:
+    """Root of a user namespace that has no other id is given another name in one more."""
     if os.geteuid() != 0:
         return list(command)
-    # initdb looks its user up by name, so it must be one that this machine has: any but root.
     other = next(entry for entry in pwd.getpwall() if entry.pw_uid != 0)
     names = (f"--map-user={other.pw_uid}", f"--map-group={other.pw_gid}")
     return ["unshare", "--user", *names, "--", *command]
@@ -277,10 +327,10 @@ def _reasons(said: str) -> str:
     return "\n".join(wrong or lines[-10:])[-2000:]
 
 
-def _make_folder(folder: Path) -> None:
+def _make_folder(folder: Path, owners: Sequence[int]) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.stat()
-    if found.st_uid != os.geteuid():
+    if found.st_uid not in owners:
         raise Broken(f"{folder} belongs to another user")
     if found.st_mode & 0o077:
         folder.chmod(0o700)

@@ -19,6 +19,7 @@ import pytest_asyncio
 
 from colonnade.controller.loop import Loop
 from colonnade.domain.errors import ColonnadeError, Unavailable
+from colonnade.runtime import host_ids
 from colonnade.store import work
 from colonnade.store.database import ANSWER_S, ASK_LISTENER_S, WAIT_S, Database
 from colonnade.store.embedded import EmbeddedPostgres
@@ -77,8 +78,32 @@ async def test_data_outlives_a_restart(folder: Path) -> None:
 
 
 async def test_only_our_user_may_enter_its_folders(server: EmbeddedPostgres, folder: Path) -> None:
-    for place in (folder / "state/postgres", folder / "run"):
-        assert place.stat().st_mode & 0o077 == 0
+    """As root: an id that no account has, and its group and ours for the socket."""
+    ids = host_ids.of(folder / "state")
+    owner = os.geteuid() if ids is None else ids.office("database")
+    data, sockets = (folder / "state/postgres").stat(), (folder / "run/db").stat()
+    assert (data.st_uid, sockets.st_uid) == (owner, owner)
+    assert data.st_mode & 0o077 == 0
+    assert sockets.st_mode & 0o077 == (0 if ids is None else 0o010)
+    assert ids is None or sockets.st_gid == ids.control
+    status = Path(f"/proc/{postmaster_pid(folder)}/status").read_text()
+    assert f"Uid:\t{owner}\t{owner}\t{owner}\t{owner}\n" in status
+    assert "NoNewPrivs:\t1\n" in status
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's database is another id's")
+async def test_a_database_that_root_owned_is_taken_over(folder: Path) -> None:
+    for expected in (0, 1):
+        server = EmbeddedPostgres(folder / "state", folder / "run", durable=False)
+        await server.start()
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS kept (n int)")
+            found = connection.execute("SELECT count(*) FROM kept").fetchone()
+            connection.execute("INSERT INTO kept VALUES (1)")
+        await server.stop()
+        assert found == (expected,)
+        for place in (folder / "state/postgres", *(folder / "state/postgres").rglob("*")):
+            os.chown(place, 0, 0)  # as an earlier release left it
 
 
 async def test_it_ends_when_its_parent_is_killed(folder: Path) -> None:

@@ -8,6 +8,7 @@ ever in a message or a repr.
 """
 
 import os
+import stat
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Final, Self
@@ -200,6 +201,10 @@ def write_ring(file: Path, ring: Ring) -> None:
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as stream:
+        if file.exists():  # who may read it stays so
+            known = file.stat()
+            os.fchown(descriptor, known.st_uid, known.st_gid)
+            os.fchmod(descriptor, stat.S_IMODE(known.st_mode))
         stream.writelines(word + "\n" for word in words)
         stream.flush()
         os.fsync(stream.fileno())

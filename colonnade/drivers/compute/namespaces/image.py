@@ -16,11 +16,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-import colonnade
 from colonnade.domain.errors import Broken
 from colonnade.drivers.compute.namespaces import mounts
+from colonnade.runtime import program
 
-PROGRAM: Final = (Path(sys.prefix), Path(sys.base_prefix), Path(colonnade.__file__).parent)
 SYSTEM: Final = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "nix/store")
 SCRATCH: Final = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - the amphora's own
 DEVICES: Final = ("null", "zero", "full", "random", "urandom")
@@ -37,10 +36,10 @@ ACCOUNTS: Final = {
 }
 
 
-def build(place: Path, program: Sequence[Path], hidden: Sequence[Path]) -> None:
+def build(place: Path, needed: Sequence[Path], hidden: Sequence[Path]) -> None:
     """Mount it at the place, for this thread and all that it starts, and for nobody else.
 
-    `program`: files and folders that amphorae need beside ours. `hidden`: what must not be seen
+    `needed`: files and folders that amphorae need beside ours. `hidden`: what must not be seen
     even if it lies in one of those. Raises Broken."""
     before = os.umask(0o022)
     try:
@@ -48,7 +47,8 @@ def build(place: Path, program: Sequence[Path], hidden: Sequence[Path]) -> None:
         place.mkdir(exist_ok=True)
         mounts.tmpfs(place, "size=4m,mode=755")
         _furnish(place)
-        for path in (*PROGRAM, *_links(Path(sys.executable)), *program):
+        own = program.places()
+        for path in (*own, *_links(Path(sys.executable)), *needed):
             _put(place, path)
         for name in SCRATCH:
             if not _within(place, Path(name)).exists():  # else our program lies there
@@ -56,7 +56,7 @@ def build(place: Path, program: Sequence[Path], hidden: Sequence[Path]) -> None:
                 _within(place, Path(name)).symlink_to("/run/tmp")
         for path in hidden:
             inside = _within(place, path)
-            if inside.is_dir() and not any(one.is_relative_to(path) for one in PROGRAM):
+            if inside.is_dir() and not any(one.is_relative_to(path) for one in own):
                 mounts.tmpfs(inside, "size=4k,mode=000")
         mounts.make_read_only(place)
     except OSError as error:

@@ -33,6 +33,7 @@ from colonnade.drivers.network.namespaces.wire import UNIX
 from colonnade.runtime import host_ids
 from colonnade.runtime.config import Config
 from colonnade.runtime.haproxy_binary import find_haproxy
+from colonnade.runtime.host_ids import HostIds
 from colonnade.runtime.listener import Bounds, accepting, protocols_of
 from colonnade.runtime.mtls import server_context
 from colonnade.runtime.sockets import tcp_listener
@@ -74,7 +75,7 @@ async def _furnish(config: Config, links: Links, plan: AmphoraPlan) -> Routes:
     fabric = Fabric(links, folder)
     networks = Networks(book, fabric, machines)
     await networks.furnish(config.lb_network.address)
-    hosts = Hosts(machines, book, fabric)
+    hosts = Hosts(machines, book, fabric, plan.ids)
     await hosts.furnish()
     return Routes(networks, Amphorae(machines, networks, fabric, plan), hosts)
 
@@ -85,8 +86,8 @@ def _plan(config: Config, agent: Sequence[str]) -> AmphoraPlan:
     if ids is not None:
         image.check_readable_by_all()
     place = config.run_dir / PRIVATE_FOLDER / IMAGE
-    program = image.needs_of(Path(find_haproxy(config.haproxy)))
-    image.build(place, [*program], hidden=(config.state_dir, config.run_dir))
+    haproxy = image.needs_of(Path(find_haproxy(config.haproxy)))
+    image.build(place, [*haproxy], hidden=(config.state_dir, config.run_dir))
     return AmphoraPlan(image=place, agent=agent, ids=ids)
 
 
@@ -101,7 +102,7 @@ async def _serving(config: Config, routes: Routes) -> AsyncIterator[None]:
     url = url_of(config)
     try:
         if url.startswith(UNIX):
-            listener = _listen(Path(url.removeprefix(UNIX)))
+            listener = _listen(Path(url.removeprefix(UNIX)), host_ids.of(config.state_dir))
         else:
             place = urlsplit(url)
             listener = tcp_listener(place.hostname or "", place.port or 0)
@@ -113,8 +114,8 @@ async def _serving(config: Config, routes: Routes) -> AsyncIterator[None]:
             Path(url.removeprefix(UNIX)).unlink(missing_ok=True)
 
 
-def _listen(path: Path) -> socket.socket:
-    """A socket that only its owner may open, from the first moment on."""
+def _listen(path: Path, ids: HostIds | None) -> socket.socket:
+    """A socket that only its owner, and the control plane, may open, from the first moment on."""
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
@@ -122,4 +123,7 @@ def _listen(path: Path) -> socket.socket:
         listener.bind(str(path))
     finally:
         os.umask(before)
+    if ids is not None:
+        os.chown(path, os.geteuid(), ids.control)
+        path.chmod(0o660)
     return listener

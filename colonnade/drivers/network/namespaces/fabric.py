@@ -29,7 +29,8 @@ SETTLED = {  # nothing from outside changes an interface; forwarding may be inhe
 }
 ROUTER_OPTIONS = {**SETTLED, "ipv4/ip_forward": "1", "ipv6/conf/all/forwarding": "1"}
 IPV4_ONLY = {**SETTLED, "ipv6/conf/default/disable_ipv6": "1"}
-TRAFFIC_OPTIONS = {**SETTLED, "ipv4/ip_unprivileged_port_start": "0"}
+# What listens there has no rights.
+OPEN_TO_ALL = {**SETTLED, "ipv4/ip_unprivileged_port_start": "0"}
 
 
 class Fabric:
@@ -65,7 +66,7 @@ class Fabric:
 
     async def attach_host(self, machine: Machine, network: str, leg: Leg) -> None:
         with held(machine.open_namespace()) as namespace:
-            await self._links.run(self._links.set_options, namespace, SETTLED)
+            await self._links.run(self._links.set_options, namespace, OPEN_TO_ALL)
             name = host_link(machine.id)
             await self._links.run(self._attach, name, network, leg, namespace)
 
@@ -73,7 +74,7 @@ class Fabric:
         """The amphora's own leg on the LB network, in the agent's namespace."""
         name = machine_link(machine.about["lb_port_id"])
         with held(machine.open_namespace(TRAFFIC)) as traffic:
-            await self._links.run(self._links.set_options, traffic, TRAFFIC_OPTIONS)
+            await self._links.run(self._links.set_options, traffic, OPEN_TO_ALL)
             await self._links.run(self._links.configure, traffic)
         with held(machine.open_namespace()) as own:
             await self._links.run(self._links.set_options, own, IPV4_ONLY)

@@ -2,7 +2,8 @@
 """Lab hosts: machines on the users' networks, for trying things and for tests.
 
 Invariant: a host has an address of every subnet of its network, kept while it lives. One host,
-`outside`, is always there, on the public network. It does not know what a host runs.
+`outside`, is always there, on the public network. It does not know what a host runs, but it
+has no rights, and where root starts it, it is an id that no account has.
 """
 
 import os
@@ -17,11 +18,13 @@ from colonnade.domain.errors import ColonnadeError, Conflict, Invalid, NotFound
 from colonnade.domain.ids import PortId, derived_id
 from colonnade.drivers.network.namespaces.addresses import AddressBook, network_id
 from colonnade.drivers.network.namespaces.fabric import Fabric, host_link
-from colonnade.drivers.network.namespaces.lab import OUTSIDE
+from colonnade.drivers.network.namespaces.lab import OUTSIDE, WITHOUT_RIGHTS
 from colonnade.drivers.network.namespaces.links import Leg
 from colonnade.drivers.network.namespaces.machines import Machine, Machines, Start
 from colonnade.drivers.network.namespaces.wire import Host, HostWish
 from colonnade.drivers.network.protocol import Network, Port, PortWish
+from colonnade.runtime.as_id import Who, as_id
+from colonnade.runtime.host_ids import HOSTS, HostIds
 
 HOST = "host"  # the kind of machine
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
@@ -30,7 +33,10 @@ INIT = Path(__file__).with_name("host-init.sh")
 
 
 class Hosts:
-    def __init__(self, machines: Machines, book: AddressBook, fabric: Fabric) -> None:
+    def __init__(
+        self, machines: Machines, book: AddressBook, fabric: Fabric, ids: HostIds | None
+    ) -> None:
+        self._ids = ids
         self._machines = machines
         self._book = book
         self._fabric = fabric
@@ -82,7 +88,7 @@ class Hosts:
             id=_machine_id(wish.name),
             kind=HOST,
             init=INIT,
-            arguments=[wish.directory, *wish.command],
+            arguments=[wish.directory, *self._argv(wish)],
             environment=dict(os.environ),
             about={"host": msgspec.json.encode(view).decode()},
         )
@@ -91,6 +97,17 @@ class Hosts:
         await self._fabric.attach_host(newborn.machine, network.name, leg)
         await self._machines.deliver(newborn, b"go\n")
         return newborn.machine
+
+    def _argv(self, wish: HostWish) -> Sequence[str]:
+        if not wish.command:
+            return ()
+        if self._ids is None:
+            return [*WITHOUT_RIGHTS, "--", *wish.command]
+        own = self._ids.office(HOSTS)
+        place = Path(wish.directory)
+        readable = [place] if place.exists() else []
+        who = Who(id=own, group=own, readable=readable, directory=wish.directory)
+        return as_id(who, wish.command)
 
     def _ports(self, wish: HostWish, network: Network) -> list[Port]:
         """One port for each subnet; the first one's MAC is the host's."""
