@@ -26,10 +26,12 @@ class Console:
     def __init__(self, socket: Path) -> None:
         self.socket = socket
 
-    async def ask(self, command: str, *, worker: str = NEWEST) -> str:
+    async def ask(
+        self, command: str, *, worker: str = NEWEST, within_s: float = ANSWER_S_MAX
+    ) -> str:
         """A worker's answer, without the empty lines around it. Raises Silent."""
         assert not _FORBIDDEN.search(command), "one command at a time"
-        return (await self._exchange(f"{worker} {command}")).strip()
+        return (await self._exchange(f"{worker} {command}", within_s)).strip()
 
     async def give(self, command: str, text: str) -> str:
         """As `ask`, with a text that the command takes. The answer never quotes it."""

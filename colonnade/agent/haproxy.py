@@ -7,6 +7,7 @@ neither bundles nor what haproxy serves.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import re
@@ -14,7 +15,7 @@ import signal
 import socket
 import struct
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +44,7 @@ class Haproxy:
         self._namespace = traffic_namespace
         self._master: _Watched | None = None
         self._serves = False  # it has started, and not only begun to
+        self.is_reloading = False
 
     @property
     def is_running(self) -> bool:
@@ -104,10 +106,13 @@ class Haproxy:
     async def reload(self) -> str:
         """Load the file anew, without losing a connection. "" or haproxy's words."""
         self.forget_output()
+        self.is_reloading = True
         try:
             answer = await self.console.reload()
         except Silent as error:
             return str(error)
+        finally:
+            self.is_reloading = False
         return answer and (words(self._folder.output.read_text(errors="replace")) or answer)
 
     async def stop(self) -> None:
@@ -116,6 +121,21 @@ class Haproxy:
         if master is not None:
             await master.end()
         self._end_orphans()
+
+    def kill(self) -> None:
+        """End it although it is meant to run. `on_end` follows, as after any end unasked."""
+        if self._master is not None:
+            self._master.kill()
+
+    def states(self) -> set[str]:
+        """Those of its threads, master and workers, in the letters of proc_pid_stat(5)."""
+        found = set()
+        for process in self._processes():
+            for thread in process.glob("task/[0-9]*/stat"):
+                with contextlib.suppress(OSError):
+                    # The name before it may hold anything.
+                    found.add(thread.read_text().rpartition(")")[2].split()[0])
+        return found
 
     def forget_output(self) -> None:
         """What haproxy said so far; it appends for as long as it lives."""
@@ -133,13 +153,18 @@ class Haproxy:
 
     def _end_orphans(self) -> None:
         """Workers whose master was killed would keep the listening sockets, unwatched."""
+        for process in self._processes():
+            send_signal(int(process.name), signal.SIGKILL)
+
+    def _processes(self) -> Iterator[Path]:
+        """The folders of master and workers in /proc."""
         for entry in Path("/proc").glob("[0-9]*"):
             try:
                 ours = str(self._folder.master_socket) in (entry / "cmdline").read_text()
             except OSError:
                 continue
             if ours and int(entry.name) != os.getpid():
-                send_signal(int(entry.name), signal.SIGKILL)
+                yield entry
 
 
 class _Watched:
@@ -155,12 +180,15 @@ class _Watched:
         self._pid = pid
         asyncio.get_running_loop().add_reader(self._handle, self._is_over)
 
+    def kill(self) -> None:
+        send_signal(self._pid, signal.SIGKILL)
+
     async def end(self) -> None:
         send_signal(self._pid, signal.SIGTERM)
         try:
             await asyncio.wait_for(self._over.wait(), 2.0)
         except TimeoutError:
-            send_signal(self._pid, signal.SIGKILL)
+            self.kill()
             await self._over.wait()
 
     def _is_over(self) -> None:

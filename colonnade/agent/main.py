@@ -29,6 +29,7 @@ from colonnade.agent.link import have_lb_address
 from colonnade.agent.logs.shipping import Logs
 from colonnade.agent.logs.spool import Spool
 from colonnade.agent.own_log import OwnLog
+from colonnade.agent.pulse import Pulse
 from colonnade.agent.reloads import Limits, TooLittleMemory
 from colonnade.agent.server import application
 from colonnade.agent.status import Watch
@@ -100,6 +101,7 @@ class Agent:
                 await asyncio.gather(
                     _for_ever(self._watch.run),
                     _for_ever(self._beat),
+                    _for_ever(Pulse(self._haproxy).run),
                     _for_ever(self._count),
                     _for_ever(self._pull),
                     _for_ever(self._logs.run),

@@ -166,6 +166,25 @@ async def test_a_killed_haproxy_is_back_and_both_is_told(bench: Bench, which: in
     await until_heard(bench, lambda d: d.kind is Kind.EDGE and edge(d).haproxy_running, 2.0)
 
 
+@pytest.mark.parametrize("which", [0, -1], ids=["master", "worker"])
+async def test_a_stopped_haproxy_is_ended_and_another_serves(bench: Bench, which: int) -> None:
+    await bench.web_server(1)
+    await bench.put(bundle(1, server(1)))
+    await all_up(bench, "s1")
+    before = bench.site.processes(HAPROXY)
+    bench.heard.clear()
+    bench.site.kill(before[which], signal.SIGSTOP)
+
+    async def ended() -> bool:
+        return not set(before) & set(bench.site.processes(HAPROXY))
+
+    await until(ended, within_s=4.0)
+    await until_heard(bench, lambda d: d.kind is Kind.EDGE and not edge(d).haproxy_running, 2.0)
+    await until_heard(bench, lambda d: d.kind is Kind.EDGE and edge(d).haproxy_running, 2.0)
+    assert await bench.get() == (200, "1")
+    assert await bench.put(bundle(2, server(1), server(2))) == "runtime"
+
+
 async def test_a_server_that_fails_is_told_at_once_and_stays_down_over_a_reload(
     bench: Bench,
 ) -> None:
