@@ -81,6 +81,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     network_url: str = ""  # "unix:/path" or "https://host:port" of the network daemon
     spares: int = 2
     amphora_certificate_days: float = 365.0  # nothing renews them in a running amphora
+    amphora_memory_mib: int = 2048  # where control groups can be written
+    amphora_processes: int = 4096  # threads included
     templates_dir: Path | None = None  # the operator's own haproxy templates, looked in first
     haproxy: str = ""  # path of the binary; "": the one in the wheel, else the one on PATH
     log_level: str = "INFO"

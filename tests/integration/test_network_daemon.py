@@ -21,6 +21,7 @@ from colonnade.domain.errors import Conflict, Forbidden, Invalid, NotFound, Unre
 from colonnade.domain.ids import AmphoraId, PortId, new_id
 from colonnade.drivers.compute.namespaces.client import ComputeClient
 from colonnade.drivers.compute.protocol import Boot, InstanceState
+from colonnade.drivers.network.namespaces import groups
 from colonnade.drivers.network.namespaces.addresses import PRIVATE, PUBLIC, network_id, subnet_id
 from colonnade.drivers.network.namespaces.client import LabClient, NetworkClient
 from colonnade.drivers.network.namespaces.processes import child_of
@@ -295,6 +296,43 @@ async def test_no_two_amphorae_are_the_same_id_outside(lab: Site) -> None:
         made = await asyncio.gather(*(boot(lab, networks) for _ in range(3)))
     ids = [lab.run("stat", "-c", "%u", f"/proc/{lab.machine_pid(one)}") for one in made]
     assert len(set(ids)) == (3 if os.geteuid() == 0 else 1)
+
+
+def groups_of(lab: Site) -> list[Path]:
+    """The folders in which amphorae of the lab have control groups, where they have any."""
+    name = groups.name_of(lab.config.run_dir)
+    every = (groups.ROOT / name, *(groups.ROOT / kind / name for kind in groups.CONTROLLERS))
+    return [place for place in every if place.exists()]
+
+
+async def test_an_amphora_is_bounded_in_groups_that_end_with_it(lab: Site) -> None:
+    places = groups_of(lab)
+    if not places:
+        pytest.skip("no control group can be written here")
+    async with open_client(lab.networks()) as networks, open_client(lab.compute()) as compute:
+        amphora_id = await boot(lab, networks)
+        limits = {}
+        for place in places:
+            procs = place / amphora_id / "cgroup.procs"
+            until(lambda file=procs: len(file.read_text().split()) > 1, 10, "init and agent in it")  # type: ignore[misc]
+            for file in ("memory.max", "memory.limit_in_bytes", "pids.max"):
+                if (place / amphora_id / file).exists():
+                    limits[file.partition(".")[0]] = (place / amphora_id / file).read_text()
+        assert {name: int(text) for name, text in limits.items()} == {
+            "memory": lab.config.amphora_memory_mib * groups.MIB,
+            "pids": lab.config.amphora_processes,
+        }
+        await compute.destroy(amphora_id)
+    assert not any((place / amphora_id).exists() for place in places)
+
+
+def test_no_group_is_left_when_the_lab_ends() -> None:
+    if reason := why_impossible():
+        pytest.skip(reason)
+    with site() as made:
+        asyncio.run(_booted(made))
+        places = groups_of(made)
+    assert not any(place.exists() for place in places)
 
 
 async def test_amphorae_reach_controllers_but_not_each_other(lab: Site) -> None:

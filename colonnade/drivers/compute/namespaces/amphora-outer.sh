@@ -3,11 +3,12 @@
 # Around an amphora, before its init: gives it a root of its own and nothing else of the machine,
 # and goes on in a user namespace of its own, from which no mount can be taken away.
 # $1: the image, mounted read only. $2: the first of its ids outside, $3: how many; 0: there is only
-# the id that starts it. The rest: the init with its arguments.
+# the id that starts it. $4: how many processes it may have, counted for each of its ids. The rest:
+# the init with its arguments.
 set -eu
 umask 022
-image=$1 first=$2 count=$3
-shift 3
+image=$1 first=$2 count=$3 processes=$4
+shift 4
 cd "$image"
 mount -t proc -o nosuid,nodev,noexec proc proc
 # What tells of the machine, of its memory and its keys.
@@ -24,6 +25,7 @@ if [ "$count" = 0 ]; then
     exec unshare --user --map-root-user --net --mount -- sh -euc "$inside" sh -- sh "$@"
 fi
 # Only somebody outside may say which ids there are inside, so a child does that.
+prlimit --pid $$ --nproc="$processes"
 mkfifo -m 600 /run/born /run/named
 {
     read -r _ </run/born

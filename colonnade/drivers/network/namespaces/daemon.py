@@ -20,6 +20,7 @@ from aiohttp import web
 
 from colonnade.drivers.compute.namespaces import image
 from colonnade.drivers.compute.namespaces.amphorae import AGENT, Amphorae, AmphoraPlan
+from colonnade.drivers.network.namespaces import groups
 from colonnade.drivers.network.namespaces.addresses import AddressBook
 from colonnade.drivers.network.namespaces.fabric import Fabric
 from colonnade.drivers.network.namespaces.hosts import Hosts
@@ -88,7 +89,13 @@ def _plan(config: Config, agent: Sequence[str]) -> AmphoraPlan:
     place = config.run_dir / PRIVATE_FOLDER / IMAGE
     haproxy = image.needs_of(Path(find_haproxy(config.haproxy)))
     image.build(place, [*haproxy], hidden=(config.state_dir, config.run_dir))
-    return AmphoraPlan(image=place, agent=agent, ids=ids)
+    bounds = groups.Bounds(
+        memory_bytes=config.amphora_memory_mib * groups.MIB, processes=config.amphora_processes
+    )
+    found = groups.found(groups.name_of(config.run_dir), bounds)
+    if not found.are_there:
+        log.warning("no control group can be written: the memory of amphorae has no limit")
+    return AmphoraPlan(image=place, agent=agent, ids=ids, groups=found, bounds=bounds)
 
 
 @contextlib.asynccontextmanager

@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from colonnade.domain.errors import Broken, NotFound
+from colonnade.drivers.network.namespaces import groups
 from colonnade.drivers.network.namespaces.machines import START_S_MAX, Machine
 from colonnade.drivers.network.namespaces.processes import (
     ProcessName,
@@ -236,6 +237,7 @@ def _read_record(run_dir: Path) -> LabRecord | None:
 
 
 def _forget(run_dir: Path) -> None:
+    groups.remove_all(groups.name_of(run_dir))
     (run_dir / RECORD).unlink(missing_ok=True)
     folder = run_dir / PRIVATE_FOLDER
     if folder.is_dir():

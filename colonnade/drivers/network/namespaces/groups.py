@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How much memory, and how many processes, a machine of the lab may have: control groups.
+
+Both versions of the kernel's groups, wherever they can be written; an ordinary user mostly cannot.
+A group ends with its machine, and all of them with the lab. Nothing here fails because there are
+none. It knows nothing of a machine but its name and its first process.
+"""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+ROOT: Final = Path("/sys/fs/cgroup")
+CONTROLLERS: Final = ("memory", "pids")
+REMOVE_S_MAX: Final = 1.0  # the kernel forgets the last process a moment after it has ended
+PAUSE_S: Final = 0.01
+MIB: Final = 1024 * 1024
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    memory_bytes: int
+    processes: int
+
+
+class Groups:
+    """Those of one system. `places`: the folders in which each machine has one of its own."""
+
+    def __init__(self, places: Mapping[Path, Mapping[str, int]]) -> None:
+        self._places = places
+
+    @property
+    def are_there(self) -> bool:
+        return bool(self._places)
+
+    def put(self, name: str, pid: int) -> None:
+        """That process, and all that it will start, are bounded. Raises OSError."""
+        for place, limits in self._places.items():
+            group = place / name
+            group.mkdir(exist_ok=True)
+            for file, limit in limits.items():
+                (group / file).write_text(str(limit))
+            (group / "cgroup.procs").write_text(str(pid))
+
+    def remove(self, name: str) -> None:
+        """No such group: nothing to do. Call it when no process of it is left."""
+        for place in self._places:
+            _remove(place / name)
+
+
+def name_of(run_dir: Path) -> str:
+    return f"colonnade-{sha256(os.fsencode(run_dir)).hexdigest()[:12]}"
+
+
+def found(system: str, bounds: Bounds, root: Path = ROOT) -> Groups:
+    """Groups for that system's machines, as far as they can be written."""
+    memory, pids = {"memory.max": bounds.memory_bytes}, {"pids.max": bounds.processes}
+    if (root / "cgroup.controllers").exists():
+        place = root / system
+        return Groups({place: memory | pids} if _enabled(root, place) else {})
+    memory = {"memory.limit_in_bytes": bounds.memory_bytes}
+    every = {root / "memory" / system: memory, root / "pids" / system: pids}
+    return Groups({place: limits for place, limits in every.items() if _made(place)})
+
+
+def remove_all(system: str, root: Path = ROOT) -> None:
+    """What a system that has ended left behind."""
+    for place in (root / system, *(root / name / system for name in CONTROLLERS)):
+        for group in _below(place):
+            _remove(group)
+        _remove(place)
+
+
+def _enabled(root: Path, place: Path) -> bool:
+    """Version 2: a group's children have the controllers that it says."""
+    wanted = " ".join(f"+{name}" for name in CONTROLLERS)
+    try:
+        if not set(CONTROLLERS) <= set((root / "cgroup.controllers").read_text().split()):
+            return False
+        (root / "cgroup.subtree_control").write_text(wanted)
+        place.mkdir(exist_ok=True)
+        (place / "cgroup.subtree_control").write_text(wanted)
+    except OSError:
+        return False
+    return True
+
+
+def _made(place: Path) -> bool:
+    try:
+        # Only where groups are mounted: elsewhere it would be a folder like any other.
+        if not (place.parent / "cgroup.procs").exists():
+            return False
+        place.mkdir(exist_ok=True)
+    except OSError:
+        return False
+    return True
+
+
+def _below(place: Path) -> Sequence[Path]:
+    try:
+        return [path for path in place.iterdir() if path.is_dir()]
+    except OSError:
+        return []
+
+
+def _remove(group: Path) -> None:
+    deadline = time.monotonic() + REMOVE_S_MAX
+    while True:
+        try:
+            group.rmdir()
+        except (FileNotFoundError, PermissionError):
+            return
+        except OSError:  # somebody is in it still
+            if time.monotonic() > deadline:
+                return
+            time.sleep(PAUSE_S)
+        else:
+            return

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is written into control groups of either version; a folder plays the kernel's part."""
+
+from pathlib import Path
+
+from colonnade.drivers.network.namespaces import groups
+from colonnade.drivers.network.namespaces.groups import Bounds
+
+BOUNDS = Bounds(memory_bytes=5_000_000, processes=77)
+
+
+def test_version_2_has_one_group_with_both_limits(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").write_text("cpuset cpu io memory pids\n")
+    found = groups.found("system", BOUNDS, tmp_path)
+    found.put("one", 4711)
+    assert found.are_there
+    for folder in (tmp_path, tmp_path / "system"):
+        assert (folder / "cgroup.subtree_control").read_text() == "+memory +pids"
+    said = {path.name: path.read_text() for path in (tmp_path / "system" / "one").iterdir()}
+    assert said == {"memory.max": "5000000", "pids.max": "77", "cgroup.procs": "4711"}
+
+
+def test_version_1_has_a_group_for_each_limit(tmp_path: Path) -> None:
+    for name in ("memory", "pids", "cpu"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cgroup.procs").touch()
+    groups.found("system", BOUNDS, tmp_path).put("one", 4711)
+    memory, pids = (tmp_path / name / "system" / "one" for name in ("memory", "pids"))
+    assert (memory / "memory.limit_in_bytes").read_text() == "5000000"
+    assert (pids / "pids.max").read_text() == "77"
+    assert {(place / "cgroup.procs").read_text() for place in (memory, pids)} == {"4711"}
+    assert not (tmp_path / "cpu" / "system").exists()
+
+
+def test_without_groups_nothing_is_written_and_nothing_fails(tmp_path: Path) -> None:
+    (tmp_path / "without").mkdir()
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "cgroup.controllers").write_text("cpu io\n")  # of a container
+    for root in (tmp_path / "without", tmp_path / "foreign"):
+        found = groups.found("system", BOUNDS, root)
+        found.put("one", 4711)
+        found.remove("one")
+        groups.remove_all("system", root)
+        assert not found.are_there
+        assert not (root / "system").exists()
+
+
+def test_all_groups_of_a_system_are_removed_and_no_others(tmp_path: Path) -> None:
+    for system in ("system", "other"):
+        (tmp_path / "memory" / system / "one").mkdir(parents=True)
+    groups.remove_all("system", tmp_path)
+    assert [path.name for path in (tmp_path / "memory").iterdir()] == ["other"]
