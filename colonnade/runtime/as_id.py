@@ -7,7 +7,7 @@ there, so that nobody's modes have to be changed. It knows no process by name.
 """
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +20,8 @@ SCRATCH: Final = ("/mnt", "/media", "/srv", "/opt", "/var/tmp", "/home")  # noqa
 
 
 class Who(msgspec.Struct, frozen=True, kw_only=True):
-    """`readable` and `writable`: what it needs beside our program, with modes that let it.
+    """`readable` and `writable`: what it needs beside our program, with modes that let it; what
+    does not exist is passed over.
 
     `account`: a file in the place of /etc/passwd. `on_end`: its signal when its starter dies."""
 
@@ -35,8 +36,8 @@ class Who(msgspec.Struct, frozen=True, kw_only=True):
 
 def as_id(who: Who, argv: Sequence[str]) -> list[str]:
     """Root's command line; all of it is one process, the program in the end."""
-    wanted = {path.resolve(): "read" for path in (*program.places(), *who.readable)}
-    wanted |= {path.resolve(): "write" for path in who.writable}
+    wanted = dict.fromkeys(_both((*program.places(), *who.readable)), "read")
+    wanted |= dict.fromkeys(_both(who.writable), "write")
     lids = {path: lid for path in wanted if (lid := _lid(path)) is not None}
     covers = [
         lid for lid in set(lids.values()) if not any(up in lid.parents for up in lids.values())
@@ -51,6 +52,13 @@ def as_id(who: Who, argv: Sequence[str]) -> list[str]:
     alone = ["unshare", "--mount", "--"] if words else []
     fixed = [str(who.id), str(who.group), who.on_end, who.directory, scratch]
     return [*alone, "sh", str(SCRIPT), *fixed, *words, "run", *argv]
+
+
+def _both(paths: Sequence[Path]) -> Iterator[Path]:
+    """Each by its name and by its real one, for a link may lie in what is covered."""
+    for path in paths:
+        if path.exists():
+            yield from (path.absolute(), path.resolve())
 
 
 def _pairs(word: str, paths: Sequence[Path]) -> list[str]:

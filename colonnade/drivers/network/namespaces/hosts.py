@@ -8,7 +8,8 @@ has no rights, and where root starts it, it is an id that no account has.
 
 import os
 import re
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -104,9 +105,13 @@ class Hosts:
         if self._ids is None:
             return [*WITHOUT_RIGHTS, "--", *wish.command]
         own = self._ids.office(HOSTS)
-        place = Path(wish.directory)
-        readable = [place] if place.exists() else []
-        who = Who(id=own, group=own, readable=readable, directory=wish.directory)
+        who = Who(
+            id=own,
+            group=own,
+            readable=[Path(wish.directory), *_program(wish.command[0])],
+            writable=[Path(word) for word in wish.command[1:] if word.startswith("/")],
+            directory=wish.directory,
+        )
         return as_id(who, wish.command)
 
     def _ports(self, wish: HostWish, network: Network) -> list[Port]:
@@ -150,6 +155,16 @@ class Hosts:
         for port in list(self._book.ports.values()):
             if port.owner == _owner(name):
                 self._book.delete_port(port.id)
+
+
+def _program(word: str) -> Iterator[Path]:
+    """Its file and, of a program in a virtual environment, that."""
+    found = shutil.which(word)
+    if found is not None:
+        yield Path(found)
+        around = Path(found).parent.parent
+        if (around / "pyvenv.cfg").exists():
+            yield around
 
 
 def check_name(name: str) -> None:
