@@ -33,7 +33,6 @@ FETCH = (
 
 async def test_a_projects_log_arrives_in_its_bucket_and_nobody_sees_the_key() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o777)  # started by root, a host's command is another id
         command, bucket = s3_command(Path(folder), ADDRESS)
         async with running() as system, Rest(system.endpoint) as rest, Hosts(system.state) as hosts:
             await hosts.add("store", "public", address=ADDRESS, argv=command)

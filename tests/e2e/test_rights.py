@@ -80,11 +80,10 @@ async def test_each_process_is_nobody_with_no_more_rights_than_it_names(system: 
             assert powers(status, "CapBnd") <= {0, 1 << 10, AGENT_MAY}, role
         if role == "network":
             assert powers(status, "CapBnd") == {sum(1 << NUMBERS[one] for one in NETWORK_RIGHTS)}
-        elif ids is not None:
-            office = {"colonnade.cli.traffic": "hosts"}.get(role, role)
+        elif ids is not None and role != "colonnade.cli.traffic":
             amphora = ids.first + host_ids.AMPHORAE
-            if office in host_ids.OFFICES:
-                assert users == {ids.office(office)}, role
+            if role in host_ids.OFFICES:
+                assert users == {ids.office(role)}, role
             else:
                 assert amphora <= min(users) <= max(users) < ids.first + host_ids.BLOCK, role
     wanted = {"up", "api", "controller", "health", "network", "database", "haproxy"}

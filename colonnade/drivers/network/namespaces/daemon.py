@@ -76,7 +76,7 @@ async def _furnish(config: Config, links: Links, plan: AmphoraPlan) -> Routes:
     fabric = Fabric(links, folder)
     networks = Networks(book, fabric, machines)
     await networks.furnish(config.lb_network.address)
-    hosts = Hosts(machines, book, fabric, plan.ids)
+    hosts = Hosts(machines, book, fabric)
     await hosts.furnish()
     return Routes(networks, Amphorae(machines, networks, fabric, plan), hosts)
 

@@ -3,13 +3,12 @@
 
 Invariant: a host has an address of every subnet of its network, kept while it lives. One host,
 `outside`, is always there, on the public network. It does not know what a host runs, but it
-has no rights, and where root starts it, it is an id that no account has.
+has no rights.
 """
 
 import os
 import re
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -24,8 +23,6 @@ from colonnade.drivers.network.namespaces.links import Leg
 from colonnade.drivers.network.namespaces.machines import Machine, Machines, Start
 from colonnade.drivers.network.namespaces.wire import Host, HostWish
 from colonnade.drivers.network.protocol import Network, Port, PortWish
-from colonnade.runtime.as_id import Who, as_id
-from colonnade.runtime.host_ids import HOSTS, HostIds
 
 HOST = "host"  # the kind of machine
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
@@ -34,10 +31,7 @@ INIT = Path(__file__).with_name("host-init.sh")
 
 
 class Hosts:
-    def __init__(
-        self, machines: Machines, book: AddressBook, fabric: Fabric, ids: HostIds | None
-    ) -> None:
-        self._ids = ids
+    def __init__(self, machines: Machines, book: AddressBook, fabric: Fabric) -> None:
         self._machines = machines
         self._book = book
         self._fabric = fabric
@@ -89,7 +83,7 @@ class Hosts:
             id=_machine_id(wish.name),
             kind=HOST,
             init=INIT,
-            arguments=[wish.directory, *self._argv(wish)],
+            arguments=[wish.directory, *_without_rights(wish.command)],
             environment=dict(os.environ),
             about={"host": msgspec.json.encode(view).decode()},
         )
@@ -98,21 +92,6 @@ class Hosts:
         await self._fabric.attach_host(newborn.machine, network.name, leg)
         await self._machines.deliver(newborn, b"go\n")
         return newborn.machine
-
-    def _argv(self, wish: HostWish) -> Sequence[str]:
-        if not wish.command:
-            return ()
-        if self._ids is None:
-            return [*WITHOUT_RIGHTS, "--", *wish.command]
-        own = self._ids.office(HOSTS)
-        who = Who(
-            id=own,
-            group=own,
-            readable=[Path(wish.directory), *_program(wish.command[0])],
-            writable=[Path(word) for word in wish.command[1:] if word.startswith("/")],
-            directory=wish.directory,
-        )
-        return as_id(who, wish.command)
 
     def _ports(self, wish: HostWish, network: Network) -> list[Port]:
         """One port for each subnet; the first one's MAC is the host's."""
@@ -157,14 +136,8 @@ class Hosts:
                 self._book.delete_port(port.id)
 
 
-def _program(word: str) -> Iterator[Path]:
-    """Its file and, of a program in a virtual environment, that."""
-    found = shutil.which(word)
-    if found is not None:
-        yield Path(found)
-        around = Path(found).parent.parent
-        if (around / "pyvenv.cfg").exists():
-            yield around
+def _without_rights(command: Sequence[str]) -> Sequence[str]:
+    return [*WITHOUT_RIGHTS, "--", *command] if command else ()
 
 
 def check_name(name: str) -> None:
