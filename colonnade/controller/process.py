@@ -7,7 +7,6 @@ any moment. This is where the real drivers are chosen; nothing else knows which 
 
 import asyncio
 import contextlib
-import signal
 from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Final
 
@@ -38,6 +37,7 @@ from colonnade.runtime.logging import configure
 from colonnade.runtime.mtls import server_context
 from colonnade.runtime.sockets import tcp_listener
 from colonnade.runtime.tls import Authority, Identity
+from colonnade.runtime.told import until_told
 from colonnade.store import daemons, fleet, incarnation, secrets, work
 from colonnade.store.database import Database
 
@@ -51,11 +51,7 @@ FROM_AMPHORAE: Final = Bounds(connections=4096, of_one_peer=16)
 async def run(config: Config) -> None:
     """Until SIGTERM or SIGINT."""
     configure("controller", level=config.log_level)
-    working = asyncio.create_task(_work(config))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, working.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await working
+    await until_told(_work(config))
 
 
 async def _work(config: Config) -> None:
