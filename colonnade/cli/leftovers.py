@@ -2,9 +2,10 @@
 """What a run of the system left behind, looked for from outside and by marks, not by names.
 
 Most processes of a run inherit one mark in their environment; those that do not (an amphora is born
-with an environment of its own) descend from one that does. Namespaces are remembered while they
-live; mounts and links are compared with what was there before. So another run beside this one is
-neither seen nor blamed.
+with an environment of its own) descend from one that does, and are remembered by pid and start
+time before the run is stopped. A namespace is left where a process in it is: its number says
+nothing, for the kernel gives it to the next namespace of anybody at once. Mounts and links are
+compared with what was there before. So another run beside this one is neither seen nor blamed.
 """
 
 import contextlib
@@ -12,6 +13,8 @@ import os
 from pathlib import Path
 
 import msgspec
+
+from colonnade.drivers.network.namespaces.processes import ProcessName, name_of
 
 MARK = "COLONNADE_RUN"
 
@@ -46,13 +49,17 @@ def marked(mark: str) -> dict[int, str]:
 
 def family(mark: str) -> dict[int, str]:
     """The living processes that carry the mark or descend from one that does."""
+    return with_descendants(marked(mark))
+
+
+def with_descendants(found: dict[int, str]) -> dict[int, str]:
+    """These processes, and all that descend from one of them."""
     parents: dict[int, int] = {}
     for place in Path("/proc").iterdir():
         if place.name.isdigit():
             with contextlib.suppress(OSError, IndexError):
                 after_name = (place / "stat").read_text().rpartition(")")[2].split()
                 parents[int(place.name)] = int(after_name[1])
-    found = marked(mark)
     grown = True
     while grown:
         fresh = {pid: "" for pid, up in parents.items() if up in found and pid not in found}
@@ -61,30 +68,25 @@ def family(mark: str) -> dict[int, str]:
     return found
 
 
-def namespaces(pids: dict[int, str]) -> frozenset[str]:
-    """The network namespaces that these processes are in, but for our own."""
-    found = set()
-    for pid in pids:
-        try:
-            found.add(str(Path(f"/proc/{pid}/ns/net").readlink()))
-        except OSError:
-            continue
-    return frozenset(found - {str(Path("/proc/self/ns/net").readlink())})
+def named(pids: dict[int, str]) -> dict[ProcessName, str]:
+    """Those of these processes that still live, by a name that no other ever has."""
+    return {name: words for pid, words in pids.items() if (name := name_of(pid)) is not None}
 
 
-def leftovers(mark: str, before: Before, seen: frozenset[str], folders: list[Path]) -> list[str]:
+def leftovers(
+    mark: str, before: Before, seen: dict[ProcessName, str], folders: list[Path]
+) -> list[str]:
     """What is still there, one sentence each; empty is the promise."""
-    left = [f"process {pid}: {words}" for pid, words in marked(mark).items()]
-    every = {int(p.name): "" for p in Path("/proc").iterdir() if p.name.isdigit()}
-    left += [f"network namespace {name}" for name in namespaces(every) & seen]
-    left += [f"mount {line}" for line in _mounts() - before.mounts if _is_ours(line, folders, seen)]
+    living = {name.pid: words for name, words in seen.items() if name.is_alive}
+    left = [f"process {pid}: {words}" for pid, words in (living | marked(mark)).items()]
+    left += [f"mount {line}" for line in _mounts() - before.mounts if _is_ours(line, folders)]
     left += [f"link {link}" for link in _links() - before.links if link.startswith("colonnade")]
     left += [f"folder {folder}" for folder in folders if folder.exists()]
     return left
 
 
-def _is_ours(line: str, folders: list[Path], seen: frozenset[str]) -> bool:
-    return any(str(f) in line for f in folders) or any(name in line for name in seen)
+def _is_ours(line: str, folders: list[Path]) -> bool:
+    return any(str(folder) in line for folder in folders)
 
 
 def _mounts() -> frozenset[str]:

@@ -22,6 +22,7 @@ import msgspec
 from colonnade.cli import leftovers, places
 from colonnade.cli.children import colonnade
 from colonnade.domain.errors import Unavailable
+from colonnade.drivers.network.namespaces.processes import ProcessName
 
 START_S_MAX = 60.0
 STOP_S_MAX = 30.0
@@ -49,14 +50,14 @@ async def running(
     folder = state or Path(tempfile.mkdtemp(prefix="colonnade-"))
     before = leftovers.look()
     mark = uuid.uuid4().hex
-    seen: frozenset[str] = frozenset()
+    seen: dict[ProcessName, str] = {}
     system: System | None = None
     process, log = await _start(folder, mark, words)
     try:
         system = await _ready(process, folder, mark, log)
         yield system
     finally:
-        seen = leftovers.namespaces(leftovers.family(mark))
+        seen = leftovers.named(leftovers.family(mark))
         await _stop(process)
         gone = [places.run_dir_path(folder)]
         if state is None and not keep:
@@ -123,7 +124,7 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
 
 
 async def _left(
-    mark: str, before: leftovers.Before, seen: frozenset[str], gone: list[Path]
+    mark: str, before: leftovers.Before, seen: dict[ProcessName, str], gone: list[Path]
 ) -> list[str]:
     """What is left once everything had a moment to be collected by its parent."""
     for _ in range(50):

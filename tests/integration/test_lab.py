@@ -4,6 +4,7 @@
 # ruff: noqa: ASYNC220, ASYNC221 -- nothing else runs in these tests' event loops
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -13,11 +14,12 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
+from colonnade.cli import leftovers
 from colonnade.domain.errors import NotFound
 from colonnade.drivers.network.namespaces.host_route import LINK
 from colonnade.drivers.network.namespaces.lab import Lab, end_leftovers
@@ -55,16 +57,39 @@ def configured(folder: Path) -> Config:
     return Config(state_dir=folder / "state", run_dir=folder / "run", database_url="")
 
 
-def namespaces() -> set[str]:
-    """Network and mount namespaces of all processes that run."""
-    found = set()
-    for path in Path("/proc").glob("[0-9]*/ns/*"):
-        if path.name in ("net", "mnt"):
-            try:
-                found.add(str(path.readlink()))
-            except OSError:  # it has just ended
-                continue
-    return found
+KINDS = ("net", "mnt")
+
+
+class Namespaces:
+    """The network and mount namespaces that processes are in, but for our own. They are held
+    open: the kernel gives the number of one that is gone to the next of anybody at once."""
+
+    def __init__(self, pids: Iterable[int]) -> None:
+        own = {Path(f"/proc/self/ns/{kind}").stat().st_ino for kind in KINDS}
+        self._held: dict[int, int] = {}
+        for pid in pids:
+            for kind in KINDS:
+                with contextlib.suppress(OSError):  # the process has just ended
+                    held = os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY)
+                    number = os.fstat(held).st_ino
+                    if number in own or number in self._held:
+                        os.close(held)
+                    else:
+                        self._held[number] = held
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def are_empty(self) -> bool:
+        """Whether no process of the machine is in any of them; then they are let go."""
+        for path in Path("/proc").glob("[0-9]*/ns/*"):
+            with contextlib.suppress(OSError):
+                if path.name in KINDS and path.stat().st_ino in self._held:
+                    return False
+        for held in self._held.values():
+            os.close(held)
+        self._held.clear()
+        return True
 
 
 def links() -> set[str]:
@@ -72,7 +97,7 @@ def links() -> set[str]:
 
 
 def namespaces_of(pid: int) -> set[str]:
-    return {str(Path(f"/proc/{pid}/ns/{kind}").readlink()) for kind in ("net", "mnt")}
+    return {str(Path(f"/proc/{pid}/ns/{kind}").readlink()) for kind in KINDS}
 
 
 def start_elsewhere(folder: Path, *before: str) -> "subprocess.Popen[str]":
@@ -91,12 +116,12 @@ async def test_a_stopped_lab_leaves_nothing(folder: Path) -> None:
     before = links(), Path("/proc/self/mounts").read_text()
     lab = Lab(configured(folder))
     await lab.start()
-    inside = namespaces_of(lab.init.pid)
-    assert not inside & namespaces_of(os.getpid())
+    inside = Namespaces([lab.init.pid])
+    assert len(inside) == len(KINDS)
     sleeper = subprocess.Popen(lab.enter(["sleep", "60"]))
     await lab.stop()
     assert sleeper.wait(5) != 0
-    until(lambda: not inside & namespaces(), 5, "the lab's namespaces to go")
+    until(inside.are_empty, 5, "the lab's namespaces to be empty")
     assert (links(), Path("/proc/self/mounts").read_text()) == before
     assert list((folder / "run").iterdir()) == []
 
@@ -150,12 +175,12 @@ async def test_processes_without_rights_have_none(folder: Path) -> None:
 def test_the_lab_ends_with_a_starter_that_is_killed(folder: Path) -> None:
     starter = start_elsewhere(folder)
     init, argv = read_start(starter)
-    inside = namespaces_of(init)
+    inside = Namespaces([init])
     assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == "0\n"
     starter.kill()
     starter.communicate()
     until(lambda: name_of(init) is None, 5, "the lab to end")
-    until(lambda: not inside & namespaces(), 5, "the lab's namespaces to go")
+    until(inside.are_empty, 5, "the lab's namespaces to be empty")
     asyncio.run(end_leftovers(folder / "run"))
     assert list((folder / "run").iterdir()) == []
 
@@ -191,16 +216,16 @@ async def test_a_record_of_another_process_ends_nobody(folder: Path) -> None:
 
 
 def test_all_that_ran_in_a_lab_ends_with_it(folder: Path) -> None:
-    before = namespaces()
     with site() as made:
         assert made.daemon is not None
         inner = child_of(made.daemon.pid)
         assert inner is not None
-        inside = namespaces() - before
+        ours = {made.lab.init.pid: "", made.daemon.pid: ""}
+        inside = Namespaces(leftovers.with_descendants(ours))
         assert len(inside) >= 4  # the lab and the host `outside`, net and mnt each
         os.kill(made.lab.init.pid, signal.SIGKILL)
         until(lambda: name_of(inner) is None, 5, "the daemon to end")
-        until(lambda: not inside & namespaces(), 5, "all namespaces to go")
+        until(inside.are_empty, 5, "all namespaces to be empty")
 
 
 def readable_python() -> str:
