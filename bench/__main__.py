@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import msgspec
 from rich.console import Console
 
-from bench import api, dataplane, idle, render, results, system
+from bench import api, dataplane, idle, kills, render, results, system
 from colonnade.domain.errors import ColonnadeError
 from colonnade.runtime import logging
 
@@ -48,6 +48,7 @@ PARTS = {
     "idle": Part("what a system costs that has nothing to do", idle.measure, idle.GOALS),
     "system": Part("how long a user waits", system.measure, system.GOALS),
     "dataplane": Part("what traffic pays, and waits", dataplane.measure, dataplane.GOALS),
+    "kills": Part("what traffic pays when a part dies", kills.measure, kills.GOALS),
 }
 
 
