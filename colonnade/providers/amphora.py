@@ -7,7 +7,7 @@ create finds the same one. This module knows no amphora; it only says what they 
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,14 @@ from colonnade.domain.pools import Member
 from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.drivers.amphora.haproxy.objections import objections
 from colonnade.drivers.amphora.protocol import Objection
-from colonnade.drivers.network.protocol import NetworkDriver, Port, PortWish, is_vip, vip_owner
+from colonnade.drivers.network.protocol import (
+    NetworkDriver,
+    Port,
+    PortWish,
+    Subnet,
+    is_vip,
+    vip_owner,
+)
 from colonnade.providers import offers
 from colonnade.providers.provider import Preview, VipWish, unsupported
 from colonnade.providers.rendered import Rendered
@@ -34,7 +41,7 @@ class AmphoraProvider:
     def __init__(self, network: NetworkDriver | None, templates_dir: Path | None = None) -> None:
         self._network = network
         self._rendered = Rendered(templates_dir)
-        self._subnets: frozenset[SubnetId] = frozenset()  # those seen; the common case asks nobody
+        self._subnets: dict[SubnetId, Subnet] = {}  # those seen; the common case asks nobody
         self._machinery: IPv4Network | IPv6Network | None = None
 
     def objections(self, tree: LoadBalancer) -> Sequence[Objection]:
@@ -66,14 +73,17 @@ class AmphoraProvider:
         if self._network is None:
             return
         wanted = {member.subnet_id for member in members if member.subnet_id is not None}
-        if not self._subnets.issuperset(wanted):
-            self._subnets = frozenset(subnet.id for subnet in await self._network.subnets())
-        for missing in sorted(wanted - self._subnets):
+        if not self._subnets.keys() >= wanted:
+            self._subnets = {subnet.id: subnet for subnet in await self._network.subnets()}
+        for missing in sorted(wanted - self._subnets.keys()):
             raise Invalid(f"Subnet {missing} not found.")
         machinery = await self._lb_range(self._network)
         for member in members:
-            if machinery is not None and target(member.address) in machinery:
+            address = target(member.address)
+            if machinery is not None and address in machinery:
                 raise Invalid(f"{member.address} is not a valid option for member address")
+            if member.subnet_id is not None:
+                _check_version(address, self._subnets[member.subnet_id])
 
     async def _lb_range(self, network: NetworkDriver) -> IPv4Network | IPv6Network | None:
         """Of the LB network, where no member is. None: it is not known just now, and members need
@@ -113,6 +123,16 @@ class AmphoraProvider:
         return offers.ZONE_CAPABILITIES
 
 
+def _check_version(address: IPv4Address | IPv6Address, subnet: Subnet) -> None:
+    """A member is reached from an address on its subnet, so both are of one IP version."""
+    if subnet.ip_version != address.version:
+        raise Invalid(
+            f"Subnet {subnet.id} ({subnet.cidr}) is of IPv{subnet.ip_version}, "
+            f"and the member's address {address} is of IPv{address.version}.",
+            field="subnet_id",
+        )
+
+
 async def _users_port(network: NetworkDriver, wish: VipWish) -> Port:
     assert wish.port_id is not None, "asked for a port that the user named"
     try:
@@ -140,8 +160,17 @@ async def _imagined_port(network: NetworkDriver, wish: VipWish) -> Port:
     """What a port of our own would be like; an address that nobody wished is one of those for
     examples (RFC 5737, RFC 3849)."""
     await _check_place(network, wish)
-    subnets = await network.subnets()
-    subnet = next(s for s in subnets if wish.subnet_id == s.id or wish.network_id == s.network_id)
+    subnets = [
+        subnet
+        for subnet in await network.subnets()
+        if wish.subnet_id == subnet.id or wish.network_id == subnet.network_id
+    ]
+    if wish.address is not None:
+        address = ip_address(wish.address)
+        subnets = [subnet for subnet in subnets if address in ip_network(subnet.cidr)]
+    if not subnets:
+        raise Invalid(f"vip_address: {wish.address} is not on that subnet", field="vip_address")
+    subnet = subnets[0]
     return Port(
         id=wish.own_port_id,
         owner=vip_owner(wish.load_balancer_id),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.contract.api_client import Api, api
-from tests.fakes.network import PRIVATE_NETWORK, PRIVATE_SUBNET, PUBLIC_SUBNET
+from tests.fakes.network import PRIVATE_NETWORK, PRIVATE_SUBNET, PUBLIC_SUBNET, PUBLIC_SUBNET_V6
 
 __all__ = ["api"]
 
@@ -229,6 +229,8 @@ VIPS: list[tuple[dict[str, Any], int, str]] = [
     ({"vip_network_id": NOBODY}, 400, f"Network {NOBODY} not found."),
     ({"vip_port_id": NOBODY}, 400, f"Port {NOBODY} not found."),
     ({"vip_subnet_id": PRIVATE_SUBNET, "vip_address": "192.0.2.7"}, 400, "vip_address"),
+    ({"vip_subnet_id": PRIVATE_SUBNET, "vip_address": "2001:db8:1::7"}, 400, "vip_address"),
+    ({"vip_network_id": PRIVATE_NETWORK, "vip_address": "2001:db8:1::7"}, 400, "vip_address"),
     ({"vip_subnet_id": PRIVATE_SUBNET, "vip_address": "10.0.0.77"}, 409,
      "The VIP IP address is already in use"),
     ({"vip_subnet_id": PUBLIC_SUBNET, "vip_network_id": PRIVATE_NETWORK}, 400, "is not on network"),
@@ -242,6 +244,9 @@ async def test_a_vip_that_cannot_be_is_refused(api: Api) -> None:
         answer = await api.post("loadbalancers", {"loadbalancer": body}, status)
         assert text in answer["faultstring"], body
         assert len(await api.network.ports()) == ports, body
+        if status == 400:
+            trial = await api.post("loadbalancers?dry_run=true", {"loadbalancer": body}, status)
+            assert text in trial["faultstring"], body
 
 
 @pytest.mark.parametrize("address", ["198.18.0.9", "::ffff:198.18.0.9"])
@@ -272,6 +277,30 @@ async def test_a_member_on_a_subnet_that_is_not_there_is_refused(api: Api) -> No
     assert (await api.get(place))["members"] == []
     assert len(await api.network.ports()) == ports
     await api.post(place, {"member": lost | {"subnet_id": PRIVATE_SUBNET}})
+
+
+VERSIONS: list[tuple[str, str, int]] = [
+    ("10.0.0.11", PRIVATE_SUBNET, 201),
+    ("10.0.0.11", PUBLIC_SUBNET_V6, 400),
+    ("2001:db8:1::11", PUBLIC_SUBNET_V6, 201),
+    ("2001:db8:1::11", PRIVATE_SUBNET, 400),
+    ("::ffff:10.0.0.12", PRIVATE_SUBNET, 201),
+    ("::ffff:10.0.0.12", PUBLIC_SUBNET_V6, 400),
+]
+
+
+@pytest.mark.parametrize(("address", "subnet", "status"), VERSIONS)
+async def test_a_member_and_its_subnet_are_of_one_ip_version(
+    api: Api, address: str, subnet: str, status: int
+) -> None:
+    pool = await api.pool(await api.load_balancer("amphora"))
+    member = {"address": address, "protocol_port": 80, "subnet_id": subnet}
+    place = f"pools/{pool['id']}/members"
+    answer = await api.post(place, {"member": member}, status)
+    if status == 400:
+        assert f"Subnet {subnet} (" in answer["faultstring"]
+        await api.put(place, {"members": [member]}, status)
+        assert (await api.get(place))["members"] == []
 
 
 async def test_a_number_that_nobody_can_read_is_refused(api: Api) -> None:
