@@ -36,7 +36,6 @@ from colonnade.providers.provider import Words
 from colonnade.runtime import logging
 from colonnade.runtime.config import NO_AUTH, Api, Config
 from colonnade.store.database import Database
-from colonnade.store.sweeping import sweep
 
 BACKLOG: Final = 1024
 POOL_MAX: Final = 8
@@ -71,8 +70,6 @@ async def run(config: Config, stop: socket.socket | None = None) -> None:
     database = await Database.when_there(config.database_url, pool_max=POOL_MAX)
     network = _network(config)
     try:
-        if config.api.noop:
-            await sweep(database)  # no controller runs, whose work it is
         await _serve(_site(config, database, network), config.api, stop)
     finally:
         await database.close()

@@ -3,7 +3,8 @@
 
 Nothing is served: every provider's name means the noop provider. Without a database of its own
 one is started, and without a state folder everything is in a temporary one that is gone
-afterwards. Only the API process and PostgreSQL run, as children that end with this one.
+afterwards. Only the API process and PostgreSQL run, as children that end with this one. This
+process forgets what is kept for a time, as a controller does.
 """
 
 import asyncio
@@ -26,9 +27,13 @@ from colonnade.cli.identities import ensure_master_key
 from colonnade.cli.offices import hand_out, of_office
 from colonnade.cli.starting import api_answers, make_state, only_one, place, started, stop_signal
 from colonnade.cli.waiting import until
+from colonnade.controller.loop import Loop
+from colonnade.controller.sweeping import Sweeping
 from colonnade.domain.errors import Broken, ColonnadeError, Invalid
 from colonnade.runtime import logging
 from colonnade.runtime.config import Config, read_config, write_config
+from colonnade.store import work
+from colonnade.store.database import Database
 from colonnade.store.embedded import EmbeddedPostgres
 from colonnade.store.migrations import migrate
 
@@ -86,6 +91,7 @@ async def _serve(
     await asyncio.to_thread(migrate, config.database_url)
     ensure_master_key(config.pki_dir)
     write_config(file, config)
+    await stack.enter_async_context(_sweeping(config.database_url))
     argv: Sequence[str] = colonnade("api", "--config", str(file))
     if postgres is not None:  # a database of somebody else's knows us by the name that we have
         hand_out(config, file)
@@ -100,6 +106,21 @@ async def _serve(
     if not ended.done():
         print(f"ready: http://{address_of(config.api)}", flush=True)
     raise Broken(f"the API ended with code {await ended}")
+
+
+@contextlib.asynccontextmanager
+async def _sweeping(url: str) -> AsyncIterator[None]:
+    """No controller runs, whose work it is. It is one key, so others on this database share it."""
+    database = await Database.when_there(url)
+    async with database.transaction() as connection:
+        await work.mark(connection, "sweeping:all")
+    sweeping = asyncio.create_task(Loop(database, {"sweeping": Sweeping(database)}).run())
+    try:
+        yield
+    finally:
+        sweeping.cancel()
+        await asyncio.gather(sweeping, return_exceptions=True)
+        await database.close()
 
 
 @contextlib.asynccontextmanager

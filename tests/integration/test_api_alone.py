@@ -12,10 +12,11 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 from uuid import uuid4
 
 import httpx
+import psycopg
 import pytest
 
 from colonnade.api.app import ROUTES
@@ -158,6 +159,37 @@ async def test_a_database_of_ones_own_will_do(folder: Path, database_url: str) -
             assert (await client.get(PATH)).json()["loadbalancers"] == []
         commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in family(process.pid)]
         assert not any(b"postgres" in command.split(b"\0")[0] for command in commands)
+    finally:
+        await stopped(process)
+
+
+async def test_what_is_kept_for_a_time_is_forgotten_while_it_runs(
+    folder: Path, database_url: str
+) -> None:
+    listen = f"127.0.0.1:{free_port()}"
+    process, _ = await started(folder, "--database", database_url, "--listen", listen)
+    try:
+        with psycopg.connect(database_url, autocommit=True) as connection:
+
+            def count(sentence: LiteralString) -> int:
+                found = connection.execute(sentence).fetchone()
+                return int(found[0]) if found else 0
+
+            async def has_rested() -> bool:
+                """After the first time, which is at the start."""
+                return count("SELECT count(*) FROM work WHERE due_at > now() + '1 minute'") == 1
+
+            async def forgotten() -> bool:
+                return count("SELECT count(*) FROM idempotency_keys") == 0
+
+            await eventually(has_rested)
+            connection.execute(
+                "INSERT INTO idempotency_keys (project_id, key, digest, kind, at)"
+                " VALUES ('', 'old', '', '', now() - interval '25 hours')"
+            )
+            connection.execute("UPDATE work SET due_at = now() WHERE key = 'sweeping:all'")
+            connection.execute("NOTIFY work")
+            await eventually(forgotten)
     finally:
         await stopped(process)
 
