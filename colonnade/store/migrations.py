@@ -66,6 +66,11 @@ def _apply(url: str) -> None:
         try:
             # Without yoyo's own lock: a row that a killed process would leave behind.
             backend.apply_migrations(migrations)
+        except psycopg.errors.RaiseException as refusal:  # a file's own sentence
+            raise Broken(
+                "the database's schema cannot be updated",
+                detail=refusal.diag.message_primary or "",
+            ) from refusal
         except psycopg.DatabaseError as error:
             raise Broken("the database's schema cannot be updated", detail=str(error)) from error
 

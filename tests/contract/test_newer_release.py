@@ -6,6 +6,7 @@ walking the types, not by a list.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -203,5 +204,36 @@ def test_a_schema_that_is_newer_is_refused_with_a_sentence(database_url: str) ->
             "INSERT INTO _yoyo_migration (migration_hash, migration_id, applied_at_utc)"
             " VALUES ('x', '9999-far-away', now())"
         )
-    with pytest.raises(Broken, match=r"newer than this release \(9999-far-away was applied\)"):
+        with pytest.raises(Broken, match=r"newer than this release \(9999-far-away was applied\)"):
+            migrate(database_url)
+        # The database is another test's afterwards; rows of this table stay in it.
+        connection.execute("DELETE FROM _yoyo_migration WHERE migration_hash = 'x'")
+
+
+def test_a_vip_port_that_two_have_from_before_is_told_and_nothing_is_changed(
+    database_url: str,
+) -> None:
+    port = "00000000-0000-0000-0000-00000000abcd"
+    migrate(database_url)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("DROP INDEX load_balancers_vip_port")
+        connection.execute("DELETE FROM _yoyo_migration WHERE migration_id = '0013-vip-ports'")
+        connection.execute(
+            "INSERT INTO clusters (id, provider, topology, flavor)"
+            " VALUES (gen_random_uuid(), 'noop', 'SINGLE', 'default')"
+        )
+        rows = connection.execute(
+            "INSERT INTO load_balancers (id, cluster_id, project_id, body, created, changed)"
+            " SELECT gen_random_uuid(), id, 'p', %s::jsonb, 1, 1"
+            " FROM clusters, generate_series(1, 2) RETURNING id::text",
+            [f'{{"vip": {{"port_id": "{port}"}}}}'],
+        ).fetchall()
+        both = sorted(row[0] for row in rows)
+        named = f"port {port} of the load balancers {both[0]}, {both[1]}. Start the release"
+        with pytest.raises(Broken, match=re.escape(named)):
+            migrate(database_url)
+        connection.execute("UPDATE load_balancers SET deleted = true WHERE id = %s", [both[0]])
         migrate(database_url)
+        found = connection.execute("SELECT to_regclass('load_balancers_vip_port')").fetchone()
+        assert found is not None
+        assert found[0] is not None
