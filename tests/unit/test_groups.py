@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is written into control groups of either version; a folder plays the kernel's part."""
 
+import os
 from pathlib import Path
+
+import pytest
 
 from colonnade.drivers.network.namespaces import groups
 from colonnade.drivers.network.namespaces.groups import Bounds
@@ -50,3 +53,35 @@ def test_all_groups_of_a_system_are_removed_and_no_others(tmp_path: Path) -> Non
         (tmp_path / "memory" / system / "one").mkdir(parents=True)
     groups.remove_all("system", tmp_path)
     assert [path.name for path in (tmp_path / "memory").iterdir()] == ["other"]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "cause"),
+    [
+        ((), "none are mounted at"),
+        (("pids", "cpu"), "the kernel has none for memory"),
+        (("pids", "memory"), ""),
+    ],
+)
+def test_it_is_told_what_bounds_are_missing(
+    kinds: tuple[str, ...], cause: str, tmp_path: Path
+) -> None:
+    for name in kinds:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cgroup.procs").touch()
+    said, cure = groups.what_is_missing(tmp_path)
+    assert said.startswith(cause)
+    assert bool(said) == bool(cure) == bool(cause)
+    assert not [path for name in kinds for path in (tmp_path / name).iterdir() if path.is_dir()]
+
+
+def test_groups_of_a_container_and_groups_that_are_read_only_are_told(tmp_path: Path) -> None:
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "cgroup.procs").touch()
+    (tmp_path / "foreign" / "cgroup.controllers").write_text("cpu pids\n")
+    assert groups.what_is_missing(tmp_path / "foreign")[0] == "the kernel has none for memory"
+    for name in ("memory", "pids"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cgroup.procs").touch()
+        (tmp_path / name / f"colonnade-look-{os.getpid()}").touch()  # no folder can be made there
+    assert "writable" in groups.what_is_missing(tmp_path)[0]

@@ -31,15 +31,15 @@ class Groups:
     """Those of one system. `places`: the folders in which each machine has one of its own."""
 
     def __init__(self, places: Mapping[Path, Mapping[str, int]]) -> None:
-        self._places = places
+        self.places = places
 
     @property
     def are_there(self) -> bool:
-        return bool(self._places)
+        return bool(self.places)
 
     def put(self, name: str, pid: int) -> None:
         """That process, and all that it will start, are bounded. Raises OSError."""
-        for place, limits in self._places.items():
+        for place, limits in self.places.items():
             group = place / name
             group.mkdir(exist_ok=True)
             for file, limit in limits.items():
@@ -48,7 +48,7 @@ class Groups:
 
     def remove(self, name: str) -> None:
         """No such group: nothing to do. Call it when no process of it is left."""
-        for place in self._places:
+        for place in self.places:
             _remove(place / name)
 
 
@@ -65,6 +65,34 @@ def found(system: str, bounds: Bounds, root: Path = ROOT) -> Groups:
     memory = {"memory.limit_in_bytes": bounds.memory_bytes}
     every = {root / "memory" / system: memory, root / "pids" / system: pids}
     return Groups({place: limits for place, limits in every.items() if _made(place)})
+
+
+def what_is_missing(root: Path = ROOT) -> tuple[str, str]:
+    """Why memory and processes are not both bounded here, and the cure; both empty where they are.
+    It makes groups and takes them away."""
+    if not any((root / place / "cgroup.procs").exists() for place in ("", *CONTROLLERS)):
+        return f"none are mounted at {root}", f"mount -t cgroup2 none {root}"
+    lacking = _lacking(root)
+    if lacking:
+        return f"the kernel has none for {lacking}", "boot it with cgroup_enable=memory"
+    system = f"colonnade-look-{os.getpid()}"
+    made = found(system, Bounds(memory_bytes=MIB, processes=1), root)
+    remove_all(system, root)
+    if {file.partition(".")[0] for limits in made.places.values() for file in limits} == {
+        *CONTROLLERS
+    }:
+        return "", ""
+    if os.geteuid() != 0:
+        return "not writable for an ordinary user", "start as root where that matters"
+    return f"{root} is not writable", "let the container write its control groups, or start outside"
+
+
+def _lacking(root: Path) -> str:
+    if (root / "cgroup.controllers").exists():
+        there = set((root / "cgroup.controllers").read_text().split())
+    else:
+        there = {name for name in CONTROLLERS if (root / name / "cgroup.procs").exists()}
+    return " and ".join(name for name in CONTROLLERS if name not in there)
 
 
 def remove_all(system: str, root: Path = ROOT) -> None:
