@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -177,12 +178,14 @@ async def test_an_amphora_has_what_it_was_born_with_and_nobody_else(lab: Site) -
 AGENT_MAY = sum(1 << number for number in (8, 10, 12, 13, 21))
 
 # What a process of an amphora tries, as its root. Each line of what it prints is a wall that fell.
-BREAKOUT = """
+BREAKOUT = (
+    f"PYTHON = {[sys.prefix, sys.base_prefix, *sys.path]}\n"
+    + """
 import ctypes, glob, os, subprocess, sys
 SEEN = {"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "nix", "dev", "etc", "proc", "run"}
 SEEN |= {"mnt", "tmp", "var", "sys"}
-SEEN |= {path.split("/")[1] for path in (sys.prefix, sys.base_prefix, *sys.path) if path[:1] == "/"}
-secret, outside, diary = sys.argv[1:]
+SEEN |= {path.split("/")[1] for path in PYTHON if path[:1] == "/"}
+secret, outside, diary, mark, *strangers = sys.argv[1:]
 
 def read(path):
     try:
@@ -225,44 +228,101 @@ try:
     fell("a disk")
 except OSError:
     pass
-for path in ("/proc/sysrq-trigger", "/proc/sys/kernel/core_pattern", "/proc/sys/vm/swappiness"):
+# Of its own namespaces.
+OWN = ["/proc/sys/net/", "/proc/sys/user/"]
+OWN = (*OWN, "/proc/sys/kernel/ns_last_pid", "/proc/sys/kernel/pid_max")
+for place, _, files in os.walk("/proc/sys"):
+    for path in (os.path.join(place, name) for name in files):
+        try:
+            os.close(os.open(path, os.O_WRONLY))
+        except OSError:
+            continue
+        if not path.startswith(OWN):
+            fell(path)
+for path in ("/proc/sysrq-trigger", "/proc/kcore", "/dev/mem"):
     try:
-        os.close(os.open(path, os.O_WRONLY))
+        os.close(os.open(path, os.O_RDWR))
         fell(path)
     except OSError:
         pass
 libc = ctypes.CDLL(None, use_errno=True)
-if libc.setns(os.open("/proc/1/ns/user", os.O_RDONLY), 0) == 0:
-    fell("another user namespace")
+try:
+    if libc.setns(os.open("/proc/1/ns/user", os.O_RDONLY), 0) == 0:
+        fell("another user namespace")
+except OSError:
+    pass
 pids = [int(p.rsplit("/", 1)[1]) for p in glob.glob("/proc/[0-9]*")]
-strangers = [p for p in pids if b"postgres" in read(f"/proc/{p}/cmdline")]
-if strangers:
-    fell("processes outside")
+if any(mark.encode() in read(f"/proc/{p}/cmdline") for p in pids if p != os.getpid()):
+    fell("processes outside are seen")
+# Processes outside, by the numbers that they have there; one may be the number of another here.
+SEIZE, DETACH = 0x4206, 17
+for pid in {int(word) for word in strangers} - set(pids):
+    try:
+        os.kill(pid, 0)
+        fell(f"process {pid} may be signalled")
+    except ProcessLookupError:
+        pass
+    if libc.ptrace(SEIZE, pid, None, None) == 0:
+        fell(f"process {pid} may be traced")
+        libc.ptrace(DETACH, pid, None, None)
+    for name in ("status", "environ", "root/etc/passwd", "mem"):
+        if os.path.exists(f"/proc/{pid}/{name}"):
+            fell(f"{name} of process {pid}")
 if libc.sethostname(b"x", 1) == 0:
     fell("the name of the machine")
+os.kill(-1, 9)  # all that it may: of the amphora alone
+print("done")
 """
+)
 
 
-def test_root_of_an_amphora_is_nobody_outside(lab: Site) -> None:
-    """Whatever it takes away or tries: no secret, no file, no process of the machine."""
-    amphora_id = asyncio.run(_booted(lab))
-    pid = lab.machine_pid(amphora_id)
+POWERLESS = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--")
+
+
+@pytest.mark.parametrize("rights", [(), POWERLESS], ids=["all-rights", "as-haproxy"])
+def test_from_inside_an_amphora_nothing_outside_is_reached(
+    lab: Site, rights: tuple[str, ...]
+) -> None:
+    """Whatever it takes away or tries: no secret, no file, no process of the machine, and none of
+    another amphora."""
+    asyncio.run(_booted(lab))
+    pid, other = (lab.machine_pid(asyncio.run(_booted(lab))) for _ in range(2))
     secret = lab.config.state_dir / "pki" / "master.key"
     secret.parent.mkdir(exist_ok=True)
     secret.write_bytes(b"the master key")
     secret.chmod(0o600)
-    enter = ["nsenter", f"--target={pid}", "--user", "--mount", "--net", "--pid"]
-    if lab.run("cat", f"/proc/{pid}/uid_map").split()[2] == "1" and os.geteuid() != 0:
-        enter.insert(3, "--preserve-credentials")
     diary = lab.folder / "diary"
     diary.write_text("what anybody may read and write")
     diary.chmod(0o666)
-    arguments = (str(secret), str(lab.config.run_dir), str(diary))
-    assert lab.run(*enter, "--", sys.executable, "-I", "-c", BREAKOUT, *arguments) == ""
+    mark = f"outside-{new_id()}"
+    places = (str(secret), str(lab.config.run_dir), str(diary), mark)
+    wait = ["sh", "-c", "read line; exit 7", mark]
+    with subprocess.Popen(wait, stdin=subprocess.PIPE) as bystander:
+        neighbours = [other, *children_of(lab, other)]
+        strangers = map(str, (bystander.pid, os.getpid(), *neighbours))
+        breakout = (sys.executable, "-I", "-c", BREAKOUT, *places, *strangers)
+        assert lab.run(*inside(lab, pid), *rights, *breakout) == "done\n"
+        bystander.communicate(b"\n")
+    assert bystander.returncode == 7
+    assert [other, *children_of(lab, other)] == neighbours
     assert diary.read_text() == "what anybody may read and write"
-    inside = lab.run("readlink", f"/proc/{pid}/ns/user")
-    assert inside != lab.run("readlink", "/proc/self/ns/user")
-    agent = int(lab.run("cat", f"/proc/{pid}/task/{pid}/children").split()[0])
+
+
+def inside(lab: Site, pid: int) -> tuple[str, ...]:
+    """As the root of an amphora."""
+    as_it_is = ("--preserve-credentials",) if os.geteuid() != 0 else ()
+    return ("nsenter", f"--target={pid}", "--user", *as_it_is, "--mount", "--net", "--pid", "--")
+
+
+def children_of(lab: Site, pid: int) -> list[int]:
+    said = lab.run("cat", f"/proc/{pid}/task/{pid}/children").split()
+    return [int(word) for word in said]
+
+
+def test_root_of_an_amphora_is_nobody_outside(lab: Site) -> None:
+    pid = lab.machine_pid(asyncio.run(_booted(lab)))
+    assert lab.run("readlink", f"/proc/{pid}/ns/user") != lab.run("readlink", "/proc/self/ns/user")
+    (agent,) = children_of(lab, pid)
     for one in (pid, agent):
         status = status_of(lab, one)
         assert status["NoNewPrivs"] == "1"
@@ -271,14 +331,8 @@ def test_root_of_an_amphora_is_nobody_outside(lab: Site) -> None:
             assert min(ids) >= host_ids.FIRST, "it is root of the machine"
             assert status["Groups"] == ""
     assert int(status_of(lab, agent)["CapBnd"], 16) == AGENT_MAY
-    # What its haproxy is: without rights, and with no way to them.
-    powerless = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--")
-    again = (
-        "sh",
-        "-c",
-        "unshare --user --map-root-user true 2>/dev/null && echo it has rights || :",
-    )
-    assert lab.run(*enter, "--", *powerless, *again) == ""
+    again = "unshare --user --map-root-user true 2>/dev/null && echo it has rights || :"
+    assert lab.run(*inside(lab, pid), *POWERLESS, "sh", "-c", again) == ""
 
 
 def status_of(lab: Site, pid: int) -> dict[str, str]:
