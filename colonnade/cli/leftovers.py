@@ -38,10 +38,9 @@ def marked(mark: str) -> dict[int, str]:
         if not place.name.isdigit() or int(place.name) == os.getpid():
             continue
         try:
-            if wanted in (place / "environ").read_bytes().split(b"\0"):
-                words = (place / "cmdline").read_bytes().replace(b"\0", b" ")
-                if words:  # a zombie has none; its parent is about to collect it
-                    found[int(place.name)] = words.decode(errors="replace").strip()
+            has_mark = wanted in (place / "environ").read_bytes().split(b"\0")
+            if has_mark and (words := _words(int(place.name))):
+                found[int(place.name)] = words
         except OSError:
             continue  # gone meanwhile, or somebody else's
     return found
@@ -62,10 +61,20 @@ def with_descendants(found: dict[int, str]) -> dict[int, str]:
                 parents[int(place.name)] = int(after_name[1])
     grown = True
     while grown:
-        fresh = {pid: "" for pid, up in parents.items() if up in found and pid not in found}
+        fresh = {
+            pid: _words(pid) for pid, up in parents.items() if up in found and pid not in found
+        }
         found |= fresh
         grown = bool(fresh)
     return found
+
+
+def _words(pid: int) -> str:
+    """The command line; a zombie, whose parent is about to collect it, has none."""
+    with contextlib.suppress(OSError):
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
+        return words.decode(errors="replace").strip()
+    return ""
 
 
 def named(pids: dict[int, str]) -> dict[ProcessName, str]:
