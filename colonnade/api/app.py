@@ -163,7 +163,7 @@ async def _in_time(answering: Coroutine[Any, Any, Any]) -> Any:
     done, _ = await asyncio.wait({task}, timeout=ANSWER_S_MAX)
     if not done:
         task.cancel()
-        raise Unavailable("No answer in time; look whether the request was carried out.")
+        raise Unavailable("The answer took too long; check whether the request was carried out.")
     return task.result()
 
 

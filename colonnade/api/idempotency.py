@@ -121,7 +121,7 @@ async def _again(route: Route, call: Call, made: Made) -> Answer:
     if made.answer is None or made.status is None:
         raise Conflict(
             "A request with this Idempotency-Key is being carried out, or its answer was lost;"
-            " look whether the object is there."
+            " check whether the object exists."
         )
     return Answer(status=made.status, body=made.answer, headers=REPLAYED)
 

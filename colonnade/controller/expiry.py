@@ -31,7 +31,7 @@ class Expiry:
         for load_balancer_id in found:
             async with self._database.transaction() as connection:
                 if await references.note(connection, load_balancer_id):
-                    log.info("secrets that end soon", load_balancer=load_balancer_id)
+                    log.info("secrets that expire soon", load_balancer=load_balancer_id)
         return LOOK_S
 
     async def record(self, name: str, error: ColonnadeError, retry_in_s: float) -> None:

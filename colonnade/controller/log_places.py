@@ -124,7 +124,7 @@ def object_name(route: Route, amphora_id: AmphoraId, file: LogFile) -> str:
     try:
         begun = datetime.fromtimestamp(file.begun_at, UTC)
     except (OverflowError, ValueError, OSError) as error:
-        raise ValueError("begun_at is no time") from error
+        raise ValueError("begun_at is not a time") from error
     place = [route.load_balancer_id, route.listener_id, begun.strftime("%Y/%m/%d")]
     prefix = [route.target.prefix] if route.target.prefix else []
     name = f"{begun:%Y%m%dT%H%M%SZ}-{amphora_id}-{file.sequence}.log.gz"

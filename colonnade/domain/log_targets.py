@@ -66,14 +66,14 @@ class LogTarget(msgspec.Struct, frozen=True, kw_only=True):
             require(field, not long, f"is at most {limits.TEXT_MAX} long")
         self._check_url()
         if self.type in STORES:
-            require("bucket", _BUCKET.fullmatch(self.bucket) is not None, "is no bucket's name")
+            require("bucket", _BUCKET.fullmatch(self.bucket) is not None, "is not a bucket's name")
         else:
             require("bucket", not self.bucket, f"does not go with type {self.type.value}")
             require("prefix", not self.prefix, f"does not go with type {self.type.value}")
         parts = self.prefix.split("/")
         fits = _PREFIX.fullmatch(self.prefix) is not None and not {".", ".."} & set(parts)
         require("prefix", fits, "is words of letters, digits and ._=- between slashes")
-        require("region", _REGION.fullmatch(self.region) is not None, "is no region's name")
+        require("region", _REGION.fullmatch(self.region) is not None, "is not a region's name")
         short = len(self.ca_certificate) <= limits.CA_CERTIFICATE_MAX
         require("ca_certificate", short, f"is at most {limits.CA_CERTIFICATE_MAX} long")
 
@@ -88,7 +88,7 @@ class LogTarget(msgspec.Struct, frozen=True, kw_only=True):
         plain = self.url.isascii() and self.url.isprintable() and " " not in self.url
         require("url", plain and len(self.url) <= limits.URL_MAX, "has characters it cannot have")
         bare = not (url.query or url.fragment or url.username or url.password is not None)
-        require("url", bare, "must hold no user, query or fragment")
+        require("url", bare, "must have no user, query or fragment")
         if self.type is TargetType.SYSLOG:
             require("url", url.path in ("", "/"), "of a syslog server has no path")
         require("url", not _is_inward(host or ""), "must not name the amphora itself")

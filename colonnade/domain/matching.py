@@ -49,7 +49,7 @@ def _match(
         if old_id is None:
             continue
         if old_id not in by_id:
-            raise Invalid(f"{old_id} is not there, or is given twice", field="id")
+            raise Invalid(f"{old_id} does not exist, or is given twice", field="id")
         meant[new.id] = by_id.pop(old_id)
     for key in keys:
         open_by_key: dict[Hashable, list[N]] = {}

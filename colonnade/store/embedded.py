@@ -144,7 +144,7 @@ class EmbeddedPostgres:
         except OSError as error:
             shutil.rmtree(fresh, ignore_errors=True)
             raise Broken(
-                f"{self._data_dir} is no database of PostgreSQL, and is not empty: move it away"
+                f"{self._data_dir} is not a database of PostgreSQL, and is not empty: move it away"
             ) from error
 
     async def _run(self, postgres: Path) -> None:

@@ -175,7 +175,7 @@ async def at_generation(
     # The oldest are forgotten first, so where this one is kept, all after it are.
     if not rows or rows[-1][0] != generation:
         raise NotFound(
-            f"Generation {generation} of Load Balancer {tree.id} not found: it never was, or is"
+            f"Generation {generation} of Load Balancer {tree.id} not found: it never existed, or is"
             " no longer kept."
         )
     past = _Past(tree)

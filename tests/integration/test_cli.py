@@ -229,7 +229,7 @@ def test_a_mistake_in_a_file_is_told_with_its_line(colonnade: Colonnade, tmp_pat
          "line 6: 'protocl' is not an attribute of a listener; did you mean protocol?"),
         ("private-subnte", "private-subnet", "line 3: there is no subnet named 'private-subnte'"),
         ("pool: placed-ap\n", "pool: placed-app\n", "line 8: default_pool is 'placed-ap', and no "
-         "pool is called so; did you mean placed-app?"),
+         "pool has that name; did you mean placed-app?"),
         ("weight: 1000", "weight: 10", "line 26: Invalid input for field/attribute weight"),
         ("{type: HTTP, ", "{type: HTTP, delay: 5, ", "line 28: delay is missing"),
     ):  # fmt: skip

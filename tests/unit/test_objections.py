@@ -97,7 +97,7 @@ CASES: dict[str, tuple[LoadBalancer, Severity, str, str]] = {
         tls(tls_versions=(TlsVersion.TLSV1_3, TlsVersion.TLSV1_1)),
         NO,
         f"{L}/tls_versions",
-        "between",
+        "must have no gap",
     ),
     "unknown ciphers": (tls(tls_ciphers="NONSENSE"), NO, f"{L}/tls_ciphers", "known"),
     "unknown suites": (tls(tls_ciphers="TLS_NONSENSE"), NO, f"{L}/tls_ciphers", "TLS_NONSENSE"),

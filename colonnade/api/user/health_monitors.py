@@ -115,7 +115,7 @@ def _for_type(kind: MonitorType, fields: dict[str, Any]) -> dict[str, Any]:
 def _checked(monitor: HealthMonitor) -> HealthMonitor:
     """What no provider may accept, whichever of the attributes came first."""
     if monitor.domain_name is not None and monitor.http_version != 1.1:
-        raise Invalid("domain_name goes with http_version 1.1 alone", field="domain_name")
+        raise Invalid("domain_name needs http_version 1.1", field="domain_name")
     for name, rule, holds in (
         ("domain_name", "a host name, an international one in ASCII", is_host_name),
         ("url_path", "printable", str.isprintable),

@@ -143,7 +143,7 @@ def _sealed(call: Call, target_id: str, credentials: dict[str, str]) -> bytes | 
     if not credentials:
         return None
     if call.site.seal is None:
-        raise Incompatible("This service keeps no secrets: it has no master key.")
+        raise Incompatible("This service stores no secrets: it has no master key.")
     return call.site.seal.seal(encode(credentials), target_id)
 
 

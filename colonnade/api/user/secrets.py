@@ -187,7 +187,7 @@ def _material(body: SecretUpdate, kind: SecretType) -> Material:
 
 def _enclosed(call: Call, secret_id: str, material: Material) -> Envelope:
     if call.site.seal is None:
-        raise Incompatible("This service keeps no secrets: it has no master key.")
+        raise Incompatible("This service stores no secrets: it has no master key.")
     return call.site.seal.enclose(material.pem.encode(), secret_id)
 
 

@@ -203,7 +203,7 @@ def _check_references(document: Document, where: str) -> None:
                 near = get_close_matches(name, names, 1)
                 hint = f"; did you mean {near[0]}?" if near else ""
                 place = f"{where}{line_of(user, word)}"
-                raise Invalid(f"{place}: {word} is '{name}', and no pool is called so{hint}")
+                raise Invalid(f"{place}: {word} is '{name}', and no pool has that name{hint}")
 
 
 def _export(kind: str, shown: Mapping[str, Any], pools: Mapping[str, str]) -> Document:

@@ -45,7 +45,7 @@ async def read_wishes(desk: Desk, files: Sequence[Path]) -> list[Wish]:
             where = f"{file}, document {place}" if len(found) > 1 else str(file)
             documents.append((where, read_document(one, where=where)))
     if not documents:
-        raise Invalid("the files have no document")
+        raise Invalid("the files contain no document")
     names = [document["name"] for _, document in documents]
     for name in names:
         if names.count(name) > 1:

@@ -259,7 +259,7 @@ async def _tried(desk: Desk, ask: Callable[[Mapping[str, str]], Awaitable[Any]])
 
 
 def _a(noun: Noun) -> str:
-    return f"{'an' if noun.noun[0].lower() in 'aeiou' else 'a'} {noun.noun}"
+    return f"{'an' if noun.noun[0] in 'AEIOULaeiou' else 'a'} {noun.noun}"
 
 
 def _title(noun: Noun, shown: Mapping[str, Any]) -> str:

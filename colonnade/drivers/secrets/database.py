@@ -74,7 +74,7 @@ class Seal:
         if found is None and self._look():
             found = self._open(sealed, owner)
         if found is None:
-            raise Broken(f"the secret of {owner} does not open with this master key")
+            raise Broken(f"the secret of {owner} cannot be decrypted with this master key")
         return found[0]
 
     def renew(self, sealed: bytes, owner: str) -> bytes | None:
@@ -82,7 +82,7 @@ class Seal:
         self._look()
         found = self._open(sealed, owner)
         if found is None:
-            raise Broken(f"the secret of {owner} does not open with this master key")
+            raise Broken(f"the secret of {owner} cannot be decrypted with this master key")
         secret, place = found
         return self.seal(secret, owner) if place else None
 
@@ -186,9 +186,9 @@ def read_ring(file: Path) -> Ring:
         keys = tuple(bytes.fromhex(word.removeprefix(NEXT)) for word in words)
     except (OSError, ValueError) as error:
         # Without the cause: a ValueError could quote the key.
-        raise Broken(f"{file} holds no master key", detail=type(error).__name__) from None
+        raise Broken(f"{file} contains no master key", detail=type(error).__name__) from None
     if not keys:
-        raise Broken(f"{file} holds no master key")
+        raise Broken(f"{file} contains no master key")
     return Ring(keys, prepared)
 
 

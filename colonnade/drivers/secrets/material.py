@@ -159,8 +159,8 @@ def _from_pkcs12(
         found = pkcs12.load_pkcs12(content, passphrase.encode() if passphrase else None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise Invalid(
-            "The pkcs12 cannot be read: it is none, its passphrase is another, or it is encrypted "
-            "in a way of old that is no longer read (export it anew)."
+            "The pkcs12 cannot be read: it is not PKCS #12, the passphrase is wrong, or it is "
+            "encrypted in an old way that is no longer supported (export it again)."
         ) from None
     if found.key is None or found.cert is None:
         raise Invalid("The pkcs12 must hold a certificate and its private key.")

@@ -32,7 +32,9 @@ def check(one: x509.Certificate, noun: str, now: datetime) -> None:
         raise Invalid(f"{name} is not valid before {one.not_valid_before_utc:%Y-%m-%d}.")
     key = one.public_key()
     if isinstance(key, rsa.RSAPublicKey) and key.key_size < RSA_BITS_MIN:
-        raise Invalid(f"{name} has a weak key: RSA with {key.key_size} bits; 2048 is the least.")
+        raise Invalid(
+            f"{name} has a weak key: RSA with {key.key_size} bits; at least 2048 are needed."
+        )
     if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name not in CURVES:
         raise Invalid(f"{name} has a key on the curve {key.curve.name}; use one of P-256 to P-521.")
     if isinstance(key, dsa.DSAPublicKey):
@@ -109,7 +111,7 @@ def crl_facts(crls: Sequence[x509.CertificateRevocationList], now: datetime) -> 
     for crl in crls:
         name = f"The CRL of {crl.issuer.rfc4514_string()}"
         if crl.next_update_utc is None:
-            raise Invalid(f"{name} does not say until when it holds (nextUpdate).")
+            raise Invalid(f"{name} does not say when it expires (nextUpdate).")
         if crl.next_update_utc <= now:
             raise Invalid(f"{name} has expired on {crl.next_update_utc:%Y-%m-%d}.")
         if crl.last_update_utc > now:

@@ -125,7 +125,7 @@ def check_ciphers(node: TlsAttributes) -> None:
     """Raises Invalid for a list in which nothing is known."""
     older, suites = _ciphers(node)
     unknown = [suite for suite in suites if suite not in SUITES]
-    require("tls_ciphers", not unknown, f"name {', '.join(unknown[:3])}, which nobody knows")
+    require("tls_ciphers", not unknown, f"name {', '.join(unknown[:3])}, which do not exist")
     if older:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).set_ciphers(older)
@@ -134,7 +134,7 @@ def check_ciphers(node: TlsAttributes) -> None:
     elif suites:
         versions = node.tls_versions or tuple(VERSIONS)
         fits = TlsVersion.TLSV1_3 in versions
-        require("tls_ciphers", fits, "are of TLSv1.3 alone, which tls_versions leave out")
+        require("tls_ciphers", fits, "are all of TLSv1.3, which is not in tls_versions")
 
 
 def _files_of_listener(listener: Listener) -> Iterator[File]:
@@ -184,7 +184,7 @@ def _span(versions: Sequence[TlsVersion]) -> tuple[TlsVersion, TlsVersion]:
     require("tls_versions", not old, "name SSLv3, which is broken and not served")
     places = sorted(list(VERSIONS).index(version) for version in versions)
     whole = places == list(range(places[0], places[-1] + 1))
-    require("tls_versions", whole, "leave out one between others; give all from lowest to highest")
+    require("tls_versions", whole, "must have no gap: give all from lowest to highest")
     known = list(VERSIONS)
     return known[places[0]], known[places[-1]]
 
@@ -192,7 +192,9 @@ def _span(versions: Sequence[TlsVersion]) -> tuple[TlsVersion, TlsVersion]:
 def _ciphers(node: TlsAttributes) -> tuple[str, list[str]]:
     """Those until TLSv1.2 as OpenSSL's list, and the suites of TLSv1.3, which it keeps apart."""
     given = node.tls_ciphers or ""
-    require("tls_ciphers", CIPHERS.fullmatch(given) is not None, "have odd characters")
+    require(
+        "tls_ciphers", CIPHERS.fullmatch(given) is not None, "have characters that no cipher has"
+    )
     parts = [part for part in given.split(":") if part]
     older = ":".join(part for part in parts if not part.startswith("TLS_"))
     if given == CIPHERS_DEFAULT:

@@ -110,7 +110,7 @@ class AgentClient:
                 sender.sendto(encode(datagram, key), (address, PORT_TASKS))
             except OSError as error:
                 detail = f"{amphora_id}: {error}"
-                raise Unreachable("there is no way to an amphora", detail=detail) from error
+                raise Unreachable("an amphora cannot be reached", detail=detail) from error
 
     async def close(self) -> None:
         if self._sessions is not None:

@@ -91,7 +91,7 @@ class HaproxyDriver:
         if not files:
             return {}
         if self._secrets is None:
-            raise Broken("certificates cannot be served: nobody keeps them")
+            raise Broken("certificates cannot be served: no store of secrets is configured")
         pem = await self._secrets.fetch(tree.project_id, {one.reference for one in files})
         return {
             one.name: Secret(pem[one.reference], in_place=one.type is SecretType.CERTIFICATE)

@@ -308,7 +308,7 @@ def _limit(policy: L7Policy, wish: RateLimit, slot: int) -> Limit:
 def _fixed(wish: FixedResponse, when: Word) -> Answer:
     silent = wish.status_code in WITHOUT_BODY
     fits = not (silent and wish.body)
-    require("fixed_response", fits, f"has a body, which a {wish.status_code} response has not")
+    require("fixed_response", fits, f"has a body, which a {wish.status_code} response cannot have")
     return Answer(
         kind=Word("return"),
         when=when,

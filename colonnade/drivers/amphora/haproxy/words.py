@@ -81,7 +81,7 @@ def formatted(text: str) -> Word:
 
 def header_value(text: str) -> Word:
     """haproxy sets no empty header."""
-    require("rewrite", text != "", "sets a header to nothing: remove it instead")
+    require("rewrite", text != "", "sets a header to an empty value: remove it instead")
     return formatted(text)
 
 

@@ -105,7 +105,7 @@ class Machines:
         The caller makes sure that none of that id runs."""
         await self.destroy(start.id)
         if len(self._machines) >= MACHINES_MAX:
-            raise Unavailable(f"the lab has its {MACHINES_MAX} machines")
+            raise Unavailable(f"the lab has {MACHINES_MAX} machines, and may have no more")
         child = _spawn(start)
         try:
             await asyncio.wait_for(_said_ready(child), START_S_MAX)
