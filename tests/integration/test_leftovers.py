@@ -22,6 +22,7 @@ def test_processes_that_outlive_a_run_are_told_by_what_they_are(tmp_path: Path) 
     ) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
+        until(lambda: leftovers.family(mark)[child] == "sleep 60", 10, "the child to be another")
         seen = leftovers.named(leftovers.family(mark))
         assert {name.pid for name in seen} == {parent.pid, child}
         left = leftovers.leftovers(mark, before, seen, [])
