@@ -18,12 +18,12 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from bench.results import Figures, percentile
-from colonnade.cli.hosts import Hosts
+from colonnade.cli.demo.scenario import PUBLIC, Scenario
+from colonnade.cli.demo.scenario import Figures as Measured
+from colonnade.cli.lab.hosts import Hosts
+from colonnade.cli.lab.visits import Visit, Visits
+from colonnade.cli.local.system import System, running
 from colonnade.cli.rest import Rest
-from colonnade.cli.scenario import PUBLIC, Scenario
-from colonnade.cli.scenario import Figures as Measured
-from colonnade.cli.system import System, running
-from colonnade.cli.visits import Visit, Visits
 from colonnade.cli.waiting import until
 from colonnade.drivers.network.namespaces.processes import ProcessName, name_of
 from tests import inside, untouched

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from colonnade.cli import leftovers
+from colonnade.cli.local import leftovers
 from colonnade.domain.errors import NotFound
 from colonnade.drivers.network.namespaces.host_route import LINK
 from colonnade.drivers.network.namespaces.lab import Lab, end_leftovers

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from uuid import uuid4
 
-from colonnade.cli import leftovers
+from colonnade.cli.local import leftovers
 from tests.lab_site import until
 
 # The parent has the mark; its child has an environment of its own, as an amphora has.
