@@ -19,20 +19,20 @@ import msgspec
 from aiohttp import web
 
 import colonnade
-from colonnade.agent import traffic
-from colonnade.agent.apply import Amphora, NotNow, Older, Refused
-from colonnade.agent.beacon import Beacon
+from colonnade.agent.apply.amphora import Amphora, NotNow, Older, Refused
 from colonnade.agent.controllers import Controllers, NobodyAnswers, pause
 from colonnade.agent.folder import Folder
-from colonnade.agent.haproxy import Haproxy
-from colonnade.agent.link import have_lb_address
+from colonnade.agent.haproxy.process import Haproxy
+from colonnade.agent.haproxy.reloads import Limits, TooLittleMemory
+from colonnade.agent.haproxy.status import Watch
+from colonnade.agent.haproxy.watchdog import Pulse
+from colonnade.agent.heartbeat.sender import Beacon
 from colonnade.agent.logs.shipping import Logs
 from colonnade.agent.logs.spool import Spool
+from colonnade.agent.network import interfaces
+from colonnade.agent.network.lb_address import have_lb_address
 from colonnade.agent.own_log import OwnLog
-from colonnade.agent.pulse import Pulse
-from colonnade.agent.reloads import Limits, TooLittleMemory
 from colonnade.agent.server import application
-from colonnade.agent.status import Watch
 from colonnade.protocol import paths
 from colonnade.protocol.bundle import Bundle
 from colonnade.protocol.messages import PORT_AGENT, PORT_TASKS, AgentConfig, Info, Report
@@ -184,7 +184,7 @@ def main() -> None:
     own_log.begin()
     try:
         asyncio.run(_run_until_told(config, drive))
-    except (traffic.NotThere, traffic.Failed, OSError) as error:
+    except (interfaces.NotThere, interfaces.Failed, OSError) as error:
         log.error("the agent cannot work: %s", error)
         sys.exit(1)
     finally:

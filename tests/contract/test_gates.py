@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from colonnade.api.app import ROUTES
-from colonnade.api.held import Held
+from colonnade.api.http.decoding import NO, YES
+from colonnade.api.http.open_requests import Held
 from colonnade.api.identity.hosts import Hosts
-from colonnade.api.reading import NO, YES
 from colonnade.domain.errors import Forbidden, Invalid, Throttled
 from colonnade.domain.ids import PortId, SubnetId, new_id
 from colonnade.drivers.network.protocol import PortWish

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from colonnade.domain.errors import Conflict, OutOfCapacity
 from colonnade.domain.ids import PortId, new_id
-from colonnade.drivers.network.namespaces.addresses import (
+from colonnade.drivers.network.namespaces.address_book import (
     FIRST_NETWORKS,
     AddressBook,
     NetworkRecord,
@@ -18,7 +18,7 @@ from colonnade.drivers.network.namespaces.addresses import (
     network_id,
     subnet_id,
 )
-from colonnade.drivers.network.namespaces.shelf import FileShelf
+from colonnade.drivers.network.namespaces.address_files import FileShelf
 from colonnade.drivers.network.protocol import PortWish
 
 SMALL = NetworkRecord(name="small", cidrs=("192.0.2.0/28",))

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from colonnade.agent.beacon import Beacon
 from colonnade.agent.folder import Folder
+from colonnade.agent.heartbeat.sender import Beacon
 from colonnade.agent.own_log import LogLine
 
 AMPHORA = "5f97205d-caad-4a5e-a9a4-13b6a600a450"

@@ -10,10 +10,10 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
-from colonnade.agent.beacon import Beacon
 from colonnade.agent.folder import Folder
-from colonnade.agent.starting import STARTS_MAX, say_so
-from colonnade.agent.status import digest
+from colonnade.agent.haproxy.status import digest
+from colonnade.agent.heartbeat.restart_notice import STARTS_MAX, say_so
+from colonnade.agent.heartbeat.sender import Beacon
 from colonnade.protocol.datagram import Datagram, Heartbeat, Kind, decode
 from colonnade.protocol.messages import StatusReport
 

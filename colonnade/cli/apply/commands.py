@@ -12,9 +12,9 @@ import typer
 from rich.text import Text
 
 from colonnade.cli.objects.commands import command
-from colonnade.cli.objects.desk import Desk
 from colonnade.cli.objects.operations import Waiting
-from colonnade.cli.objects.roots import LoadBalancer
+from colonnade.cli.objects.session import Desk
+from colonnade.cli.objects.tree_drawing import LoadBalancer
 
 Files = Annotated[
     list[Path],
@@ -31,7 +31,7 @@ DryRun = Annotated[
 async def _apply(desk: Desk, files: Files, wait: Waiting = False, dry_run: DryRun = False) -> None:
     """Create or change load balancers so that they are as the files say. Under a load balancer,
     what the file does not have is deleted."""
-    from colonnade.cli.apply.wishes import carried_out, read_wishes
+    from colonnade.cli.apply.requests import carried_out, read_wishes
 
     answers = []
     for wish in await read_wishes(desk, files):
@@ -42,7 +42,7 @@ async def _apply(desk: Desk, files: Files, wait: Waiting = False, dry_run: DryRu
 
 async def _diff(desk: Desk, files: Files) -> None:
     """Show what apply would change. Exit code 1 when something would."""
-    from colonnade.cli.apply.wishes import read_wishes
+    from colonnade.cli.apply.requests import read_wishes
 
     wishes = await read_wishes(desk, files)
     changes = [change for wish in wishes for change in wish.changes]
@@ -58,10 +58,10 @@ async def _diff(desk: Desk, files: Files) -> None:
 async def _export(desk: Desk, load_balancer: LoadBalancer) -> None:
     """Print a load balancer as a file for apply. Certificates and keys are in it by
     reference."""
-    from colonnade.cli.apply.document import exported
-    from colonnade.cli.apply.files import written
     from colonnade.cli.apply.naming import with_names
-    from colonnade.cli.objects.whole import read_whole
+    from colonnade.cli.documents.document import exported
+    from colonnade.cli.documents.files import written
+    from colonnade.cli.objects.full_tree import read_whole
 
     whole = await read_whole(desk, await desk.id("lb", load_balancer))
     document = await with_names(desk, exported(whole))
@@ -89,7 +89,7 @@ def _is_object(change: Any, depth: int) -> bool:
 
 
 def _said(change: Any) -> str:
-    from colonnade.cli.apply.difference import words
+    from colonnade.cli.documents.difference import words
 
     if change.sign == "+":
         return f"{change.attribute}: {words(change.new)}"

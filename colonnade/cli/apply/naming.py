@@ -7,11 +7,11 @@ Only a name that no other object of its kind has is taken; everything else stays
 from collections import Counter
 from typing import Any, Final
 
-from colonnade.cli.apply.attributes import CHILDREN, LB, NAMED
-from colonnade.cli.apply.document import Document
-from colonnade.cli.objects.called import Called
-from colonnade.cli.objects.desk import Desk
+from colonnade.cli.documents.attributes import CHILDREN, LB, NAMED
+from colonnade.cli.documents.document import Document
 from colonnade.cli.objects.names import is_id
+from colonnade.cli.objects.names_of_ids import Called
+from colonnade.cli.objects.session import Desk
 
 VIPS: Final = "additional_vips"
 

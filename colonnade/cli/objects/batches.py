@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from colonnade.cli.objects.completion import names_of
-from colonnade.cli.objects.desk import Desk
 from colonnade.cli.objects.operations import Waiting
+from colonnade.cli.objects.session import Desk
 from colonnade.cli.objects.settling import settled
 from colonnade.domain.errors import Invalid
 
@@ -83,7 +83,7 @@ def _read_value(value: str) -> Any:
 
 
 def _read(file: Path) -> list[dict[str, Any]]:
-    from colonnade.cli.apply.files import read_documents
+    from colonnade.cli.documents.files import read_documents
 
     found: list[Any] = []
     for document in read_documents(file):

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 
-from colonnade.cli.objects.desk import WHERE, Desk, Where
 from colonnade.cli.objects.names import Names
 from colonnade.cli.objects.printing import Printer
+from colonnade.cli.objects.session import WHERE, Desk, Where
 
 Act: TypeAlias = Callable[..., Awaitable[None]]
 
@@ -86,7 +86,7 @@ def command(act: Act, parameters: Sequence[Parameter] | None = None, help: str =
 
 
 async def _stand(where: Where, as_json: bool, act: Callable[[Desk], Awaitable[None]]) -> None:
-    from colonnade.cli.objects.index import NOUNS
+    from colonnade.cli.nouns.index import NOUNS
 
     async with where.rest() as rest:
         await act(Desk(rest, Names(rest, NOUNS), Printer(as_json=as_json)))

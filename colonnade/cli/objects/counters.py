@@ -5,11 +5,11 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from colonnade.cli.nouns.description import Column
 from colonnade.cli.objects import watching
 from colonnade.cli.objects.completion import names_of
-from colonnade.cli.objects.description import Column
-from colonnade.cli.objects.desk import Desk
-from colonnade.cli.objects.roots import LoadBalancer
+from colonnade.cli.objects.session import Desk
+from colonnade.cli.objects.tree_drawing import LoadBalancer
 
 Watching = Annotated[bool, typer.Option("--watch", help="Refresh until Ctrl-C.")]
 Listener = Annotated[

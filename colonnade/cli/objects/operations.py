@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
+from colonnade.cli.nouns.description import NAME, Column
 from colonnade.cli.objects.completion import names_of
 from colonnade.cli.objects.counters import Amphora
-from colonnade.cli.objects.description import NAME, Column
-from colonnade.cli.objects.desk import Desk
-from colonnade.cli.objects.roots import LoadBalancer
+from colonnade.cli.objects.session import Desk
 from colonnade.cli.objects.settling import settled
+from colonnade.cli.objects.tree_drawing import LoadBalancer
 
 Waiting = Annotated[bool, typer.Option("--wait", help="Wait until it is done, or has failed.")]
 Provider = Annotated[

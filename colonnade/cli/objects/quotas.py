@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 import typer
 
-from colonnade.cli.objects.catalogue import QUOTAS
-from colonnade.cli.objects.desk import Desk
+from colonnade.cli.nouns.catalogue import QUOTAS
+from colonnade.cli.objects.session import Desk
 from colonnade.domain.errors import Invalid
 
 Project = Annotated[str, typer.Argument(metavar="PROJECT", help="A project's id.")]

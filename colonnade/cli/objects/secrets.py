@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from colonnade.cli.objects.completion import names_of
-from colonnade.cli.objects.desk import Desk
+from colonnade.cli.objects.session import Desk
 from colonnade.domain.errors import Invalid, NotFound
 
 FILE_BYTES_MAX = 1 << 20

@@ -8,8 +8,8 @@ the load balancer it is part of, are not PENDING any more; ERROR is said with it
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from colonnade.cli.objects.description import Noun
-from colonnade.cli.objects.desk import Desk
+from colonnade.cli.nouns.description import Noun
+from colonnade.cli.objects.session import Desk
 from colonnade.cli.waiting import until
 from colonnade.domain.errors import Broken, NotFound
 

@@ -11,14 +11,14 @@ from typing import Any, Final
 
 import typer
 
-from colonnade.cli.objects import attributes, trials, watching
-from colonnade.cli.objects.called import Called
+from colonnade.cli.nouns.description import Column, Noun
+from colonnade.cli.objects import attributes, dry_runs, watching
 from colonnade.cli.objects.commands import command, once, parameter
 from colonnade.cli.objects.completion import names_of
-from colonnade.cli.objects.description import Column, Noun
-from colonnade.cli.objects.desk import Desk
+from colonnade.cli.objects.names_of_ids import Called
+from colonnade.cli.objects.options import body, cleared, option
+from colonnade.cli.objects.session import Desk
 from colonnade.cli.objects.settling import gone, roots, settled
-from colonnade.cli.objects.words import body, cleared, option
 from colonnade.domain.errors import Invalid
 
 WAIT: Final = parameter(
@@ -251,11 +251,11 @@ def _delete(noun: Noun) -> Any:
 
 
 async def _tried(desk: Desk, ask: Callable[[Mapping[str, str]], Awaitable[Any]]) -> None:
-    found = await trials.tried(desk, ask)
+    found = await dry_runs.tried(desk, ask)
     if desk.as_json:
         desk.printer.json(found)
     else:
-        trials.show(desk, found)
+        dry_runs.show(desk, found)
 
 
 def _a(noun: Noun) -> str:

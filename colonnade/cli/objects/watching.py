@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from rich.console import RenderableType
 
-from colonnade.cli.objects.desk import Desk
+from colonnade.cli.objects.session import Desk
 from colonnade.cli.objects.settling import is_pending
 
 PAUSE_S = 1.0
