@@ -37,7 +37,7 @@ from colonnade.api.http.faults import fault, fault_body, framework_body, headers
 from colonnade.api.http.middleware import Front
 from colonnade.api.identity.policy import PUBLIC
 from colonnade.api.operator import amphorae, flavors, zones
-from colonnade.api.steps.dry_run import trying
+from colonnade.api.steps.dry_run import dry_run
 from colonnade.api.steps.idempotency import idempotent
 from colonnade.api.steps.waiting import waiting
 from colonnade.api.user import (
@@ -78,7 +78,7 @@ ROUTES: Sequence[Route] = [
     *projects.ROUTES,
 ]
 # Around every handler, the first of them outermost. What a step may do: `api/http/answers.py`.
-STEPS: Sequence[Step] = [waiting, trying, idempotent]
+STEPS: Sequence[Step] = [waiting, dry_run, idempotent]
 ANSWER_S_MAX = 4.0
 TRIES = 3
 

@@ -23,7 +23,7 @@ from granian.server.embed import Server
 
 from colonnade.api.app import create_app
 from colonnade.api.http.call import Site
-from colonnade.api.http.open_requests import Held
+from colonnade.api.http.open_requests import OpenRequests
 from colonnade.api.identity.hosts import Hosts
 from colonnade.api.identity.modes import check_mode, identity_of, policy_of
 from colonnade.api.identity.rates import Rates
@@ -101,7 +101,7 @@ def _site(config: Config, database: Database, network: NetworkClient | None) -> 
         identity=identity_of(api, database),
         policy=policy_of(api),
         hosts=Hosts((api.host, *api.allowed_hosts) if api.auth == NO_AUTH else None),
-        held=Held(of_project=api.held_per_project, of_token=api.held_per_token),
+        open_requests=OpenRequests(of_project=api.held_per_project, of_token=api.held_per_token),
         rates=Rates(api.rate_per_s, burst=api.rate_burst),
         body_s_max=api.body_timeout_s,
         seal=_seal(config),

@@ -14,10 +14,10 @@ from typing import Annotated
 import typer
 
 import colonnade
-from colonnade.cli.objects.lazy_groups import Words
+from colonnade.cli.objects.lazy_groups import CommandGroup
 
 app = typer.Typer(
-    cls=Words,
+    cls=CommandGroup,
     name="colonnade",
     no_args_is_help=True,
     add_completion=True,

@@ -22,7 +22,7 @@ from colonnade.protocol.bundle import Bundle
 from colonnade.protocol.datagram import Edge, Heartbeat, Statistics
 from colonnade.store.fleet import amphora_rows
 from colonnade.store.postgres.database import Database
-from colonnade.store.postgres.lenient import Newer, Stored
+from colonnade.store.postgres.lenient import LenientDecoder, Newer
 from colonnade.store.postgres.migrations import migrate
 from colonnade.store.queue import work
 from colonnade.store.rows.tables import TABLES, body_of
@@ -78,7 +78,7 @@ def test_every_row_of_every_tree_is_read_with_more_in_it() -> None:
         kind = type(node)
         text = json.dumps(grown(json.loads(body), inspect.type_info(kind)))
         assert NEWER in text
-        read = Stored[Any](kind).decode(text)
+        read = LenientDecoder[Any](kind).decode(text)
         assert body_of(read) == body
 
 
@@ -86,7 +86,7 @@ def test_a_row_with_a_word_that_is_not_known_is_told_from_a_broken_one() -> None
     listener = next(node for (name, _), node in NODES.items() if name == "Listener")
     body = json.loads(body_of(listener)) | {"protocol": "QUIC"}
     with pytest.raises(Newer, match="newer release"):
-        Stored[Any](type(listener)).decode(json.dumps(body))
+        LenientDecoder[Any](type(listener)).decode(json.dumps(body))
 
 
 @pytest.mark.parametrize("name", sorted(TYPES))

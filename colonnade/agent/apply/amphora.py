@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
-from colonnade.agent.apply.queue import TooMany, Turns
+from colonnade.agent.apply.queue import ApplyQueue, TooMany
 from colonnade.agent.folder import Folder, write_if_room
 from colonnade.agent.haproxy import statistics
 from colonnade.agent.haproxy.certificates import Certificates, is_in_memory
@@ -24,7 +24,7 @@ from colonnade.agent.haproxy.reloads import Limits, Reloads
 from colonnade.agent.haproxy.servers import Servers
 from colonnade.agent.haproxy.status import Watch
 from colonnade.agent.network import interfaces
-from colonnade.agent.network.firewall import Gate, Unenforced
+from colonnade.agent.network.firewall import Firewall, FirewallError
 from colonnade.protocol.bundle import Bundle, Change, plan_change
 from colonnade.protocol.messages import Applied
 
@@ -65,8 +65,8 @@ class Amphora:
         self._servers = Servers(haproxy.console)
         self._certificates = Certificates(haproxy.console)
         self._reloads = Reloads(haproxy, limits or Limits())
-        self._turns = Turns()
-        self._gate = Gate(namespace)
+        self._queue = ApplyQueue()
+        self._firewall = Firewall(namespace)
         self._lock = asyncio.Lock()
         self._means = "nothing"  # how the present bundle came to be served
         self._restart: asyncio.Task[None] | None = None
@@ -123,7 +123,7 @@ class Amphora:
             unknown = ", ".join(wanted.unknown_needs)
             raise Refused(f"the agent is older than the controller, and does not know: {unknown}")
         try:
-            with self._turns.waiting(wanted.generation):
+            with self._queue.waiting(wanted.generation):
                 applied = await self._apply_in_turn(wanted)
         except TooMany as error:
             raise NotNow(str(error)) from error
@@ -136,14 +136,14 @@ class Amphora:
             async with self._lock:
                 if self.generation > wanted.generation:
                     return Applied(generation=self.generation, means=self._means)
-                if self._turns.is_newest(wanted.generation):
+                if self._queue.is_newest(wanted.generation):
                     pause_s = self._pause_s(wanted)
                     if pause_s == 0:
                         means = await self._change(self.present, wanted)
                         self._means = means
                         log.info("serving generation %s by %s", wanted.generation, means)
                         return Applied(generation=wanted.generation, means=means)
-            await self._turns.look_again(pause_s)
+            await self._queue.look_again(pause_s)
 
     def _pause_s(self, wanted: Bundle) -> float:
         """How long this change has to wait for its reload; 0 when it needs none."""
@@ -159,7 +159,7 @@ class Amphora:
         """Set again what somebody else may have changed: a port taken out and put back."""
         async with self._lock:
             if self.present is not None and self.present.interfaces:
-                await self._gate.repair(self.present.access)
+                await self._firewall.repair(self.present.access)
                 await self._arrange(self.present)
 
     async def close(self) -> None:
@@ -182,13 +182,13 @@ class Amphora:
                 if change.interfaces:
                     await self._arrange(wanted)
                 means = await self._act(change, before, wanted)
-        except (Refused, NotNow, Unenforced, OSError) as error:
+        except (Refused, NotNow, FirewallError, OSError) as error:
             self._folder.abandon(before)
             if change.interfaces and before is not None:
                 await self._restore_interfaces(before)
             if isinstance(error, OSError):
                 raise Refused(f"the amphora cannot write: {error.strerror}") from error
-            if isinstance(error, Unenforced):
+            if isinstance(error, FirewallError):
                 raise Refused(str(error)) from error
             raise
         self._commit(wanted)
@@ -204,11 +204,11 @@ class Amphora:
             # Where the ports stay the same, one list takes the place of the other at once.
             same_ports = before is not None and before.config == wanted.config
             rules = wanted.access if same_ports else (*old, *wanted.access)
-            await self._gate.set(rules)
+            await self._firewall.set(rules)
             try:
                 yield
             except (Refused, NotNow, OSError):
-                await self._gate.widen(old)
+                await self._firewall.widen(old)
                 raise
             if not same_ports:
                 await self._widen(wanted)
@@ -218,9 +218,9 @@ class Amphora:
             if self._haproxy.is_running:
                 await self._reloads.old_stopped()
         except Silent as error:
-            self._gate.stay_narrow(str(error))
+            self._firewall.stay_narrow(str(error))
         else:
-            await self._gate.widen(wanted.access)
+            await self._firewall.widen(wanted.access)
 
     async def _afford(self, present: Bundle, wanted: Bundle) -> None:
         if self._reloads_for(wanted):

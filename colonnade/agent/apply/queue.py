@@ -18,7 +18,7 @@ class TooMany(Exception):
     """As many as may wait do."""
 
 
-class Turns:
+class ApplyQueue:
     def __init__(self) -> None:
         self._waiting: Counter[int] = Counter()
         self._stirred = asyncio.Event()

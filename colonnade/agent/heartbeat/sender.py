@@ -41,7 +41,7 @@ REPEATS: Final = 2  # beats that carry an edge again
 EDGES_KEPT_MAX: Final = 512
 
 
-class Beacon(asyncio.DatagramProtocol):
+class HeartbeatSender(asyncio.DatagramProtocol):
     """One socket: sends to the receivers, hears of tasks."""
 
     def __init__(self, amphora_id: str, key: bytes, folder: Folder) -> None:

@@ -28,11 +28,11 @@ Rules = Sequence[Access]
 log = logging.getLogger(__name__)
 
 
-class Unenforced(Exception):
+class FirewallError(Exception):
     """The rules are those of before; why, in words for a person."""
 
 
-class Gate:
+class Firewall:
     """The rules on the way from one bundle to the next, with nobody let in between whom either
     of the two keeps out."""
 
@@ -41,8 +41,8 @@ class Gate:
         self._is_narrow = False  # the rules are stricter than wanted
 
     async def set(self, wanted: Rules) -> None:
-        """Raises Unenforced. The rules of two bundles together let only those in who may by both,
-        and with those a change begins in which ports change hands."""
+        """Raises FirewallError. The rules of two bundles together let only those in who may by
+        both, and with those a change begins in which ports change hands."""
         await enforce(tuple(dict.fromkeys(wanted)), self._namespace)
         self._is_narrow = False
 
@@ -51,7 +51,7 @@ class Gate:
         `repair`."""
         try:
             await self.set(wanted)
-        except Unenforced as error:
+        except FirewallError as error:
             self.stay_narrow(str(error))
 
     def stay_narrow(self, reason: str) -> None:
@@ -66,14 +66,14 @@ class Gate:
 
 
 async def enforce(rules: Rules, namespace: Path) -> None:
-    """Make these the rules of the namespace. Raises Unenforced."""
+    """Make these the rules of the namespace. Raises FirewallError."""
     try:
         wanted = transaction(rules)
     except ValueError as error:
-        raise Unenforced(f"the allowed CIDRs cannot be read: {error}") from error
+        raise FirewallError(f"the allowed CIDRs cannot be read: {error}") from error
     nft = shutil.which("nft", path=PLACES)
     if nft is None:
-        raise Unenforced(
+        raise FirewallError(
             "the amphora has no nft (Debian package nftables), which allowed_cidrs need"
         )
     code, output = await run(
@@ -82,7 +82,7 @@ async def enforce(rules: Rules, namespace: Path) -> None:
         within_s=ENFORCE_S_MAX,
     )
     if code != 0:
-        raise Unenforced(f"the allowed CIDRs cannot be enforced: {words(output)}")
+        raise FirewallError(f"the allowed CIDRs cannot be enforced: {words(output)}")
 
 
 def transaction(rules: Rules) -> Json:

@@ -78,7 +78,7 @@ async def _answer(call: Call, sought: Sought) -> JSON:
             raise Invalid(f"kind is one of {', '.join(KINDS)}, not '{kind[:40]}'", field="kind")
     sought = replace(sought, kinds=tuple(kinds) if kinds else None)
     if STREAM_TYPE in call.headers.get("accept", ""):
-        give_back = call.site.held.take(*call.reader)
+        give_back = call.site.open_requests.take(*call.reader)
         try:
             stream = _stream(call, sought, await _start(call), give_back)
         except BaseException:

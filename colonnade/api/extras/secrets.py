@@ -83,7 +83,7 @@ async def create_secret(call: Call) -> JSON:
         facts=material.facts,
     )
     envelope = _enclosed(call, secret.id, material)
-    if call.is_trial:
+    if call.is_dry_run:
         return {"secret": trimmed(call, show(call, secret))}
     async with call.site.database.transaction() as connection:
         secret = await secrets.insert(connection, secret, envelope, material.public)
@@ -105,7 +105,7 @@ async def update_secret(call: Call) -> JSON:
     body = _read(call, SecretUpdate)
     secret_id = call.id("secret_id")
     given = set_fields(body)
-    if call.is_trial:
+    if call.is_dry_run:
         return await _try(call, body)
     providers = call.site.providers
     async with call.site.database.transaction() as connection:
@@ -121,7 +121,7 @@ async def update_secret(call: Call) -> JSON:
             found = await secrets.users(connection, secret)
             waiting = [user for user in found if not providers.settles_at_once(user.provider)]
             await references.check_users(connection, waiting)
-            await secrets.wake_users(connection, secret, waiting, call.occasion)
+            await secrets.wake_users(connection, secret, waiting, call.context)
         secret = await secrets.get(connection, secret_id, call.project)
     return {"secret": trimmed(call, show(call, secret))}
 

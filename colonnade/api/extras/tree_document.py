@@ -19,7 +19,7 @@ from colonnade.api.resources.full_trees import full_tree
 from colonnade.api.resources.objects import WholeLoadBalancer, wrapped
 from colonnade.api.user.load_balancers import ROOT_PATH, vip_changes
 from colonnade.api.user.members import check_address
-from colonnade.api.user.nested import Whole, pools_inside
+from colonnade.api.user.nested import NestedObjects, pools_inside
 from colonnade.domain.addresses import canonical
 from colonnade.domain.errors import Invalid
 from colonnade.domain.limits import POSITION_MAX
@@ -63,7 +63,7 @@ async def show_tree(call: Call) -> JSON:
 
 def wished(body: TreeWished, tree: LoadBalancer) -> LoadBalancer:
     """The tree as the body wants it, with the ids of what is there. Pure."""
-    whole, named = Whole(), tuple(body.pools or ())
+    whole, named = NestedObjects(), tuple(body.pools or ())
     whole.read_pools(named)
     inside: list[Any] = []
     for nested in body.listeners or ():

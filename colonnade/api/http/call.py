@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 import msgspec
 
 from colonnade.api.http.decoding import read_body, read_flag, read_list
-from colonnade.api.http.open_requests import Held
+from colonnade.api.http.open_requests import OpenRequests
 from colonnade.api.identity.caller import Caller, Identity
 from colonnade.api.identity.hosts import Hosts
 from colonnade.api.identity.policy import Policy
@@ -27,7 +27,7 @@ from colonnade.drivers.secrets.database import Seal
 from colonnade.providers.provider import Providers
 from colonnade.runtime.config import Quotas
 from colonnade.store.postgres.database import Database
-from colonnade.store.requests.context import Key, Occasion
+from colonnade.store.requests.context import Key, RequestContext
 from colonnade.store.rows.tables import (
     HEALTH_MONITORS,
     L7POLICIES,
@@ -66,7 +66,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     identity: Identity = msgspec.field(default_factory=Trusting)
     policy: Policy = msgspec.field(default_factory=DefaultPolicy)
     hosts: Hosts = msgspec.field(default_factory=lambda: Hosts(None))
-    held: Held = msgspec.field(default_factory=Held)
+    open_requests: OpenRequests = msgspec.field(default_factory=OpenRequests)
     rates: Rates = msgspec.field(default_factory=lambda: Rates(0))
     body_s_max: float = BODY_S_MAX
     quotas: Quotas = Quotas()  # of projects that have none of their own
@@ -84,7 +84,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     raw: bytes = b""
     headers: Mapping[str, str] = {}
     key: Key | None = None  # under which this request may be repeated
-    is_trial: bool = False  # nothing is to be kept
+    is_dry_run: bool = False  # nothing is to be kept
 
     def id(self, name: str) -> str:
         """An id from the path. What is no id names nothing."""
@@ -118,7 +118,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
             database, table, object_id, project=self.project, review=review
         ) as edit:
             edit.defaults = self.site.quotas
-            edit.occasion = self.occasion
+            edit.context = self.context
             yield edit
 
     @property
@@ -128,13 +128,13 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         return self.caller.project, self.caller.user
 
     @property
-    def occasion(self) -> Occasion:
+    def context(self) -> RequestContext:
         """What the store shall know of who asks, and of how."""
-        return Occasion(
+        return RequestContext(
             project=self.caller.project or "",
             user=self.caller.user,
             key=self.key,
-            is_trial=self.is_trial,
+            is_dry_run=self.is_dry_run,
         )
 
     async def record(self, table: Table, object_id: str) -> Record[Any]:

@@ -16,7 +16,7 @@ from colonnade.domain.errors import Throttled
 AGAIN_S: Final = 5.0
 
 
-class Held:
+class OpenRequests:
     def __init__(self, *, of_project: int = 100, of_token: int = 50) -> None:
         self._most = {"project": of_project, "token": of_token}
         self._open: Counter[tuple[str, str]] = Counter()

@@ -47,7 +47,7 @@ _LOCKS: Final[WeakValueDictionary[tuple[str, str], asyncio.Lock]] = WeakValueDic
 async def idempotent(route: Route, call: Call, within: Within) -> Answer:
     """The step."""
     text = call.headers.get(HEADER)
-    if text is None or route.method != "POST" or call.is_trial:
+    if text is None or route.method != "POST" or call.is_dry_run:
         return await within(call)
     key = _key(route, call, text)
     lock = _LOCKS.setdefault((key.project, key.word), asyncio.Lock())

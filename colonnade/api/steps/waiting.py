@@ -44,7 +44,7 @@ async def waiting(route: Route, call: Call, within: Within) -> Answer:
     until = asyncio.get_running_loop().time() + wait_s
     words = {name: values for name, values in call.query.items() if name != WORD}
     call = replace(call, query=words)
-    with call.site.held.place(*call.reader):
+    with call.site.open_requests.place(*call.reader):
         return await _answered_late(route, call, within, until)
 
 

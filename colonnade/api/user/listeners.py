@@ -13,7 +13,7 @@ from colonnade.api.resources import pages
 from colonnade.api.resources.bodies import ListenerCreate, ListenerUpdate
 from colonnade.api.resources.objects import SAMPLE_ID, ListenerObject, Statistics, listed, wrapped
 from colonnade.api.resources.tls import change_tls, refuse_empty_lists
-from colonnade.api.user.nested import Whole, canonical_listener
+from colonnade.api.user.nested import NestedObjects, canonical_listener
 from colonnade.domain.ids import ListenerId
 from colonnade.domain.listeners import Listener
 from colonnade.domain.vocabulary import ListenerProtocol
@@ -23,7 +23,7 @@ from colonnade.store.trees import records
 
 async def create_listener(call: Call) -> JSON:
     body = call.body(ListenerCreate, "listener")
-    wholes = Whole()
+    wholes = NestedObjects()
     async with call.editing(LOAD_BALANCERS, str(body.loadbalancer_id)) as edit:
         tree = edit.tree
         wholes.know(tree.pools)

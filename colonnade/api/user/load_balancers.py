@@ -60,7 +60,7 @@ async def create_load_balancer(call: Call) -> JSON:
         for wish in wished:
             # The additional ones are where the first is.
             place = {"network_id": vips[0].network_id} if vips else {}
-            asked = replace(wish, is_trial=call.is_trial, **place)
+            asked = replace(wish, is_dry_run=call.is_dry_run, **place)
             if wish.address is not None:
                 asked = replace(asked, address=canonical(wish.address))
             vip = await provider.allocate_vip(asked)
@@ -80,7 +80,7 @@ async def create_load_balancer(call: Call) -> JSON:
             **_own(given(body, LoadBalancer)),
         )
         await providers.check_members(name, (m for pool in pools for m in pool.members))
-        terms = wishes.Terms(size=choice.sizing, defaults=call.site.quotas, occasion=call.occasion)
+        terms = wishes.Terms(size=choice.sizing, defaults=call.site.quotas, context=call.context)
         stored = await wishes.create(call.site.database, tree, providers, terms=terms)
     except BaseException:
         for vip in vips:

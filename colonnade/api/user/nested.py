@@ -27,7 +27,7 @@ from colonnade.domain.pools import Pool
 from colonnade.domain.vocabulary import ListenerProtocol
 
 
-class Whole:
+class NestedObjects:
     """The listeners and pools of one request, gathered while they are read."""
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ def pools_inside(body: ListenerNested) -> Iterator[PoolNested]:
 
 def read_children(body: LoadBalancerCreate) -> tuple[tuple[Listener, ...], tuple[Pool, ...]]:
     """Listeners and pools of a tree that comes at once, whichever order they refer in."""
-    whole = Whole()
+    whole = NestedObjects()
     whole.read_pools(body.pools or ())
     for nested in body.listeners or ():
         whole.add_pools_of(nested)

@@ -10,14 +10,14 @@ from typing import Any, Final
 from colonnade.cli.documents.attributes import CHILDREN, LB, NAMED
 from colonnade.cli.documents.document import Document
 from colonnade.cli.objects.names import is_id
-from colonnade.cli.objects.names_of_ids import Called
-from colonnade.cli.objects.session import Desk
+from colonnade.cli.objects.names_of_ids import NamesOfIds
+from colonnade.cli.objects.session import Session
 
 VIPS: Final = "additional_vips"
 
 
-async def with_names(desk: Desk, document: Document) -> Document:
-    called = Called(desk)
+async def with_names(session: Session, document: Document) -> Document:
+    called = NamesOfIds(session)
     words = {word for named in NAMED.values() for _, word in named.values()}
     attributes = _attributes(document)
     alone: dict[str, dict[str, str]] = {}

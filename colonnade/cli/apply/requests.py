@@ -18,7 +18,7 @@ from colonnade.cli.documents.document import Document, exported, read_document
 from colonnade.cli.documents.files import line_of, line_of_value, read_documents
 from colonnade.cli.objects import dry_runs
 from colonnade.cli.objects.full_tree import read_whole
-from colonnade.cli.objects.session import Desk
+from colonnade.cli.objects.session import Session
 from colonnade.cli.objects.settling import settled
 from colonnade.domain.errors import Conflict, Invalid, NotFound, Refused
 
@@ -37,7 +37,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
         return str(self.document["name"])
 
 
-async def read_wishes(desk: Desk, files: Sequence[Path]) -> list[Wish]:
+async def read_wishes(session: Session, files: Sequence[Path]) -> list[Wish]:
     documents = []
     for file in files:
         found = read_documents(file)
@@ -50,56 +50,61 @@ async def read_wishes(desk: Desk, files: Sequence[Path]) -> list[Wish]:
     for name in names:
         if names.count(name) > 1:
             raise Invalid(f"two documents are about a load balancer named '{name}'")
-    return [await _wish(desk, document, where) for where, document in documents]
+    return [await _wish(session, document, where) for where, document in documents]
 
 
-async def carried_out(desk: Desk, wish: Wish, *, wait: bool, dry_run: bool) -> dict[str, Any]:
+async def carried_out(session: Session, wish: Wish, *, wait: bool, dry_run: bool) -> dict[str, Any]:
     """What was done, as --json says it. A refusal names the file."""
     try:
-        return await _carried_out(desk, wish, wait=wait, dry_run=dry_run)
+        return await _carried_out(session, wish, wait=wait, dry_run=dry_run)
     except Refused as error:
         place = f"{wish.where}{line_of_value(wish.source, error.public)}"
         raise _placed(error, place) from error
 
 
-async def _carried_out(desk: Desk, wish: Wish, *, wait: bool, dry_run: bool) -> dict[str, Any]:
+async def _carried_out(
+    session: Session, wish: Wish, *, wait: bool, dry_run: bool
+) -> dict[str, Any]:
     if dry_run:
-        return await _tried(desk, wish)
+        return await _tried(session, wish)
     if not wish.changes:
-        _say(desk, f"load balancer {wish.name}: nothing to change")
+        _say(session, f"load balancer {wish.name}: nothing to change")
         return {"name": wish.name, "id": wish.root_id, "done": "nothing", "changes": []}
     if wish.root_id:
-        answer, done = await _changed(desk, wish), "changed"
+        answer, done = await _changed(session, wish), "changed"
     else:
-        answer = await desk.rest.post("lbaas/loadbalancers", {"loadbalancer": wish.document})
+        answer = await session.rest.post("lbaas/loadbalancers", {"loadbalancer": wish.document})
         done = "created"
     if wait:
-        await settled(desk, desk.names.noun("lb"), {"id": answer["id"]})
-    if not desk.as_json:
-        show_changes(desk, wish.changes)
-    _say(desk, f"load balancer {wish.name}: {done}")
+        await settled(session, session.names.noun("lb"), {"id": answer["id"]})
+    if not session.as_json:
+        show_changes(session, wish.changes)
+    _say(session, f"load balancer {wish.name}: {done}")
     return {"name": wish.name, "id": answer["id"], "done": done, "changes": wish.changes}
 
 
-async def _tried(desk: Desk, wish: Wish) -> dict[str, Any]:
+async def _tried(session: Session, wish: Wish) -> dict[str, Any]:
     async def ask(query: Mapping[str, str]) -> Any:
         if wish.root_id:
-            return await _put(desk, wish, query)
-        return await desk.rest.post("lbaas/loadbalancers", {"loadbalancer": wish.document}, query)
+            return await _put(session, wish, query)
+        return await session.rest.post(
+            "lbaas/loadbalancers", {"loadbalancer": wish.document}, query
+        )
 
-    found = await dry_runs.tried(desk, ask)
-    if not desk.as_json:
-        show_changes(desk, wish.changes)
+    found = await dry_runs.tried(session, ask)
+    if not session.as_json:
+        show_changes(session, wish.changes)
         done = "changed" if wish.root_id else "created"
         _say(
-            desk, f"load balancer {wish.name}: {f'would be {done}' if wish.changes else 'as it is'}"
+            session,
+            f"load balancer {wish.name}: {f'would be {done}' if wish.changes else 'as it is'}",
         )
-        dry_runs.show_cost(desk, found)
+        dry_runs.show_cost(session, found)
     return {"name": wish.name, "id": wish.root_id, "dry_run": found}
 
 
-async def _changed(desk: Desk, wish: Wish) -> dict[str, Any]:
-    found: dict[str, Any] = (await _put(desk, wish, {}))["loadbalancer"]
+async def _changed(session: Session, wish: Wish) -> dict[str, Any]:
+    found: dict[str, Any] = (await _put(session, wish, {}))["loadbalancer"]
     return found
 
 
@@ -108,25 +113,25 @@ def _placed(error: Refused, place: str) -> Refused:
     return type(error)(f"{place}: {error.public}", detail=error.detail)
 
 
-async def _put(desk: Desk, wish: Wish, query: Mapping[str, str]) -> Any:
+async def _put(session: Session, wish: Wish, query: Mapping[str, str]) -> Any:
     path = f"lbaas/loadbalancers/{wish.root_id}/tree"
     try:
-        return await desk.rest.put(path, {"loadbalancer": wish.document}, query)
+        return await session.rest.put(path, {"loadbalancer": wish.document}, query)
     except NotFound as error:
         raise Refused(
-            f"{desk.rest.endpoint} cannot change a load balancer as a whole; "
+            f"{session.rest.endpoint} cannot change a load balancer as a whole; "
             "`colonnade diff` shows what to change piece by piece"
         ) from error
 
 
-async def _wish(desk: Desk, document: Document, where: str) -> Wish:
-    wanted = await _resolved(desk, LB, document, where)
-    noun = desk.names.noun("lb")
+async def _wish(session: Session, document: Document, where: str) -> Wish:
+    wanted = await _resolved(session, LB, document, where)
+    noun = session.names.noun("lb")
     query = {"name": wanted["name"]}
     if "project_id" in wanted:
         query["project_id"] = wanted["project_id"]
     found = [
-        one for one in await desk.names.every(noun, query=query) if one["name"] == query["name"]
+        one for one in await session.names.every(noun, query=query) if one["name"] == query["name"]
     ]
     if len(found) > 1:
         ids = ", ".join(one["id"] for one in found)
@@ -136,7 +141,7 @@ async def _wish(desk: Desk, document: Document, where: str) -> Wish:
             document=wanted, root_id="", changes=compare(None, wanted), where=where, source=document
         )
     root_id = str(found[0]["id"])
-    there = await _resolved(desk, LB, _there(await read_whole(desk, root_id)), "")
+    there = await _resolved(session, LB, _there(await read_whole(session, root_id)), "")
     changes = compare(there, wanted)
     return Wish(document=wanted, root_id=root_id, changes=changes, where=where, source=document)
 
@@ -149,20 +154,20 @@ def _there(whole: dict[str, Any]) -> Document:
     return document | {name: whole[name] for name in chosen if whole.get(name)}
 
 
-async def _resolved(desk: Desk, kind: str, document: Document, where: str) -> Document:
+async def _resolved(session: Session, kind: str, document: Document, where: str) -> Document:
     """The document with ids where names of other things stood."""
     resolved: Document = {}
     for name, value in document.items():
         if name in CHILDREN[kind]:
             child = CHILDREN[kind][name]
             resolved[name] = (
-                [await _resolved(desk, child, one, where) for one in value]
+                [await _resolved(session, child, one, where) for one in value]
                 if isinstance(value, list)
-                else await _resolved(desk, child, value, where)
+                else await _resolved(session, child, value, where)
             )
             continue
         try:
-            resolved |= await _reference(desk, kind, name, value)
+            resolved |= await _reference(session, kind, name, value)
         except Refused as error:
             if not where:
                 raise
@@ -170,31 +175,31 @@ async def _resolved(desk: Desk, kind: str, document: Document, where: str) -> Do
     return resolved
 
 
-async def _reference(desk: Desk, kind: str, name: str, value: Any) -> Document:
+async def _reference(session: Session, kind: str, name: str, value: Any) -> Document:
     """One attribute, with ids for names."""
     if name in NAMED.get(kind, {}):
         attribute, word = NAMED[kind][name]
-        return {attribute: await desk.id(word, str(value))}
+        return {attribute: await session.id(word, str(value))}
     if name in SECRETS:
         many = isinstance(value, list)
-        refs = [await desk.names.secret_ref(str(one)) for one in (value if many else [value])]
+        refs = [await session.names.secret_ref(str(one)) for one in (value if many else [value])]
         return {name: refs if many else refs[0]}
     if name == "access_log" and "target" in value:
-        target = await desk.id("logtarget", str(value["target"]))
+        target = await session.id("logtarget", str(value["target"]))
         rest = {part: one for part, one in value.items() if part != "target"}
         return {name: rest | {"target_id": target}}
     if name == "additional_vips":
-        return {name: [await _vip(desk, one) for one in value]}
+        return {name: [await _vip(session, one) for one in value]}
     return {name: value}
 
 
-async def _vip(desk: Desk, vip: Any) -> Any:
+async def _vip(session: Session, vip: Any) -> Any:
     if not isinstance(vip, dict) or "subnet" not in vip:
         return vip
     rest = {part: one for part, one in vip.items() if part != "subnet"}
-    return {"subnet_id": await desk.id("subnet", str(vip["subnet"])), **rest}
+    return {"subnet_id": await session.id("subnet", str(vip["subnet"])), **rest}
 
 
-def _say(desk: Desk, sentence: str) -> None:
-    if not desk.as_json:
-        desk.printer.said(sentence)
+def _say(session: Session, sentence: str) -> None:
+    if not session.as_json:
+        session.printer.said(sentence)

@@ -13,7 +13,7 @@ from rich.text import Text
 from colonnade.cli.documents.attributes import WORDS
 from colonnade.cli.documents.difference import title, words
 from colonnade.cli.objects.printing import printable
-from colonnade.cli.objects.session import Desk
+from colonnade.cli.objects.session import Session
 from colonnade.domain.errors import Broken, NotFound, Refused
 
 QUERY: Final[Mapping[str, str]] = {"dry_run": "true"}
@@ -29,42 +29,42 @@ COSTS: Final = {
 KINDS: Final = {"l7rule": "rule"}
 
 
-async def tried(desk: Desk, ask: Callable[[Mapping[str, str]], Awaitable[Any]]) -> Any:
+async def tried(session: Session, ask: Callable[[Mapping[str, str]], Awaitable[Any]]) -> Any:
     """What the endpoint says the change would be; `ask` sends it, with these words."""
     try:
-        await desk.rest.get("lbaas/events", {"limit": "1"})
+        await session.rest.get("lbaas/events", {"limit": "1"})
     except NotFound as error:
         raise Refused(
-            f"{desk.rest.endpoint} does not support dry runs; nothing was sent"
+            f"{session.rest.endpoint} does not support dry runs; nothing was sent"
         ) from error
     answer = await ask(QUERY)
     found = answer.get("dry_run") if isinstance(answer, dict) else None
     if found is None and isinstance(answer, dict) and "changes" in answer:
         found = answer  # out of its wrapper already
     if found is None:
-        raise Broken(f"{desk.rest.endpoint} does not support dry runs, and has made the change")
+        raise Broken(f"{session.rest.endpoint} does not support dry runs, and has made the change")
     return found
 
 
-def show(desk: Desk, found: Mapping[str, Any]) -> None:
+def show(session: Session, found: Mapping[str, Any]) -> None:
     for change in found.get("changes") or ():
         for line, sign in _lines(change):
-            desk.printer.show(Text(printable(f"{sign} {line}"), style=COLOURS[sign]))
+            session.printer.show(Text(printable(f"{sign} {line}"), style=COLOURS[sign]))
     if not found.get("changes"):
-        desk.printer.said("nothing would change")
-    show_cost(desk, found)
+        session.printer.said("nothing would change")
+    show_cost(session, found)
 
 
-def show_cost(desk: Desk, found: Mapping[str, Any]) -> None:
+def show_cost(session: Session, found: Mapping[str, Any]) -> None:
     """What the change would lack, and what it would take."""
     for issue in found.get("issues") or ():
-        desk.printer.show(Text(printable(f"! {issue}"), style="yellow"))
+        session.printer.show(Text(printable(f"! {issue}"), style="yellow"))
     configuration = found.get("configuration") or {}
     if configuration.get("action"):
         action = str(configuration["action"])
-        desk.printer.said(COSTS.get(action, action))
+        session.printer.said(COSTS.get(action, action))
     for line in str(configuration.get("diff") or "").splitlines():
-        desk.printer.show(Text(printable(line), style=COLOURS.get(line[:1], "")))
+        session.printer.show(Text(printable(line), style=COLOURS.get(line[:1], "")))
 
 
 def _lines(change: Mapping[str, Any]) -> list[tuple[str, str]]:

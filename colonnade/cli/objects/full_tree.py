@@ -8,7 +8,7 @@ those with their rules, pools with their members and health monitor.
 import asyncio
 from typing import Any
 
-from colonnade.cli.objects.session import Desk
+from colonnade.cli.objects.session import Session
 from colonnade.domain.errors import NotFound
 
 AT_ONCE_MAX = 8  # requests on their way at the same time
@@ -16,13 +16,13 @@ AT_ONCE_MAX = 8  # requests on their way at the same time
 Shown = dict[str, Any]
 
 
-async def read_whole(desk: Desk, root_id: str) -> Shown:
-    root = (await desk.rest.get(f"lbaas/loadbalancers/{root_id}"))["loadbalancer"]
+async def read_whole(session: Session, root_id: str) -> Shown:
+    root = (await session.rest.get(f"lbaas/loadbalancers/{root_id}"))["loadbalancer"]
     gate = asyncio.Semaphore(AT_ONCE_MAX)
 
     async def every(word: str, parent: str = "", **query: str) -> list[Shown]:
         async with gate:
-            return await desk.names.every(desk.names.noun(word), parent, query)
+            return await session.names.every(session.names.noun(word), parent, query)
 
     listeners, pools = await asyncio.gather(
         every("listener", loadbalancer_id=root_id), every("pool", loadbalancer_id=root_id)
@@ -34,7 +34,7 @@ async def read_whole(desk: Desk, root_id: str) -> Shown:
         if pool.get("healthmonitor_id"):
             async with gate:
                 path = f"lbaas/healthmonitors/{pool['healthmonitor_id']}"
-                pool["healthmonitor"] = (await desk.rest.get(path))["healthmonitor"]
+                pool["healthmonitor"] = (await session.rest.get(path))["healthmonitor"]
 
     async def fill_listener(listener: Shown) -> None:
         if listener.get("l7policies"):

@@ -12,7 +12,7 @@ from rich.text import Text
 from colonnade.cli.nouns.description import Column, Noun
 from colonnade.cli.objects.operations import Waiting
 from colonnade.cli.objects.printing import moment, printable, status
-from colonnade.cli.objects.session import Desk
+from colonnade.cli.objects.session import Session
 from colonnade.cli.objects.settling import settled
 from colonnade.cli.objects.tree_drawing import LoadBalancer
 from colonnade.domain.errors import Unreachable
@@ -46,29 +46,31 @@ EVENTS: Final = Noun(
 )  # fmt: skip
 
 
-async def lb_history(desk: Desk, load_balancer: LoadBalancer) -> None:
+async def lb_history(session: Session, load_balancer: LoadBalancer) -> None:
     """List the changes of a load balancer: who changed what, and when."""
-    root_id = await desk.id("lb", load_balancer)
-    desk.printer.list(await desk.names.every(HISTORY, root_id), HISTORY.columns)
+    root_id = await session.id("lb", load_balancer)
+    session.printer.list(await session.names.every(HISTORY, root_id), HISTORY.columns)
 
 
 async def lb_rollback(
-    desk: Desk, load_balancer: LoadBalancer, generation: Generation, wait: Waiting = False
+    session: Session, load_balancer: LoadBalancer, generation: Generation, wait: Waiting = False
 ) -> None:
     """Change a load balancer back to an earlier generation."""
-    root_id = await desk.id("lb", load_balancer)
+    root_id = await session.id("lb", load_balancer)
     path = f"lbaas/loadbalancers/{root_id}/rollback"
-    answer = await desk.rest.post(path, {"generation": generation})
+    answer = await session.rest.post(path, {"generation": generation})
     if wait:
-        await settled(desk, desk.names.noun("lb"), {"id": root_id})
-    if desk.as_json:
-        desk.printer.json(answer)
+        await settled(session, session.names.noun("lb"), {"id": root_id})
+    if session.as_json:
+        session.printer.json(answer)
     else:
-        desk.printer.said(f"load balancer {load_balancer} is as in generation {generation} again")
+        session.printer.said(
+            f"load balancer {load_balancer} is as in generation {generation} again"
+        )
 
 
 async def lb_events(
-    desk: Desk,
+    session: Session,
     load_balancer: LoadBalancer,
     *,
     follow: Follow = False,
@@ -76,15 +78,15 @@ async def lb_events(
     kind: Kinds = None,
 ) -> None:
     """List the events of a load balancer."""
-    root_id = await desk.id("lb", load_balancer)
-    await _events(desk, _placed(EVENTS, root_id), follow, _query(since, kind))
+    root_id = await session.id("lb", load_balancer)
+    await _events(session, _placed(EVENTS, root_id), follow, _query(since, kind))
 
 
 async def event_list(
-    desk: Desk, *, follow: Follow = False, since: Since = "", kind: Kinds = None
+    session: Session, *, follow: Follow = False, since: Since = "", kind: Kinds = None
 ) -> None:
     """List the events of all load balancers that you may see."""
-    await _events(desk, _placed(EVENTS, ""), follow, _query(since, kind))
+    await _events(session, _placed(EVENTS, ""), follow, _query(since, kind))
 
 
 def _placed(noun: Noun, root_id: str) -> Noun:
@@ -97,30 +99,30 @@ def _query(since: str, kinds: list[str] | None) -> dict[str, str]:
     return {name: word for name, word in said.items() if word}
 
 
-async def _events(desk: Desk, noun: Noun, follow: bool, query: dict[str, str]) -> None:
+async def _events(session: Session, noun: Noun, follow: bool, query: dict[str, str]) -> None:
     if follow:
-        await _followed(desk, noun.path, query)
+        await _followed(session, noun.path, query)
         return
-    found = await desk.names.every(noun, query=query)
-    if desk.as_json:
-        desk.printer.json(found)
+    found = await session.names.every(noun, query=query)
+    if session.as_json:
+        session.printer.json(found)
         return
     for event in found:
-        desk.printer.show(line(event))
+        session.printer.show(line(event))
 
 
-async def _followed(desk: Desk, path: str, query: dict[str, str]) -> None:
+async def _followed(session: Session, path: str, query: dict[str, str]) -> None:
     """As events come, and on from the last one when the connection was lost."""
     began = False
     while True:
         try:
-            async for event in _stream(desk.rest.lines(path, query)):
+            async for event in _stream(session.rest.lines(path, query)):
                 began = True
                 query["since"] = str(event.get("id", ""))
-                if desk.as_json:  # one object in each line, for those who read a stream
+                if session.as_json:  # one object in each line, for those who read a stream
                     print(msgspec.json.encode(event).decode(), flush=True)
                 else:
-                    desk.printer.show(line(event))
+                    session.printer.show(line(event))
         except Unreachable:
             if not began:
                 raise

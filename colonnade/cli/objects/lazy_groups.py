@@ -89,7 +89,7 @@ class LazyGroup(TyperGroup):
         return list(self.commands)
 
 
-class Words(LazyGroup):
+class CommandGroup(LazyGroup):
     """The `colonnade` command itself: what typer was told, and the nouns of the API."""
 
     def __init__(self, **words: Any) -> None:

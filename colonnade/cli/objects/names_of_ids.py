@@ -8,17 +8,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from colonnade.cli.nouns.description import Column
-from colonnade.cli.objects.session import Desk
+from colonnade.cli.objects.session import Session
 from colonnade.domain.errors import ColonnadeError
 
 Row = Mapping[str, Any]
 
 
-class Called:
+class NamesOfIds:
     """What the objects of an endpoint are called. Each list is asked for once."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, session: Session) -> None:
+        self._desk = session
         self._names: dict[str, dict[str, str]] = {}
 
     async def of(self, word: str) -> Mapping[str, str]:

@@ -18,7 +18,7 @@ from colonnade.cli.documents import files
 from colonnade.cli.nouns.description import Attribute, Kind, Noun
 from colonnade.cli.objects.commands import once, parameter
 from colonnade.cli.objects.completion import names_of
-from colonnade.cli.objects.session import Desk
+from colonnade.cli.objects.session import Session
 from colonnade.domain.errors import Invalid
 
 _KINDS: dict[Kind, Any] = {
@@ -81,7 +81,7 @@ def _help(attribute: Attribute) -> str:
 
 
 async def body(
-    desk: Desk, attributes: Iterable[Attribute], words: Mapping[str, Any]
+    session: Session, attributes: Iterable[Attribute], words: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The attributes that were said, as the wire wants them."""
     said: dict[str, Any] = {}
@@ -89,7 +89,7 @@ async def body(
         value = words.get(attribute.name)
         if value is None or value == []:  # typer has an empty list for what was not said
             continue
-        said[attribute.name] = await _value(desk, attribute, value)
+        said[attribute.name] = await _value(session, attribute, value)
     return said
 
 
@@ -111,46 +111,48 @@ def cleared(noun: Noun, names: Iterable[str]) -> dict[str, None]:
     return nulls
 
 
-async def _value(desk: Desk, attribute: Attribute, value: Any) -> Any:
+async def _value(session: Session, attribute: Attribute, value: Any) -> Any:
     match attribute.kind:
         case Kind.PAIRS:
-            return await _pairs(desk, attribute, value)
+            return await _pairs(session, attribute, value)
         case Kind.FILE | Kind.FILED:
             read = files.read_text if attribute.kind is Kind.FILE else files.read_mapping
             return read(value)
         case Kind.SHARES:
-            return await _shares(desk, attribute, value)
+            return await _shares(session, attribute, value)
         case Kind.VIPS:
-            return [await _vip(desk, text) for text in value]
+            return [await _vip(session, text) for text in value]
         case Kind.TAGS:
             return [tag for tag in value if tag]
         case Kind.TEXTS:
-            return [await _reference(desk, attribute, one) for one in once(map(str, value))]
+            return [await _reference(session, attribute, one) for one in once(map(str, value))]
         case Kind.TEXT:
             text = str(value)
-            return await _reference(desk, attribute, text) if text else _nothing(attribute)
+            return await _reference(session, attribute, text) if text else _nothing(attribute)
         case _:
             return value
 
 
-async def _pairs(desk: Desk, attribute: Attribute, texts: Iterable[str]) -> dict[str, Any]:
+async def _pairs(session: Session, attribute: Attribute, texts: Iterable[str]) -> dict[str, Any]:
     said = pairs(attribute.words[0], texts, numbers=attribute.nested)
     if attribute.refers and "target" in said:
-        said["target_id"] = await desk.id(attribute.refers, str(said.pop("target")))
+        said["target_id"] = await session.id(attribute.refers, str(said.pop("target")))
     return said
 
 
-async def _shares(desk: Desk, attribute: Attribute, texts: Iterable[str]) -> list[dict[str, Any]]:
+async def _shares(
+    session: Session, attribute: Attribute, texts: Iterable[str]
+) -> list[dict[str, Any]]:
     shares = pairs(attribute.words[0], texts, numbers=True)
     return [
-        {"pool_id": await desk.id("pool", name), "weight": weight}
+        {"pool_id": await session.id("pool", name), "weight": weight}
         for name, weight in shares.items()
     ]
 
 
-async def _vip(desk: Desk, text: str) -> dict[str, str]:
+async def _vip(session: Session, text: str) -> dict[str, str]:
     subnet, _, address = text.partition("=")
-    said = {"subnet_id": await desk.id("subnet", subnet)}
+    said = {"subnet_id": await session.id("subnet", subnet)}
     return said | {"ip_address": address} if address else said
 
 
@@ -158,12 +160,12 @@ def _nothing(attribute: Attribute) -> str | None:
     return "" if attribute.name in ("name", "description") else None
 
 
-async def _reference(desk: Desk, attribute: Attribute, text: str) -> str:
+async def _reference(session: Session, attribute: Attribute, text: str) -> str:
     if not attribute.refers:
         return text
     if attribute.refers == "secret":
-        return await desk.names.secret_ref(text)
-    return await desk.id(attribute.refers, text)
+        return await session.names.secret_ref(text)
+    return await session.id(attribute.refers, text)
 
 
 def pairs(option_word: str, texts: Iterable[str], *, numbers: bool) -> dict[str, Any]:

@@ -72,7 +72,7 @@ class Where(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Session:
     rest: "Rest"
     names: Names
     printer: Printer

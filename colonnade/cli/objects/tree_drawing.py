@@ -12,7 +12,7 @@ from colonnade.cli.objects import watching
 from colonnade.cli.objects.completion import names_of
 from colonnade.cli.objects.full_tree import read_whole
 from colonnade.cli.objects.printing import endpoint, moment, printable, status
-from colonnade.cli.objects.session import Desk
+from colonnade.cli.objects.session import Session
 
 LoadBalancer = Annotated[
     str,
@@ -27,39 +27,39 @@ _NOT_WORTH_SAYING: Final = frozenset({"ACTIVE"})
 Shown = dict[str, Any]
 
 
-async def lb_tree(desk: Desk, load_balancer: LoadBalancer, watch: Watching = False) -> None:
+async def lb_tree(session: Session, load_balancer: LoadBalancer, watch: Watching = False) -> None:
     """Show a load balancer and all under it as a tree, with statuses and addresses."""
-    root_id = await desk.id("lb", load_balancer)
+    root_id = await session.id("lb", load_balancer)
 
     async def look() -> Shown:
-        return await read_whole(desk, root_id)
+        return await read_whole(session, root_id)
 
     if watch:
-        await watching.watch(desk, look, draw_whole, until_settled=True)
-    elif desk.as_json:
-        desk.printer.json(await look())
+        await watching.watch(session, look, draw_whole, until_settled=True)
+    elif session.as_json:
+        session.printer.json(await look())
     else:
-        desk.printer.show(draw_whole(await look()))
+        session.printer.show(draw_whole(await look()))
 
 
-async def lb_status(desk: Desk, load_balancer: LoadBalancer, watch: Watching = False) -> None:
+async def lb_status(session: Session, load_balancer: LoadBalancer, watch: Watching = False) -> None:
     """Show the statuses of a load balancer and all under it."""
-    root_id = await desk.id("lb", load_balancer)
+    root_id = await session.id("lb", load_balancer)
 
     async def look() -> Shown:
-        answer = await desk.rest.get(f"lbaas/loadbalancers/{root_id}/status")
+        answer = await session.rest.get(f"lbaas/loadbalancers/{root_id}/status")
         summed: Shown = answer["statuses"]
-        if not desk.as_json and _is_in_trouble(summed["loadbalancer"]):
+        if not session.as_json and _is_in_trouble(summed["loadbalancer"]):
             # The summary has the contract's keys alone; why, the objects themselves say.
-            _explain(summed["loadbalancer"], await read_whole(desk, root_id))
+            _explain(summed["loadbalancer"], await read_whole(session, root_id))
         return summed
 
     if watch:
-        await watching.watch(desk, look, _draw_statuses, until_settled=True)
-    elif desk.as_json:
-        desk.printer.json(await look())
+        await watching.watch(session, look, _draw_statuses, until_settled=True)
+    elif session.as_json:
+        session.printer.json(await look())
     else:
-        desk.printer.show(_draw_statuses(await look()))
+        session.printer.show(_draw_statuses(await look()))
 
 
 def draw_whole(root: Shown) -> Tree:

@@ -22,7 +22,7 @@ from colonnade.drivers.compute.namespaces import image
 from colonnade.drivers.compute.namespaces.amphorae import AGENT, Amphorae, AmphoraPlan
 from colonnade.drivers.network.namespaces import groups
 from colonnade.drivers.network.namespaces.address_book import AddressBook
-from colonnade.drivers.network.namespaces.address_files import FileShelf
+from colonnade.drivers.network.namespaces.address_files import AddressFiles
 from colonnade.drivers.network.namespaces.fabric import Fabric
 from colonnade.drivers.network.namespaces.hosts import Hosts
 from colonnade.drivers.network.namespaces.lab import PRIVATE_FOLDER, SOCKET
@@ -68,9 +68,9 @@ def url_of(config: Config) -> str:
 
 async def _furnish(config: Config, links: Links, plan: AmphoraPlan) -> Routes:
     folder = config.run_dir / PRIVATE_FOLDER
-    shelf = FileShelf(config.state_dir / "network")
-    book = AddressBook(shelf)
-    book.load(shelf.networks(), shelf.ports())
+    storage = AddressFiles(config.state_dir / "network")
+    book = AddressBook(storage)
+    book.load(storage.networks(), storage.ports())
     machines = Machines(folder / "machines")
     machines.load()
     fabric = Fabric(links, folder)

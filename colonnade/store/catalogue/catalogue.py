@@ -25,7 +25,7 @@ from colonnade.domain.pools import Member
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.postgres import listing
 from colonnade.store.postgres.database import Connection
-from colonnade.store.postgres.lenient import Stored
+from colonnade.store.postgres.lenient import LenientDecoder
 from colonnade.store.postgres.listing import Source, Wanted
 from colonnade.store.queue import work
 from colonnade.store.rows.difference import Difference
@@ -33,7 +33,7 @@ from colonnade.store.rows.difference import Difference
 Offer: TypeAlias = FlavorProfile | Flavor | AvailabilityZoneProfile | AvailabilityZone
 T = TypeVar("T", bound=Offer)
 
-_FLAVOR_FACTS: Final[Stored[FlavorFacts]] = Stored(FlavorFacts)
+_FLAVOR_FACTS: Final[LenientDecoder[FlavorFacts]] = LenientDecoder(FlavorFacts)
 
 
 class Shelf(msgspec.Struct, Generic[T], frozen=True):

@@ -19,10 +19,10 @@ T = TypeVar("T")
 
 
 class Newer(Broken):
-    """Stored by a newer release, and not to be read by this one."""
+    """LenientDecoder by a newer release, and not to be read by this one."""
 
 
-class Stored(Generic[T]):
+class LenientDecoder(Generic[T]):
     """Reads the JSON of one type."""
 
     def __init__(self, kind: Any) -> None:

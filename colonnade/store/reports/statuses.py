@@ -17,7 +17,7 @@ from colonnade.domain.operating import MEMBER, Facts, Node, State, statuses
 from colonnade.domain.pools import HealthMonitor
 from colonnade.domain.status import Operating
 from colonnade.store.postgres.database import Connection
-from colonnade.store.postgres.lenient import Stored
+from colonnade.store.postgres.lenient import LenientDecoder
 from colonnade.store.queue import events
 
 _NODES: Final = """
@@ -56,7 +56,7 @@ SELECT kind, id, root, pool, coalesce((body ->> 'admin_state_up')::boolean, true
     CASE kind WHEN 'health_monitor' THEN body::text END
 FROM ({_NODES}) AS n (kind, id, root, pool, body, changed, status, reason, policy_pools)
 """  # noqa: S608 - our own text
-_MONITOR: Final[Stored[HealthMonitor]] = Stored(HealthMonitor)
+_MONITOR: Final[LenientDecoder[HealthMonitor]] = LenientDecoder(HealthMonitor)
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):

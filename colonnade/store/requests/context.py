@@ -21,16 +21,16 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
 
 
-class Occasion(msgspec.Struct, frozen=True, kw_only=True):
-    """`is_trial`: nothing is to be kept; the change ends in `Tried`."""
+class RequestContext(msgspec.Struct, frozen=True, kw_only=True):
+    """`is_dry_run`: nothing is to be kept; the change ends in `DryRunResult`."""
 
     project: str = ""
     user: str = ""
     key: Key | None = None
-    is_trial: bool = False
+    is_dry_run: bool = False
 
 
-class Tried(Exception):
+class DryRunResult(Exception):
     """How a change that is only tried ends, once all of it has been accepted.
 
     None: no tree at all, before or after."""

@@ -18,7 +18,7 @@ from colonnade.domain.listeners import Listener
 from colonnade.domain.pools import HealthMonitor, Member, Pool
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.postgres.database import Connection
-from colonnade.store.postgres.lenient import Stored
+from colonnade.store.postgres.lenient import LenientDecoder
 
 Node: TypeAlias = LoadBalancer | Listener | Pool | Member | HealthMonitor | L7Policy | L7Rule
 
@@ -54,12 +54,14 @@ TABLES: Final[Mapping[type[Node], Table]] = {
 }
 
 
-def _array_of(kind: Any) -> Stored[Any]:
-    return Stored(list[kind])
+def _array_of(kind: Any) -> LenientDecoder[Any]:
+    return LenientDecoder(list[kind])
 
 
-_checked: Final[Mapping[str, Stored[Any]]] = {table.name: _array_of(table.type) for table in BELOW}
-_load_balancer: Final[Stored[LoadBalancer]] = Stored(LoadBalancer)
+_checked: Final[Mapping[str, LenientDecoder[Any]]] = {
+    table.name: _array_of(table.type) for table in BELOW
+}
+_load_balancer: Final[LenientDecoder[LoadBalancer]] = LenientDecoder(LoadBalancer)
 
 
 def _unchecked(kind: type[Node]) -> type[msgspec.Struct]:
@@ -76,8 +78,8 @@ def _unchecked(kind: type[Node]) -> type[msgspec.Struct]:
     return msgspec.defstruct(kind.__name__, fields, frozen=True, kw_only=True)
 
 
-DECODERS: Final[Mapping[str, Stored[Any]]] = {
-    table.name: Stored(_unchecked(table.type)) for table in TABLES.values()
+DECODERS: Final[Mapping[str, LenientDecoder[Any]]] = {
+    table.name: LenientDecoder(_unchecked(table.type)) for table in TABLES.values()
 }
 
 

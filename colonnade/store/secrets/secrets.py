@@ -19,7 +19,7 @@ from colonnade.store.postgres import listing
 from colonnade.store.postgres.database import Connection
 from colonnade.store.postgres.listing import Source, Wanted
 from colonnade.store.queue import events, work
-from colonnade.store.requests.context import Occasion
+from colonnade.store.requests.context import RequestContext
 from colonnade.store.rows import history
 
 POLICY: Final = "Policy does not allow this request to be performed."
@@ -164,7 +164,7 @@ async def users(connection: Connection, secret: Secret) -> Sequence[User]:
 
 
 async def wake_users(
-    connection: Connection, secret: Secret, found: Collection[User], occasion: Occasion
+    connection: Connection, secret: Secret, found: Collection[User], context: RequestContext
 ) -> None:
     """Each cluster of these has something new to serve."""
     for cluster_id in sorted({user.cluster_id for user in found}):
@@ -189,7 +189,7 @@ async def wake_users(
         for root in roots:
             event = _replaced(secret, root, row[0])
             await events.record(connection, event)
-            await connection.execute(history.INSERT, _remembered(event, occasion))
+            await connection.execute(history.INSERT, _remembered(event, context))
         await work.mark(connection, f"cluster:{cluster_id}")
 
 
@@ -205,12 +205,12 @@ def _replaced(secret: Secret, root: str, generation: int) -> events.Event:
     )
 
 
-def _remembered(event: events.Event, occasion: Occasion) -> dict[str, Any]:
+def _remembered(event: events.Event, context: RequestContext) -> dict[str, Any]:
     written = history.Written(
         load_balancer_id=event.object_id,
         generation=event.generation or 0,
-        project=occasion.project,
-        user=occasion.user,
+        project=context.project,
+        user=context.user,
         verb=event.kind,
         what=event.message,
         changes=(),

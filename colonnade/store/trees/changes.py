@@ -19,7 +19,7 @@ from colonnade.store.fleet import clusters
 from colonnade.store.postgres.database import Connection
 from colonnade.store.queue import events, work
 from colonnade.store.requests import idempotency
-from colonnade.store.requests.context import Occasion
+from colonnade.store.requests.context import RequestContext
 from colonnade.store.rows import history, sentences
 from colonnade.store.rows.difference import Difference, Place
 from colonnade.store.rows.tables import (
@@ -40,7 +40,7 @@ class Change(msgspec.Struct, frozen=True):
     found: Difference
     at_once: bool  # its facts are written with the wish
     was: LoadBalancer | None = None  # the whole tree, before
-    occasion: Occasion = Occasion()
+    context: RequestContext = RequestContext()
 
 
 class Statement:
@@ -100,22 +100,22 @@ async def write(
 
 def _add_news(statement: Statement, tree: LoadBalancer, change: Change) -> None:
     """What others learn of the change: who reads events, whoever asks again, who works on it."""
-    occasion = change.occasion
+    context = change.context
     after = tree if change.verb != "deleted" else None
     told = sentences.told(change.verb, change.was, after, change.found)
     generation = history.Written(
         load_balancer_id=tree.id,
         generation=change.generation,
-        project=occasion.project,
-        user=occasion.user,
+        project=context.project,
+        user=context.user,
         verb=change.verb,
         what=told,
         changes=history.changes(change.was, tree, change.found) if change.verb != "deleted" else (),
     )
     statement.add(history.INSERT, **history.parameters(generation))
-    if occasion.key is not None:
-        made = _made(tree, change, occasion.key.kind)
-        key = msgspec.structs.asdict(occasion.key) | {"object_id": made}
+    if context.key is not None:
+        made = _made(tree, change, context.key.kind)
+        key = msgspec.structs.asdict(context.key) | {"object_id": made}
         statement.add(idempotency.INSERT, **key)
     event = events.Event(
         object_kind="load_balancer",

@@ -26,7 +26,7 @@ from colonnade.runtime.config import Quotas
 from colonnade.store.catalogue import catalogue, quotas
 from colonnade.store.postgres.database import Connection, Database
 from colonnade.store.requests import idempotency
-from colonnade.store.requests.context import Occasion, Tried
+from colonnade.store.requests.context import DryRunResult, RequestContext
 from colonnade.store.rows.difference import difference
 from colonnade.store.rows.tables import (
     LOAD_BALANCERS,
@@ -80,7 +80,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
     size: Sizing = Sizing()
     defaults: Quotas = quotas.UNLIMITED  # for a project that has no quota of its own
-    occasion: Occasion = Occasion()
+    context: RequestContext = RequestContext()
 
 
 class Edit:
@@ -93,7 +93,7 @@ class Edit:
         self.stored = before  # once the change is written, as it was left
         self.quota = quota  # the project's own, if it has one
         self.defaults = quotas.UNLIMITED  # for who has none; set by who knows the configuration
-        self.occasion = Occasion()  # set by who knows the caller
+        self.context = RequestContext()  # set by who knows the caller
         self.connection = connection  # for looks within the transaction
         self._tree: LoadBalancer | None = before.tree
 
@@ -159,13 +159,13 @@ async def create(
     issues = _issues(review, tree)
     at_once = review.settles_at_once(tree.provider)
     found = difference(None, tree)
-    change = Change(1, "created", found, at_once, occasion=terms.occasion)
+    change = Change(1, "created", found, at_once, context=terms.context)
     added = quotas.increase(found, is_new=True)
     try:
         async with database.read() as connection:
             asked = await quotas.ask_row(connection, tree.project_id)
             limits = quotas.holding(terms.defaults, await quotas.read_row(asked))
-            alone = not found.added and not terms.occasion.is_trial
+            alone = not found.added and not terms.context.is_dry_run
             if alone and not quotas.bounds(added, limits):
                 # One statement is a transaction, and needs no round trips to begin and end it.
                 at = await changes.write_new(connection, tree, change, issues, terms.size)
@@ -176,7 +176,7 @@ async def create(
             await catalogue.check_flavor(connection, tree, found)
             await quotas.enforce(connection, tree.project_id, added, limits)
             reasons = tuple(issue.reason for issue in issues)
-            await _end_trial(connection, terms.occasion, Tried(None, tree, found, reasons))
+            await _end_dry_run(connection, terms.context, DryRunResult(None, tree, found, reasons))
     except psycopg.errors.IntegrityError as error:
         raise _refusal(error) from error
     return _created(tree, at, at_once, issues)
@@ -244,7 +244,7 @@ async def _save(connection: Connection, edit: Edit, review: Review) -> Stored:
     before, after, stored = edit.before, edit.after, edit.stored
     found = difference(before, after)
     if found.is_empty:
-        await _end_trial(connection, edit.occasion, Tried(before, after, found, ()))
+        await _end_dry_run(connection, edit.context, DryRunResult(before, after, found, ()))
         return stored
     issues = _issues(review, after) if after is not None else ()
     if after is not None:
@@ -255,14 +255,14 @@ async def _save(connection: Connection, edit: Edit, review: Review) -> Stored:
         found,
         review.settles_at_once(before.provider),
         before,
-        edit.occasion,
+        edit.context,
     )
     await changes.write(connection, after or before, change, issues)
     await catalogue.check_flavor(connection, after or before, found)
     limits = quotas.holding(edit.defaults, edit.quota)
     await quotas.enforce(connection, before.project_id, quotas.increase(found), limits)
     reasons = tuple(issue.reason for issue in issues)
-    await _end_trial(connection, edit.occasion, Tried(before, after, found, reasons))
+    await _end_dry_run(connection, edit.context, DryRunResult(before, after, found, reasons))
     applied = stored.applied
     if change.at_once:
         applied = replace(applied, lowest=change.generation, highest_settled=change.generation)
@@ -276,12 +276,14 @@ async def _save(connection: Connection, edit: Edit, review: Review) -> Stored:
     )
 
 
-async def _end_trial(connection: Connection, occasion: Occasion, tried: Tried) -> None:
+async def _end_dry_run(
+    connection: Connection, context: RequestContext, result: DryRunResult
+) -> None:
     """Within the transaction, which is then undone."""
-    if occasion.is_trial:
+    if context.is_dry_run:
         # Statements wait for each other; what the database refuses is known once one answers.
         await (await connection.execute("SELECT 1")).fetchone()
-        raise tried
+        raise result
 
 
 def _refusal(error: psycopg.errors.IntegrityError) -> Exception:

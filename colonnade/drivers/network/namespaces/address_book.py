@@ -2,8 +2,8 @@
 """The address book: which networks, subnets and ports there are, and who has which address.
 
 Invariant: no address is held by two ports, and network, broadcast and gateway addresses by
-none. A change costs the same however many ports there are. The book lives in memory; a `Shelf`
-given to it keeps what must survive. It knows no link and no process.
+none. A change costs the same however many ports there are. The book lives in memory; the
+`AddressStorage` given to it keeps what must survive. It knows no link and no process.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ LB_NETWORK = NetworkRecord(name="lb", cidrs=("198.18.0.0/16",), visible=False, r
 FIRST_NETWORKS = (PUBLIC, PRIVATE, LB_NETWORK)
 
 
-class Shelf(Protocol):
+class AddressStorage(Protocol):
     """What outlives the book. Each call has happened, durably, when it returns."""
 
     def put_network(self, record: NetworkRecord) -> None: ...
@@ -120,15 +120,15 @@ class AddressBook:
 
     `records` and `ports` are for reading; only the methods change them."""
 
-    def __init__(self, shelf: Shelf | None = None) -> None:
-        self._shelf = shelf or NoShelf()
+    def __init__(self, storage: AddressStorage | None = None) -> None:
+        self._storage = storage or NoShelf()
         self.records: dict[NetworkId, NetworkRecord] = {}
         self.ports: dict[PortId, Port] = {}
         self._networks: dict[NetworkId, Network] = {}
         self._pools: dict[SubnetId, _Pool] = {}
 
     def load(self, records: Sequence[NetworkRecord], ports: Sequence[Port]) -> None:
-        """What a shelf kept, put back without being written again."""
+        """What a storage kept, put back without being written again."""
         for record in records:
             self._index(record)
         for port in ports:
@@ -146,7 +146,7 @@ class AddressBook:
             raise Conflict(f"network {record.name} exists with other subnets")
         for cidr in record.cidrs:
             self._check_range(cidr)
-        self._shelf.put_network(record)
+        self._storage.put_network(record)
         return self._index(record)
 
     def networks(self) -> list[Network]:
@@ -189,7 +189,7 @@ class AddressBook:
             owner=wish.owner,
         )
         try:
-            self._shelf.put_port(port)
+            self._storage.put_port(port)
         except OSError:
             pool.give_back(port.address)
             raise
@@ -200,7 +200,7 @@ class AddressBook:
         port = self.ports.get(port_id)
         if port is None:
             return
-        self._shelf.drop_port(port_id)
+        self._storage.drop_port(port_id)
         del self.ports[port_id]
         self._pools[port.subnet_id].give_back(port.address)
 
@@ -209,7 +209,7 @@ class AddressBook:
         port = self.port(port_id)
         if port.plugged_into != into:
             port = msgspec.structs.replace(port, plugged_into=into)
-            self._shelf.put_port(port)
+            self._storage.put_port(port)
             self.ports[port_id] = port
         return port
 

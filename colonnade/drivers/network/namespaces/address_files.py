@@ -20,7 +20,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 
-class FileShelf:
+class AddressFiles:
     def __init__(self, folder: Path) -> None:
         self._networks = folder / "networks"
         self._ports = folder / "ports"
