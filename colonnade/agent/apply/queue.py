@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whose turn it is, of those who wait to have a bundle served: that of the newest.
+"""Those who wait to have a bundle applied. The newest generation is the next.
 
 Whoever waits looks again when somebody came or left. Nothing is kept of those who left. It knows
 neither bundles nor haproxy, only generations.
