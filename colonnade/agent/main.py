@@ -8,7 +8,6 @@ catch for everything: one part's bug must not silence the heartbeats of an ampho
 import asyncio
 import gc
 import logging
-import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -40,6 +39,7 @@ from colonnade.protocol.messages import PORT_AGENT, PORT_TASKS, AgentConfig, Inf
 from colonnade.runtime.listener import Bounds, accepting, protocols_of
 from colonnade.runtime.mtls import client_context, server_context
 from colonnade.runtime.sockets import tcp_listener
+from colonnade.runtime.told import until_told
 
 log = logging.getLogger(__name__)
 STATISTICS_S: Final = 10.0
@@ -194,12 +194,7 @@ def main() -> None:
 
 async def _run_until_told(config: AgentConfig, drive: Path) -> None:
     agent = Agent(config, drive, Folder(Path(paths.ROOT)), Path(paths.TRAFFIC_NAMESPACE))
-    work = asyncio.ensure_future(agent.run())
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, work.cancel)
-    try:
-        await work
-    except asyncio.CancelledError:
+    if await until_told(agent.run()):
         log.info("agent ends; haproxy goes on")
 
 

@@ -7,7 +7,6 @@ any moment. This is where the real drivers are chosen; nothing else knows which 
 
 import asyncio
 import contextlib
-import signal
 from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Final
 
@@ -38,6 +37,7 @@ from colonnade.runtime.listener import Bounds, accepting, protocols_of
 from colonnade.runtime.logging import configure
 from colonnade.runtime.mtls import server_context
 from colonnade.runtime.sockets import tcp_listener
+from colonnade.runtime.told import until_told
 from colonnade.store.fleet import amphora_rows, daemons, incarnation
 from colonnade.store.postgres.database import Database
 from colonnade.store.queue import work
@@ -53,11 +53,7 @@ FROM_AMPHORAE: Final = Bounds(connections=4096, of_one_peer=16)
 async def run(config: Config) -> None:
     """Until SIGTERM or SIGINT."""
     configure("controller", level=config.log_level)
-    working = asyncio.create_task(_work(config))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, working.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await working
+    await until_told(_work(config))
 
 
 async def _work(config: Config) -> None:

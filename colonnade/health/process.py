@@ -7,7 +7,6 @@ that no amphora is judged while a heartbeat of it still waits to be written.
 
 import asyncio
 import contextlib
-import signal
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -26,6 +25,7 @@ from colonnade.protocol.messages import PORT_HEALTH
 from colonnade.runtime.clock import Clock, SystemClock
 from colonnade.runtime.config import Config, Heartbeats
 from colonnade.runtime.logging import configure
+from colonnade.runtime.told import until_told
 from colonnade.store.fleet import amphora_rows, daemons, heartbeat_keys
 from colonnade.store.postgres.database import Database
 
@@ -153,9 +153,10 @@ class Health:
 async def run(config: Config) -> None:
     """Until SIGTERM or SIGINT."""
     configure("health", level=config.log_level)
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await until_told(_work(config))
+
+
+async def _work(config: Config) -> None:
     seal = Seal.from_file(config.pki_dir / "master.key")
     database = await Database.when_there(config.database_url, pool_max=4)
     try:
@@ -164,7 +165,8 @@ async def run(config: Config) -> None:
         try:
             async with health.listening(config.lb_network.address, PORT_HEALTH) as socket:
                 log.info("listening", address=f"{socket.address}:{socket.port}")
-                await _either(stop, health.running)
+                assert health.running is not None
+                await health.running  # a loop that broke is a bug, and ends the process loudly
         finally:
             await agents.close()
     finally:
@@ -175,13 +177,3 @@ async def _all(loops: Sequence[Coroutine[Any, Any, None]]) -> None:
     async with asyncio.TaskGroup() as group:
         for loop in loops:
             group.create_task(loop)
-
-
-async def _either(stop: asyncio.Event, running: asyncio.Task[None] | None) -> None:
-    """Until asked to stop; a loop that broke is a bug, and ends the process loudly."""
-    assert running is not None
-    asked = asyncio.create_task(stop.wait())
-    await asyncio.wait([asked, running], return_when=asyncio.FIRST_COMPLETED)
-    asked.cancel()
-    if running.done():
-        running.result()
