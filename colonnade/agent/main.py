@@ -18,7 +18,8 @@ import msgspec
 from aiohttp import web
 
 import colonnade
-from colonnade.agent.apply.amphora import Amphora, NotNow, Older, Refused
+from colonnade.agent.apply.amphora import Amphora
+from colonnade.agent.apply.errors import NotNow, Older, Refused
 from colonnade.agent.controllers import Controllers, NobodyAnswers, pause
 from colonnade.agent.folder import Folder
 from colonnade.agent.haproxy.process import Haproxy

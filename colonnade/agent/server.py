@@ -11,7 +11,8 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from colonnade.agent.apply.amphora import Amphora, NotNow, Older, Refused
+from colonnade.agent.apply.amphora import Amphora
+from colonnade.agent.apply.errors import NotNow, Older, Refused
 from colonnade.agent.haproxy.reloads import TooLittleMemory
 from colonnade.agent.haproxy.status import Watch
 from colonnade.protocol.bundle import BUNDLE_BYTES_MAX, Bundle

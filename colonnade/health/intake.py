@@ -203,9 +203,9 @@ class Intake:
 
     async def _record(self, amphora_id: AmphoraId, facts: Facts, sequence: int | None) -> None:
         async with self._database.transaction() as connection:
-            turns = await statuses.record(connection, amphora_id, facts, sequence=sequence)
-        if turns:
-            log.info("statuses changed", amphora=amphora_id, objects=len(turns))
+            changes = await statuses.record(connection, amphora_id, facts, sequence=sequence)
+        if changes:
+            log.info("statuses changed", amphora=amphora_id, objects=len(changes))
 
     def _chores_of(self, amphora: UUID, sender: Sender) -> _Chores:
         chores = self._chores.get(amphora)

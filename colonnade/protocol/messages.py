@@ -8,6 +8,8 @@ counting began, so a lost message loses nothing. `docs/protocol/amphora-api.md` 
 people. No sockets here.
 """
 
+from enum import StrEnum
+
 import msgspec
 
 from colonnade.protocol.logs import LogLimits
@@ -115,11 +117,19 @@ class StatisticsReport(msgspec.Struct, frozen=True, kw_only=True):
     members: tuple[MemberStatistics, ...] = ()
 
 
+class Means(StrEnum):
+    """How a bundle came to be served."""
+
+    NOTHING = "nothing"
+    RUNTIME = "runtime"  # told to the running haproxy
+    RELOAD = "reload"
+
+
 class Applied(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to PUT /bundle: the generation served now and how it was reached."""
 
     generation: int
-    means: str  # "nothing", "runtime" or "reload"
+    means: str  # one of `Means`; an agent of another release may know others
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ the database nor HTTP. `tests/contract/test_providers.py` is the other half of t
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -39,11 +40,21 @@ class VipWish(msgspec.Struct, frozen=True, kw_only=True):
         return PortId(derived_id(self.load_balancer_id, "vip", *number))
 
 
-class Preview(msgspec.Struct, frozen=True, kw_only=True):
-    """What a change would mean for what serves it. `action`: build, remove, reload, runtime (no
-    reload) or nothing. `diff`: of its configuration, as a unified diff."""
+class Action(StrEnum):
+    """What a change would take."""
 
-    action: str
+    BUILD = "build"
+    REMOVE = "remove"
+    RELOAD = "reload"
+    RUNTIME = "runtime"  # no reload
+    NOTHING = "nothing"
+
+
+class Preview(msgspec.Struct, frozen=True, kw_only=True):
+    """What a change would mean for what serves it. `diff`: of its configuration, as a unified
+    diff."""
+
+    action: Action
     access: bool = False  # who may connect changes, which takes no reload
     diff: str = ""
 

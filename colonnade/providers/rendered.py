@@ -20,7 +20,7 @@ from colonnade.drivers.amphora.haproxy import certificates
 from colonnade.drivers.amphora.haproxy.render import Templates, render
 from colonnade.protocol import paths
 from colonnade.protocol.bundle import Bundle, Change, Secret, plan_change
-from colonnade.providers.provider import Preview
+from colonnade.providers.provider import Action, Preview
 
 FILE: Final = "haproxy.cfg"
 _TIES: Final = (
@@ -44,7 +44,8 @@ class Rendered:
             [*_lines(old)], [*_lines(new)], f"before/{FILE}", f"after/{FILE}", lineterm=""
         )
         if old is None or new is None:
-            return Preview(action="build" if old is None else "remove", diff="\n".join(diff))
+            action = Action.BUILD if old is None else Action.REMOVE
+            return Preview(action=action, diff="\n".join(diff))
         change = plan_change(old, new)
         return Preview(action=_action(change), access=change.access, diff="\n".join(diff))
 
@@ -67,10 +68,10 @@ def _stand_ins(tree: LoadBalancer, config: str) -> Iterator[tuple[str, Secret]]:
             yield file.name, Secret(file.reference, in_place=in_place)
 
 
-def _action(change: Change) -> str:
+def _action(change: Change) -> Action:
     if change.reload:
-        return "reload"
-    return "runtime" if change.touches_servers or change.replaced else "nothing"
+        return Action.RELOAD
+    return Action.RUNTIME if change.touches_servers or change.replaced else Action.NOTHING
 
 
 def _lines(bundle: Bundle | None) -> Iterator[str]:

@@ -2,7 +2,9 @@
 """The arrows of import and the sizes of the house, read from the source itself."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -27,25 +29,102 @@ MAY_IMPORT = {
     },
 }  # fmt: skip
 
+# Within a package, what each room (a folder) may import of the others. A module that is in no
+# room may use any, as long as no circle comes of it.
+ROOMS: Mapping[str, Mapping[str, set[str]]] = {
+    "store": {
+        "postgres": set(),
+        "queue": {"postgres"},
+        "fleet": {"postgres", "queue"},
+        "rows": {"postgres"},
+        "requests": {"postgres", "rows"},
+        "catalogue": {"postgres", "queue", "rows"},
+        "secrets": {"postgres", "queue", "rows", "requests"},
+        "trees": {"postgres", "queue", "fleet", "rows", "requests", "catalogue", "secrets"},
+        "extras": {"postgres", "trees"},
+        "reports": {"postgres", "queue", "rows", "trees"},
+    },
+    "api": {
+        "server": set(),
+        "identity": {"server"},
+        "http": {"identity"},
+        "resources": {"http"},
+        "user": {"http", "resources"},
+        "operator": {"http", "resources"},
+        "extras": {"http", "identity", "resources", "user"},
+        "steps": {"http", "resources", "extras"},
+    },
+    "agent": {
+        "haproxy": set(),
+        "network": set(),
+        "heartbeat": {"haproxy"},
+        "logs": {"haproxy"},
+        "apply": {"haproxy", "network"},
+    },
+    "cli": {
+        "documents": set(),
+        "nouns": set(),
+        "local": set(),
+        "lab": {"local"},
+        "objects": {"documents", "nouns", "local"},
+        "apply": {"documents", "objects"},
+        "demo": {"lab", "local"},
+    },
+    "drivers": {
+        "secrets": set(),
+        "logs": set(),
+        "network": set(),
+        "compute": {"network"},
+        "network_daemon": {"network", "compute"},
+        "amphora": {"secrets"},
+    },
+}
+
 MODULE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
 PUBLIC_METHODS_MAX = 12
+SAME_NAME_MAX = 2
+# Names that several packages have a module of, and mean the same by it.
+SHARED_NAMES = {
+    "amphorae", "catalogue", "history", "hosts", "log_targets", "quotas", "secrets", "statistics",
+    "__init__", "client", "process", "protocol",
+}  # fmt: skip
 
 
 def modules() -> list[Path]:
     return sorted(p for p in ROOT.rglob("*.py") if p.parent != ROOT)
 
 
+def folders() -> list[Path]:
+    return sorted({path.parent for path in modules()})
+
+
 def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def imports(path: Path) -> Iterator[str]:
+@cache
+def imports(path: Path) -> tuple[str, ...]:
+    """Everything that is imported, at the top of the module or within a function."""
+    found: list[str] = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
+    return tuple(found)
+
+
+def arrows(folder: Path) -> Iterator[tuple[str, str, str]]:
+    """Between what lies in a folder, be it a module or a folder: from, to, and the import."""
+    prefix = ".".join(["colonnade", *folder.relative_to(ROOT).parts, ""])
+    for path in modules():
+        if path.is_relative_to(folder):
+            here = path.relative_to(folder).with_suffix("").parts[0]
+            for imported in imports(path):
+                there = imported.removeprefix(prefix).split(".")[0]
+                if imported.startswith(prefix) and there != here:
+                    yield here, there, f"{name(path)} imports {imported}"
 
 
 @pytest.mark.parametrize("path", modules(), ids=name)
@@ -59,6 +138,50 @@ def test_imports_follow_the_arrows(path: Path) -> None:
         assert any(inner == a or inner.startswith(f"{a}.") for a in allowed), (
             f"{name(path)} imports {imported}"
         )
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_rooms_follow_the_arrows(package: str) -> None:
+    rooms = ROOMS[package]
+    there = {p.name for p in (ROOT / package).iterdir() if (p / "__init__.py").exists()}
+    assert there == set(rooms), "each room, and no other, has a row above"
+    against = [
+        told
+        for one, other, told in arrows(ROOT / package)
+        if one in rooms and other in rooms and other not in rooms[one]
+    ]
+    assert against == []
+
+
+@pytest.mark.parametrize("folder", folders(), ids=name)
+def test_arrows_make_no_circle(folder: Path) -> None:
+    """Folders and modules side by side: whoever is above somebody is not below the same."""
+    found = list(arrows(folder))
+    circle = circle_in((one, other) for one, other, _ in found)
+    steps = list(zip(circle[1:], circle, strict=False))
+    assert circle == [], [told for one, other, told in found if (one, other) in steps]
+
+
+def test_a_circle_is_noticed() -> None:
+    assert circle_in([("a", "b"), ("b", "c")]) == []
+    assert circle_in([("a", "b"), ("b", "c"), ("c", "a")]) != []
+
+
+def circle_in(found: Iterable[tuple[str, str]]) -> list[str]:
+    below: dict[str, set[str]] = {}
+    for one, other in found:
+        below.setdefault(one, set()).add(other)
+    try:
+        TopologicalSorter(below).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_name_stands_for_many_modules() -> None:
+    """Who searches for a file by its name finds the one that was meant."""
+    stems = [path.stem for path in modules() if path.stem not in SHARED_NAMES]
+    assert sorted({stem for stem in stems if stems.count(stem) > SAME_NAME_MAX}) == []
 
 
 @pytest.mark.parametrize("path", modules(), ids=name)

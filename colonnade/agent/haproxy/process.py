@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import re
 import signal
 import socket
 import struct
@@ -21,13 +20,12 @@ from typing import Final
 
 from colonnade.agent.folder import Folder
 from colonnade.agent.haproxy.console import Console, Silent
+from colonnade.agent.programs import run, words
 
 log = logging.getLogger(__name__)
 START_S_MAX: Final = 20.0
 CHECK_S_MAX: Final = 20.0
-WORDS_MAX: Final = 4000  # characters of haproxy's output that are passed on
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
-_PREFIX = re.compile(r"^\[(\w+)\]\s+\(\d+\) : ")  # "[ALERT]    (23) : "
 _POWERS: Final = (
     "--no-new-privs",
     "--bounding-set=-all,+net_bind_service",
@@ -218,26 +216,3 @@ def send_signal(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
     except ProcessLookupError:
         return
-
-
-def words(output: str) -> str:
-    """haproxy's output, cut to what is worth reading."""
-    lines = [_PREFIX.sub(r"[\1] ", line) for line in output.splitlines()]
-    return "\n".join(line for line in lines if not line.startswith("[NOTICE]")).strip()[-WORDS_MAX:]
-
-
-async def run(*command: str, given: bytes = b"", within_s: float) -> tuple[int, str]:
-    """Exit code and output of a short-lived process; killed when it takes too long."""
-    child = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    try:
-        output, _ = await asyncio.wait_for(child.communicate(given), within_s)
-    except TimeoutError:
-        child.kill()
-        await child.wait()
-        return -1, f"{command[0]} did not end within {within_s:g} s"
-    return child.returncode or 0, output.decode(errors="replace")

@@ -8,7 +8,7 @@ goes on counting. Nothing here knows a socket.
 
 import csv
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Final
 
 import msgspec
@@ -271,7 +271,7 @@ def _member(backend: str, name: str, t: Totals) -> MemberStatistics:
     )
 
 
-def down_servers(state: str, keep: set[tuple[str, str]]) -> str:
+def down_servers(state: str, keep: Set[tuple[str, str]]) -> str:
     """The lines of `show servers state` that a new process should start from.
 
     Only servers that health checks found down, and only those of `keep`: weight and

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The amphora's voice over UDP, and the one thing it listens for there: "tasks pending".
+"""Send heartbeats and news over UDP, and hear the one thing that comes back: "tasks pending".
 
 Heartbeats go to the known receivers in turn; news go at once and again with the next beats,
 because a datagram may be lost. Sequences rise for ever, also over restarts and a clock that is

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from colonnade.agent.haproxy.process import run, words
+from colonnade.agent.programs import run, words
 from colonnade.protocol.bundle import Access
 
 TABLE: Final = "colonnade"

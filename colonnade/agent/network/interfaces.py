@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from colonnade.agent.haproxy.process import run, words
+from colonnade.agent.programs import run, words
 from colonnade.protocol.bundle import Interface
 
 INTERFACES_S_MAX = 15.0

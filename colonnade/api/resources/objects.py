@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The objects of answers as types, for the OpenAPI document.
 
-Answers themselves are made in `shown.py` and `trees.py`; tests hold each answer against its type,
-to the last key. Nothing is decoded or encoded with these while the API serves.
+Answers themselves are made in `shown.py` and `full_trees.py`; tests hold each answer against its
+type, to the last key. Nothing is decoded or encoded with these while the API serves.
 """
 
 from functools import cache

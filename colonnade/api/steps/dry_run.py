@@ -17,7 +17,7 @@ from colonnade.api.http.call import Call, Route
 from colonnade.api.http.lists import Shown
 from colonnade.domain.errors import Invalid
 from colonnade.providers.provider import Providers
-from colonnade.store.requests.context import DryRunResult
+from colonnade.store.requests.dry_run import DryRunResult
 from colonnade.store.rows import history
 from colonnade.store.rows.tables import TABLES
 

@@ -6,10 +6,9 @@ A load balancer is found by its name. What would change is worked out here, so t
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from colonnade.cli.objects.commands import command
 from colonnade.cli.objects.operations import Waiting
@@ -45,6 +44,7 @@ async def _apply(
 async def _diff(session: Session, files: Files) -> None:
     """Show what apply would change. Exit code 1 when something would."""
     from colonnade.cli.apply.requests import read_wishes
+    from colonnade.cli.apply.showing import show_changes
 
     wishes = await read_wishes(session, files)
     changes = [change for wish in wishes for change in wish.changes]
@@ -71,39 +71,6 @@ async def _export(session: Session, load_balancer: LoadBalancer) -> None:
         session.printer.json(document)
     else:
         print(written([document]), end="")
-
-
-def show_changes(session: Session, changes: Any) -> None:
-    """As a tree of what is touched: each object in a line, its attributes below it."""
-    shown: tuple[str, ...] = ()
-    for change in changes:
-        for depth, word in enumerate(change.path):
-            if shown[: depth + 1] != change.path[: depth + 1] or _is_object(change, depth):
-                sign = change.sign if _is_object(change, depth) else "~"
-                session.printer.show(_line(sign, depth, word))
-        shown = change.path
-        if change.attribute:
-            session.printer.show(_line(change.sign, len(change.path), _said(change)))
-
-
-def _is_object(change: Any, depth: int) -> bool:
-    return not change.attribute and depth == len(change.path) - 1
-
-
-def _said(change: Any) -> str:
-    from colonnade.cli.documents.difference import words
-
-    if change.sign == "+":
-        return f"{change.attribute}: {words(change.new)}"
-    text = f"{change.attribute}: {words(change.old)} -> {words(change.new)}"
-    return f"{text}  (fixed: only a new load balancer can have it)" if change.fixed else text
-
-
-def _line(sign: str, depth: int, words: str) -> Text:
-    from colonnade.cli.objects.printing import printable
-
-    colour = {"+": "green", "-": "red", "~": "yellow"}[sign]
-    return Text(f"{sign} {'  ' * depth}{printable(words)}", style=colour)
 
 
 run_apply, run_diff, run_export = command(_apply), command(_diff), command(_export)

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from colonnade.cli.apply.commands import show_changes
+from colonnade.cli.apply.showing import show_changes
 from colonnade.cli.documents.attributes import CHILDREN, LB, NAMED, SECRETS
 from colonnade.cli.documents.difference import Change, compare
 from colonnade.cli.documents.document import Document, exported, read_document

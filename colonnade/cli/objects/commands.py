@@ -64,7 +64,7 @@ COMMON: Final = tuple(parameter(*row) for row in _COMMON)
 
 
 def command(act: Act, parameters: Sequence[Parameter] | None = None, help: str = "") -> Any:
-    """A typer function that stands at a session and acts. Without `parameters` they are those of
+    """A typer function that opens a session and acts in it. Without `parameters` they are those of
     `act` after its first."""
     if parameters is None:
         own = list(inspect.signature(act, eval_str=True).parameters.values())[1:]

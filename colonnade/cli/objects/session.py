@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a command stands: the endpoint it speaks to, as whom, and how it prints.
+"""The session of a command: the endpoint it speaks to, as whom, and how it prints.
 
 The endpoint is the one that is named, else that of the system whose state folder is named, else
 that of the system whose state folder is here, else the API's default place on this machine.

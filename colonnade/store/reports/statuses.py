@@ -59,7 +59,7 @@ FROM ({_NODES}) AS n (kind, id, root, pool, body, changed, status, reason, polic
 _MONITOR: Final[LenientDecoder[HealthMonitor]] = LenientDecoder(HealthMonitor)
 
 
-class Turn(msgspec.Struct, frozen=True, kw_only=True):
+class StatusChange(msgspec.Struct, frozen=True, kw_only=True):
     """One object whose status is no longer what it was."""
 
     kind: str
@@ -78,7 +78,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 
 async def record(
     connection: Connection, amphora_id: AmphoraId, facts: Facts, *, sequence: int | None = None
-) -> list[Turn]:
+) -> list[StatusChange]:
     """What changed by what the amphora said. Part of the caller's transaction.
 
     `sequence`: of the datagram that told it, so that a replayed one is not believed by a receiver
@@ -88,8 +88,8 @@ async def record(
         return []
     nodes = await _nodes(connection, cluster_id)
     after = statuses(nodes, facts)
-    turns = [
-        Turn(
+    changes = [
+        StatusChange(
             kind=node.kind,
             id=node.id,
             load_balancer_id=node.load_balancer_id,
@@ -99,9 +99,9 @@ async def record(
         for node in nodes
         if after[node.kind, node.id] != State(node.current, node.reason)
     ]
-    if turns:
-        await _write(connection, turns, facts.generation)
-    return turns
+    if changes:
+        await _write(connection, changes, facts.generation)
+    return changes
 
 
 async def _lock(connection: Connection, amphora_id: AmphoraId, sequence: int | None) -> str | None:
@@ -139,9 +139,9 @@ async def _nodes(connection: Connection, cluster_id: str) -> list[Node]:
     ]
 
 
-async def _write(connection: Connection, turns: Sequence[Turn], generation: int) -> None:
+async def _write(connection: Connection, changes: Sequence[StatusChange], generation: int) -> None:
     for kind, table in events.NODES.items():
-        own = [turn for turn in turns if turn.kind == kind]
+        own = [change for change in changes if change.kind == kind]
         if own:
             await connection.execute(
                 f"UPDATE {table} t SET operating_status = n.status,"  # noqa: S608 - our own names
@@ -149,13 +149,13 @@ async def _write(connection: Connection, turns: Sequence[Turn], generation: int)
                 " FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS n (id, status, reason)"
                 " WHERE t.id = n.id",
                 [
-                    [turn.id for turn in own],
-                    [turn.after.status.value for turn in own],
-                    [turn.after.reason for turn in own],
+                    [change.id for change in own],
+                    [change.after.status.value for change in own],
+                    [change.after.reason for change in own],
                 ],
             )
-    turns = [turn for turn in turns if turn.is_told]
-    if not turns:
+    changes = [change for change in changes if change.is_told]
+    if not changes:
         return
     await connection.execute(
         """WITH written AS (
@@ -169,15 +169,15 @@ async def _write(connection: Connection, turns: Sequence[Turn], generation: int)
         SELECT pg_notify('events', id::text) FROM written""",
         [
             generation,
-            [turn.load_balancer_id for turn in turns],
-            [turn.kind for turn in turns],
-            [turn.id for turn in turns],
-            [_told(turn) for turn in turns],
+            [change.load_balancer_id for change in changes],
+            [change.kind for change in changes],
+            [change.id for change in changes],
+            [_told(change) for change in changes],
         ],
     )
 
 
-def _told(turn: Turn) -> str:
-    before, after = turn.before.status.value, turn.after.status.value
+def _told(change: StatusChange) -> str:
+    before, after = change.before.status.value, change.after.status.value
     what = after if before == after else f"{before} -> {after}"
-    return f"{what}: {turn.after.reason}" if turn.after.reason else what
+    return f"{what}: {change.after.reason}" if change.after.reason else what

@@ -14,6 +14,7 @@ import msgspec
 
 from colonnade.domain.catalogue import Sizing
 from colonnade.domain.ids import new_id
+from colonnade.domain.status import Operating
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.fleet import clusters
 from colonnade.store.postgres.database import Connection
@@ -260,7 +261,7 @@ class _Row(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str
     body: Any
     parent_id: str | None = None
-    status: str | None = None
+    status: Operating | None = None
 
 
 def _insert(
@@ -297,7 +298,7 @@ def _array(ids: Sequence[str]) -> str:
     return "{" + ",".join(ids) + "}"
 
 
-def first_status(place: Place) -> str:
+def first_status(place: Place) -> Operating:
     if place.table is MEMBERS and not place.monitored:
-        return "NO_MONITOR"
-    return "OFFLINE"
+        return Operating.NO_MONITOR
+    return Operating.OFFLINE

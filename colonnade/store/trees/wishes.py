@@ -26,7 +26,8 @@ from colonnade.runtime.config import Quotas
 from colonnade.store.catalogue import catalogue, quotas
 from colonnade.store.postgres.database import Connection, Database
 from colonnade.store.requests import idempotency
-from colonnade.store.requests.context import DryRunResult, RequestContext
+from colonnade.store.requests.context import RequestContext
+from colonnade.store.requests.dry_run import DryRunResult
 from colonnade.store.rows.difference import difference
 from colonnade.store.rows.tables import (
     LOAD_BALANCERS,

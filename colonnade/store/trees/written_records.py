@@ -10,7 +10,6 @@ from typing import Any
 from colonnade.domain.errors import NotFound
 from colonnade.domain.ids import L7PolicyId, ListenerId
 from colonnade.domain.pools import HealthMonitor, Member
-from colonnade.domain.status import Operating
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.rows.difference import Place
 from colonnade.store.rows.tables import (
@@ -41,7 +40,7 @@ def record_of(stored: Stored, table: Table, object_id: str) -> Record[Any]:
         created_at=stored.at,
         updated_at=None,
         is_new=True,
-        operating=Operating(first_status(place)),
+        operating=first_status(place),
         applied=stored.applied,
         is_noop=stored.is_noop,
         parent_id=place.parent_id,

@@ -10,7 +10,7 @@ from colonnade.domain.fleet import Cluster
 from colonnade.protocol.bundle import Access
 
 
-def access(wanted: Cluster) -> tuple[Access, ...]:
+def firewall_rules(wanted: Cluster) -> tuple[Access, ...]:
     """In the order of load balancers and listeners."""
     if wanted.deleted:
         return ()

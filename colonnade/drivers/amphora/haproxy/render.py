@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from colonnade.domain.errors import Broken
 from colonnade.domain.fleet import Cluster
-from colonnade.drivers.amphora.haproxy.firewall import access
+from colonnade.drivers.amphora.haproxy.firewall import firewall_rules
 from colonnade.drivers.amphora.haproxy.l7 import RATE_LIMITS_MAX
 from colonnade.drivers.amphora.haproxy.sample import SAMPLE
 from colonnade.drivers.amphora.haproxy.sections import BackendView, LoadBalancerView
@@ -123,7 +123,7 @@ def render(wanted: Cluster, interfaces: Sequence[Interface], templates: Template
         frame=_frame(text, marked),
         backends=backends,
         interfaces=tuple(interfaces),
-        access=access(wanted),
+        access=firewall_rules(wanted),
     )
 
 

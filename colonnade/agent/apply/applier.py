@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Carry out one transition: files, firewall, interfaces, haproxy, in this order.
+
+Invariant: a transition ends with the whole of the wanted bundle served, or, when it is refused,
+with the whole of the one before. What was begun and not finished is on file, so that the next
+agent can finish it. It knows no generation and no queue: its caller is alone.
+"""
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from colonnade.agent.apply.errors import NotNow, Refused
+from colonnade.agent.apply.transition import Transition
+from colonnade.agent.folder import Folder, write_if_room
+from colonnade.agent.haproxy import statistics
+from colonnade.agent.haproxy.certificates import Certificates, is_in_memory
+from colonnade.agent.haproxy.console import Silent
+from colonnade.agent.haproxy.process import Haproxy
+from colonnade.agent.haproxy.reloads import Limits, Reloads
+from colonnade.agent.haproxy.servers import Servers
+from colonnade.agent.haproxy.status import Watch
+from colonnade.agent.network import interfaces
+from colonnade.agent.network.firewall import Firewall, FirewallError
+from colonnade.protocol.bundle import Bundle
+from colonnade.protocol.messages import Means
+
+log = logging.getLogger(__name__)
+
+
+class Applier:
+    def __init__(
+        self, folder: Folder, haproxy: Haproxy, watch: Watch, namespace: Path, limits: Limits
+    ) -> None:
+        self._folder = folder
+        self._haproxy = haproxy
+        self._watch = watch
+        self._namespace = namespace
+        self._servers = Servers(haproxy.console)
+        self._certificates = Certificates(haproxy.console)
+        self._reloads = Reloads(haproxy, limits)
+        self._firewall = Firewall(namespace)
+
+    async def carry_out(self, transition: Transition) -> Means:
+        """How it came to be served. Raises Refused, NotNow or TooLittleMemory; then all is as
+        before."""
+        before, wanted, change = transition.before, transition.wanted, transition.change
+        await self._afford(transition)
+        try:
+            if transition.is_same and self._haproxy.is_running == wanted.serves:
+                self._commit(transition)
+                return Means.NOTHING
+            await self._prepare(wanted)
+            self._folder.begin(wanted)
+            async with self._guarded(transition):
+                if change.interfaces:
+                    await self._arrange(wanted)
+                means = await self._act(transition)
+        except (Refused, NotNow, FirewallError, OSError) as error:
+            self._folder.abandon(before)
+            if change.interfaces and before is not None:
+                await self._restore_interfaces(before)
+            if isinstance(error, OSError):
+                raise Refused(f"the amphora cannot write: {error.strerror}") from error
+            if isinstance(error, FirewallError):
+                raise Refused(str(error)) from error
+            raise
+        self._commit(transition)
+        return Means.RUNTIME if means is Means.NOTHING and change.access else means
+
+    def pause_s(self, transition: Transition) -> float:
+        """How long it has to wait for its reload; 0 when it needs none."""
+        if self._haproxy.is_running and transition.wanted.serves and self._needs_reload(transition):
+            return self._reloads.pause_s()
+        return 0.0
+
+    async def reload(self) -> None:
+        """Have haproxy read its file again, whatever it was told since."""
+        await self._reloads.reload()
+
+    async def adopt(self, served: Bundle) -> None:
+        """haproxy runs already, and serves this."""
+        await self._servers.adopt(served)
+
+    async def start(self) -> str:
+        """ "" when haproxy runs, else its words. What it knew of servers is gone with it."""
+        self._servers.forget()
+        write_if_room(self._folder.server_state, b"1\n")
+        return await self._haproxy.start()
+
+    async def repair(self, served: Bundle) -> None:
+        """Set firewall and interfaces again."""
+        await self._firewall.repair(served.access)
+        await self._arrange(served)
+
+    async def close(self) -> None:
+        await self._servers.close()
+
+    def _needs_reload(self, transition: Transition) -> bool:
+        change = transition.change
+        return change.reload or (change.touches_servers and self._servers.needs_reload(change))
+
+    async def _afford(self, transition: Transition) -> None:
+        """Raises TooLittleMemory. A forced reload has been afforded when it was begun."""
+        if transition.before is None or transition.force_reload or not transition.wanted.serves:
+            return
+        if self._haproxy.is_running and self._needs_reload(transition):
+            await self._reloads.afford(transition.growth)
+
+    @contextlib.asynccontextmanager
+    async def _guarded(self, transition: Transition) -> AsyncIterator[None]:
+        """What is done inside lets nobody in whom either bundle keeps out."""
+        wanted = transition.wanted
+        old = transition.before.access if transition.before is not None else ()
+        if old == wanted.access and not (transition.force_reload and old):
+            yield
+        else:
+            # Where the ports stay the same, one list takes the place of the other at once.
+            same_ports = transition.keeps_config
+            await self._firewall.set(wanted.access if same_ports else (*old, *wanted.access))
+            try:
+                yield
+            except (Refused, NotNow, OSError):
+                await self._firewall.widen(old)
+                raise
+            if not same_ports:
+                await self._widen(wanted)
+
+    async def _widen(self, wanted: Bundle) -> None:
+        try:
+            if self._haproxy.is_running:
+                await self._reloads.old_stopped()
+        except Silent as error:
+            self._firewall.stay_narrow(str(error))
+        else:
+            await self._firewall.widen(wanted.access)
+
+    async def _prepare(self, wanted: Bundle) -> None:
+        """Files in place, then haproxy's opinion of the text. Raises Refused."""
+        if wanted.secrets and not is_in_memory(self._folder.root):
+            raise Refused("private keys are kept in memory only, and the amphora's folder is not")
+        try:
+            self._folder.write_files(wanted)
+            self._folder.stage(wanted)
+            objection = ""
+            if wanted.serves:
+                objection = await self._haproxy.check(self._folder.candidate)
+        except ValueError as error:
+            objection = str(error)
+        if objection:
+            raise Refused(objection.replace(str(self._folder.candidate), "haproxy.cfg"))
+
+    async def _act(self, transition: Transition) -> Means:
+        wanted, change = transition.wanted, transition.change
+        if not wanted.serves:
+            await self._haproxy.stop()
+            self._servers.forget()
+            self._folder.place(wanted)
+            return Means.RELOAD
+        if self._haproxy.is_running and not change.reload and transition.before is not None:
+            if transition.keeps_config and not change.replaced:
+                return Means.NOTHING
+            if (
+                (transition.keeps_config or change.touches_servers)
+                and await self._certificates.change(change, wanted)
+                and await self._servers.change(change)
+            ):
+                self._folder.place(wanted)
+                return Means.RUNTIME
+        await self._load(transition)
+        return Means.RELOAD
+
+    async def _load(self, transition: Transition) -> None:
+        """Start or reload on the wanted file. Raises Refused, then the old one is served."""
+        await self._save_for_reload(transition)
+        self._folder.place(transition.wanted)
+        running = self._haproxy.is_running
+        objection = await (self._reloads.reload() if running else self._haproxy.start())
+        self._servers.forget()
+        if not objection:
+            return
+        before = transition.before
+        self._folder.abandon(before)
+        if before is not None and before.serves:
+            if not self._haproxy.is_running:
+                await self._haproxy.start()
+            elif not transition.change.reload:  # it has been told some of the change already
+                await self._reloads.reload()
+        raise Refused(objection)
+
+    async def _save_for_reload(self, transition: Transition) -> None:
+        """What the next process should know of this one: who is down, and the counters."""
+        text = ""
+        if self._haproxy.is_running:
+            await self._watch.count()
+            try:
+                state = await self._haproxy.console.ask("show servers state")
+                text = statistics.down_servers(state, transition.kept_servers)
+            except Silent as error:
+                log.warning("the servers' states are lost: %s", error)
+        if not write_if_room(self._folder.server_state, text.encode() or b"1\n"):
+            self._folder.server_state.unlink(missing_ok=True)  # none is better than another's
+
+    async def _arrange(self, wanted: Bundle) -> None:
+        try:
+            await interfaces.arrange(wanted.interfaces, self._namespace)
+        except interfaces.NotThere as error:
+            raise NotNow(str(error)) from error
+        except interfaces.Failed as error:
+            raise Refused(str(error)) from error
+
+    async def _restore_interfaces(self, before: Bundle) -> None:
+        try:
+            await self._arrange(before)
+        except (Refused, NotNow) as error:
+            log.warning("the interfaces of before are not back: %s", error)
+
+    def _commit(self, transition: Transition) -> None:
+        if transition.force_reload or transition.wanted != transition.before:
+            self._folder.commit(transition.wanted)
