@@ -36,7 +36,7 @@ from colonnade.api.http.call import Call, Route, Site
 from colonnade.api.http.faults import fault, fault_body, framework_body, headers_of
 from colonnade.api.http.middleware import Front
 from colonnade.api.identity.policy import PUBLIC
-from colonnade.api.operator import amphorae, flavors, zones
+from colonnade.api.operator import amphorae, profiles
 from colonnade.api.steps.dry_run import dry_run
 from colonnade.api.steps.idempotency import idempotent
 from colonnade.api.steps.waiting import waiting
@@ -65,8 +65,7 @@ ROUTES: Sequence[Route] = [
     *statistics.ROUTES,
     *providers.ROUTES,
     *quotas.ROUTES,
-    *flavors.ROUTES,
-    *zones.ROUTES,
+    *profiles.ROUTES,
     *amphorae.ROUTES,
     *log_targets.ROUTES,
     *tree_document.ROUTES,

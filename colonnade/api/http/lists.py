@@ -15,12 +15,11 @@ import msgspec
 from colonnade.api.http.call import JSON, Call
 from colonnade.api.http.decoding import read_flag
 from colonnade.domain.addresses import canonical, is_address
-from colonnade.domain.errors import Forbidden, Invalid
+from colonnade.domain.errors import POLICY, Forbidden, Invalid
 from colonnade.domain.ids import ProjectId, is_id, read_id
 from colonnade.domain.limits import PAGE_MAX
 from colonnade.store.postgres.database import Connection
 from colonnade.store.postgres.listing import Source, Wanted
-from colonnade.store.trees.wishes import POLICY
 
 PAGING: Final = frozenset(
     {"limit", "marker", "sort", "sort_key", "sort_dir", "page_reverse", "fields"}

@@ -12,14 +12,13 @@ from typing import Any, Final
 import msgspec
 import psycopg.errors
 
-from colonnade.domain.errors import Conflict, Forbidden, NotFound, OverQuota
+from colonnade.domain.errors import POLICY, Conflict, Forbidden, NotFound, OverQuota
 from colonnade.domain.ids import AmphoraId, ProjectId
 from colonnade.domain.limits import LOG_TARGETS_PER_PROJECT_MAX
 from colonnade.domain.log_targets import LogTarget, TargetType
 from colonnade.store.postgres import listing
 from colonnade.store.postgres.database import Connection
 from colonnade.store.postgres.listing import Source, Wanted
-from colonnade.store.trees.wishes import POLICY
 
 _OWN: Final = LogTarget.__struct_fields__
 
