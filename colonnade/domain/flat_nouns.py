@@ -13,7 +13,8 @@ from colonnade.domain.catalogue import (
     FlavorProfile,
 )
 from colonnade.domain.flat import FlatNoun, Rights, Title, Verb
-from colonnade.domain.limits import AFFINITY_GROUPS_PER_PROJECT_MAX
+from colonnade.domain.limits import AFFINITY_GROUPS_PER_PROJECT_MAX, LOG_TARGETS_PER_PROJECT_MAX
+from colonnade.domain.log_targets import LogTarget
 
 _SAMPLE_ID: Final = "6f1de8a5-1b4c-4a63-9a1e-0d7c5ab1c0de"
 _KEPT: Final = "is in use and cannot be modified."
@@ -147,10 +148,42 @@ AFFINITY_GROUPS: Final = FlatNoun(
     update=Verb("Change an affinity group's name or description", {"name": "apart"}),
     delete=Verb("Delete an affinity group that no load balancer is in"),
 )
+LOG_TARGETS: Final = FlatNoun(
+    type=LogTarget,
+    noun="Log Target",
+    name="log_target",
+    word="logtarget",
+    table="log_targets",
+    steps="logtargets",
+    one="logtarget",
+    many="logtargets",
+    place="log_target_id",
+    rule="logtarget",
+    rights=Rights.OWNED,
+    per_project_max=LOG_TARGETS_PER_PROJECT_MAX,
+    over_quota="Quota exceeded for resources: ['log_target'].",
+    titles=(Title("Type", "type"), Title("URL", "url")),
+    list=Verb("List log targets"),
+    create=Verb(
+        "Name a place for access logs",
+        {
+            "name": "audit",
+            "type": "S3",
+            "url": "https://s3.eu-west-1.amazonaws.com",
+            "bucket": "access-logs",
+            "region": "eu-west-1",
+            "credentials": {"access_key": "AKIA...", "secret_key": "..."},
+        },
+    ),
+    show=Verb("Show a log target, and what was sent there"),
+    update=Verb("Change a log target; its type stays", {"description": "for the auditors"}),
+    delete=Verb("Forget a log target that nothing logs to"),
+)
 FLAT_NOUNS: Final[tuple[FlatNoun[Any], ...]] = (
     FLAVORS,
     FLAVOR_PROFILES,
     ZONES,
     ZONE_PROFILES,
     AFFINITY_GROUPS,
+    LOG_TARGETS,
 )

@@ -108,7 +108,6 @@ DEFAULTS: Final[Mapping[str, Actions]] = {
     "network": {**_READ, "put": WRITE},
     "secret": _OBJECT,
     "event": {"get_all": READ, "get_all-global": READ_GLOBAL},
-    "logtarget": _OBJECT,
     **{noun.rule: _BY_RIGHTS[noun.rights] for noun in FLAT_NOUNS},
 }
 

@@ -6,7 +6,6 @@ amphorae, secrets, and those that others are named by: subnets, networks.
 from typing import Final
 
 from colonnade.cli.nouns.description import (
-    DESCRIPTION,
     ID,
     NAME,
     OF_LOAD_BALANCER,
@@ -65,25 +64,6 @@ SECRETS: Final = Noun(
     columns=(
         NAME, ID, Column("Type", "type"), Column("Expires", "not_after"),
         Column("Expiring", "expiring"), Column("Subject", "subject"),
-    ),
-)  # fmt: skip
-
-LOG_TARGETS: Final = Noun(
-    word="logtarget", noun="log target", help="log targets", path="lbaas/logtargets",
-    one="logtarget", many="logtargets", waits=False,
-    columns=(NAME, ID, Column("Type", "type"), Column("URL", "url")),
-    attributes=(
-        Attribute(
-            "type", "What it is.", choices=("S3", "SWIFT", "SYSLOG", "OTLP"), required=True,
-            fixed=True,
-        ),
-        Attribute("url", "Where it is.", options=("--to",), required=True),
-        Attribute("bucket", "Of an object store."),
-        Attribute("prefix", "Prefix of the objects' names."),
-        Attribute("region", "Of an object store."),
-        Attribute("ca_certificate", "CA of its certificate: a PEM file.", Kind.FILE),
-        Attribute("credentials", "A YAML or JSON file with its credentials.", Kind.FILED),
-        DESCRIPTION,
     ),
 )  # fmt: skip
 

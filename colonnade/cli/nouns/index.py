@@ -21,7 +21,6 @@ _EVERY: Final = (
     catalogue.PROVIDERS,
     catalogue.QUOTAS,
     catalogue.AMPHORAE,
-    catalogue.LOG_TARGETS,
     catalogue.SUBNETS,
     catalogue.NETWORKS,
     *(flat_noun(noun) for noun in FLAT_NOUNS),
