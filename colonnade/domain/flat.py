@@ -47,6 +47,7 @@ class FlatNoun(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     noun: str  # in sentences: "Flavor profile"
     name: str  # in code: "flavor_profile"
     word: str  # on the command line
+    help: str  # of its commands
     table: str
     steps: str  # of its path, after /v2/lbaas/
     one: str  # the key of an object in bodies and answers
