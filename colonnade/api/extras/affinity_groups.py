@@ -4,12 +4,13 @@
 An extra of ours. A load balancer names its group as it is made, and stays in it.
 """
 
+from typing import Final
+
 from colonnade.api.http.lists import Shown
-from colonnade.api.resources.flat_routes import Hooks, flat_routes, shown
+from colonnade.api.resources.flat_routes import Hooks, shown
 from colonnade.api.resources.objects import Named
 from colonnade.api.resources.shown import ids
 from colonnade.domain.affinity import AffinityGroup
-from colonnade.store.extras.affinity import AFFINITY_GROUPS
 from colonnade.store.rows.flat_rows import Stored
 
 
@@ -17,4 +18,4 @@ def show(stored: Stored[AffinityGroup]) -> Shown:
     return shown(stored) | {"loadbalancers": ids(stored.facts["loadbalancers"])}
 
 
-ROUTES = flat_routes(AFFINITY_GROUPS, Hooks(answers={"loadbalancers": list[Named]}, shown=show))
+HOOKS: Final = Hooks(answers={"loadbalancers": list[Named]}, shown=show)

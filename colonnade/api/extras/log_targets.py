@@ -7,7 +7,7 @@ only whether there are any. `shipping` is what the amphorae say of each listener
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from msgspec.json import encode
 
@@ -15,10 +15,10 @@ from colonnade.api.http.call import Call
 from colonnade.api.http.decoding import set_fields
 from colonnade.api.http.lists import Shown
 from colonnade.api.resources.derived import optional
-from colonnade.api.resources.flat_routes import Change, Hooks, flat_routes, shown
+from colonnade.api.resources.flat_routes import Change, Hooks, shown
 from colonnade.domain.errors import Incompatible
 from colonnade.domain.log_targets import LogTarget, TargetType
-from colonnade.store.extras.log_targets import LOG_TARGETS, Shipping, shipping
+from colonnade.store.extras.log_targets import Shipping, shipping
 from colonnade.store.rows.flat_rows import Stored
 
 
@@ -56,18 +56,15 @@ def show(stored: Stored[LogTarget]) -> Shown:
     }
 
 
-ROUTES = flat_routes(
-    LOG_TARGETS,
-    Hooks(
-        bodies={"credentials": optional(dict[str, str])},
-        answers={
-            "bucket": str | None,
-            "region": str | None,
-            "ca_certificate": str | None,
-            "has_credentials": bool,
-            "shipping": list[Shipping],
-        },
-        check=check,
-        shown=show,
-    ),
+HOOKS: Final = Hooks(
+    bodies={"credentials": optional(dict[str, str])},
+    answers={
+        "bucket": str | None,
+        "region": str | None,
+        "ca_certificate": str | None,
+        "has_credentials": bool,
+        "shipping": list[Shipping],
+    },
+    check=check,
+    shown=show,
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Flavors, availability zones and their profiles: what kinds of load balancer an operator offers.
+"""What is special about profiles of flavors and availability zones.
 
 A profile is JSON that its provider has accepted; a flavor or zone gives it a name for users. While
 one has a profile, what it means does not change.
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from colonnade.api.http.decoding import set_fields
-from colonnade.api.resources.flat_routes import Change, Hooks, flat_routes
+from colonnade.api.resources.flat_routes import Change
 from colonnade.domain.catalogue import AvailabilityZoneProfile, FlavorProfile, read_data
 from colonnade.providers.provider import Provider
 from colonnade.store.catalogue import catalogue
@@ -44,11 +44,3 @@ def _provider(change: Change[Any]) -> Provider:
 async def _check_unused(change: Change[Any], users: FlatTable[Any]) -> None:
     if change.before is not None:
         await catalogue.check_unused(change.connection, users, change.value.id)
-
-
-ROUTES = [
-    *flat_routes(catalogue.FLAVORS, Hooks(wake=catalogue.wake_spares)),
-    *flat_routes(catalogue.FLAVOR_PROFILES, Hooks(check=check_flavor_profile)),
-    *flat_routes(catalogue.ZONES),
-    *flat_routes(catalogue.ZONE_PROFILES, Hooks(check=check_zone_profile)),
-]

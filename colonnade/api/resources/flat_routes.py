@@ -7,7 +7,7 @@ module knows no noun.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -68,9 +68,6 @@ class Hooks(Struct, Generic[T], frozen=True, kw_only=True):
     check: Callable[[Change[T]], Awaitable[Mapping[str, Any]]] = _no_more
     shown: Callable[[Stored[T]], Shown] = shown
     wake: Callable[[Connection, T], Awaitable[None]] = _no_one
-
-
-_NO_HOOKS: Final[Hooks[Any]] = Hooks()
 
 
 class _Plain(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -151,7 +148,7 @@ class _Flat(Struct, frozen=True, kw_only=True):
             raise NotFound(f"{noun.named(text)} not found.") from error
 
 
-def flat_routes(table: FlatTable[Any], hooks: Hooks[Any] = _NO_HOOKS) -> list[Route]:
+def flat_routes(table: FlatTable[Any], hooks: Hooks[Any]) -> list[Route]:
     """The five routes of a flat noun."""
     noun = table.noun
     word = "".join(part.title() for part in noun.name.split("_"))
