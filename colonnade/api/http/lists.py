@@ -141,7 +141,7 @@ def _spellings(source: Source, name: str, value: str) -> list[str]:
         return [read_id(value)] if is_id(value) else []
     if (name.endswith("_id") or name in source.lists) and is_id(value):
         return [read_id(value)]
-    return [_word(name, value)]
+    return [_word(source, name, value)]
 
 
 def _time(name: str, value: str) -> str:
@@ -159,8 +159,8 @@ def _time(name: str, value: str) -> str:
     return found.replace(microsecond=0).isoformat()
 
 
-def _word(name: str, value: str) -> str:
-    if name not in FLAGS:
+def _word(source: Source, name: str, value: str) -> str:
+    if name not in source.flags | FLAGS:
         return value
     return "true" if read_flag(name, value) else "false"
 

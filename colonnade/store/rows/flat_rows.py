@@ -44,12 +44,14 @@ class FlatTable(msgspec.Struct, Generic[T], frozen=True, kw_only=True, dict=True
         owned = {name: f"t.{name}" for name in _OWNED} if noun.is_owned else {}
         twins = {"tenant_id": "t.project_id", "updated_at": "coalesce(t.updated_at, 'epoch')"}
         own_order = ("t.id",) if noun.key == "id" else ("t.created_at", f"t.{noun.key}")
-        ids = {one.name for one in described(noun.type).values() if one.is_id}
+        attributes = described(noun.type).values()
+        ids = {one.name for one in attributes if one.is_id}
         return Source(
             columns=", ".join([*columns.values(), *owned.values(), *self.facts.values()]),
             place=f" FROM {noun.table} t",
             attributes={**columns, **owned, **(twins if noun.is_owned else {}), **self.filters},
             ids=frozenset(ids | {"id"} & columns.keys()),
+            flags=frozenset(one.name for one in attributes if one.item is bool),
             lists=self.lists,
             key=f"t.{noun.key}",
             last=("t.created_at", "t.id") if noun.is_owned else own_order,
