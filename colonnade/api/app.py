@@ -18,11 +18,10 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 from litestar.response.streaming import ASGIStreamingResponse
 
+from colonnade.api import flat_nouns
 from colonnade.api.extras import (
-    affinity_groups,
     events,
     history,
-    log_targets,
     networks,
     projects,
     secrets,
@@ -36,7 +35,7 @@ from colonnade.api.http.call import Call, Route, Site
 from colonnade.api.http.faults import fault, fault_body, framework_body, headers_of
 from colonnade.api.http.middleware import Front
 from colonnade.api.identity.policy import PUBLIC
-from colonnade.api.operator import amphorae, flavors, zones
+from colonnade.api.operator import amphorae
 from colonnade.api.steps.dry_run import dry_run
 from colonnade.api.steps.idempotency import idempotent
 from colonnade.api.steps.waiting import waiting
@@ -65,14 +64,11 @@ ROUTES: Sequence[Route] = [
     *statistics.ROUTES,
     *providers.ROUTES,
     *quotas.ROUTES,
-    *flavors.ROUTES,
-    *zones.ROUTES,
+    *flat_nouns.ROUTES,
     *amphorae.ROUTES,
-    *log_targets.ROUTES,
     *tree_document.ROUTES,
     *history.ROUTES,
     *events.ROUTES,
-    *affinity_groups.ROUTES,
     *secrets.ROUTES,
     *networks.ROUTES,
     *projects.ROUTES,

@@ -7,46 +7,69 @@ the keys that our own providers know. What a provider can serve of them is not k
 """
 
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
+from colonnade.domain.attributes import Attribute
 from colonnade.domain.errors import Invalid
 from colonnade.domain.fleet import Topology
-from colonnade.domain.limits import SPARES_PER_FLAVOR_MAX
+from colonnade.domain.ids import FlavorProfileId, ZoneProfileId
+from colonnade.domain.limits import PROFILE_DATA_MAX, SPARES_PER_FLAVOR_MAX, TEXT_MAX, Text
 
 NO_ID: Final = "00000000-0000-0000-0000-000000000000"  # contract: reserved, names nothing
 DEFAULT_FLAVOR: Final = "default"
 
 
+Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=TEXT_MAX)]
+# A zone's name is a step of its path.
+ZoneName: TypeAlias = Annotated[Name, Meta(pattern=r"^[^/]+$")]
+Provider: TypeAlias = Annotated[
+    Name, Attribute("For this provider.", option="--provider", refers="provider")
+]
+Data: TypeAlias = Annotated[
+    str,
+    Meta(max_length=PROFILE_DATA_MAX),
+    Attribute("Settings for the provider, as JSON.", option="--data"),
+]
+Description: TypeAlias = Annotated[Text, Attribute("What it is for.")]
+Enabled: TypeAlias = Annotated[bool, Attribute(option="--enable/--disable")]
+
+
 class FlavorProfile(msgspec.Struct, frozen=True, kw_only=True):
     id: str
-    name: str
-    provider_name: str
-    flavor_data: str
+    name: Annotated[Name, Attribute()]
+    provider_name: Provider
+    flavor_data: Data
 
 
 class Flavor(msgspec.Struct, frozen=True, kw_only=True):
     id: str
-    name: str
-    flavor_profile_id: str
-    description: str = ""
-    enabled: bool = True
+    name: Annotated[Name, Attribute()]
+    flavor_profile_id: Annotated[
+        FlavorProfileId,
+        Attribute("Its profile.", option="--profile", refers="flavorprofile", fixed=True),
+    ]
+    description: Description = ""
+    enabled: Enabled = True
 
 
 class AvailabilityZoneProfile(msgspec.Struct, frozen=True, kw_only=True):
     id: str
-    name: str
-    provider_name: str
-    availability_zone_data: str
+    name: Annotated[Name, Attribute()]
+    provider_name: Provider
+    availability_zone_data: Data
 
 
 class AvailabilityZone(msgspec.Struct, frozen=True, kw_only=True):
-    name: str
-    availability_zone_profile_id: str
-    description: str = ""
-    enabled: bool = True
+    name: Annotated[ZoneName, Attribute(fixed=True)]
+    availability_zone_profile_id: Annotated[
+        ZoneProfileId,
+        Attribute("Its profile.", option="--profile", refers="azprofile", fixed=True),
+    ]
+    description: Description = ""
+    enabled: Enabled = True
 
 
 class FrontEnd(StrEnum):

@@ -6,6 +6,8 @@ or a replacement must help. Anything else that is raised is a bug, and loud. Err
 where they are known and caught at two places: `api/app.py` and `controller/loop.py`.
 """
 
+POLICY = "Policy does not allow this request to be performed."  # contract
+
 
 class ColonnadeError(Exception):
     """An expected failure. `public` may be shown to users; `detail` is for the operator."""

@@ -8,13 +8,16 @@ shown. Nothing is known here of how anything is sent.
 import re
 from enum import StrEnum
 from ipaddress import ip_address
-from typing import Final
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import Meta
 
 from colonnade.domain import limits
+from colonnade.domain.attributes import Attribute
 from colonnade.domain.errors import Invalid, require
+from colonnade.domain.limits import Text
 
 
 class TargetType(StrEnum):
@@ -51,14 +54,20 @@ class LogTarget(msgspec.Struct, frozen=True, kw_only=True):
     container; `ca_certificate` (PEM) is trusted in the place of the system's authorities."""
 
     id: str
-    type: TargetType
-    url: str
-    name: str = ""
-    description: str = ""
-    bucket: str = ""
-    prefix: str = ""
-    region: str = "us-east-1"
-    ca_certificate: str = ""
+    type: Annotated[TargetType, Attribute("What it is.", fixed=True)]
+    url: Annotated[
+        Annotated[str, Meta(max_length=limits.URL_MAX)],
+        Attribute("Where it is.", option="--to"),
+    ]
+    name: Annotated[Text, Attribute()] = ""
+    description: Annotated[Text, Attribute("What it is for.")] = ""
+    bucket: Annotated[Text, Attribute("Of an object store.")] = ""
+    prefix: Annotated[Text, Attribute("Prefix of the objects' names.")] = ""
+    region: Annotated[Text, Attribute("Of an object store.")] = "us-east-1"
+    ca_certificate: Annotated[
+        Annotated[str, Meta(max_length=limits.CA_CERTIFICATE_MAX)],
+        Attribute("CA of its certificate: a PEM file."),
+    ] = ""
 
     def __post_init__(self) -> None:
         for field in ("name", "description", "prefix"):

@@ -27,9 +27,10 @@ from colonnade.protocol.messages import Peers, Report
 from colonnade.runtime.certificate_authority import Authority
 from colonnade.runtime.config import Config
 from colonnade.runtime.mtls import client_context, server_context
-from colonnade.store.extras import log_targets
+from colonnade.store.extras.log_targets import LOG_TARGETS, shipping
 from colonnade.store.fleet import daemons
 from colonnade.store.postgres.database import Database
+from colonnade.store.rows import flat_rows
 from tests.world import AUTHORITY, SEAL, World
 
 
@@ -186,7 +187,9 @@ async def test_places_for_logs_are_for_who_serves_the_listener_alone(
     credentials = {"access_key": "AKID", "secret_key": "very-secret"}
     async with database.transaction() as connection:
         sealed = SEAL.seal(msgspec.json.encode(credentials), target.id)
-        await log_targets.insert(connection, target, ProjectId("p"), sealed)
+        await flat_rows.insert(
+            connection, LOG_TARGETS, target, project_id=ProjectId("p"), credentials=sealed
+        )
     serving, spare = await named(site, State.SERVING), await named(site, State.SPARE)
     async with site.world.editing() as edit:
         (listener,) = edit.tree.listeners
@@ -210,11 +213,11 @@ async def test_places_for_logs_are_for_who_serves_the_listener_alone(
     assert url.startswith(f"{path}20010909T014640Z-{serving}-5.log.gz?X-Amz-")
     assert await places(spare) == ["", ""]
     async with database.read() as connection:
-        kept = await log_targets.get(connection, target.id, project=None)
-    (told,) = kept.shipping
+        kept = await flat_rows.get(connection, LOG_TARGETS, target.id)
+    (told,) = shipping(kept)
     assert (told.listener_id, told.sent, told.dropped, told.failure) == (listener.id, 4, 1, "away")
     async with site.world.editing() as edit:
         edit.tree = edit.tree.with_listener(replace(listener, access_log=AccessLog()))
     assert await places(serving) == ["", ""]
     async with database.read() as connection:
-        assert (await log_targets.get(connection, target.id, project=None)).shipping == []
+        assert shipping(await flat_rows.get(connection, LOG_TARGETS, target.id)) == []

@@ -41,14 +41,14 @@ ROOMS: Mapping[str, Mapping[str, set[str]]] = {
         "catalogue": {"postgres", "queue", "rows"},
         "secrets": {"postgres", "queue", "rows", "requests"},
         "trees": {"postgres", "queue", "fleet", "rows", "requests", "catalogue", "secrets"},
-        "extras": {"postgres", "trees"},
+        "extras": {"postgres", "rows", "trees"},
         "reports": {"postgres", "queue", "rows", "trees"},
     },
     "api": {
         "server": set(),
         "identity": {"server"},
         "http": {"identity"},
-        "resources": {"http"},
+        "resources": {"http", "identity"},
         "user": {"http", "resources"},
         "operator": {"http", "resources"},
         "extras": {"http", "identity", "resources", "user"},
@@ -86,8 +86,8 @@ PUBLIC_METHODS_MAX = 12
 SAME_NAME_MAX = 2
 # Names that several packages have a module of, and mean the same by it.
 SHARED_NAMES = {
-    "amphorae", "catalogue", "history", "hosts", "log_targets", "quotas", "secrets", "statistics",
-    "__init__", "client", "process", "protocol",
+    "amphorae", "attributes", "catalogue", "history", "hosts", "log_targets", "quotas", "secrets",
+    "statistics", "__init__", "client", "process", "protocol",
 }  # fmt: skip
 
 

@@ -11,7 +11,6 @@ from rich.console import Console
 
 from colonnade import __version__
 from colonnade.cli.main import main
-from colonnade.cli.nouns.catalogue import FLAVORS
 from colonnade.cli.nouns.description import Noun
 from colonnade.cli.nouns.index import NOUNS
 from colonnade.cli.objects.batches import read_member
@@ -136,8 +135,8 @@ def test_an_amphora_has_a_status_of_its_own() -> None:
 def test_what_an_endpoint_says_cannot_steer_the_terminal() -> None:
     assert "\x1b" not in printable("a\x1b[31mb")
     row = {"id": "1", "name": "\x1b[2J[red]x[/red]", "enabled": True}
-    assert "[red]x[/red]" in "".join(drawn([row], FLAVORS, 200))
-    assert "\x1b[2J" not in "".join(drawn([row], FLAVORS, 200))
+    assert "[red]x[/red]" in "".join(drawn([row], NOUNS["flavor"], 200))
+    assert "\x1b[2J" not in "".join(drawn([row], NOUNS["flavor"], 200))
 
 
 def test_a_tree_shows_each_pool_where_requests_reach_it() -> None:

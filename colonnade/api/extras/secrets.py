@@ -12,12 +12,11 @@ from typing import Annotated, Any, Final, TypeAlias, TypeVar
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import asdict, replace
 
-from colonnade.api.http.call import JSON, Call, Route
+from colonnade.api.http.call import JSON, Call
 from colonnade.api.http.decoding import set_fields
 from colonnade.api.http.lists import Kind, Shown, listed, trimmed
 from colonnade.api.resources.bodies import OptProject
-from colonnade.api.resources.objects import listed as list_of
-from colonnade.api.resources.objects import wrapped
+from colonnade.api.resources.resource import Act, Wire, resource
 from colonnade.api.resources.shown import time
 from colonnade.domain.errors import Incompatible, Invalid
 from colonnade.domain.ids import new_id
@@ -146,7 +145,7 @@ def show(call: Call, secret: Secret) -> Shown:
     facts: dict[str, Any] = asdict(secret.facts)
     return {
         "id": secret.id,
-        "secret_ref": f"{call.base}{SECRETS_PATH}/{secret.id}",
+        "secret_ref": f"{call.base}{_WIRE.path}/{secret.id}",
         "name": secret.name,
         "type": secret.type.value,
         "project_id": secret.project_id,
@@ -200,56 +199,29 @@ def _kind(call: Call) -> Kind:
     )
 
 
-SECRETS_PATH: Final = "/v2/lbaas/secrets"
-SECRET_PATH: Final = SECRETS_PATH + "/{secret_id:str}"
-_RULE: Final = "os_load-balancer_api:secret:"
-ROUTES = [
-    Route(
-        method="GET",
-        path=SECRETS_PATH,
-        handler=list_secrets,
-        summary="List secrets; never their content",
-        rule=_RULE + "get_all",
-        answers=list_of("secrets", SecretObject),
-    ),
-    Route(
-        method="POST",
-        path=SECRETS_PATH,
+_WIRE: Final = Wire(
+    steps="secrets",
+    place="secret_id",
+    one="secret",
+    many="secrets",
+    rule="secret",
+    object=SecretObject,
+)
+ROUTES = resource(
+    _WIRE,
+    list=Act(handler=list_secrets, summary="List secrets; never their content"),
+    create=Act(
         handler=create_secret,
         takes=SecretCreate,
         example={"name": "web", "type": "CERTIFICATE", "pem": "-----BEGIN CERTIFICATE-----..."},
-        wrapper="secret",
-        success=201,
         summary="Keep a certificate with its key, CAs or CRLs",
-        rule=_RULE + "post",
-        answers=wrapped("secret", SecretObject),
     ),
-    Route(
-        method="GET",
-        path=SECRET_PATH,
-        handler=show_secret,
-        query=("fields",),
-        summary="Show what is openly known of a secret",
-        rule=_RULE + "get_one",
-        answers=wrapped("secret", SecretObject),
-    ),
-    Route(
-        method="PUT",
-        path=SECRET_PATH,
+    show=Act(handler=show_secret, summary="Show what is openly known of a secret"),
+    update=Act(
         handler=update_secret,
         takes=SecretUpdate,
         example={"name": "web-2027"},
-        wrapper="secret",
         summary="Give a secret another content, for all that use it",
-        rule=_RULE + "put",
-        answers=wrapped("secret", SecretObject),
     ),
-    Route(
-        method="DELETE",
-        path=SECRET_PATH,
-        handler=delete_secret,
-        success=204,
-        summary="Forget a secret that nothing uses",
-        rule=_RULE + "delete",
-    ),
-]
+    delete=Act(handler=delete_secret, summary="Forget a secret that nothing uses"),
+)

@@ -20,7 +20,7 @@ from colonnade.api.identity.policy import Policy
 from colonnade.api.identity.rates import Rates
 from colonnade.api.identity.rules import DefaultPolicy
 from colonnade.api.identity.trusting import Trusting
-from colonnade.domain.errors import Forbidden, NotFound
+from colonnade.domain.errors import POLICY, Forbidden, NotFound
 from colonnade.domain.ids import ProjectId, read_id
 from colonnade.drivers.network.protocol import NetworkDriver
 from colonnade.drivers.secrets.database import Seal
@@ -108,7 +108,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     def owner(self, asked: str | None) -> ProjectId:
         """Who owns what is created now. Raises Forbidden for another's project."""
         if asked and self.project is not None and asked != self.project:
-            raise Forbidden(wishes.POLICY)
+            raise Forbidden(POLICY)
         return ProjectId(asked) if asked else self.caller.project or DEFAULT_PROJECT
 
     @asynccontextmanager

@@ -9,7 +9,7 @@ no noun: it reads whatever Struct it is given.
 import re
 from enum import Enum
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 import msgspec
 from msgspec import UNSET, inspect
@@ -56,6 +56,18 @@ def read_flag(name: str, text: str) -> bool:
         f"Invalid input for field/attribute {name}. Value: '{_shown(text)}'. "
         "Value should be one of: true, false"
     )
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a request says of one object: `api/resources/derived.py` makes the types. Handlers read
+    what they must see themselves by name, and leave the rest to `given` and `changed`."""
+
+    emptied: ClassVar[frozenset[str]] = frozenset()  # attributes that an empty text makes null
+
+    def said(self, name: str) -> Any:
+        """None too for what was not said, or cannot be."""
+        value = getattr(self, name, None)
+        return None if value is UNSET else value
 
 
 @cache

@@ -15,12 +15,11 @@ import msgspec
 from colonnade.api.http.call import JSON, Call
 from colonnade.api.http.decoding import read_flag
 from colonnade.domain.addresses import canonical, is_address
-from colonnade.domain.errors import Forbidden, Invalid
+from colonnade.domain.errors import POLICY, Forbidden, Invalid
 from colonnade.domain.ids import ProjectId, is_id, read_id
 from colonnade.domain.limits import PAGE_MAX
 from colonnade.store.postgres.database import Connection
 from colonnade.store.postgres.listing import Source, Wanted
-from colonnade.store.trees.wishes import POLICY
 
 PAGING: Final = frozenset(
     {"limit", "marker", "sort", "sort_key", "sort_dir", "page_reverse", "fields"}
@@ -142,7 +141,7 @@ def _spellings(source: Source, name: str, value: str) -> list[str]:
         return [read_id(value)] if is_id(value) else []
     if (name.endswith("_id") or name in source.lists) and is_id(value):
         return [read_id(value)]
-    return [_word(name, value)]
+    return [_word(source, name, value)]
 
 
 def _time(name: str, value: str) -> str:
@@ -160,8 +159,8 @@ def _time(name: str, value: str) -> str:
     return found.replace(microsecond=0).isoformat()
 
 
-def _word(name: str, value: str) -> str:
-    if name not in FLAGS:
+def _word(source: Source, name: str, value: str) -> str:
+    if name not in source.flags | FLAGS:
         return value
     return "true" if read_flag(name, value) else "false"
 

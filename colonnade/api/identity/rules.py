@@ -14,6 +14,8 @@ import msgspec
 
 from colonnade.api.identity.caller import ADMIN, MEMBER, READER, Caller
 from colonnade.api.identity.policy import PREFIX
+from colonnade.domain.flat import Rights
+from colonnade.domain.flat_nouns import FLAT_NOUNS
 from colonnade.domain.ids import ProjectId
 
 SERVICE: Final = "service"
@@ -56,8 +58,11 @@ _READ: Final[Actions] = {"get_all": READ, "get_one": READ}
 _WRITTEN: Final[Actions] = {"post": WRITE, "put": WRITE, "delete": WRITE}
 _OBJECT: Final[Actions] = {**_READ, "get_all-global": READ_GLOBAL, **_WRITTEN}
 _OPERATED: Final[Actions] = {"post": OPERATE, "put": OPERATE, "delete": OPERATE}
-_CATALOGUE: Final[Actions] = {**_READ, **_OPERATED}
-_PROFILE: Final[Actions] = {"get_all": OPERATE, "get_one": OPERATE, **_OPERATED}
+_BY_RIGHTS: Final[Mapping[Rights, Actions]] = {
+    Rights.OWNED: _OBJECT,
+    Rights.OFFERED: {**_READ, **_OPERATED},
+    Rights.OPERATED: {"get_all": OPERATE, "get_one": OPERATE, **_OPERATED},
+}
 
 DEFAULTS: Final[Mapping[str, Actions]] = {
     "loadbalancer": {
@@ -91,10 +96,6 @@ DEFAULTS: Final[Mapping[str, Actions]] = {
     "provider": {"get_all": READ},
     "provider-flavor": {"get_all": OPERATE},
     "provider-availability-zone": {"get_all": OPERATE},
-    "flavor": _CATALOGUE,
-    "flavor-profile": _PROFILE,
-    "availability-zone": _CATALOGUE,
-    "availability-zone-profile": _PROFILE,
     "amphora": {
         "get_all": OPERATE,
         "get_one": OPERATE,
@@ -106,9 +107,8 @@ DEFAULTS: Final[Mapping[str, Actions]] = {
     # Ours, beyond the contract.
     "network": {**_READ, "put": WRITE},
     "secret": _OBJECT,
-    "affinity-group": _OBJECT,
     "event": {"get_all": READ, "get_all-global": READ_GLOBAL},
-    "logtarget": _OBJECT,
+    **{noun.rule: _BY_RIGHTS[noun.rights] for noun in FLAT_NOUNS},
 }
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The answers about what was, and about groups, as types, for the OpenAPI document.
+"""The answers about what was, as types, for the OpenAPI document.
 
 As with those of `objects.py`, tests hold each answer against its type; nothing else uses them.
 """
@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from colonnade.api.resources.objects import Id, Named, Time
-from colonnade.store.extras.affinity import AffinityPolicy
+from colonnade.api.resources.objects import Id, Time
 
 
 class ChangeObject(Struct, forbid_unknown_fields=True):
@@ -51,15 +50,3 @@ class EventObject(Struct, forbid_unknown_fields=True, kw_only=True):
     operating_status: str | None
     operating_status_before: str | None
     operating_status_reason: str | None
-
-
-class AffinityGroupObject(Struct, forbid_unknown_fields=True):
-    id: Id
-    name: str
-    description: str
-    policy: AffinityPolicy
-    project_id: str
-    tenant_id: str
-    loadbalancers: list[Named]
-    created_at: Time
-    updated_at: Time | None

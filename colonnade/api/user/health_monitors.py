@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from colonnade.api.http.call import JSON, Call, Route
+from colonnade.api.http.call import JSON, Call
 from colonnade.api.http.decoding import changed, given
 from colonnade.api.resources import pages
 from colonnade.api.resources.bodies import (
@@ -17,7 +17,8 @@ from colonnade.api.resources.bodies import (
     HealthMonitorNested,
     HealthMonitorUpdate,
 )
-from colonnade.api.resources.objects import SAMPLE_ID, HealthMonitorObject, listed, wrapped
+from colonnade.api.resources.objects import SAMPLE_ID, HealthMonitorObject
+from colonnade.api.resources.resource import Act, Wire, resource
 from colonnade.domain.errors import Conflict, Invalid, NotFound
 from colonnade.domain.ids import HealthMonitorId, PoolId, new_id
 from colonnade.domain.pools import HealthMonitor, Pool, is_host_name
@@ -146,22 +147,20 @@ def _find(tree: LoadBalancer, monitor_id: str) -> tuple[Pool, HealthMonitor]:
     raise NotFound(f"Health Monitor {monitor_id} not found.")
 
 
-MONITORS_PATH = "/v2/lbaas/healthmonitors"
-MONITOR_PATH = MONITORS_PATH + "/{health_monitor_id:str}"
-ROUTES = [
-    Route(
-        method="GET",
-        path=MONITORS_PATH,
-        handler=list_health_monitors,
-        answers=listed("healthmonitors", HealthMonitorObject),
-        rule="os_load-balancer_api:healthmonitor:get_all",
-        summary="List monitors",
-    ),
-    Route(
-        method="POST",
-        path=MONITORS_PATH,
+_WIRE: Final = Wire(
+    steps="healthmonitors",
+    place="health_monitor_id",
+    one="healthmonitor",
+    many="healthmonitors",
+    rule="healthmonitor",
+    object=HealthMonitorObject,
+)
+ROUTES = resource(
+    _WIRE,
+    list=Act(handler=list_health_monitors, summary="List monitors"),
+    create=Act(
         handler=create_health_monitor,
-        answers=wrapped("healthmonitor", HealthMonitorObject),
+        takes=HealthMonitorCreate,
         example={
             "pool_id": SAMPLE_ID,
             "type": "HTTP",
@@ -170,37 +169,14 @@ ROUTES = [
             "max_retries": 2,
             "url_path": "/health",
         },
-        rule="os_load-balancer_api:healthmonitor:post",
-        takes=HealthMonitorCreate,
-        wrapper="healthmonitor",
-        success=201,
         summary="Check the members of a pool",
     ),
-    Route(
-        method="GET",
-        path=MONITOR_PATH,
-        handler=show_health_monitor,
-        answers=wrapped("healthmonitor", HealthMonitorObject),
-        rule="os_load-balancer_api:healthmonitor:get_one",
-        summary="Show a monitor",
-    ),
-    Route(
-        method="PUT",
-        path=MONITOR_PATH,
+    show=Act(handler=show_health_monitor, summary="Show a monitor"),
+    update=Act(
         handler=update_health_monitor,
-        example={"delay": 10},
-        answers=wrapped("healthmonitor", HealthMonitorObject),
-        rule="os_load-balancer_api:healthmonitor:put",
         takes=HealthMonitorUpdate,
-        wrapper="healthmonitor",
+        example={"delay": 10},
         summary="Change a monitor",
     ),
-    Route(
-        method="DELETE",
-        path=MONITOR_PATH,
-        handler=delete_health_monitor,
-        rule="os_load-balancer_api:healthmonitor:delete",
-        success=204,
-        summary="Stop checking the members of a pool",
-    ),
-]
+    delete=Act(handler=delete_health_monitor, summary="Stop checking the members of a pool"),
+)

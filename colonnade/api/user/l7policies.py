@@ -9,11 +9,12 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from colonnade.api.http.call import JSON, Call, Route
+from colonnade.api.http.call import JSON, Call
 from colonnade.api.http.decoding import changed, given, set_fields
 from colonnade.api.resources import pages
 from colonnade.api.resources.bodies import L7PolicyCreate, L7PolicyNested, L7PolicyUpdate
-from colonnade.api.resources.objects import SAMPLE_ID, L7PolicyObject, listed, wrapped
+from colonnade.api.resources.objects import SAMPLE_ID, L7PolicyObject
+from colonnade.api.resources.resource import Act, Wire, resource
 from colonnade.api.user.l7rules import read_rule
 from colonnade.domain.errors import Conflict
 from colonnade.domain.ids import L7PolicyId, ListenerId, PoolId, new_id
@@ -111,58 +112,33 @@ def _empty(policy: L7Policy, name: str) -> Any:
     return () if isinstance(getattr(policy, name), tuple) else None
 
 
-POLICIES_PATH = "/v2/lbaas/l7policies"
-POLICY_PATH = POLICIES_PATH + "/{l7policy_id:str}"
-ROUTES = [
-    Route(
-        method="GET",
-        path=POLICIES_PATH,
-        handler=list_l7policies,
-        answers=listed("l7policies", L7PolicyObject),
-        rule="os_load-balancer_api:l7policy:get_all",
-        summary="List L7 policies",
-    ),
-    Route(
-        method="POST",
-        path=POLICIES_PATH,
+_WIRE: Final = Wire(
+    steps="l7policies",
+    place="l7policy_id",
+    one="l7policy",
+    many="l7policies",
+    rule="l7policy",
+    object=L7PolicyObject,
+)
+ROUTES = resource(
+    _WIRE,
+    list=Act(handler=list_l7policies, summary="List L7 policies"),
+    create=Act(
         handler=create_l7policy,
-        answers=wrapped("l7policy", L7PolicyObject),
+        takes=L7PolicyCreate,
         example={
             "listener_id": SAMPLE_ID,
             "action": "REDIRECT_TO_URL",
             "redirect_url": "https://www.example.org/",
         },
-        takes=L7PolicyCreate,
-        wrapper="l7policy",
-        success=201,
-        rule="os_load-balancer_api:l7policy:post",
         summary="Say what a listener does with requests that match",
     ),
-    Route(
-        method="GET",
-        path=POLICY_PATH,
-        handler=show_l7policy,
-        answers=wrapped("l7policy", L7PolicyObject),
-        rule="os_load-balancer_api:l7policy:get_one",
-        summary="Show an L7 policy",
-    ),
-    Route(
-        method="PUT",
-        path=POLICY_PATH,
+    show=Act(handler=show_l7policy, summary="Show an L7 policy"),
+    update=Act(
         handler=update_l7policy,
-        example={"position": 1},
-        answers=wrapped("l7policy", L7PolicyObject),
         takes=L7PolicyUpdate,
-        wrapper="l7policy",
-        rule="os_load-balancer_api:l7policy:put",
+        example={"position": 1},
         summary="Change an L7 policy",
     ),
-    Route(
-        method="DELETE",
-        path=POLICY_PATH,
-        handler=delete_l7policy,
-        success=204,
-        rule="os_load-balancer_api:l7policy:delete",
-        summary="Delete an L7 policy with its rules",
-    ),
-]
+    delete=Act(handler=delete_l7policy, summary="Delete an L7 policy with its rules"),
+)

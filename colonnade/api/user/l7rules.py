@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """L7 rules, as the user API sees them: the conditions of a policy, all of which must hold."""
 
+from typing import Final
+
 from msgspec.structs import replace
 
-from colonnade.api.http.call import JSON, Call, Route
+from colonnade.api.http.call import JSON, Call
 from colonnade.api.http.decoding import changed, given
 from colonnade.api.resources import pages
 from colonnade.api.resources.bodies import L7RuleCreate, L7RuleUpdate
-from colonnade.api.resources.objects import L7RuleObject, listed, wrapped
+from colonnade.api.resources.objects import L7RuleObject
+from colonnade.api.resources.resource import Act, Wire, resource
 from colonnade.domain.ids import L7PolicyId, L7RuleId, new_id
 from colonnade.domain.l7 import L7Policy, L7Rule
 from colonnade.domain.tree import LoadBalancer
@@ -65,54 +68,29 @@ def _with_policy(tree: LoadBalancer, policy: L7Policy) -> LoadBalancer:
     return tree.with_listener(tree.listener_of(policy.id).with_policy(policy))
 
 
-RULES_PATH = "/v2/lbaas/l7policies/{l7policy_id:str}/rules"
-RULE_PATH = RULES_PATH + "/{l7rule_id:str}"
-ROUTES = [
-    Route(
-        method="GET",
-        path=RULES_PATH,
-        handler=list_l7rules,
-        answers=listed("rules", L7RuleObject),
-        rule="os_load-balancer_api:l7rule:get_all",
-        summary="List the rules of a policy",
-    ),
-    Route(
-        method="POST",
-        path=RULES_PATH,
+_WIRE: Final = Wire(
+    steps="l7policies/{l7policy_id:str}/rules",
+    place="l7rule_id",
+    one="rule",
+    many="rules",
+    rule="l7rule",
+    object=L7RuleObject,
+)
+ROUTES = resource(
+    _WIRE,
+    list=Act(handler=list_l7rules, summary="List the rules of a policy"),
+    create=Act(
         handler=create_l7rule,
-        answers=wrapped("rule", L7RuleObject),
-        example={"type": "PATH", "compare_type": "STARTS_WITH", "value": "/api"},
         takes=L7RuleCreate,
-        wrapper="rule",
-        success=201,
-        rule="os_load-balancer_api:l7rule:post",
+        example={"type": "PATH", "compare_type": "STARTS_WITH", "value": "/api"},
         summary="Add a condition to a policy",
     ),
-    Route(
-        method="GET",
-        path=RULE_PATH,
-        handler=show_l7rule,
-        answers=wrapped("rule", L7RuleObject),
-        rule="os_load-balancer_api:l7rule:get_one",
-        summary="Show a rule",
-    ),
-    Route(
-        method="PUT",
-        path=RULE_PATH,
+    show=Act(handler=show_l7rule, summary="Show a rule"),
+    update=Act(
         handler=update_l7rule,
-        example={"invert": True},
-        answers=wrapped("rule", L7RuleObject),
         takes=L7RuleUpdate,
-        wrapper="rule",
-        rule="os_load-balancer_api:l7rule:put",
+        example={"invert": True},
         summary="Change a rule",
     ),
-    Route(
-        method="DELETE",
-        path=RULE_PATH,
-        handler=delete_l7rule,
-        success=204,
-        rule="os_load-balancer_api:l7rule:delete",
-        summary="Remove a condition",
-    ),
-]
+    delete=Act(handler=delete_l7rule, summary="Remove a condition"),
+)

@@ -5,13 +5,16 @@ A listener without a pool is accepted; its answer says what it lacks. Which prot
 served is the provider's to say, before anything is stored.
 """
 
+from typing import Final
+
 from msgspec.structs import replace
 
 from colonnade.api.http.call import JSON, Call, Route
 from colonnade.api.http.decoding import changed, set_fields
 from colonnade.api.resources import pages
 from colonnade.api.resources.bodies import ListenerCreate, ListenerUpdate
-from colonnade.api.resources.objects import SAMPLE_ID, ListenerObject, Statistics, listed, wrapped
+from colonnade.api.resources.objects import SAMPLE_ID, ListenerObject, Statistics, wrapped
+from colonnade.api.resources.resource import Act, Wire, resource
 from colonnade.api.resources.tls import change_tls, refuse_empty_lists
 from colonnade.api.user.nested import NestedObjects, canonical_listener
 from colonnade.domain.ids import ListenerId
@@ -67,64 +70,41 @@ async def show_listener_stats(call: Call) -> JSON:
         return {"stats": await records.statistics(connection, LISTENERS, listener_id)}
 
 
-LISTENERS_PATH = "/v2/lbaas/listeners"
-LISTENER_PATH = LISTENERS_PATH + "/{listener_id:str}"
+_WIRE: Final = Wire(
+    steps="listeners",
+    place="listener_id",
+    one="listener",
+    many="listeners",
+    rule="listener",
+    object=ListenerObject,
+)
 ROUTES = [
-    Route(
-        method="GET",
-        path=LISTENERS_PATH,
-        handler=list_listeners,
-        answers=listed("listeners", ListenerObject),
-        rule="os_load-balancer_api:listener:get_all",
-        summary="List listeners",
-    ),
-    Route(
-        method="POST",
-        path=LISTENERS_PATH,
-        handler=create_listener,
-        answers=wrapped("listener", ListenerObject),
-        example={
-            "loadbalancer_id": SAMPLE_ID,
-            "protocol": "HTTP",
-            "protocol_port": 80,
-            "name": "web",
-        },
-        rule="os_load-balancer_api:listener:post",
-        takes=ListenerCreate,
-        wrapper="listener",
-        success=201,
-        summary="Open a port on a load balancer's VIP",
-    ),
-    Route(
-        method="GET",
-        path=LISTENER_PATH,
-        handler=show_listener,
-        answers=wrapped("listener", ListenerObject),
-        rule="os_load-balancer_api:listener:get_one",
-        summary="Show a listener",
-    ),
-    Route(
-        method="PUT",
-        path=LISTENER_PATH,
-        handler=update_listener,
-        example={"connection_limit": 1000},
-        answers=wrapped("listener", ListenerObject),
-        rule="os_load-balancer_api:listener:put",
-        takes=ListenerUpdate,
-        wrapper="listener",
-        summary="Change a listener",
-    ),
-    Route(
-        method="DELETE",
-        path=LISTENER_PATH,
-        handler=delete_listener,
-        rule="os_load-balancer_api:listener:delete",
-        success=204,
-        summary="Close a port",
+    *resource(
+        _WIRE,
+        list=Act(handler=list_listeners, summary="List listeners"),
+        create=Act(
+            handler=create_listener,
+            takes=ListenerCreate,
+            example={
+                "loadbalancer_id": SAMPLE_ID,
+                "protocol": "HTTP",
+                "protocol_port": 80,
+                "name": "web",
+            },
+            summary="Open a port on a load balancer's VIP",
+        ),
+        show=Act(handler=show_listener, summary="Show a listener"),
+        update=Act(
+            handler=update_listener,
+            takes=ListenerUpdate,
+            example={"connection_limit": 1000},
+            summary="Change a listener",
+        ),
+        delete=Act(handler=delete_listener, summary="Close a port"),
     ),
     Route(
         method="GET",
-        path=LISTENER_PATH + "/stats",
+        path=_WIRE.object_path + "/stats",
         handler=show_listener_stats,
         answers=wrapped("stats", Statistics),
         rule="os_load-balancer_api:listener:get_stats",

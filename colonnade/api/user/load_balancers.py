@@ -6,7 +6,7 @@ given back when the transaction fails; its port is named after the load balancer
 crash leaves can be found.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from msgspec import UnsetType
 from msgspec.structs import replace
@@ -22,9 +22,9 @@ from colonnade.api.resources.objects import (
     LoadBalancerStatuses,
     Statistics,
     WholeLoadBalancer,
-    listed,
     wrapped,
 )
+from colonnade.api.resources.resource import Act, Wire, resource
 from colonnade.api.resources.shown import show
 from colonnade.api.user.members import check_address
 from colonnade.api.user.nested import read_children
@@ -200,81 +200,58 @@ _OWN = frozenset(
     }
 )
 
-ROOTS_PATH = "/v2/lbaas/loadbalancers"
-ROOT_PATH = ROOTS_PATH + "/{load_balancer_id:str}"
+_WIRE: Final = Wire(
+    steps="loadbalancers",
+    place="load_balancer_id",
+    one="loadbalancer",
+    many="loadbalancers",
+    rule="loadbalancer",
+    object=LoadBalancerObject,
+)
+ROOT_PATH: Final = _WIRE.object_path
 ROUTES = [
-    Route(
-        method="GET",
-        path=ROOTS_PATH,
-        handler=list_load_balancers,
-        answers=listed("loadbalancers", LoadBalancerObject),
-        rule="os_load-balancer_api:loadbalancer:get_all",
-        summary="List load balancers",
-    ),
-    Route(
-        method="POST",
-        path=ROOTS_PATH,
-        handler=create_load_balancer,
-        answers=wrapped("loadbalancer", WholeLoadBalancer),
-        example={"vip_subnet_id": SAMPLE_ID, "name": "web"},
-        rule="os_load-balancer_api:loadbalancer:post",
-        guarded=("vip_sg_ids",),
-        takes=LoadBalancerCreate,
-        wrapper="loadbalancer",
-        success=201,
-        summary="Make a load balancer, alone or with its whole tree",
-    ),
-    Route(
-        method="GET",
-        path=ROOT_PATH,
-        handler=show_load_balancer,
-        answers=wrapped("loadbalancer", LoadBalancerObject),
-        rule="os_load-balancer_api:loadbalancer:get_one",
-        summary="Show a load balancer",
-    ),
-    Route(
-        method="PUT",
-        path=ROOT_PATH,
-        handler=update_load_balancer,
-        example={"description": "the shop"},
-        answers=wrapped("loadbalancer", LoadBalancerObject),
-        rule="os_load-balancer_api:loadbalancer:put",
-        guarded=("vip_sg_ids",),
-        takes=LoadBalancerUpdate,
-        wrapper="loadbalancer",
-        summary="Change a load balancer",
-    ),
-    Route(
-        method="DELETE",
-        path=ROOT_PATH,
-        handler=delete_load_balancer,
-        rule="os_load-balancer_api:loadbalancer:delete",
-        success=204,
-        query=("cascade",),
-        summary="Delete a load balancer; with cascade, all that is under it",
+    *resource(
+        _WIRE,
+        list=Act(handler=list_load_balancers, summary="List load balancers"),
+        create=Act(
+            handler=create_load_balancer,
+            answers=WholeLoadBalancer,
+            takes=LoadBalancerCreate,
+            example={"vip_subnet_id": SAMPLE_ID, "name": "web"},
+            guarded=("vip_sg_ids",),
+            summary="Make a load balancer, alone or with its whole tree",
+        ),
+        show=Act(handler=show_load_balancer, summary="Show a load balancer"),
+        update=Act(
+            handler=update_load_balancer,
+            takes=LoadBalancerUpdate,
+            example={"description": "the shop"},
+            guarded=("vip_sg_ids",),
+            summary="Change a load balancer",
+        ),
+        delete=Act(
+            handler=delete_load_balancer,
+            query=("cascade",),
+            summary="Delete a load balancer; with cascade, all that is under it",
+        ),
     ),
     Route(
         method="GET",
-        path=ROOT_PATH + "/stats",
+        path=_WIRE.object_path + "/stats",
         handler=show_load_balancer_stats,
         answers=wrapped("stats", Statistics),
         rule="os_load-balancer_api:loadbalancer:get_stats",
         summary="Show a load balancer's counters",
     ),
-    Route(
-        method="GET",
-        path=ROOT_PATH + "/status",
-        handler=show_statuses,
-        answers=wrapped("statuses", LoadBalancerStatuses),
-        rule="os_load-balancer_api:loadbalancer:get_status",
-        summary="Show the statuses of a whole tree",
-    ),
-    Route(
-        method="GET",
-        path=ROOT_PATH + "/statuses",
-        handler=show_statuses,
-        answers=wrapped("statuses", LoadBalancerStatuses),
-        rule="os_load-balancer_api:loadbalancer:get_status",
-        summary="Show the statuses of a whole tree",
+    *(
+        Route(
+            method="GET",
+            path=f"{_WIRE.object_path}/{word}",
+            handler=show_statuses,
+            answers=wrapped("statuses", LoadBalancerStatuses),
+            rule="os_load-balancer_api:loadbalancer:get_status",
+            summary="Show the statuses of a whole tree",
+        )
+        for word in ("status", "statuses")
     ),
 ]

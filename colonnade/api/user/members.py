@@ -15,7 +15,8 @@ from colonnade.api.http.call import JSON, Call, Route
 from colonnade.api.http.decoding import changed, given
 from colonnade.api.resources import pages
 from colonnade.api.resources.bodies import MemberCreate, MemberUpdate
-from colonnade.api.resources.objects import MemberObject, listed, wrapped
+from colonnade.api.resources.objects import MemberObject
+from colonnade.api.resources.resource import Act, Wire, resource
 from colonnade.domain.addresses import is_address, target
 from colonnade.domain.errors import Invalid
 from colonnade.domain.ids import MemberId, PoolId, new_id
@@ -134,32 +135,36 @@ def check_address(field: str, text: str) -> None:
         )
 
 
-MEMBERS_PATH = "/v2/lbaas/pools/{pool_id:str}/members"
-MEMBER_PATH = MEMBERS_PATH + "/{member_id:str}"
+_WIRE: Final = Wire(
+    steps="pools/{pool_id:str}/members",
+    place="member_id",
+    one="member",
+    many="members",
+    rule="member",
+    object=MemberObject,
+)
 ROUTES = [
-    Route(
-        method="GET",
-        path=MEMBERS_PATH,
-        handler=list_members,
-        answers=listed("members", MemberObject),
-        rule="os_load-balancer_api:member:get_all",
-        summary="List members",
-    ),
-    Route(
-        method="POST",
-        path=MEMBERS_PATH,
-        handler=create_member,
-        answers=wrapped("member", MemberObject),
-        example={"address": "10.0.0.11", "protocol_port": 8080, "weight": 10},
-        rule="os_load-balancer_api:member:post",
-        takes=MemberCreate,
-        wrapper="member",
-        success=201,
-        summary="Add a member to a pool",
+    *resource(
+        _WIRE,
+        list=Act(handler=list_members, summary="List members"),
+        create=Act(
+            handler=create_member,
+            takes=MemberCreate,
+            example={"address": "10.0.0.11", "protocol_port": 8080, "weight": 10},
+            summary="Add a member to a pool",
+        ),
+        show=Act(handler=show_member, summary="Show a member"),
+        update=Act(
+            handler=update_member,
+            takes=MemberUpdate,
+            example={"weight": 0},
+            summary="Change a member",
+        ),
+        delete=Act(handler=delete_member, summary="Remove a member"),
     ),
     Route(
         method="PUT",
-        path=MEMBERS_PATH,
+        path=_WIRE.path,
         handler=replace_members,
         rule="os_load-balancer_api:member:put",
         more_rules={
@@ -171,32 +176,5 @@ ROUTES = [
         success=202,
         query=("additive_only",),
         summary="Replace the members of a pool, or add some",
-    ),
-    Route(
-        method="GET",
-        path=MEMBER_PATH,
-        handler=show_member,
-        answers=wrapped("member", MemberObject),
-        rule="os_load-balancer_api:member:get_one",
-        summary="Show a member",
-    ),
-    Route(
-        method="PUT",
-        path=MEMBER_PATH,
-        handler=update_member,
-        example={"weight": 0},
-        answers=wrapped("member", MemberObject),
-        rule="os_load-balancer_api:member:put",
-        takes=MemberUpdate,
-        wrapper="member",
-        summary="Change a member",
-    ),
-    Route(
-        method="DELETE",
-        path=MEMBER_PATH,
-        handler=delete_member,
-        rule="os_load-balancer_api:member:delete",
-        success=204,
-        summary="Remove a member",
     ),
 ]

@@ -16,14 +16,9 @@ from colonnade.domain.catalogue import Sizing, ZoneFacts, read_data, sizing
 from colonnade.domain.errors import Invalid, NotFound
 from colonnade.domain.tree import Vip
 from colonnade.providers.provider import Provider, lacks_action
-from colonnade.store.catalogue import catalogue
-from colonnade.store.catalogue.catalogue import (
-    FLAVOR_PROFILES,
-    FLAVORS,
-    ZONE_PROFILES,
-    ZONES,
-    Shelf,
-)
+from colonnade.store.catalogue.catalogue import FLAVOR_PROFILES, FLAVORS, ZONE_PROFILES, ZONES
+from colonnade.store.rows import flat_rows
+from colonnade.store.rows.flat_rows import FlatTable
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,19 +66,20 @@ async def choose(call: Call, body: LoadBalancerCreate) -> Choice:
 
 
 async def _profile(
-    call: Call, shelf: Shelf[Any], profiles: Shelf[Any], key: str | None, option: str
+    call: Call, table: FlatTable[Any], profiles: FlatTable[Any], key: str | None, option: str
 ) -> Any:
     """The profile of what is named; None when nothing is."""
     if key is None:
         return None
     async with call.site.database.read() as connection:
         try:
-            offer = await catalogue.get(connection, shelf, key)
+            offer = (await flat_rows.get(connection, table, key)).value
         except NotFound as error:
             raise Invalid(error.public) from error
         if not offer.enabled:
             raise Invalid(f"The selected {option} is not allowed in this deployment: {key}")
-        return await catalogue.get(connection, profiles, getattr(offer, shelf.profile_key))
+        (column,) = table.refers
+        return (await flat_rows.get(connection, profiles, getattr(offer, column))).value
 
 
 def _check_same(call: Call, provider: Provider, profile: Any, what: str, name: str) -> None:

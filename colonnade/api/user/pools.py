@@ -5,15 +5,18 @@ A pool may come with its members and its health monitor; the readers here take t
 a pool alone as for a whole tree.
 """
 
+from typing import Final
+
 import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from colonnade.api.http.call import JSON, Call, Route
+from colonnade.api.http.call import JSON, Call
 from colonnade.api.http.decoding import changed, given, set_fields
 from colonnade.api.resources import pages
 from colonnade.api.resources.bodies import PersistenceBody, PoolCreate, PoolNested, PoolUpdate
-from colonnade.api.resources.objects import SAMPLE_ID, PoolObject, listed, wrapped
+from colonnade.api.resources.objects import SAMPLE_ID, PoolObject
+from colonnade.api.resources.resource import Act, Wire, resource
 from colonnade.api.resources.tls import change_tls, read_tls, refuse_empty_lists
 from colonnade.api.user.health_monitors import read_health_monitor, with_monitor
 from colonnade.api.user.members import read_member
@@ -110,58 +113,33 @@ def read_persistence(body: PersistenceBody, old: Persistence | None) -> Persiste
     return Persistence(**fields)
 
 
-POOLS_PATH = "/v2/lbaas/pools"
-POOL_PATH = POOLS_PATH + "/{pool_id:str}"
-ROUTES = [
-    Route(
-        method="GET",
-        path=POOLS_PATH,
-        handler=list_pools,
-        answers=listed("pools", PoolObject),
-        rule="os_load-balancer_api:pool:get_all",
-        summary="List pools",
-    ),
-    Route(
-        method="POST",
-        path=POOLS_PATH,
+_WIRE: Final = Wire(
+    steps="pools",
+    place="pool_id",
+    one="pool",
+    many="pools",
+    rule="pool",
+    object=PoolObject,
+)
+ROUTES = resource(
+    _WIRE,
+    list=Act(handler=list_pools, summary="List pools"),
+    create=Act(
         handler=create_pool,
-        answers=wrapped("pool", PoolObject),
+        takes=PoolCreate,
         example={
             "loadbalancer_id": SAMPLE_ID,
             "protocol": "HTTP",
             "lb_algorithm": "ROUND_ROBIN",
         },
-        rule="os_load-balancer_api:pool:post",
-        takes=PoolCreate,
-        wrapper="pool",
-        success=201,
         summary="Make a pool, under a load balancer or as a listener's default",
     ),
-    Route(
-        method="GET",
-        path=POOL_PATH,
-        handler=show_pool,
-        answers=wrapped("pool", PoolObject),
-        rule="os_load-balancer_api:pool:get_one",
-        summary="Show a pool",
-    ),
-    Route(
-        method="PUT",
-        path=POOL_PATH,
+    show=Act(handler=show_pool, summary="Show a pool"),
+    update=Act(
         handler=update_pool,
-        example={"lb_algorithm": "LEAST_CONNECTIONS"},
-        answers=wrapped("pool", PoolObject),
-        rule="os_load-balancer_api:pool:put",
         takes=PoolUpdate,
-        wrapper="pool",
+        example={"lb_algorithm": "LEAST_CONNECTIONS"},
         summary="Change a pool",
     ),
-    Route(
-        method="DELETE",
-        path=POOL_PATH,
-        handler=delete_pool,
-        rule="os_load-balancer_api:pool:delete",
-        success=204,
-        summary="Delete a pool with its members and its monitor",
-    ),
-]
+    delete=Act(handler=delete_pool, summary="Delete a pool with its members and its monitor"),
+)

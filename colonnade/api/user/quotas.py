@@ -13,15 +13,14 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from colonnade.api.http.call import JSON, Call, Route
 from colonnade.api.http.decoding import set_fields
 from colonnade.api.http.lists import Kind, Shown, listed, trimmed
-from colonnade.api.resources import objects
 from colonnade.api.resources.objects import wrapped
-from colonnade.domain.errors import Forbidden, NotFound
+from colonnade.api.resources.resource import Act, Wire, resource
+from colonnade.domain.errors import POLICY, Forbidden, NotFound
 from colonnade.domain.ids import ProjectId
 from colonnade.domain.limits import PROJECT_ID_MAX, QUOTA_MAX
 from colonnade.runtime.config import Quotas
 from colonnade.store.catalogue import quotas
 from colonnade.store.catalogue.quotas import Quota
-from colonnade.store.trees import wishes
 
 TWINS: Final = {"load_balancer": "loadbalancer", "health_monitor": "healthmonitor"}
 
@@ -103,7 +102,7 @@ def _project(call: Call) -> ProjectId:
     if len(project_id) > PROJECT_ID_MAX or "\0" in project_id:
         raise NotFound(f"Project {project_id[:PROJECT_ID_MAX]} not found.")
     if call.project not in (None, project_id):
-        raise Forbidden(wishes.POLICY)
+        raise Forbidden(POLICY)
     return project_id
 
 
@@ -117,54 +116,32 @@ def _kind(defaults: Quotas) -> Kind:
     )
 
 
-QUOTAS_PATH = "/v2/lbaas/quotas"
-QUOTA_PATH = QUOTAS_PATH + "/{project_id:str}"
-_RULE = "os_load-balancer_api:quota:"
+_WIRE: Final = Wire(
+    steps="quotas", place="project_id", one="quota", many="quotas", rule="quota", object=QuotaObject
+)
 ROUTES = [
-    Route(
-        method="GET",
-        path=QUOTAS_PATH,
-        handler=list_quotas,
-        answers=objects.listed("quotas", QuotaObject),
-        summary="List the quotas of projects that have their own",
-        rule=_RULE + "get_all",
+    *resource(
+        _WIRE,
+        list=Act(handler=list_quotas, summary="List the quotas of projects that have their own"),
+        show=Act(handler=show_quota, summary="Show a project's quota"),
+        update=Act(
+            handler=update_quota,
+            example={"loadbalancer": 10, "member": -1},
+            takes=QuotaUpdate,
+            success=202,
+            summary="Change a project's quota; what is not named stays",
+        ),
+        delete=Act(
+            handler=reset_quota, success=202, summary="Give a project the default quota again"
+        ),
     ),
     Route(
         method="GET",
-        path=QUOTA_PATH,
-        handler=show_quota,
-        answers=wrapped("quota", QuotaObject),
-        summary="Show a project's quota",
-        query=("fields",),
-        rule=_RULE + "get_one",
-    ),
-    Route(
-        method="GET",
-        path=QUOTA_PATH + "/default",
+        path=_WIRE.object_path + "/default",
         handler=show_default_quota,
         answers=wrapped("quota", QuotaObject),
         summary="Show the quota of projects that have none of their own",
         query=("fields",),
-        rule=_RULE + "get_defaults",
-    ),
-    Route(
-        method="PUT",
-        path=QUOTA_PATH,
-        handler=update_quota,
-        answers=wrapped("quota", QuotaObject),
-        example={"loadbalancer": 10, "member": -1},
-        takes=QuotaUpdate,
-        wrapper="quota",
-        success=202,
-        summary="Change a project's quota; what is not named stays",
-        rule=_RULE + "put",
-    ),
-    Route(
-        method="DELETE",
-        path=QUOTA_PATH,
-        handler=reset_quota,
-        success=202,
-        summary="Give a project the default quota again",
-        rule=_RULE + "delete",
+        rule="os_load-balancer_api:quota:get_defaults",
     ),
 ]

@@ -6,6 +6,8 @@ from typing import Final
 
 from colonnade.cli.nouns import balancing, catalogue, policies
 from colonnade.cli.nouns.description import Noun
+from colonnade.cli.nouns.flat_words import flat_noun
+from colonnade.domain.flat_nouns import FLAT_NOUNS
 
 _EVERY: Final = (
     balancing.LOAD_BALANCERS,
@@ -16,16 +18,11 @@ _EVERY: Final = (
     policies.L7_POLICIES,
     policies.L7_RULES,
     catalogue.SECRETS,
-    catalogue.FLAVORS,
-    catalogue.FLAVOR_PROFILES,
-    catalogue.ZONES,
-    catalogue.ZONE_PROFILES,
     catalogue.PROVIDERS,
     catalogue.QUOTAS,
     catalogue.AMPHORAE,
-    catalogue.AFFINITY_GROUPS,
-    catalogue.LOG_TARGETS,
     catalogue.SUBNETS,
     catalogue.NETWORKS,
+    *(flat_noun(noun) for noun in FLAT_NOUNS),
 )
 NOUNS: Final[Mapping[str, Noun]] = {noun.word: noun for noun in _EVERY}

@@ -14,6 +14,8 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from colonnade.domain.flat_nouns import FLAT_NOUNS
+
 Maker: TypeAlias = Callable[[], Any]
 
 PANEL: Final = "Load balancing"
@@ -25,14 +27,9 @@ GROUPS: Final[Mapping[str, str]] = {
     "hm": "Health monitors of pools.",
     "l7": "Layer 7: policies of a listener, and their rules.",
     "secret": "Certificates with their keys, CAs and CRLs.",
-    "flavor": "Flavors of load balancers.",
-    "flavorprofile": "Profiles of flavors (operators).",
-    "az": "Availability zones.",
-    "azprofile": "Profiles of availability zones (operators).",
+    **{noun.word: noun.help for noun in FLAT_NOUNS},
     "provider": "Providers, and their capabilities.",
     "quota": "Quotas of projects.",
-    "affinity": "Affinity groups: load balancers placed together, or apart.",
-    "logtarget": "Log targets: where access logs go.",
     "amphora": "Amphorae: the machines that serve (operators).",
     "event": "Events: what happened.",
     "subnet": "Subnets that VIPs and members can be on.",

@@ -6,20 +6,15 @@ go, and that nobody uses another project's, is held by the database's own refere
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, Final
 
 import msgspec
-import psycopg.errors
 
-from colonnade.domain.errors import Conflict, Forbidden, NotFound, OverQuota
-from colonnade.domain.ids import AmphoraId, ProjectId
-from colonnade.domain.limits import LOG_TARGETS_PER_PROJECT_MAX
-from colonnade.domain.log_targets import LogTarget, TargetType
-from colonnade.store.postgres import listing
+from colonnade.domain import flat_nouns
+from colonnade.domain.ids import AmphoraId
+from colonnade.domain.log_targets import LogTarget
 from colonnade.store.postgres.database import Connection
-from colonnade.store.postgres.listing import Source, Wanted
-from colonnade.store.trees.wishes import POLICY
+from colonnade.store.rows.flat_rows import FlatTable, Stored, value_of
 
 _OWN: Final = LogTarget.__struct_fields__
 
@@ -33,17 +28,6 @@ class Shipping(msgspec.Struct, frozen=True, kw_only=True):
     dropped: int
     failure: str
     updated_at: str
-
-
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """A target and the facts about it."""
-
-    target: LogTarget
-    project_id: ProjectId
-    sealed: bytes | None  # its credentials
-    created_at: datetime
-    updated_at: datetime | None
-    shipping: Sequence[Shipping] = ()
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,19 +52,10 @@ _SHIPPING: Final = """(SELECT coalesce(jsonb_agg(jsonb_build_object(
     WHERE n.at IS NOT NULL AND NOT l.deleted
         AND (l.log_target_id = t.id OR (lb.log_target_id = t.id
             AND coalesce(l.body -> 'access_log', 'null') = 'null')))"""
-_FACTS: Final = ("project_id", "credentials", "created_at", "updated_at")
-_COLUMNS: Final = ", ".join(f"t.{name}" for name in (*_OWN, *_FACTS))
-SOURCE: Final = Source(
-    columns=f"{_COLUMNS}, {_SHIPPING}",
-    place=" FROM log_targets t",
-    attributes={
-        **{name: f"t.{name}" for name in _OWN},
-        "region": "CASE t.type WHEN 'S3' THEN t.region ELSE '' END",
-        "project_id": "t.project_id",
-        "tenant_id": "t.project_id",
-        "created_at": "t.created_at",
-        "updated_at": "coalesce(t.updated_at, 'epoch')",
-    },
+LOG_TARGETS: Final = FlatTable(
+    noun=flat_nouns.LOG_TARGETS,
+    facts={"credentials": "t.credentials", "shipping": _SHIPPING},
+    filters={"region": "CASE t.type WHEN 'S3' THEN t.region ELSE '' END"},
 )
 _ROUTES: Final = f"""SELECT l.id, lb.id, {", ".join(f"t.{name}" for name in _OWN)}, t.credentials
     FROM amphorae a
@@ -92,58 +67,8 @@ _ROUTES: Final = f"""SELECT l.id, lb.id, {", ".join(f"t.{name}" for name in _OWN
     WHERE a.id = %s AND l.id = ANY(%s::uuid[])"""  # noqa: S608 - names of our own
 
 
-async def find(connection: Connection, wanted: Wanted) -> list[Kept]:
-    return [_read(row) for row in await listing.rows(connection, SOURCE, wanted)]
-
-
-async def get(connection: Connection, target_id: str, *, project: ProjectId | None) -> Kept:
-    """Raises NotFound, Forbidden."""
-    row = await listing.row(connection, SOURCE, target_id)
-    if row is None:
-        raise NotFound(f"Log Target {target_id} not found.")
-    kept = _read(row)
-    if project is not None and kept.project_id != project:
-        raise Forbidden(POLICY)
-    return kept
-
-
-async def insert(
-    connection: Connection, target: LogTarget, project: ProjectId, sealed: bytes | None
-) -> None:
-    """Raises OverQuota."""
-    # Two that race for the last place must not both find it free.
-    await connection.execute(
-        "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"log_targets:{project}"]
-    )
-    cursor = await connection.execute(
-        "SELECT count(*) FROM log_targets WHERE project_id = %s", [project]
-    )
-    row = await cursor.fetchone()
-    if row is not None and row[0] >= LOG_TARGETS_PER_PROJECT_MAX:
-        raise OverQuota("Quota exceeded for resources: ['log_target'].")
-    values = _columns(target) | {"project_id": project, "credentials": sealed}
-    await connection.execute(
-        f"INSERT INTO log_targets ({', '.join(values)})"  # noqa: S608 - names of our own
-        f" VALUES ({', '.join(f'%({name})s' for name in values)})".encode(),
-        values,
-    )
-
-
-async def update(connection: Connection, target: LogTarget, sealed: bytes | None) -> None:
-    values = _columns(target) | {"credentials": sealed}
-    pairs = ", ".join(f"{name} = %({name})s" for name in values if name != "id")
-    await connection.execute(
-        f"UPDATE log_targets SET {pairs}, updated_at = now() WHERE id = %(id)s".encode(),  # noqa: S608
-        values,
-    )
-
-
-async def delete(connection: Connection, target_id: str) -> None:
-    """Raises Conflict while something logs there."""
-    try:
-        await connection.execute("DELETE FROM log_targets WHERE id = %s", [target_id])
-    except psycopg.errors.ForeignKeyViolation as error:
-        raise Conflict(f"Log Target {target_id} is in use and cannot be deleted.") from error
+def shipping(stored: Stored[LogTarget]) -> list[Shipping]:
+    return msgspec.json.decode(stored.facts["shipping"], type=list[Shipping])
 
 
 async def routes(
@@ -155,7 +80,7 @@ async def routes(
         row[0]: Route(
             listener_id=row[0],
             load_balancer_id=row[1],
-            target=_target(row[2 : 2 + len(_OWN)]),
+            target=value_of(flat_nouns.LOG_TARGETS, row[2:-1]),
             sealed=_bytes(row[-1]),
         )
         for row in await cursor.fetchall()
@@ -179,27 +104,6 @@ async def count(
             dropped = EXCLUDED.dropped, failure = EXCLUDED.failure, updated_at = now()""",
         {"counts": msgspec.json.encode(counts).decode(), "amphora": amphora_id},
     )
-
-
-def _columns(target: LogTarget) -> dict[str, Any]:
-    return msgspec.structs.asdict(target) | {"type": target.type.value}
-
-
-def _read(row: Sequence[Any]) -> Kept:
-    facts = row[len(_OWN) :]
-    return Kept(
-        target=_target(row[: len(_OWN)]),
-        project_id=ProjectId(facts[0]),
-        sealed=_bytes(facts[1]),
-        created_at=facts[2],
-        updated_at=facts[3],
-        shipping=msgspec.json.decode(facts[4], type=list[Shipping]),
-    )
-
-
-def _target(row: Sequence[Any]) -> LogTarget:
-    values = dict(zip(_OWN, row, strict=True))
-    return LogTarget(**values | {"type": TargetType(values["type"])})
 
 
 def _bytes(value: Any) -> bytes | None:

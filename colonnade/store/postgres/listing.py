@@ -37,6 +37,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     ids: frozenset[str] = frozenset({"id"})  # those that are UUIDs: for them there are indexes
     times: frozenset[str] = frozenset({"created_at", "updated_at"})  # 'epoch' where there is none
     addresses: frozenset[str] = frozenset()  # compared as such, whatever their spelling
+    flags: frozenset[str] = frozenset()  # true or false, in any spelling of these
     lists: frozenset[str] = frozenset()  # text[]: found by any of their items
     key: str = "t.id"  # what a marker names
     last: Sequence[str] = ("t.created_at", "t.id")  # the order when nothing else decides

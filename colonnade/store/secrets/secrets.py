@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from colonnade.domain.errors import Conflict, Forbidden, NotFound, OverQuota
+from colonnade.domain.errors import POLICY, Conflict, Forbidden, NotFound, OverQuota
 from colonnade.domain.ids import ClusterId, ProjectId
 from colonnade.domain.limits import SECRETS_PER_PROJECT_MAX
 from colonnade.domain.secrets import EXPIRING, OF_LISTENERS, OF_POOLS, Facts, Secret
@@ -22,7 +22,6 @@ from colonnade.store.queue import events, work
 from colonnade.store.requests.context import RequestContext
 from colonnade.store.rows import history
 
-POLICY: Final = "Policy does not allow this request to be performed."
 _FACTS: Final = Facts.__struct_fields__
 _OWN: Final = ("id", "project_id", "name", "type")
 _COLUMNS: Final = (*_OWN, *_FACTS, "created_at", "updated_at")

@@ -13,7 +13,7 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 import structlog
 
-from colonnade.domain.errors import Forbidden, NotFound
+from colonnade.domain.errors import POLICY, Forbidden, NotFound
 from colonnade.domain.ids import ProjectId
 from colonnade.domain.status import Applied, Operating, Provisioning, provisioning
 from colonnade.store.fleet.clusters import Failure
@@ -36,7 +36,7 @@ from colonnade.store.rows.tables import (
     Node,
     Table,
 )
-from colonnade.store.trees.wishes import POLICY, Issue
+from colonnade.store.trees.wishes import Issue
 
 log = structlog.get_logger()
 

@@ -10,14 +10,14 @@ This module knows no provider: what it must ask of one, it asks of a `Review`.
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Protocol
 
 import msgspec
 import psycopg.errors
 from msgspec.structs import replace
 
 from colonnade.domain.catalogue import Sizing
-from colonnade.domain.errors import Conflict, Forbidden, Invalid, NotFound
+from colonnade.domain.errors import POLICY, Conflict, Forbidden, Invalid, NotFound
 from colonnade.domain.fleet import Cluster, Topology
 from colonnade.domain.ids import ClusterId, ProjectId
 from colonnade.domain.status import Applied
@@ -40,8 +40,6 @@ from colonnade.store.rows.tables import (
 from colonnade.store.secrets import references
 from colonnade.store.trees import changes
 from colonnade.store.trees.changes import Change
-
-POLICY: Final = "Policy does not allow this request to be performed."
 
 
 class Issue(msgspec.Struct, frozen=True):

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Affinity groups: load balancers that shall, or shall not, be served side by side.
+
+A load balancer names its group as it is made, and stays in it; the policy of a group stays too.
+Where anything is placed is not decided here.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+
+from colonnade.domain.attributes import Attribute
+from colonnade.domain.limits import Text
+
+
+class AffinityPolicy(StrEnum):
+    COLOCATION = "colocation"
+    APOLOCATION = "apolocation"
+    SOFT_COLOCATION = "soft-colocation"
+    SOFT_APOLOCATION = "soft-apolocation"
+
+
+class AffinityGroup(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    name: Annotated[Text, Attribute()] = ""
+    description: Annotated[Text, Attribute("What it is for.")] = ""
+    policy: Annotated[
+        AffinityPolicy, Attribute("Together or apart, always or if possible.", fixed=True)
+    ]
