@@ -36,7 +36,7 @@ demo: setup ## a load balancer on this machine in a minute, with things breaking
 bench: setup ## numbers: latency, gaps, memory (JSON in bench/results)
 	@$(BIN)/python -m bench
 
-docs: setup ## tables made from the code
+docs: setup ## the map of the code and the tables, made from the code
 	@$(BIN)/python -m tools.tables
 
 clean: ## remove what `make` made
