@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every process needs and no noun is in: clock, configuration, TLS, sockets, ids of processes."""
+"""What every process needs, with no word of the domain: clock, configuration, TLS, sockets."""
