@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format check test e2e demo bench docs clean
+.PHONY: help setup format check test e2e demo bench docs release clean
 
 help: ## list these words
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -39,5 +39,8 @@ bench: setup ## numbers: latency, gaps, memory (JSON in bench/results)
 docs: setup ## the map of the code and the tables, made from the code
 	@$(BIN)/python -m tools.tables
 
+release: setup ## changelog closed, wheel and sdist in dist/, tried in an empty environment
+	@$(BIN)/python -m tools.release
+
 clean: ## remove what `make` made
-	@rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	@rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
