@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format check test e2e demo bench docs clean
+.PHONY: help setup format check test e2e demo bench docs release clean
 
 help: ## list these words
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -36,8 +36,11 @@ demo: setup ## a load balancer on this machine in a minute, with things breaking
 bench: setup ## numbers: latency, gaps, memory (JSON in bench/results)
 	@$(BIN)/python -m bench
 
-docs: setup ## tables made from the code
+docs: setup ## the map of the code and the tables, made from the code
 	@$(BIN)/python -m tools.tables
 
+release: setup ## changelog closed, wheel and sdist in dist/, tried in an empty environment
+	@$(BIN)/python -m tools.release
+
 clean: ## remove what `make` made
-	@rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	@rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

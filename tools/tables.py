@@ -6,9 +6,12 @@
 
 from pathlib import Path
 
+import colonnade
 from colonnade.domain.lifecycle import TRANSITIONS, State
+from tools.map import drawing
 
 DOCS = Path(__file__).parents[1] / "docs"
+CODE = Path(colonnade.__file__).parent
 
 
 def lifecycle() -> str:
@@ -36,7 +39,15 @@ def lifecycle() -> str:
     )
 
 
-PAGES = {DOCS / "pictures" / "lifecycle.md": lifecycle}
+def code_map() -> str:
+    """The packages, what is in them, and who imports whom (SVG)."""
+    return drawing(CODE)
+
+
+PAGES = {
+    DOCS / "pictures" / "lifecycle.md": lifecycle,
+    DOCS / "pictures" / "map.svg": code_map,
+}
 
 
 def main() -> None:

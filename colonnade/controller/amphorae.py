@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Give birth to amphorae and bury them; what happens in between is their cluster's.
+"""Boot amphorae and remove those that ended; `clusters.py` does what is in between.
 
 A birth is a port on the LB network, a certificate, a key for heartbeats, and an instance. Each
 step may be repeated. An amphora's row outlives all that was made for it, so nothing is forgotten.

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compare what drivers have with what rows know, in both directions.
 
-What no row knows for a whole minute is nobody's and is removed: patience, because a thing is made
-before or after its row. What a row counts on and is not running is lost, and is said so at once.
-Only things that carry our own marks are touched.
+A port or instance that no row names for a whole minute is removed; it waits that long because a
+thing may be made before its row. An amphora that a row needs and that does not run is said to be
+lost at once. Only things that carry our own marks are touched.
 """
 
 import time

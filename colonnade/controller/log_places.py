@@ -2,8 +2,8 @@
 """Places for an amphora's access logs: signed for one object each, or the address to stream to.
 
 Invariant: an amphora gets places for listeners that it serves and nothing else, and never a
-credential of an object store. What a collector wants in its headers it does get, for it must
-send them. The lines themselves do not come by here.
+credential of an object store. It does get the headers that a collector asks for, because it
+sends them. The log lines never pass through the controller.
 """
 
 from collections.abc import Mapping

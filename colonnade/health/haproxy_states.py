@@ -2,8 +2,8 @@
 """haproxy's words for states, as the facts that statuses are computed from; and its counts. Pure.
 
 Backends are named after their pool, with more behind a colon where a pool has several. A member
-that is checked through several backends is as bad as the worst of them. Names and states that
-mean nothing are left out: an amphora may say what it likes.
+that is checked through several backends has the worst of their states. Names and states that are
+not known are left out, because an amphora may say anything.
 """
 
 from collections.abc import Iterable, Mapping

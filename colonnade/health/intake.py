@@ -2,10 +2,10 @@
 """What accepted datagrams mean for the store: batches, statuses at once, statistics.
 
 Heartbeats and counters wait for the next flush and only the newest of each is kept, so memory is
-bounded by the number of amphorae and listeners. A change of members is written as it comes. A
-digest that is new makes the amphora be asked for its whole status, a datagram of counters for all
-that it counts. One amphora is worked on by one worker at a time. A failure loses nothing: the next
-heartbeat brings the digest again.
+bounded by the number of amphorae and listeners. A change of members is written as it comes. After
+a heartbeat with a new digest the amphora is asked for its whole status, after a datagram of
+counters for all that it counts. One amphora is worked on by one worker at a time. A failure loses
+nothing: the next heartbeat brings the digest again.
 """
 
 import asyncio

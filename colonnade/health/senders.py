@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may speak: the keys of amphorae and how far each has counted.
+"""Who may send datagrams: each amphora's key, and the highest sequence heard of it.
 
 Keys come from the store the first time that an amphora speaks; meanwhile its newest datagram
 waits, so that the first heartbeat of an amphora is not lost. Strangers are remembered for a

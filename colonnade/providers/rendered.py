@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What amphorae would be given for a tree, without any amphora: for a change that is only tried.
 
-The same code renders and compares as when the change is carried out. Interfaces are left out, for
-which ports an amphora gets is not known before; no secret is read.
+The same code renders and compares as when the change is carried out. Interfaces are left out,
+because an amphora's ports are chosen only when it is carried out; no secret is read.
 """
 
 import re

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How often somebody may do something: a bucket for each, which fills at a steady rate.
 
-Each process counts for itself, so that counting costs no query. A full bucket says the same as
-none, so the oldest are dropped when there are too many. Nothing here knows who asks for what.
+Each process counts for itself, so that counting costs no query. Who has no bucket yet may do as
+much as who has a full one, so the oldest are dropped when there are too many. Nothing here knows
+who asks for what.
 """
 
 from collections import OrderedDict

