@@ -16,11 +16,15 @@ MemberId = NewType("MemberId", str)
 HealthMonitorId = NewType("HealthMonitorId", str)
 L7PolicyId = NewType("L7PolicyId", str)
 L7RuleId = NewType("L7RuleId", str)
+FlavorId = NewType("FlavorId", str)
+AffinityGroupId = NewType("AffinityGroupId", str)
 ClusterId = NewType("ClusterId", str)
 AmphoraId = NewType("AmphoraId", str)  # also the instance's id at the compute driver
 NetworkId = NewType("NetworkId", str)
 SubnetId = NewType("SubnetId", str)
 PortId = NewType("PortId", str)
+QosPolicyId = NewType("QosPolicyId", str)
+SecurityGroupId = NewType("SecurityGroupId", str)
 
 
 def new_id() -> str:

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every bound that a user can meet, in one place.
+"""Every bound that a user can meet, in one place, and the types that have them.
 
 Bounds of the Octavia v2 wire contract are marked so; the others are ours.
 """
+
+from typing import Annotated, TypeAlias
+
+from msgspec import Meta
 
 TEXT_MAX = 255  # contract: names, descriptions, tags
 PROJECT_ID_MAX = 36  # contract
@@ -38,3 +42,14 @@ ALLOWED_CIDRS_MAX = 1000
 SECURITY_GROUPS_MAX = 50
 AFFINITY_GROUPS_PER_PROJECT_MAX = 1000
 SECRETS_PER_PROJECT_MAX = 1000
+RESTING_S_MAX = 3600  # for a member to start or to finish
+
+Text: TypeAlias = Annotated[str, Meta(max_length=TEXT_MAX)]
+Ciphers: TypeAlias = Annotated[str, Meta(max_length=CIPHERS_MAX)]
+Port: TypeAlias = Annotated[int, Meta(ge=1, le=PORT_MAX)]
+Weight: TypeAlias = Annotated[int, Meta(ge=0, le=WEIGHT_MAX)]
+Retries: TypeAlias = Annotated[int, Meta(ge=1, le=RETRIES_MAX)]
+Seconds: TypeAlias = Annotated[int, Meta(ge=0, le=INTEGER_MAX)]
+Resting: TypeAlias = Annotated[int, Meta(ge=0, le=RESTING_S_MAX)]
+Milliseconds: TypeAlias = Annotated[int, Meta(ge=0, le=TIMEOUT_MS_MAX)]
+Integer: TypeAlias = Annotated[int, Meta(ge=-INTEGER_MAX, le=INTEGER_MAX)]

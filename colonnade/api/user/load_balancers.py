@@ -36,6 +36,8 @@ from colonnade.domain.ids import (
     LoadBalancerId,
     NetworkId,
     PortId,
+    QosPolicyId,
+    SecurityGroupId,
     SubnetId,
     new_id,
 )
@@ -171,8 +173,8 @@ def _read_vip(body: LoadBalancerCreate, root_id: LoadBalancerId) -> VipWish:
         port_id=PortId(ids["port_id"]) if ids["port_id"] else None,
         network_id=NetworkId(ids["network_id"]) if ids["network_id"] else None,
         subnet_id=SubnetId(ids["subnet_id"]) if ids["subnet_id"] else None,
-        qos_policy_id=ids["qos_policy_id"],
-        sg_ids=tuple(str(group) for group in body.vip_sg_ids or ()),
+        qos_policy_id=QosPolicyId(ids["qos_policy_id"]) if ids["qos_policy_id"] else None,
+        sg_ids=tuple(SecurityGroupId(str(group)) for group in body.vip_sg_ids or ()),
     )
 
 

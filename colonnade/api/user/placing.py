@@ -14,6 +14,7 @@ from colonnade.api.call import Call
 from colonnade.api.user.bodies import LoadBalancerCreate
 from colonnade.domain.catalogue import Sizing, ZoneFacts, read_data, sizing
 from colonnade.domain.errors import Invalid, NotFound
+from colonnade.domain.ids import FlavorId
 from colonnade.domain.tree import Vip
 from colonnade.providers.provider import Provider, lacks_action
 from colonnade.store import catalogue
@@ -24,7 +25,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """What was chosen, by name or by default."""
 
     provider: str
-    flavor_id: str | None = None
+    flavor_id: FlavorId | None = None
     availability_zone: str | None = None
     sizing: Sizing = Sizing()
     zone: ZoneFacts = ZoneFacts()
@@ -41,7 +42,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 async def choose(call: Call, body: LoadBalancerCreate) -> Choice:
     """Raises Invalid for what is not there, not enabled or of another provider, and Incompatible
     for what the provider cannot serve."""
-    flavor_id = str(body.flavor_id) if body.flavor_id else None
+    flavor_id = FlavorId(str(body.flavor_id)) if body.flavor_id else None
     zone = body.availability_zone or None
     flavor_profile = await _profile(call, FLAVORS, FLAVOR_PROFILES, flavor_id, "flavor")
     zone_profile = await _profile(call, ZONES, ZONE_PROFILES, zone, "availability_zone")
