@@ -7,9 +7,10 @@ no noun: it reads whatever Struct it is given.
 """
 
 import re
+from collections.abc import Sequence
 from enum import Enum
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 import msgspec
 from msgspec import UNSET, inspect
@@ -19,19 +20,6 @@ from colonnade.domain.errors import Invalid
 T = TypeVar("T", bound=msgspec.Struct)
 
 VALUE_SHOWN_MAX: Final = 200
-# Attributes that name something else, and are no UUIDs.
-NAMING: Final = frozenset(
-    {
-        "default_tls_container_ref",
-        "sni_container_refs",
-        "client_ca_tls_container_ref",
-        "client_crl_container_ref",
-        "tls_container_ref",
-        "ca_tls_container_ref",
-        "crl_container_ref",
-        "cookie_name",
-    }
-)
 _TOO_DEEP: Final = "Invalid JSON in the body of the request: it is nested too deeply"
 _PLACE: Final = re.compile(r" - at `\$(.*)`$")
 # The escape of NUL: after an even number of backslashes, for those are backslashes themselves.
@@ -56,6 +44,27 @@ def read_flag(name: str, text: str) -> bool:
         f"Invalid input for field/attribute {name}. Value: '{_shown(text)}'. "
         "Value should be one of: true, false"
     )
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a request says of one object: `api/derived.py` makes the types. Handlers read what
+    they must see themselves by name, and leave the rest to `given` and `changed`."""
+
+    emptied: ClassVar[frozenset[str]] = frozenset()  # attributes that an empty text makes null
+
+    def said(self, name: str) -> Any:
+        """None too for what was not said, or cannot be."""
+        value = getattr(self, name, None)
+        return None if value is UNSET else value
+
+    def said_id(self, name: str) -> str | None:
+        value = self.said(name)
+        return str(value) if value else None
+
+    def each(self, name: str) -> "Sequence[Body]":
+        """The objects that came along under this name."""
+        found: Sequence[Body] = self.said(name) or ()
+        return found
 
 
 @cache
@@ -196,10 +205,9 @@ def _shown(value: Any) -> str:
 
 
 def set_fields(body: msgspec.Struct) -> dict[str, Any]:
-    """The attributes that the request names, null included. Clients unset what names something
-    else with an empty text, which is null."""
+    """The attributes that the request names, null included."""
     found = {n: value for n in body.__struct_fields__ if (value := getattr(body, n)) is not UNSET}
-    for name in NAMING.intersection(found):
+    for name in getattr(body, "emptied", ()) & found.keys():
         value = found[name]
         found[name] = [one for one in value if one] if isinstance(value, list) else value or None
     return found

@@ -30,6 +30,7 @@ class Attribute(msgspec.Struct, frozen=True):
     shown: bool = True  # in answers, and found by filters
     is_address: bool = False  # an IP address: found in any of its spellings
     null_when_empty: bool = False  # an empty list is shown as null
+    prefix: str = ""  # an object whose attributes are the noun's own, under names that begin so
     unset_by_empty: bool = False  # an empty text means null, as clients of the contract send it
 
 
@@ -44,6 +45,8 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     is_list: bool
     is_nullable: bool
     limits: tuple[Meta, ...]  # of the bare type
+    within: str = ""  # the field of the noun that holds the object which has it
+    field: str  # its name there, or in the noun
 
     @property
     def required(self) -> bool:
@@ -80,11 +83,15 @@ def described(kind: type[msgspec.Struct]) -> Mapping[str, Described]:
         about = next((m for m in getattr(hint, "__metadata__", ()) if isinstance(m, Attribute)), 0)
         if not isinstance(about, Attribute):
             continue
+        if about.prefix:
+            found |= _held(name, hint, about.prefix)
+            continue
         field = defaults[name]
         made = field.default_factory
         item, is_list, is_nullable = _bare(hint)
         found[name] = Described(
             name=name,
+            field=name,
             type=rewritten(hint),
             about=about,
             default=made() if made is not NODEFAULT else field.default,
@@ -94,6 +101,14 @@ def described(kind: type[msgspec.Struct]) -> Mapping[str, Described]:
             limits=tuple(_limits(hint)),
         )
     return found
+
+
+def _held(name: str, hint: Any, prefix: str) -> dict[str, Described]:
+    inner, _, _ = _bare(hint)
+    return {
+        f"{prefix}{one.name}": msgspec.structs.replace(one, name=f"{prefix}{one.name}", within=name)
+        for one in described(inner).values()
+    }
 
 
 def _same(kind: Any) -> Any:
@@ -114,7 +129,7 @@ def rewritten(
         some = tuple(rewritten(one, leaf, limits=limits, lists=lists) for one in arguments)
         return Union[some]  # noqa: UP007 (of values)
     if origin is tuple:
-        item = rewritten(arguments[0], leaf, limits=limits, lists=lists)
+        item: Any = rewritten(arguments[0], leaf, limits=limits, lists=lists)
         return list[item] if lists else tuple[item, ...]
     return leaf(kind)
 

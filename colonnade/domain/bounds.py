@@ -25,7 +25,7 @@ def limits_of(kind: type[msgspec.Struct]) -> Callable[[msgspec.Struct], None]:
     names: dict[str, Any] = {"refuse": _refuse}
     lines = ["def check(value):", "    pass"]
     for one in described(kind).values():
-        for limit in one.limits:
+        for limit in one.limits if not one.within else ():
             holds = " and ".join(_holds(one, limit))
             if holds:
                 lines.append(f"    if {' and '.join((*_guards(one), f'not ({holds})'))}:")

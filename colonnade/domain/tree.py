@@ -39,8 +39,7 @@ from colonnade.domain.vocabulary import POOLS_OF_LISTENER
 
 
 class Vip(msgspec.Struct, frozen=True, kw_only=True):
-    """Where clients knock: one address on one port of the network service. On the wire its
-    attributes are the load balancer's, with `vip_` before their names."""
+    """Where clients knock: one address on one port of the network service."""
 
     # As it was sent.
     address: Annotated[
@@ -86,7 +85,7 @@ class LoadBalancer(Node, frozen=True, kw_only=True):
         Attribute("Owned by this project.", option="--for-project", fixed=True, chosen=True),
     ]
     cluster_id: ClusterId
-    vip: Vip
+    vip: Annotated[Vip, Attribute(prefix="vip_")]
     # One for each subnet, all on the VIP's network.
     additional_vips: Annotated[
         tuple[Vip, ...],

@@ -11,17 +11,16 @@ from msgspec.structs import replace
 
 from colonnade.api import pages
 from colonnade.api.call import JSON, Call, Route
-from colonnade.api.reading import changed, given
-from colonnade.api.user.bodies import HealthMonitorCreate, HealthMonitorNested, HealthMonitorUpdate
+from colonnade.api.reading import Body, changed, given
+from colonnade.api.user.bodies import HealthMonitorCreate, HealthMonitorUpdate
 from colonnade.api.user.objects import SAMPLE_ID, HealthMonitorObject, listed, wrapped
 from colonnade.domain.errors import Conflict, Invalid, NotFound
 from colonnade.domain.ids import HealthMonitorId, PoolId, new_id
-from colonnade.domain.pools import HealthMonitor, Pool, is_host_name
+from colonnade.domain.pools import HTTP_DEFAULTS, HealthMonitor, Pool, is_host_name
 from colonnade.domain.tree import LoadBalancer
 from colonnade.domain.vocabulary import DATAGRAM_POOLS, HTTP_MONITORS, MonitorType
 from colonnade.store.rows import HEALTH_MONITORS, POOLS
 
-HTTP_DEFAULTS: Final = {"http_method": "GET", "url_path": "/", "expected_codes": "200"}
 HTTP_ONLY: Final = (*HTTP_DEFAULTS, "http_version", "domain_name")
 DATAGRAM_MONITORS: Final = frozenset({MonitorType.UDP_CONNECT, MonitorType.SCTP})
 UDP_DELAY_MIN: Final = 3  # contract
@@ -30,7 +29,7 @@ MONITORS_OF_DATAGRAM_POOLS: Final = DATAGRAM_MONITORS | {MonitorType.TCP, Monito
 
 async def create_health_monitor(call: Call) -> JSON:
     body = call.body(HealthMonitorCreate, "healthmonitor")
-    pool_id = PoolId(str(body.pool_id))
+    pool_id = PoolId(str(body.said("pool_id")))
     monitor = read_health_monitor(body)
     async with call.editing(POOLS, pool_id) as edit:
         pool = edit.tree.pool(pool_id)
@@ -66,11 +65,12 @@ async def delete_health_monitor(call: Call) -> JSON:
         edit.tree = edit.tree.with_pool(replace(pool, health_monitor=None))
 
 
-def read_health_monitor(body: HealthMonitorNested) -> HealthMonitor:
+def read_health_monitor(body: Body) -> HealthMonitor:
     fields = given(body, HealthMonitor)
-    if body.type in HTTP_MONITORS:
+    kind: MonitorType = fields["type"]
+    if kind in HTTP_MONITORS:
         fields = HTTP_DEFAULTS | fields
-    return _checked(HealthMonitor(id=HealthMonitorId(new_id()), **_for_type(body.type, fields)))
+    return _checked(HealthMonitor(id=HealthMonitorId(new_id()), **_for_type(kind, fields)))
 
 
 def with_monitor(pool: Pool, monitor: HealthMonitor) -> Pool:

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from colonnade.api import pages
 from colonnade.api.call import JSON, Call, Route
-from colonnade.api.reading import changed, given
+from colonnade.api.reading import Body, changed, given
 from colonnade.api.user.bodies import L7RuleCreate, L7RuleUpdate
 from colonnade.api.user.objects import L7RuleObject, listed, wrapped
 from colonnade.domain.ids import L7PolicyId, L7RuleId, new_id
@@ -53,7 +53,7 @@ async def delete_l7rule(call: Call) -> JSON:
         edit.tree = _with_policy(edit.tree, policy.without_rule(rule_id))
 
 
-def read_rule(body: L7RuleCreate) -> L7Rule:
+def read_rule(body: Body) -> L7Rule:
     return L7Rule(id=L7RuleId(new_id()), **given(body, L7Rule))
 
 

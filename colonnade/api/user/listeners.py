@@ -24,7 +24,7 @@ from colonnade.store.rows import LISTENERS, LOAD_BALANCERS
 async def create_listener(call: Call) -> JSON:
     body = call.body(ListenerCreate, "listener")
     wholes = Whole()
-    async with call.editing(LOAD_BALANCERS, str(body.loadbalancer_id)) as edit:
+    async with call.editing(LOAD_BALANCERS, str(body.said("loadbalancer_id"))) as edit:
         tree = edit.tree
         wholes.know(tree.pools)
         listener = wholes.read_listener(body)

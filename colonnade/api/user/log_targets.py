@@ -13,11 +13,12 @@ from msgspec.json import encode
 from msgspec.structs import replace
 
 from colonnade.api.call import JSON, Call, Route
+from colonnade.api.derived import Id
 from colonnade.api.lists import Kind, Shown, listed, trimmed
 from colonnade.api.reading import changed, given
 from colonnade.api.user import objects
 from colonnade.api.user.bodies import OptProject, OptText
-from colonnade.api.user.objects import Id, Time
+from colonnade.api.user.objects import Time
 from colonnade.api.user.shown import time
 from colonnade.domain.errors import Incompatible
 from colonnade.domain.ids import new_id

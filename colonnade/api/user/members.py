@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from colonnade.api import pages
 from colonnade.api.call import JSON, Call, Route
-from colonnade.api.reading import changed, given
+from colonnade.api.reading import Body, changed, given
 from colonnade.api.user.bodies import MemberCreate, MemberUpdate
 from colonnade.api.user.objects import MemberObject, listed, wrapped
 from colonnade.domain.addresses import is_address, target
@@ -28,8 +28,8 @@ RESERVED = frozenset({"169.254.169.254"})  # where instances find their metadata
 _KEPT: Final = ("id", "subnet_id", "address", "request_sriov")
 
 
-class MembersBatch(msgspec.Struct, frozen=True, kw_only=True):
-    members: list[MemberCreate]
+_MEMBERS: Any = list[MemberCreate]  # type: ignore[valid-type]
+MembersBatch: Final = msgspec.defstruct("MembersBatch", [("members", _MEMBERS)])
 
 
 async def create_member(call: Call) -> JSON:
@@ -81,7 +81,7 @@ async def replace_members(call: Call) -> JSON:
         edit.tree = edit.tree.with_pool(replace(pool, members=members))
 
 
-def batch(pool: Pool, bodies: Sequence[MemberCreate], *, additive: bool) -> tuple[Member, ...]:
+def batch(pool: Pool, bodies: Sequence[Body], *, additive: bool) -> tuple[Member, ...]:
     """Matching members keep what only a create can say, name and tags; what else was left out is
     reset."""
     there = {member.endpoint: member for member in pool.members}
@@ -106,7 +106,7 @@ def batch(pool: Pool, bodies: Sequence[MemberCreate], *, additive: bool) -> tupl
     return (*stay, *(member for member in wished if member.endpoint not in there))
 
 
-def read_member(body: MemberCreate) -> Member:
+def read_member(body: Body) -> Member:
     return Member(id=MemberId(new_id()), **_checked(given(body, Member)))
 
 

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from colonnade.api.user.objects import Id, Named, Time
+from colonnade.api.derived import Id
+from colonnade.api.user.objects import Named, Time
 from colonnade.store.affinity import AffinityPolicy
 
 

@@ -13,15 +13,11 @@ import msgspec
 from msgspec.structs import replace
 
 from colonnade.api.call import JSON, Call, Route
-from colonnade.api.reading import given
+from colonnade.api.reading import Body, given
+from colonnade.api.user.bodies import WISHED
 from colonnade.api.user.load_balancers import ROOT_PATH, vip_changes
 from colonnade.api.user.members import check_address
 from colonnade.api.user.objects import WholeLoadBalancer, wrapped
-from colonnade.api.user.tree_bodies import (
-    ListenerWished,
-    PoolWished,
-    TreeWished,
-)
 from colonnade.api.user.trees import full_tree
 from colonnade.api.user.whole import Whole, pools_inside
 from colonnade.domain.addresses import canonical
@@ -45,7 +41,7 @@ _SETTABLE: Final = (
 
 
 async def put_tree(call: Call) -> JSON:
-    body = call.body(TreeWished, "loadbalancer")
+    body = call.body(WISHED.root, "loadbalancer")
     root_id = call.id("load_balancer_id")
     async with call.editing(LOAD_BALANCERS, root_id) as edit:
         tree = edit.tree
@@ -65,23 +61,23 @@ async def show_tree(call: Call) -> JSON:
     return {"loadbalancer": exported(tree)}
 
 
-def wished(body: TreeWished, tree: LoadBalancer) -> LoadBalancer:
+def wished(body: Body, tree: LoadBalancer) -> LoadBalancer:
     """The tree as the body wants it, with the ids of what is there. Pure."""
-    whole, named = Whole(), tuple(body.pools or ())
+    whole, named = Whole(), tuple(body.each("pools"))
     whole.read_pools(named)
     inside: list[Any] = []
-    for nested in body.listeners or ():
+    for nested in body.each("listeners"):
         whole.add_pools_of(nested)
         inside += [x for x in pools_inside(nested) if not any(x is y for y in inside)]
-    listeners = tuple(whole.read_listener(nested) for nested in body.listeners or ())
+    listeners = tuple(whole.read_listener(nested) for nested in body.each("listeners"))
     pools = tuple(whole.pools)
     ids = dict(_ids_of_pools(pools, (*named, *inside)))
-    ids |= _ids_of_listeners(listeners, body.listeners or ())
+    ids |= _ids_of_listeners(listeners, body.each("listeners"))
     listeners, pools = matched(tree, listeners, pools, ids)
     return replace(tree, listeners=listeners, pools=pools, **_root(body, tree))
 
 
-def _root(body: TreeWished, tree: LoadBalancer) -> dict[str, Any]:
+def _root(body: Body, tree: LoadBalancer) -> dict[str, Any]:
     """Its own attributes: those that are left out have their defaults, but for the VIP's."""
     fresh = given(body, LoadBalancer)
     defaults = {field.name: field.default for field in msgspec.structs.fields(LoadBalancer)}
@@ -89,42 +85,43 @@ def _root(body: TreeWished, tree: LoadBalancer) -> dict[str, Any]:
     return found | {"vip": replace(tree.vip, **vip_changes(body))}
 
 
-def _ids_of_pools(pools: Iterable[Pool], bodies: Iterable[PoolWished]) -> Iterator[tuple[str, str]]:
+def _ids_of_pools(pools: Iterable[Pool], bodies: Iterable[Body]) -> Iterator[tuple[str, str]]:
     for pool, body in zip(pools, bodies, strict=True):
         yield from _given_id(pool, body)
-        for member, told in zip(pool.members, body.members or (), strict=True):
+        for member, told in zip(pool.members, body.each("members"), strict=True):
             yield from _given_id(member, told)
-        if pool.health_monitor is not None and body.healthmonitor:
-            yield from _given_id(pool.health_monitor, body.healthmonitor)
+        if pool.health_monitor is not None:
+            yield from _given_id(pool.health_monitor, body.said("healthmonitor"))
 
 
 def _ids_of_listeners(
-    listeners: Iterable[Listener], bodies: Iterable[ListenerWished]
+    listeners: Iterable[Listener], bodies: Iterable[Body]
 ) -> Iterator[tuple[str, str]]:
     for listener, body in zip(listeners, bodies, strict=True):
         yield from _given_id(listener, body)
         # In the order in which the listener has them, which positions may have changed.
-        policies: list[Any] = []
-        for nested in body.l7policies or ():
-            place = nested.position or POSITION_MAX
+        policies: list[Body] = []
+        for nested in body.each("l7policies"):
+            place = nested.said("position") or POSITION_MAX
             policies.insert(place - 1, nested)
         for policy, told in zip(listener.l7policies, policies, strict=True):
             yield from _given_id(policy, told)
-            for rule, said in zip(policy.rules, told.rules or (), strict=True):
+            for rule, said in zip(policy.rules, told.each("rules"), strict=True):
                 yield from _given_id(rule, said)
 
 
-def _given_id(node: Node, body: Any) -> Iterator[tuple[str, str]]:
-    if body.own_id:
-        yield node.id, str(body.own_id)
+def _given_id(node: Node, body: Body) -> Iterator[tuple[str, str]]:
+    own_id = body.said_id("own_id")
+    if own_id is not None:
+        yield node.id, own_id
 
 
-def _check_place(body: TreeWished, tree: LoadBalancer) -> None:
+def _check_place(body: Body, tree: LoadBalancer) -> None:
     """Raises Invalid for what cannot be changed and is not so."""
-    told = given(body, TreeWished)
+    told = given(body, type(body))
     more = tuple(
         (str(vip.subnet_id), _address("ip_address", vip.ip_address) if vip.ip_address else None)
-        for vip in body.additional_vips or ()
+        for vip in body.said("additional_vips") or ()
     )
     address = told.get("vip_address")
     if address:
@@ -145,7 +142,7 @@ def _check_place(body: TreeWished, tree: LoadBalancer) -> None:
         wire = "id" if name == "own_id" else name
         if told.get(name) and told[name] != is_so:
             raise Invalid(f"{wire} cannot be changed; it is {is_so}", field=wire)
-    if not body.additional_vips:
+    if not body.said("additional_vips"):
         return
     there = [(vip.subnet_id, canonical(vip.address)) for vip in tree.additional_vips]
     same = len(more) == len(there) and all(
@@ -226,7 +223,7 @@ ROUTES = [
         answers=wrapped("loadbalancer", WholeLoadBalancer),
         example={"name": "web", "listeners": [], "pools": []},
         guarded=("vip_sg_ids",),
-        takes=TreeWished,
+        takes=WISHED.root,
         wrapper="loadbalancer",
         summary="Make the whole tree what is said, with as few changes as possible",
     ),
