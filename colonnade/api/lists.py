@@ -27,22 +27,7 @@ PAGING: Final = frozenset(
 )
 BAD_FILTER: Final = "One or more arguments are either duplicate or invalid"
 TAGS: Final = frozenset({"tags", "tags-any", "not-tags", "not-tags-any"})
-FLAGS: Final = frozenset(
-    {
-        "admin_state_up",
-        "backup",
-        "compression",
-        "cert_busy",
-        "deletion_protection",
-        "enabled",
-        "expiring",
-        "hsts_include_subdomains",
-        "hsts_preload",
-        "http2",
-        "invert",
-        "tls_enabled",
-    }
-)
+FLAGS: Final = frozenset({"cert_busy", "enabled", "expiring"})  # of what has no table
 
 Shown = dict[str, Any]
 _NEVER: Final = datetime.fromtimestamp(0, UTC)
@@ -142,7 +127,7 @@ def _spellings(source: Source, name: str, value: str) -> list[str]:
         return [read_id(value)] if is_id(value) else []
     if (name.endswith("_id") or name in source.lists) and is_id(value):
         return [read_id(value)]
-    return [_word(name, value)]
+    return [_word(source, name, value)]
 
 
 def _time(name: str, value: str) -> str:
@@ -160,8 +145,8 @@ def _time(name: str, value: str) -> str:
     return found.replace(microsecond=0).isoformat()
 
 
-def _word(name: str, value: str) -> str:
-    if name not in FLAGS:
+def _word(source: Source, name: str, value: str) -> str:
+    if name not in source.flags | FLAGS:
         return value
     return "true" if read_flag(name, value) else "false"
 

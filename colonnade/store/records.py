@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 import structlog
 
+from colonnade.domain.attributes import Described, described
 from colonnade.domain.errors import Forbidden, NotFound
 from colonnade.domain.ids import ProjectId
 from colonnade.domain.status import Applied, Operating, Provisioning, provisioning
@@ -22,7 +23,6 @@ from colonnade.store.database import Connection
 from colonnade.store.listing import Source, Wanted
 from colonnade.store.rows import (
     BELOW,
-    CHILDREN,
     DECODERS,
     HEALTH_MONITORS,
     L7POLICIES,
@@ -97,14 +97,6 @@ _USERS: Final = _IDS.format(
     " @> jsonb_build_array(jsonb_build_object('pool_id', t.id)))))",
 )
 _MONITOR: Final = "(SELECT x.id FROM health_monitors x WHERE x.pool_id = t.id AND NOT x.deleted)"
-_OF_VIP: Final = (
-    "vip_address",
-    "vip_port_id",
-    "vip_subnet_id",
-    "vip_network_id",
-    "vip_qos_policy_id",
-    "vip_sg_ids",
-)
 _EXTRAS: Final[Mapping[str, str]] = {
     LOAD_BALANCERS.name: ", ".join(
         [
@@ -148,24 +140,6 @@ _FACTS: Final = (
 )
 
 
-# What has a shape of its own cannot be named by a word of a query; the rest is not shown.
-_UNFILTERED: Final = CHILDREN | {
-    "vip",
-    "additional_vips",
-    "cluster_id",
-    "insert_headers",
-    "access_log",
-    "session_persistence",
-    "outlier_ejection",
-    "request_sriov",
-    "redirect_pools",
-    "rate_limit",
-    "fixed_response",
-    "rewrite",
-}
-_TEXTS: Final = frozenset(
-    {"allowed_cidrs", "sni_container_refs", "tls_versions", "alpn_protocols", "vip_sg_ids"}
-)
 _IDS_SHOWN: Final[Mapping[str, Mapping[str, str]]] = {
     LOAD_BALANCERS.name: {
         "listeners": _IDS.format("listeners", "x.load_balancer_id = t.id"),
@@ -202,10 +176,27 @@ _TOLD: Final = (
 )
 
 
+def _own(table: Table) -> list[Described]:
+    """The attributes that a word of a query can be the value of."""
+    attributes = described(table.type).values()
+    return [one for one in attributes if one.about.shown and not one.has_parts]
+
+
+def _is_found_by_item(one: Described) -> bool:
+    return one.is_list and one.name != "tags"  # which have words of their own
+
+
+def _stored(one: Described) -> str:
+    holder = f"t.body -> '{one.within}'" if one.within else "t.body"
+    value = f"coalesce({holder} -> '{one.field}', 'null')"
+    if _is_found_by_item(one):
+        return f"ARRAY(SELECT jsonb_array_elements_text(nullif({value}, 'null')))"
+    return value
+
+
 def _attributes(table: Table) -> dict[str, str]:
     """Each name that a filter or sort key may have, as an expression that is never NULL."""
-    own = [f for f in table.type.__struct_fields__ if f not in _UNFILTERED]
-    found = {f: f"coalesce(t.body -> '{f}', 'null')" for f in own}
+    found = {one.name: _stored(one) for one in _own(table)}
     operating = _OPERATING_OF.get(table.name, _TOLD)
     found |= {
         "id": "t.id",
@@ -219,18 +210,12 @@ def _attributes(table: Table) -> dict[str, str]:
         "loadbalancer_id": "lb.id",
     }
     found |= {n: f"({ids})::text[]" for n, ids in _IDS_SHOWN[table.name].items()}
-    if table in (L7POLICIES, L7RULES):
-        if table is L7RULES:
-            del found["name"]  # it has none on the wire
-    else:
+    if table not in (L7POLICIES, L7RULES):
         found["operating_status_reason"] = (
             f"CASE WHEN {operating} = t.operating_status THEN t.operating_reason ELSE '' END"
         )
         found["operating_status_since"] = "coalesce(t.operating_since, 'epoch')"
     if table is LOAD_BALANCERS:
-        for name in _OF_VIP:
-            key = name.removeprefix("vip_")
-            found[name] = f"coalesce(t.body -> 'vip' -> '{key}', 'null')"
         found["vip_vnic_type"] = "left(t.id::text, 0) || 'normal'"
     if table is POOLS:
         found["healthmonitor_id"] = f"coalesce({_MONITOR}::text, '')"
@@ -239,21 +224,21 @@ def _attributes(table: Table) -> dict[str, str]:
         found["vnic_type"] = f"CASE WHEN {sriov} THEN 'direct' ELSE 'normal' END"
     if table.parent:
         found[table.parent] = f"t.{table.parent}"
-    for name in _TEXTS & found.keys():
-        found[name] = f"ARRAY(SELECT jsonb_array_elements_text(nullif({found[name]}, 'null')))"
     return found
 
 
 def _source(table: Table) -> Source:
-    attributes = _attributes(table)
+    own = _own(table)
+    lists = {one.name for one in own if _is_found_by_item(one)}
     return Source(
         columns=f"{_FACTS}, {_EXTRAS[table.name]}",
         place=_FROM[table.name],
-        attributes=attributes,
+        attributes=_attributes(table),
         ids=frozenset({"id", "loadbalancer_id", table.parent}),
         times=frozenset({"created_at", "updated_at", "operating_status_since"}),
-        addresses=frozenset({"address", "monitor_address", "vip_address"}),
-        lists=(_TEXTS | _IDS_SHOWN[table.name].keys()) & attributes.keys(),
+        addresses=frozenset(one.name for one in own if one.about.is_address),
+        flags=frozenset(one.name for one in own if one.item is bool),
+        lists=lists | _IDS_SHOWN[table.name].keys(),
     )
 
 
