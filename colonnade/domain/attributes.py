@@ -88,7 +88,7 @@ def described(kind: type[msgspec.Struct]) -> Mapping[str, Described]:
             continue
         field = defaults[name]
         made = field.default_factory
-        item, is_list, is_nullable = _bare(hint)
+        item, is_list, is_nullable = bare(hint)
         found[name] = Described(
             name=name,
             field=name,
@@ -104,7 +104,7 @@ def described(kind: type[msgspec.Struct]) -> Mapping[str, Described]:
 
 
 def _held(name: str, hint: Any, prefix: str) -> dict[str, Described]:
-    inner, _, _ = _bare(hint)
+    inner, _, _ = bare(hint)
     return {
         f"{prefix}{one.name}": msgspec.structs.replace(one, name=f"{prefix}{one.name}", within=name)
         for one in described(inner).values()
@@ -134,17 +134,17 @@ def rewritten(
     return leaf(kind)
 
 
-def _bare(kind: Any) -> tuple[Any, bool, bool]:
+def bare(kind: Any) -> tuple[Any, bool, bool]:
     """The type without limits, null and list; whether it is a list; whether it may be null."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is Annotated:
-        return _bare(arguments[0])
+        return bare(arguments[0])
     if origin in (Union, types.UnionType):
         (real,) = (one for one in arguments if one is not type(None))
-        item, is_list, _ = _bare(real)
+        item, is_list, _ = bare(real)
         return item, is_list, True
     if origin is tuple:
-        return _bare(arguments[0])[0], True, False
+        return bare(arguments[0])[0], True, False
     return (dict if origin is dict else kind), False, False
 
 

@@ -209,7 +209,7 @@ class Pool(Node, frozen=True, kw_only=True):
     ] = 0
     retries: Annotated[
         Annotated[int, Meta(ge=0, le=10)] | None,
-        Attribute("How often a failed request is repeated."),  # on another member
+        Attribute("How often a failed request is repeated.", chosen=True),  # on another member
     ] = None
     # Without TLS too, as gRPC servers speak it.
     http2: Annotated[bool, Attribute("Use HTTP/2 to members.")] = False

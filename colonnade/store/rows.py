@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec.structs import replace
 
+from colonnade.domain import shape
 from colonnade.domain.l7 import L7Policy, L7Rule
 from colonnade.domain.listeners import Listener
 from colonnade.domain.pools import HealthMonitor, Member, Pool
@@ -20,38 +21,18 @@ from colonnade.domain.tree import LoadBalancer
 from colonnade.store.database import Connection
 from colonnade.store.stored import Stored
 
+Table: TypeAlias = shape.Noun
+LOAD_BALANCERS: Final = shape.LOAD_BALANCERS
+LISTENERS: Final = shape.LISTENERS
+POOLS: Final = shape.POOLS
+MEMBERS: Final = shape.MEMBERS
+HEALTH_MONITORS: Final = shape.HEALTH_MONITORS
+L7POLICIES: Final = shape.L7POLICIES
+L7RULES: Final = shape.L7RULES
+BELOW: Final = shape.BELOW
+TABLES: Final = shape.OF_TYPE
+CHILDREN: Final = shape.CHILD_FIELDS
 Node: TypeAlias = LoadBalancer | Listener | Pool | Member | HealthMonitor | L7Policy | L7Rule
-
-
-CHILDREN: Final = frozenset(
-    {"listeners", "pools", "members", "health_monitor", "l7policies", "rules"}
-)
-
-
-class Table(msgspec.Struct, frozen=True):
-    """One kind of object: its table, its name in sentences, its value."""
-
-    name: str
-    noun: str
-    type: type[Node]
-    kind: str  # the word of the wire and of events
-    parent: str = ""  # the column that names its parent, when that is not the load balancer
-
-
-LOAD_BALANCERS: Final = Table("load_balancers", "Load Balancer", LoadBalancer, "loadbalancer")
-LISTENERS: Final = Table("listeners", "Listener", Listener, "listener")
-POOLS: Final = Table("pools", "Pool", Pool, "pool")
-MEMBERS: Final = Table("members", "Member", Member, "member", "pool_id")
-HEALTH_MONITORS: Final = Table(
-    "health_monitors", "Health Monitor", HealthMonitor, "healthmonitor", "pool_id"
-)
-L7POLICIES: Final = Table("l7policies", "L7 Policy", L7Policy, "l7policy", "listener_id")
-L7RULES: Final = Table("l7rules", "L7 Rule", L7Rule, "l7rule", "l7policy_id")
-# Parents before children.
-BELOW: Final = (LISTENERS, POOLS, MEMBERS, HEALTH_MONITORS, L7POLICIES, L7RULES)
-TABLES: Final[Mapping[type[Node], Table]] = {
-    table.type: table for table in (LOAD_BALANCERS, *BELOW)
-}
 
 
 def _array_of(kind: Any) -> Stored[Any]:
@@ -62,7 +43,7 @@ _checked: Final[Mapping[str, Stored[Any]]] = {table.name: _array_of(table.type) 
 _load_balancer: Final[Stored[LoadBalancer]] = Stored(LoadBalancer)
 
 
-def _unchecked(kind: type[Node]) -> type[msgspec.Struct]:
+def _unchecked(kind: type[msgspec.Struct]) -> type[msgspec.Struct]:
     """The same attributes without the checks: what is only shown was checked as it was stored,
     and a list has a thousand of them."""
     fields: list[Any] = []

@@ -4,7 +4,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from colonnade.cli.objects import balancing, catalogue, policies
+from colonnade.cli.objects import balancing, catalogue
 from colonnade.cli.objects.description import Noun
 
 _EVERY: Final = (
@@ -13,8 +13,8 @@ _EVERY: Final = (
     balancing.POOLS,
     balancing.MEMBERS,
     balancing.HEALTH_MONITORS,
-    policies.L7_POLICIES,
-    policies.L7_RULES,
+    balancing.L7_POLICIES,
+    balancing.L7_RULES,
     catalogue.SECRETS,
     catalogue.FLAVORS,
     catalogue.FLAVOR_PROFILES,
