@@ -30,31 +30,14 @@ from colonnade.store import records, trees
 from colonnade.store.database import Database
 from colonnade.store.occasions import Key, Occasion
 from colonnade.store.records import Record
-from colonnade.store.rows import (
-    HEALTH_MONITORS,
-    L7POLICIES,
-    L7RULES,
-    LISTENERS,
-    LOAD_BALANCERS,
-    MEMBERS,
-    POOLS,
-    Table,
-)
+from colonnade.store.rows import TABLES, Table
 
 T = TypeVar("T", bound=msgspec.Struct)
 JSON: TypeAlias = Any
 
 BODY_S_MAX: Final = 20.0  # for all of a body to come
 DEFAULT_PROJECT: Final = ProjectId("default")
-NOUNS: Final[Mapping[str, Table]] = {
-    "load_balancer_id": LOAD_BALANCERS,
-    "listener_id": LISTENERS,
-    "pool_id": POOLS,
-    "member_id": MEMBERS,
-    "health_monitor_id": HEALTH_MONITORS,
-    "l7policy_id": L7POLICIES,
-    "l7rule_id": L7RULES,
-}
+NOUNS: Final[Mapping[str, Table]] = {f"{table.one}_id": table for table in TABLES.values()}
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):

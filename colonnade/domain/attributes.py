@@ -18,6 +18,8 @@ from typing import Annotated, Any, Union
 import msgspec
 from msgspec import NODEFAULT, Meta
 
+from colonnade.domain.ids import ProjectId
+
 
 class Attribute(msgspec.Struct, frozen=True):
     """What type and default do not say of an attribute."""
@@ -70,8 +72,8 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def is_id_type(kind: Any) -> bool:
-    """Ids are a `NewType` each, in `domain/ids.py`."""
-    return getattr(kind, "__supertype__", None) is str
+    """Ids are a `NewType` each; that of a project may be any text."""
+    return getattr(kind, "__supertype__", None) is str and kind is not ProjectId
 
 
 @cache

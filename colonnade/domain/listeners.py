@@ -52,6 +52,14 @@ Logged: TypeAlias = Annotated[
 ]
 
 
+def packed(policies: Iterable[L7Policy]) -> tuple[L7Policy, ...]:
+    """The policies in this order, numbered from 1."""
+    return tuple(
+        policy if policy.position == place else replace(policy, position=place)
+        for place, policy in enumerate(policies, start=1)
+    )
+
+
 class Listener(Node, frozen=True, kw_only=True):
     """A port on the VIP. `timeout_*` are milliseconds; -1 connections means no limit."""
 
@@ -197,8 +205,8 @@ class Listener(Node, frozen=True, kw_only=True):
         childless = self.protocol is ListenerProtocol.PROMETHEUS
         if childless and (self.l7policies or self.default_pool_id is not None):
             raise Invalid("Protocol PROMETHEUS listeners can not have child objects.")
-        packed = all(p.position == n for n, p in enumerate(self.l7policies, start=1))
-        assert packed, "positions are packed; use with_policy"
+        in_order = all(p.position == n for n, p in enumerate(self.l7policies, start=1))
+        assert in_order, "positions are packed; use with_policy"
 
     @property
     def pool_ids(self) -> frozenset[PoolId]:
@@ -222,11 +230,7 @@ class Listener(Node, frozen=True, kw_only=True):
 
     def with_policies(self, policies: Iterable[L7Policy]) -> Self:
         """These policies and no others, in this order."""
-        packed = tuple(
-            policy if policy.position == place else replace(policy, position=place)
-            for place, policy in enumerate(policies, start=1)
-        )
-        return replace(self, l7policies=packed)
+        return replace(self, l7policies=packed(policies))
 
     @property
     def transport(self) -> str:

@@ -5,10 +5,11 @@ Rows, differences, records, statuses, bodies, documents and the words of the com
 these. With an object goes all that is below it. This module knows no table's columns and no path.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from colonnade.domain.l7 import L7Policy, L7Rule
 from colonnade.domain.listeners import Listener
@@ -16,64 +17,84 @@ from colonnade.domain.node import Node
 from colonnade.domain.pools import HealthMonitor, Member, Pool
 from colonnade.domain.tree import LoadBalancer
 
+N = TypeVar("N", bound=Node)
+
 
 class Noun(msgspec.Struct, frozen=True, eq=False):
-    """One kind of object. `name` is that of its table, `noun` that in sentences, `kind` that on
-    the wire and in events; `field` is the attribute of its parent's value that holds it."""
+    """One kind of object. `one` and `name` are its singular and plural (that of its table),
+    `noun` is what sentences call it, `field` the attribute of its parent's value that holds it."""
 
+    one: str
     name: str
     noun: str
     type: type[Node]
-    kind: str
-    field: str = ""
     above: "Noun | None" = None
+    field: str = ""
     alone: bool = False  # at most one below each parent
-    wire: str = ""  # the word that its parent has it under, where that is not `field`
+
+    @property
+    def kind(self) -> str:
+        """Its word on the wire and in events."""
+        return self.one.replace("_", "")
+
+    @property
+    def word(self) -> str:
+        """What its parent has it under on the wire."""
+        return self.field.replace("_", "")
 
     @property
     def parent(self) -> str:
         """The name of its parent's id, when that is not the load balancer's: each has that."""
-        is_deep = self.above is not None and self.above.above is not None
-        return f"{self.above.kind}_id" if is_deep and self.above is not None else ""
-
-    @property
-    def word(self) -> str:
-        return self.wire or self.field
+        above = self.above
+        return f"{above.one}_id" if above is not None and above.above is not None else ""
 
     @property
     def below(self) -> "tuple[Noun, ...]":
-        return tuple(noun for noun in BELOW if noun.above is self)
+        return _BELOW[self.name]
 
-    def children(self, node: Node) -> "Iterator[tuple[Noun, Node]]":
-        """What is below a value of this noun, one step down."""
-        for noun in self.below:
-            held = getattr(node, noun.field)
-            for child in (() if held is None else (held,)) if noun.alone else held:
-                yield noun, child
+    def of(self, parent: Node) -> Sequence[Node]:
+        """The objects of this noun that a value of its parent holds."""
+        held: Any = getattr(parent, self.field)
+        if not self.alone:
+            found: Sequence[Node] = held
+            return found
+        return () if held is None else (held,)
+
+    def own(self, node: N) -> N:
+        """A value of this noun without what is below it."""
+        held = {noun.field: None if noun.alone else () for noun in self.below if noun.of(node)}
+        return replace(node, **held) if held else node
+
+    def each(self, tree: LoadBalancer) -> Iterator[tuple[Node, Node | None]]:
+        """All of this noun in a tree, each with its parent."""
+        if self.above is None:
+            yield tree, None
+            return
+        for parent, _ in self.above.each(tree):
+            for node in self.of(parent):
+                yield node, parent
 
 
-LOAD_BALANCERS: Final = Noun("load_balancers", "Load Balancer", LoadBalancer, "loadbalancer")
-LISTENERS: Final = Noun(
-    "listeners", "Listener", Listener, "listener", field="listeners", above=LOAD_BALANCERS
-)
-POOLS: Final = Noun("pools", "Pool", Pool, "pool", field="pools", above=LOAD_BALANCERS)
-MEMBERS: Final = Noun("members", "Member", Member, "member", field="members", above=POOLS)
+LOAD_BALANCERS: Final = Noun("load_balancer", "load_balancers", "Load Balancer", LoadBalancer)
+LISTENERS: Final = Noun("listener", "listeners", "Listener", Listener, LOAD_BALANCERS, "listeners")
+POOLS: Final = Noun("pool", "pools", "Pool", Pool, LOAD_BALANCERS, "pools")
+MEMBERS: Final = Noun("member", "members", "Member", Member, POOLS, "members")
 HEALTH_MONITORS: Final = Noun(
+    "health_monitor",
     "health_monitors",
     "Health Monitor",
     HealthMonitor,
-    "healthmonitor",
-    field="health_monitor",
-    above=POOLS,
+    POOLS,
+    "health_monitor",
     alone=True,
-    wire="healthmonitor",
 )
-L7POLICIES: Final = Noun(
-    "l7policies", "L7 Policy", L7Policy, "l7policy", field="l7policies", above=LISTENERS
-)
-L7RULES: Final = Noun("l7rules", "L7 Rule", L7Rule, "l7rule", field="rules", above=L7POLICIES)
+L7POLICIES: Final = Noun("l7policy", "l7policies", "L7 Policy", L7Policy, LISTENERS, "l7policies")
+L7RULES: Final = Noun("l7rule", "l7rules", "L7 Rule", L7Rule, L7POLICIES, "rules")
 # Parents before children.
 BELOW: Final = (LISTENERS, POOLS, MEMBERS, HEALTH_MONITORS, L7POLICIES, L7RULES)
 NOUNS: Final = (LOAD_BALANCERS, *BELOW)
 OF_TYPE: Final[Mapping[type[Node], Noun]] = {noun.type: noun for noun in NOUNS}
 CHILD_FIELDS: Final = frozenset(noun.field for noun in BELOW)
+_BELOW: Final = {
+    above.name: tuple(noun for noun in BELOW if noun.above is above) for above in NOUNS
+}

@@ -7,30 +7,21 @@ new generation, as clients that wait for a pool or a listener expect.
 """
 
 from collections.abc import Mapping, Set
-from typing import Final
 
 import msgspec
-from msgspec.structs import replace
 
-from colonnade.domain.listeners import Listener
-from colonnade.domain.pools import Pool
+from colonnade.domain.node import Node
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.rows import (
+    BELOW,
     HEALTH_MONITORS,
     L7POLICIES,
-    L7RULES,
     LISTENERS,
+    LOAD_BALANCERS,
     MEMBERS,
     POOLS,
-    Node,
     Table,
 )
-
-_PARENTS: Final[Mapping[str, Table]] = {
-    "pool_id": POOLS,
-    "listener_id": LISTENERS,
-    "l7policy_id": L7POLICIES,
-}
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -79,10 +70,10 @@ def _touched(
     changed: tuple[Place, ...], after: LoadBalancer | None
 ) -> Mapping[Table, frozenset[str]]:
     """Parents of what changed, and the listeners that use a pool which did."""
-    parents: dict[Table, set[str]] = {POOLS: set(), L7POLICIES: set(), LISTENERS: set()}
+    parents: dict[Table, set[str]] = {table: set() for table in BELOW if table.below}
     for place in changed:
         if place.parent_id is not None:
-            parents[_PARENTS[place.table.parent]].add(place.parent_id)
+            parents[_parent(place.table)].add(place.parent_id)
     pools = parents[POOLS] | {place.id for place in changed if place.table is POOLS}
     for listener in after.listeners if after is not None else ():
         policies = {policy.id for policy in listener.l7policies}
@@ -91,47 +82,45 @@ def _touched(
     return {table: frozenset(ids) for table, ids in parents.items()}
 
 
-def _identities(tree: LoadBalancer | None) -> set[int]:
-    """Of pools and members, of which there may be many."""
-    pools = tree.pools if tree is not None else ()
-    return {id(pool) for pool in pools} | {id(m) for pool in pools for m in pool.members}
-
-
 def _root(tree: LoadBalancer | None) -> LoadBalancer | None:
-    return replace(tree, listeners=(), pools=()) if tree is not None else None
+    return LOAD_BALANCERS.own(tree) if tree is not None else None
+
+
+def _parent(table: Table) -> Table:
+    assert table.above is not None, "what has a parent's id is below something"
+    return table.above
+
+
+def _identities(tree: LoadBalancer | None) -> set[int]:
+    found: set[int] = set()
+    if tree is not None:
+        _identify(LOAD_BALANCERS, tree, found)
+    return found
+
+
+def _identify(table: Table, node: Node, found: set[int]) -> None:
+    for noun in table.below:
+        held = noun.of(node)
+        found.update(map(id, held))
+        for child in held if noun.below else ():
+            _identify(noun, child, found)
 
 
 def places(tree: LoadBalancer | None, shared: Set[int] = frozenset()) -> dict[str, Place]:
-    """All that is below the root, by id, but for the pools and members that are `shared`."""
-    if tree is None:
-        return {}
+    """All that is below the root, by id, but for what is `shared`, with all that is below that."""
     found: dict[str, Place] = {}
-    for listener in tree.listeners:
-        found.update(_places_of_listener(listener))
-    for pool in tree.pools:
-        if id(pool) not in shared:
-            found.update(_places_of_pool(pool, shared))
+    if tree is not None:
+        _gather(LOAD_BALANCERS, tree, shared, found)
     return found
 
 
-def _places_of_listener(listener: Listener) -> dict[str, Place]:
-    own = replace(listener, l7policies=()) if listener.l7policies else listener
-    found: dict[str, Place] = {listener.id: Place(LISTENERS, listener.id, own)}
-    for policy in listener.l7policies:
-        found[policy.id] = Place(L7POLICIES, policy.id, replace(policy, rules=()), listener.id)
-        for rule in policy.rules:
-            found[rule.id] = Place(L7RULES, rule.id, rule, policy.id)
-    return found
-
-
-def _places_of_pool(pool: Pool, shared: Set[int]) -> dict[str, Place]:
-    monitor = pool.health_monitor
-    found: dict[str, Place] = {
-        pool.id: Place(POOLS, pool.id, replace(pool, members=(), health_monitor=None))
-    }
-    for member in pool.members:
-        if id(member) not in shared:
-            found[member.id] = Place(MEMBERS, member.id, member, pool.id, monitor is not None)
-    if monitor is not None:
-        found[monitor.id] = Place(HEALTH_MONITORS, monitor.id, monitor, pool.id)
-    return found
+def _gather(table: Table, node: Node, shared: Set[int], found: dict[str, Place]) -> None:
+    parent_id = node.id if table.above is not None else None
+    for noun in table.below:
+        is_monitored = noun is MEMBERS and getattr(node, HEALTH_MONITORS.field) is not None
+        for child in noun.of(node):
+            if id(child) in shared:
+                continue
+            found[child.id] = Place(noun, child.id, noun.own(child), parent_id, is_monitored)
+            if noun.below:
+                _gather(noun, child, shared, found)

@@ -16,6 +16,7 @@ import structlog
 from colonnade.domain.attributes import Described, described
 from colonnade.domain.errors import Forbidden, NotFound
 from colonnade.domain.ids import ProjectId
+from colonnade.domain.node import Node
 from colonnade.domain.status import Applied, Operating, Provisioning, provisioning
 from colonnade.store import listing
 from colonnade.store.clusters import Failure
@@ -32,7 +33,6 @@ from colonnade.store.rows import (
     MEMBERS,
     POOLS,
     TABLES,
-    Node,
     Table,
 )
 from colonnade.store.stored import Newer

@@ -8,19 +8,19 @@ module knows nothing of transactions, generations or statuses.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from colonnade.domain import shape
-from colonnade.domain.l7 import L7Policy, L7Rule
-from colonnade.domain.listeners import Listener
-from colonnade.domain.pools import HealthMonitor, Member, Pool
+from colonnade.domain.listeners import packed
+from colonnade.domain.node import Node
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.database import Connection
 from colonnade.store.stored import Stored
 
+N = TypeVar("N", bound=Node)
 Table: TypeAlias = shape.Noun
 LOAD_BALANCERS: Final = shape.LOAD_BALANCERS
 LISTENERS: Final = shape.LISTENERS
@@ -32,7 +32,6 @@ L7RULES: Final = shape.L7RULES
 BELOW: Final = shape.BELOW
 TABLES: Final = shape.OF_TYPE
 CHILDREN: Final = shape.CHILD_FIELDS
-Node: TypeAlias = LoadBalancer | Listener | Pool | Member | HealthMonitor | L7Policy | L7Rule
 
 
 def _array_of(kind: Any) -> Stored[Any]:
@@ -120,33 +119,22 @@ def with_children(
     below: dict[str, dict[str, list[Any]]] = {table.name: defaultdict(list) for table in BELOW}
     for table, root, parent, bodies in rows:
         below[table][parent or root] += _checked[table].decode(bodies)
-    return tuple(
-        replace(
-            root,
-            listeners=tuple(_listener(x, below) for x in below[LISTENERS.name][root.id]),
-            pools=tuple(_pool(pool, below) for pool in below[POOLS.name][root.id]),
-        )
-        for root in roots
-    )
+    return tuple(_whole(LOAD_BALANCERS, root, below) for root in roots)
 
 
-def _pool(pool: Pool, below: Mapping[str, Mapping[str, list[Any]]]) -> Pool:
-    monitors = below[HEALTH_MONITORS.name][pool.id]
-    members = tuple(below[MEMBERS.name][pool.id])
-    if not members and not monitors:
-        return pool
-    return replace(pool, members=members, health_monitor=monitors[0] if monitors else None)
-
-
-def _listener(listener: Listener, below: Mapping[str, Mapping[str, list[Any]]]) -> Listener:
-    policies = below[L7POLICIES.name][listener.id]
-    if not policies:
-        return listener
-    rules = below[L7RULES.name]
-    return listener.with_policies(
-        replace(policy, rules=tuple(rules[policy.id]))
-        for policy in sorted(policies, key=lambda policy: policy.position)
-    )
+def _whole(table: Table, node: N, below: Mapping[str, Mapping[str, list[Any]]]) -> N:
+    """The node with all that is below it."""
+    held: dict[str, Any] = {}
+    for noun in table.below:
+        children: Sequence[Any] = below[noun.name].get(node.id, ())
+        if not children:
+            continue
+        if noun.below:
+            children = [_whole(noun, child, below) for child in children]
+        if noun is L7POLICIES:
+            children = packed(sorted(children, key=lambda policy: int(policy.position)))
+        held[noun.field] = children[0] if noun.alone else tuple(children)
+    return replace(node, **held) if held else node
 
 
 def read_root(body: str) -> LoadBalancer:

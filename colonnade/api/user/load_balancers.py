@@ -192,16 +192,11 @@ def _own(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 _VIP_PLACES = ("port_id", "network_id", "subnet_id", "qos_policy_id")
+# What is not settled with the provider, the flavor, the zone and the VIP.
 _OWN = frozenset(
-    {
-        "name",
-        "description",
-        "admin_state_up",
-        "tags",
-        "deletion_protection",
-        "affinity_group_id",
-        "access_log",
-    }
+    name
+    for name, one in described(LoadBalancer).items()
+    if not (one.about.chosen or one.within or name == "additional_vips")
 )
 
 ROOTS_PATH = "/v2/lbaas/loadbalancers"

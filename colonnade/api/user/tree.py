@@ -21,6 +21,7 @@ from colonnade.api.user.objects import WholeLoadBalancer, wrapped
 from colonnade.api.user.trees import full_tree
 from colonnade.api.user.whole import Whole, pools_inside
 from colonnade.domain.addresses import canonical
+from colonnade.domain.attributes import described
 from colonnade.domain.errors import Invalid
 from colonnade.domain.limits import POSITION_MAX
 from colonnade.domain.listeners import Listener
@@ -28,16 +29,10 @@ from colonnade.domain.matching import matched
 from colonnade.domain.node import Node
 from colonnade.domain.pools import Pool
 from colonnade.domain.tree import LoadBalancer
-from colonnade.store.rows import LOAD_BALANCERS, load_trees, own_fields
+from colonnade.store.rows import LOAD_BALANCERS, Table, load_trees, own_fields
 
-_SETTABLE: Final = (
-    "name",
-    "description",
-    "admin_state_up",
-    "tags",
-    "deletion_protection",
-    "access_log",
-)
+_ATTRIBUTES: Final = described(LoadBalancer)
+_SETTABLE: Final = tuple(n for n, one in _ATTRIBUTES.items() if not (one.about.fixed or one.within))
 
 
 async def put_tree(call: Call) -> JSON:
@@ -126,19 +121,7 @@ def _check_place(body: Body, tree: LoadBalancer) -> None:
     address = told.get("vip_address")
     if address:
         told["vip_address"] = _address("vip_address", address)
-    for name, is_so in (
-        ("own_id", tree.id),
-        ("project_id", tree.project_id),
-        ("tenant_id", tree.project_id),
-        ("vip_address", canonical(tree.vip.address)),
-        ("vip_port_id", tree.vip.port_id),
-        ("vip_subnet_id", tree.vip.subnet_id),
-        ("vip_network_id", tree.vip.network_id),
-        ("provider", tree.provider),
-        ("flavor_id", tree.flavor_id),
-        ("availability_zone", tree.availability_zone),
-        ("affinity_group_id", tree.affinity_group_id),
-    ):
+    for name, is_so in _fixed(tree):
         wire = "id" if name == "own_id" else name
         if told.get(name) and told[name] != is_so:
             raise Invalid(f"{wire} cannot be changed; it is {is_so}", field=wire)
@@ -153,6 +136,16 @@ def _check_place(body: Body, tree: LoadBalancer) -> None:
         raise Invalid("additional_vips cannot be changed", field="additional_vips")
 
 
+def _fixed(tree: LoadBalancer) -> Iterator[tuple[str, Any]]:
+    """What cannot be changed, as it is; `additional_vips` are compared apart."""
+    yield "own_id", tree.id
+    yield "tenant_id", tree.project_id
+    for name, one in _ATTRIBUTES.items():
+        if one.about.fixed and not one.has_parts:
+            value = getattr(tree.vip if one.within else tree, one.field)
+            yield name, canonical(value) if one.about.is_address else value
+
+
 def _address(field: str, text: str) -> str:
     check_address(field, text)
     return canonical(text)
@@ -160,43 +153,26 @@ def _address(field: str, text: str) -> str:
 
 def exported(tree: LoadBalancer) -> dict[str, Any]:
     """As a body, without what is as by default."""
-    names = {name: getattr(tree, name) for name in ("id", "provider", *_SETTABLE)}
-    shown = _without_defaults(names, LoadBalancer)
-    shown |= {
-        "vip_address": tree.vip.address,
-        "vip_port_id": tree.vip.port_id,
-        "vip_subnet_id": tree.vip.subnet_id,
-        "vip_network_id": tree.vip.network_id,
-    }
-    if tree.vip.qos_policy_id:
-        shown["vip_qos_policy_id"] = tree.vip.qos_policy_id
-    if tree.vip.sg_ids:
-        shown["vip_sg_ids"] = tree.vip.sg_ids
-    return shown | {
-        "listeners": [_exported_listener(listener) for listener in tree.listeners],
-        "pools": [_exported_pool(pool) for pool in tree.pools],
-    }
+    names = ("id", "provider", *_SETTABLE)
+    shown = _without_defaults({name: getattr(tree, name) for name in names}, LoadBalancer)
+    of_vip = {one.name: getattr(tree.vip, one.field) for one in _ATTRIBUTES.values() if one.within}
+    shown |= {name: value for name, value in of_vip.items() if value}
+    return shown | _exported_below(LOAD_BALANCERS, tree)
 
 
-def _exported_listener(listener: Listener) -> dict[str, Any]:
-    policies = [
-        _exported(policy) | {"rules": [_exported(rule) for rule in policy.rules]}
-        for policy in listener.l7policies
-    ]
-    return _exported(listener) | {"l7policies": policies}
-
-
-def _exported_pool(pool: Pool) -> dict[str, Any]:
-    monitor = pool.health_monitor
-    return (
-        _exported(pool)
-        | {"members": [_exported(member) for member in pool.members]}
-        | ({"healthmonitor": _exported(monitor)} if monitor is not None else {})
-    )
-
-
-def _exported(node: Any) -> dict[str, Any]:
-    return _without_defaults(own_fields(node), type(node))
+def _exported_below(table: Table, node: Node) -> dict[str, Any]:
+    """The words of what is below the node, with it. A list is there even when it is empty."""
+    found: dict[str, Any] = {}
+    for noun in table.below:
+        children = [
+            _without_defaults(own_fields(child), noun.type) | _exported_below(noun, child)
+            for child in noun.of(node)
+        ]
+        if not noun.alone:
+            found[noun.word] = children
+        elif children:
+            found[noun.word] = children[0]
+    return found
 
 
 def _without_defaults(fields: Mapping[str, Any], kind: type[msgspec.Struct]) -> dict[str, Any]:
