@@ -7,6 +7,7 @@ that what is switched off is OFFLINE.
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, Final
 
 from msgspec import Struct
@@ -18,7 +19,7 @@ from colonnade.domain.l7 import L7Policy, L7Rule
 from colonnade.domain.listeners import Listener
 from colonnade.domain.pools import HealthMonitor, Member, Pool
 from colonnade.domain.status import Operating, Provisioning
-from colonnade.domain.tree import LoadBalancer
+from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.store.records import Record
 from colonnade.store.rows import (
     HEALTH_MONITORS,
@@ -44,8 +45,9 @@ def show(table: Table, record: Record[Any]) -> Shown:
         shown[name] = shown[name] or None
     shown |= _facts(record)
     if table.name not in _QUIET:
-        shown |= _health(record)
-    return shown | _MORE[table.name](record)
+        shown |= _health(record, shown["operating_status"])
+    shown |= _MORE[table.name](record)
+    return shown
 
 
 def operating(record: Record[Any]) -> Operating:
@@ -66,11 +68,10 @@ def monitor_operating(record: Record[HealthMonitor]) -> Operating:
     return Operating.OFFLINE if is_off else quiet_operating(record)
 
 
-def _health(record: Record[Any]) -> Shown:
+def _health(record: Record[Any], status: Operating) -> Shown:
     """Why the operating status is what it is, and since when. Of ours."""
-    is_told = operating(record) is record.operating
     return {
-        "operating_status_reason": record.operating_reason if is_told else "",
+        "operating_status_reason": record.operating_reason if status is record.operating else "",
         "operating_status_since": time(record.operating_since),
     }
 
@@ -88,31 +89,31 @@ def time(at: datetime | None) -> str | None:
     return at.isoformat(timespec="seconds")[:19]
 
 
-def _updated_at(record: Record[Any]) -> datetime | None:
+def _updated_at(record: Record[Any], status: Provisioning) -> datetime | None:
     """None in the answer to a create; with the peer, being served is the first update, and suites
     read a time there."""
     if record.updated_at is not None or record.is_new:
         return record.updated_at
-    waits = record.provisioning is Provisioning.PENDING_CREATE
-    return None if waits else record.created_at
+    return None if status is Provisioning.PENDING_CREATE else record.created_at
 
 
 def _facts(record: Record[Any]) -> Shown:
+    status = record.provisioning
     return {
         "project_id": record.project_id,
         "tenant_id": record.project_id,
-        "provisioning_status": record.provisioning,
+        "provisioning_status": status,
         "operating_status": operating(record),
         "created_at": time(record.created_at),
-        "updated_at": time(_updated_at(record)),
-        "last_error": _last_error(record),
+        "updated_at": time(_updated_at(record, status)),
+        "last_error": _last_error(record) if status is Provisioning.ERROR else None,
     }
 
 
 def _last_error(record: Record[Any]) -> Shown | None:
     """Why it is in ERROR. An error of another change says nothing of this object."""
     error = record.last_error
-    if error is None or record.provisioning is not Provisioning.ERROR:
+    if error is None:
         return None
     return {
         "code": error.code,
@@ -130,24 +131,28 @@ def _trouble(record: Record[Any]) -> list[str]:
     """What the amphora says is wrong with it now, as one more issue."""
     if record.operating not in (Operating.ERROR, Operating.DEGRADED):
         return []
-    shown = _health(record)
+    shown = _health(record, operating(record))
     reason, since = shown["operating_status_reason"], shown["operating_status_since"]
     return [f"{reason} (since {since.replace('T', ' ')} UTC)"] if reason and since else []
 
 
 def _load_balancer(record: Record[LoadBalancer]) -> Shown:
-    vip = record.value.vip
-    return {
-        **{name: getattr(vip, field) for name, field in _OF_VIP},
+    shown = dict(zip(_VIP_NAMES, _vip_values(record.value.vip)))  # noqa: B905 (of one table)
+    shown |= {
         "vip_vnic_type": "normal",
-        "additional_vips": [
-            {"subnet_id": x.subnet_id, "ip_address": x.address, "port_id": x.port_id}
-            for x in record.value.additional_vips
-        ],
+        "additional_vips": _additional(more) if (more := record.value.additional_vips) else [],
         "listeners": ids(record.listener_ids),
         "pools": ids(record.pool_ids),
         "issues": _issues(record),
     }
+    return shown
+
+
+def _additional(vips: Sequence[Vip]) -> list[Shown]:
+    return [
+        {"subnet_id": vip.subnet_id, "ip_address": vip.address, "port_id": vip.port_id}
+        for vip in vips
+    ]
 
 
 def _listener(record: Record[Listener]) -> Shown:
@@ -193,9 +198,9 @@ def _l7rule(record: Record[L7Rule]) -> Shown:
     return {"operating_status": quiet_operating(record)}
 
 
-_OF_VIP: Final = tuple(
-    (one.name, one.field) for one in described(LoadBalancer).values() if one.within
-)
+_OF_VIP: Final = [one for one in described(LoadBalancer).values() if one.within]
+_VIP_NAMES: Final = tuple(one.name for one in _OF_VIP)
+_vip_values: Final[Any] = attrgetter(*(one.field for one in _OF_VIP))
 # What a noun shows besides its attributes, or instead of them.
 _MORE: Final[Mapping[str, Callable[[Any], Shown]]] = {
     LOAD_BALANCERS.name: _load_balancer,
@@ -218,7 +223,9 @@ class _Own(Struct, frozen=True):
 
 def _own(table: Table) -> _Own:
     shown = {name: one for name, one in described(table.type).items() if one.about.shown}
-    hidden = [f for f in table.type.__struct_fields__ if f != "id" and f not in shown]
+    # The ids of children take the place of children, where these have the word of the wire.
+    kept = {"id", *shown, *(noun.field for noun in table.below if noun.word == noun.field)}
+    hidden = [field for field in table.type.__struct_fields__ if field not in kept]
     return _Own(
         hidden=tuple(hidden),
         null_when_empty=tuple(n for n, one in shown.items() if one.about.null_when_empty),
