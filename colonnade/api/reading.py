@@ -7,7 +7,7 @@ no noun: it reads whatever Struct it is given.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from functools import cache
 from typing import Any, ClassVar, Final, TypeVar
@@ -206,47 +206,58 @@ def _shown(value: Any) -> str:
 
 def set_fields(body: msgspec.Struct) -> dict[str, Any]:
     """The attributes that the request names, null included."""
-    found = {n: value for n in body.__struct_fields__ if (value := getattr(body, n)) is not UNSET}
-    for name in getattr(body, "emptied", ()) & found.keys():
-        value = found[name]
-        found[name] = [one for one in value if one] if isinstance(value, list) else value or None
+    return _said(body, body.__struct_fields__)
+
+
+def _said(body: msgspec.Struct, names: Iterable[str]) -> dict[str, Any]:
+    found = {name: value for name in names if (value := getattr(body, name)) is not UNSET}
+    for name in getattr(body, "emptied", ()):
+        if name in found:
+            value = found[name]
+            is_list = isinstance(value, list)
+            found[name] = [one for one in value if one] if is_list else value or None
     return found
 
 
 def plain(value: Any) -> Any:
     """A value of a body as the domain has it: ids are text, lists are tuples."""
-    if isinstance(value, Enum | str | int | float | bool | dict | msgspec.Struct):
+    if type(value) in _AS_IT_IS or isinstance(value, Enum | dict | msgspec.Struct):
         return value
     if isinstance(value, list):
         return tuple(plain(item) for item in value)
     return str(value)
 
 
+_AS_IT_IS: Final = frozenset({str, int, bool, float})
+
+
+@cache
+def _shared(body: type[msgspec.Struct], node: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The attributes of the body that are the value's own."""
+    return tuple(name for name in body.__struct_fields__ if name in node.__struct_fields__)
+
+
 def given(body: msgspec.Struct, node: type[msgspec.Struct]) -> dict[str, Any]:
     """Attributes of a new value: those that were given and are not null."""
-    own = set(node.__struct_fields__)
-    return {
-        n: plain(value) for n, value in set_fields(body).items() if n in own and value is not None
-    }
+    said = _said(body, _shared(type(body), node))
+    return {name: plain(value) for name, value in said.items() if value is not None}
 
 
 def changed(body: msgspec.Struct, node: type[msgspec.Struct]) -> dict[str, Any]:
     """Attributes to change: null means the default, and for `admin_state_up` false."""
-    fields = {field.name: field for field in msgspec.structs.fields(node)}
     found: dict[str, Any] = {}
-    for name, value in set_fields(body).items():
-        if name not in fields:
-            continue
+    for name, value in _said(body, _shared(type(body), node)).items():
         if value is not None:
             found[name] = plain(value)
         elif name == "admin_state_up":
             found[name] = False
         else:
-            found[name] = _default(fields[name])
+            found[name] = _default(node, name)
     return found
 
 
-def _default(field: msgspec.structs.FieldInfo) -> Any:
+def _default(node: type[msgspec.Struct], name: str) -> Any:
+    (field,) = (one for one in msgspec.structs.fields(node) if one.name == name)
     if field.default is not msgspec.NODEFAULT:
         return field.default
     if field.default_factory is not msgspec.NODEFAULT:

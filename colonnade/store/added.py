@@ -4,12 +4,9 @@
 The order of ids is that of the store for what is made at once. Nothing is read or written here.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from colonnade.domain.errors import NotFound
-from colonnade.domain.l7 import L7Policy
-from colonnade.domain.listeners import Listener
 from colonnade.domain.node import Node
 from colonnade.domain.pools import Pool
 from colonnade.domain.status import Operating
@@ -17,7 +14,7 @@ from colonnade.domain.tree import LoadBalancer
 from colonnade.store.changes import first_status
 from colonnade.store.difference import Place
 from colonnade.store.records import Record
-from colonnade.store.rows import LOAD_BALANCERS, Table
+from colonnade.store.rows import L7POLICIES, LOAD_BALANCERS, POOLS, Table
 from colonnade.store.trees import Stored
 
 
@@ -46,28 +43,20 @@ def record_of(stored: Stored, table: Table, object_id: str) -> Record[Any]:
         is_noop=stored.is_noop,
         parent_id=place.parent_id,
         issues=[x for x in stored.issues if x.path.startswith(path) and not table.parent],
-        **_ids(stored.tree, node),
+        **_ids(stored.tree, table, node),
     )
 
 
-def _ids(tree: LoadBalancer, node: Node) -> dict[str, Any]:
+def _ids(tree: LoadBalancer, table: Table, node: Node) -> dict[str, Any]:
     """The ids of its children and users in the order of `get`."""
-    match node:
-        case LoadBalancer():
-            return {"listener_ids": _sorted(node.listeners), "pool_ids": _sorted(node.pools)}
-        case Listener():
-            return {"policy_ids": [policy.id for policy in node.l7policies]}
-        case L7Policy():
-            return {"rule_ids": _sorted(node.rules)}
-        case Pool():
-            monitor = node.health_monitor
-            return {
-                "member_ids": _sorted(node.members),
-                "listener_ids": [x.id for x in tree.listeners if node.id in x.pool_ids],
-                "health_monitor_id": monitor.id if monitor is not None else None,
-            }
-    return {}
-
-
-def _sorted(nodes: Sequence[Node]) -> list[str]:
-    return sorted(node.id for node in nodes)
+    found: dict[str, Any] = {
+        "below": {
+            noun.word: [x.id for x in noun.of(node)]
+            if noun is L7POLICIES
+            else sorted(x.id for x in noun.of(node))
+            for noun in table.below
+        }
+    }
+    if table is POOLS:
+        found["user_ids"] = [x.id for x in tree.listeners if node.id in x.pool_ids]
+    return found

@@ -61,12 +61,8 @@ class Record(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     applied: Applied
     is_noop: bool = False  # nothing serves it, so nobody reports on it
     parent_id: str | None = None  # as the table's own column names it
-    listener_ids: Sequence[str] = ()
-    pool_ids: Sequence[str] = ()
-    member_ids: Sequence[str] = ()
-    health_monitor_id: str | None = None
-    policy_ids: Sequence[str] = ()
-    rule_ids: Sequence[str] = ()
+    below: Mapping[str, Sequence[str]] = {}  # ids of children, by their word on the wire
+    user_ids: Sequence[str] = ()  # of a pool: the listeners that send requests to it
     issues: Sequence[Issue] = ()
     last_error: Failure | None = None  # of its cluster, whoever's fault it is
 
@@ -86,8 +82,20 @@ _PROVISIONING: Final = (
     " WHEN t.created > c.highest_settled THEN 'PENDING_CREATE' ELSE 'PENDING_UPDATE' END"
 )
 
-_IDS = "ARRAY(SELECT x.id FROM {} x WHERE {} AND NOT x.deleted ORDER BY x.created_at, x.id)"
-_USERS: Final = _IDS.format(
+
+def _ids(noun: str, which: str, order: str = "x.created_at") -> str:
+    return (
+        f"ARRAY(SELECT x.id FROM {noun} x WHERE {which} AND NOT x.deleted"  # noqa: S608
+        f" ORDER BY {order}, x.id)"
+    )
+
+
+def _ids_below(noun: Table) -> str:
+    order = "(x.body -> 'position')::int" if noun is L7POLICIES else "x.created_at"
+    return _ids(noun.name, f"x.{noun.parent or 'load_balancer_id'} = t.id", order)
+
+
+_USERS: Final = _ids(
     "listeners",
     "x.load_balancer_id = t.load_balancer_id"
     " AND (x.body ->> 'default_pool_id' = t.id::text OR x.id IN"
@@ -97,29 +105,15 @@ _USERS: Final = _IDS.format(
     " @> jsonb_build_array(jsonb_build_object('pool_id', t.id)))))",
 )
 _MONITOR: Final = "(SELECT x.id FROM health_monitors x WHERE x.pool_id = t.id AND NOT x.deleted)"
-_EXTRAS: Final[Mapping[str, str]] = {
-    LOAD_BALANCERS.name: ", ".join(
-        [
-            _IDS.format("listeners", "x.load_balancer_id = t.id"),
-            _IDS.format("pools", "x.load_balancer_id = t.id"),
-            "lb.issues",
-        ]
-    ),
-    LISTENERS.name: "ARRAY(SELECT x.id FROM l7policies x WHERE x.listener_id = t.id"
-    " AND NOT x.deleted ORDER BY (x.body -> 'position')::int, x.id), lb.issues",
-    POOLS.name: ", ".join(
-        [
-            _IDS.format("members", "x.pool_id = t.id"),
-            _USERS,
-            _MONITOR,
-            "lb.issues",
-        ]
-    ),
-    MEMBERS.name: "t.pool_id",
-    HEALTH_MONITORS.name: "t.pool_id",
-    L7POLICIES.name: "t.listener_id, " + _IDS.format("l7rules", "x.l7policy_id = t.id"),
-    L7RULES.name: "t.l7policy_id",
-}
+
+
+def _extras(table: Table) -> str:
+    """What `_record` finds after the facts."""
+    users = [_USERS] if table is POOLS else []
+    last = f"t.{table.parent}" if table.parent else "lb.issues"
+    return ", ".join([*map(_ids_below, table.below), *users, last])
+
+
 # What no amphora serves any more is gone for users, though its row may wait to be purged.
 _FROM: Final[Mapping[str, str]] = {
     name: (
@@ -130,7 +124,7 @@ _FROM: Final[Mapping[str, str]] = {
         " JOIN clusters c ON c.id = lb.cluster_id"
         " AND NOT (t.deleted AND t.changed <= c.applied_lowest)"
     )
-    for name in _EXTRAS
+    for name in DECODERS
 }
 _FACTS: Final = (
     "t.id, t.body::text, t.project_id, lb.id, t.created, t.changed, t.deleted, t.created_at,"
@@ -140,25 +134,18 @@ _FACTS: Final = (
 )
 
 
-_IDS_SHOWN: Final[Mapping[str, Mapping[str, str]]] = {
-    LOAD_BALANCERS.name: {
-        "listeners": _IDS.format("listeners", "x.load_balancer_id = t.id"),
-        "pools": _IDS.format("pools", "x.load_balancer_id = t.id"),
-    },
-    LISTENERS.name: {
-        "l7policies": _IDS.format("l7policies", "x.listener_id = t.id"),
-        "loadbalancers": "ARRAY[lb.id]",
-    },
-    POOLS.name: {
-        "members": _IDS.format("members", "x.pool_id = t.id"),
-        "listeners": _USERS,
-        "loadbalancers": "ARRAY[lb.id]",
-    },
-    MEMBERS.name: {},
-    HEALTH_MONITORS.name: {"pools": "ARRAY[t.pool_id]"},
-    L7POLICIES.name: {"rules": _IDS.format("l7rules", "x.l7policy_id = t.id")},
-    L7RULES.name: {},
-}
+def _lists(table: Table) -> dict[str, str]:
+    """The ids that are shown as lists."""
+    found = {noun.word: _ids_below(noun) for noun in table.below if not noun.alone}
+    if table.above is LOAD_BALANCERS:
+        found["loadbalancers"] = "ARRAY[lb.id]"
+    if table is POOLS:
+        found["listeners"] = _USERS
+    if table is HEALTH_MONITORS:
+        found["pools"] = "ARRAY[t.pool_id]"
+    return found
+
+
 _IS_UP: Final = "(t.body -> 'admin_state_up')::boolean"
 _QUIET: Final = (
     f"CASE WHEN {_IS_UP} AND {_PROVISIONING} = 'ACTIVE' THEN 'ONLINE' ELSE 'OFFLINE' END"
@@ -209,7 +196,7 @@ def _attributes(table: Table) -> dict[str, str]:
         "provisioning_status": f"({_PROVISIONING})",
         "loadbalancer_id": "lb.id",
     }
-    found |= {n: f"({ids})::text[]" for n, ids in _IDS_SHOWN[table.name].items()}
+    found |= {n: f"({ids})::text[]" for n, ids in _lists(table).items()}
     if table not in (L7POLICIES, L7RULES):
         found["operating_status_reason"] = (
             f"CASE WHEN {operating} = t.operating_status THEN t.operating_reason ELSE '' END"
@@ -231,14 +218,14 @@ def _source(table: Table) -> Source:
     own = _own(table)
     lists = {one.name for one in own if _is_found_by_item(one)}
     return Source(
-        columns=f"{_FACTS}, {_EXTRAS[table.name]}",
+        columns=f"{_FACTS}, {_extras(table)}",
         place=_FROM[table.name],
         attributes=_attributes(table),
         ids=frozenset({"id", "loadbalancer_id", table.parent}),
         times=frozenset({"created_at", "updated_at", "operating_status_since"}),
         addresses=frozenset(one.name for one in own if one.about.is_address),
         flags=frozenset(one.name for one in own if one.item is bool),
-        lists=lists | _IDS_SHOWN[table.name].keys(),
+        lists=lists | _lists(table).keys(),
     )
 
 
@@ -330,7 +317,7 @@ def _readable(table: Table, row: Sequence[Any]) -> Record[Any] | None:
 
 
 def _record(table: Table, row: Sequence[Any]) -> Record[Any]:
-    """The facts are the first columns and `extras` the rest, as `_EXTRAS` has them."""
+    """The facts are the first columns, and what `_extras` says the rest."""
     return Record(
         value=DECODERS[table.name].decode(row[1]),
         project_id=row[2],
@@ -346,32 +333,21 @@ def _record(table: Table, row: Sequence[Any]) -> Record[Any]:
         operating_reason=row[14],
         operating_since=row[15],
         is_noop=row[16],
-        **_extras(table, row[0], row[17:]),
+        **_own_facts(table, row[0], row[17:]),
     )
 
 
-def _extras(table: Table, object_id: str, extras: Sequence[Any]) -> dict[str, Any]:
-    if table is LOAD_BALANCERS:
-        listeners, pools, issues = extras
-        return {
-            "listener_ids": listeners,
-            "pool_ids": pools,
-            "issues": _issues(issues, ""),
-        }
-    if table is LISTENERS:
-        policies, issues = extras
-        return {"policy_ids": policies, "issues": _issues(issues, f"listeners/{object_id}")}
+def _own_facts(table: Table, object_id: str, extras: Sequence[Any]) -> dict[str, Any]:
+    below, last = table.below, extras[-1]
+    found: dict[str, Any] = {"parent_id": last} if table.parent else {}
+    if below:
+        found["below"] = {noun.word: ids for noun, ids in zip(below, extras, strict=False)}
     if table is POOLS:
-        members, listeners, monitor, issues = extras
-        return {
-            "member_ids": members,
-            "listener_ids": listeners,
-            "health_monitor_id": monitor,
-            "issues": _issues(issues, f"pools/{object_id}"),
-        }
-    if table is L7POLICIES:
-        return {"parent_id": extras[0], "rule_ids": extras[1]}
-    return {"parent_id": extras[0]}
+        found["user_ids"] = extras[len(below)]
+    if not table.parent:
+        path = f"{table.name}/{object_id}" if table.above is not None else ""
+        found["issues"] = _issues(last, path)
+    return found
 
 
 _FAILURE: Final = msgspec.json.Decoder(Failure)

@@ -46,7 +46,10 @@ def show(table: Table, record: Record[Any]) -> Shown:
     shown |= _facts(record)
     if table.name not in _QUIET:
         shown |= _health(record, shown["operating_status"])
-    shown |= _MORE[table.name](record)
+    for word in own.children:
+        shown[word] = ids(record.below[word])
+    if own.more is not None:
+        shown |= own.more(record)
     return shown
 
 
@@ -141,8 +144,6 @@ def _load_balancer(record: Record[LoadBalancer]) -> Shown:
     shown |= {
         "vip_vnic_type": "normal",
         "additional_vips": _additional(more) if (more := record.value.additional_vips) else [],
-        "listeners": ids(record.listener_ids),
-        "pools": ids(record.pool_ids),
         "issues": _issues(record),
     }
     return shown
@@ -157,7 +158,6 @@ def _additional(vips: Sequence[Vip]) -> list[Shown]:
 
 def _listener(record: Record[Listener]) -> Shown:
     return {
-        "l7policies": ids(record.policy_ids),
         "loadbalancers": ids([record.load_balancer_id]),
         "issues": _issues(record),
     }
@@ -165,10 +165,9 @@ def _listener(record: Record[Listener]) -> Shown:
 
 def _pool(record: Record[Pool]) -> Shown:
     return {
-        "healthmonitor_id": record.health_monitor_id,
+        "healthmonitor_id": next(iter(record.below[HEALTH_MONITORS.word]), None),
         "loadbalancers": ids([record.load_balancer_id]),
-        "listeners": ids(record.listener_ids),
-        "members": ids(record.member_ids),
+        "listeners": ids(record.user_ids),
         "issues": _issues(record) + _trouble(record),
     }
 
@@ -190,7 +189,6 @@ def _l7policy(record: Record[L7Policy]) -> Shown:
     return {
         "operating_status": quiet_operating(record),
         "listener_id": record.parent_id,
-        "rules": ids(record.rule_ids),
     }
 
 
@@ -219,6 +217,8 @@ class _Own(Struct, frozen=True):
 
     hidden: tuple[str, ...]
     null_when_empty: tuple[str, ...]
+    children: tuple[str, ...]
+    more: Callable[[Any], Shown] | None
 
 
 def _own(table: Table) -> _Own:
@@ -229,6 +229,8 @@ def _own(table: Table) -> _Own:
     return _Own(
         hidden=tuple(hidden),
         null_when_empty=tuple(n for n, one in shown.items() if one.about.null_when_empty),
+        children=tuple(noun.word for noun in table.below if not noun.alone),
+        more=_MORE.get(table.name),
     )
 
 

@@ -27,7 +27,7 @@ async def full_tree(connection: Connection, root_id: str) -> Shown:
     """The load balancer with every child fully shown: the answer to its creation."""
     root = await records.get(connection, LOAD_BALANCERS, root_id, project=None)
     shown = show(LOAD_BALANCERS, root)
-    if not (root.listener_ids or root.pool_ids):
+    if not any(root.below.values()):
         return shown
     found = _Found(await records.below(connection, root_id))
     pools = {pool.value.id: _whole(POOLS, pool, found, {}) for pool in found.below(POOLS, root)}
