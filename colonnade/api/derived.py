@@ -62,7 +62,9 @@ def answer(name: str, kind: type[Struct], *, base: type[Struct], **more: Any) ->
 
 
 def _body(name: str, attributes: Iterable[Described], fields: Mapping[str, Any]) -> type[Body]:
-    emptied = frozenset(one.name for one in attributes if one.about.unset_by_empty)
+    emptied = frozenset(
+        one.name for one in attributes if one.about.unset_by_empty or one.about.refers == "secret"
+    )
     made: Any = msgspec.defstruct(
         name,
         [_field(*one) for one in fields.items()],

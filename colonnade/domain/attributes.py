@@ -33,7 +33,7 @@ class Attribute(msgspec.Struct, frozen=True):
     is_address: bool = False  # an IP address: found in any of its spellings
     null_when_empty: bool = False  # an empty list is shown as null
     prefix: str = ""  # an object whose attributes are the noun's own, under names that begin so
-    unset_by_empty: bool = False  # an empty text means null, as clients of the contract send it
+    unset_by_empty: bool = False  # an empty text means null; so does that of every secret
 
 
 class Described(msgspec.Struct, frozen=True, kw_only=True):

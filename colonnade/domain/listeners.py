@@ -92,12 +92,7 @@ class Listener(Node, frozen=True, kw_only=True):
     timeout_tcp_inspect: Annotated[Milliseconds, Attribute("Milliseconds.")] = 0
     default_tls_container_ref: Annotated[
         Text | None,
-        Attribute(
-            "Certificate and key: a secret.",
-            option="--certificate",
-            refers="secret",
-            unset_by_empty=True,
-        ),
+        Attribute("Certificate and key: a secret.", option="--certificate", refers="secret"),
     ] = None
     sni_container_refs: Annotated[
         tuple[Text, ...],
@@ -105,29 +100,18 @@ class Listener(Node, frozen=True, kw_only=True):
             "One more certificate, chosen by SNI; repeat.",
             option="--sni-certificate",
             refers="secret",
-            unset_by_empty=True,
         ),
     ] = ()
     client_ca_tls_container_ref: Annotated[
         Text | None,
-        Attribute(
-            "CA of client certificates: a secret.",
-            option="--client-ca",
-            refers="secret",
-            unset_by_empty=True,
-        ),
+        Attribute("CA of client certificates: a secret.", option="--client-ca", refers="secret"),
     ] = None
     client_authentication: Annotated[
         ClientAuthentication, Attribute("Whether clients show a certificate.")
     ] = ClientAuthentication.NONE
     client_crl_container_ref: Annotated[
         Text | None,
-        Attribute(
-            "Revoked client certificates: a secret.",
-            option="--client-crl",
-            refers="secret",
-            unset_by_empty=True,
-        ),
+        Attribute("Revoked client certificates: a secret.", option="--client-crl", refers="secret"),
     ] = None
     tls_ciphers: CipherList = None
     tls_versions: Versions = ()

@@ -174,29 +174,16 @@ class Pool(Node, frozen=True, kw_only=True):
     tls_container_ref: Annotated[
         Text | None,
         Attribute(
-            "Our certificate for members: a secret.",
-            option="--certificate",
-            refers="secret",
-            unset_by_empty=True,
+            "Our certificate for members: a secret.", option="--certificate", refers="secret"
         ),
     ] = None
     ca_tls_container_ref: Annotated[
         Text | None,
-        Attribute(
-            "CA of members' certificates: a secret.",
-            option="--ca",
-            refers="secret",
-            unset_by_empty=True,
-        ),
+        Attribute("CA of members' certificates: a secret.", option="--ca", refers="secret"),
     ] = None
     crl_container_ref: Annotated[
         Text | None,
-        Attribute(
-            "Members' revoked certificates: a secret.",
-            option="--crl",
-            refers="secret",
-            unset_by_empty=True,
-        ),
+        Attribute("Members' revoked certificates: a secret.", option="--crl", refers="secret"),
     ] = None
     tls_ciphers: CipherList = None
     tls_versions: Versions = ()

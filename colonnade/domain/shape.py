@@ -31,6 +31,7 @@ class Noun(msgspec.Struct, frozen=True, eq=False):
     above: "Noun | None" = None
     field: str = ""
     alone: bool = False  # at most one below each parent
+    reported: bool = True  # by amphorae; others do their work once they are served
 
     @property
     def kind(self) -> str:
@@ -88,8 +89,10 @@ HEALTH_MONITORS: Final = Noun(
     "health_monitor",
     alone=True,
 )
-L7POLICIES: Final = Noun("l7policy", "l7policies", "L7 Policy", L7Policy, LISTENERS, "l7policies")
-L7RULES: Final = Noun("l7rule", "l7rules", "L7 Rule", L7Rule, L7POLICIES, "rules")
+L7POLICIES: Final = Noun(
+    "l7policy", "l7policies", "L7 Policy", L7Policy, LISTENERS, "l7policies", reported=False
+)
+L7RULES: Final = Noun("l7rule", "l7rules", "L7 Rule", L7Rule, L7POLICIES, "rules", reported=False)
 # Parents before children.
 BELOW: Final = (LISTENERS, POOLS, MEMBERS, HEALTH_MONITORS, L7POLICIES, L7RULES)
 NOUNS: Final = (LOAD_BALANCERS, *BELOW)

@@ -27,7 +27,6 @@ from colonnade.store.rows import (
     DECODERS,
     HEALTH_MONITORS,
     L7POLICIES,
-    L7RULES,
     LISTENERS,
     LOAD_BALANCERS,
     MEMBERS,
@@ -151,12 +150,10 @@ _QUIET: Final = (
     f"CASE WHEN {_IS_UP} AND {_PROVISIONING} = 'ACTIVE' THEN 'ONLINE' ELSE 'OFFLINE' END"
 )
 # As `api/user/shown.py` shows it; a test walks every attribute and holds the two together.
-_OPERATING_OF: Final[Mapping[str, str]] = {
-    HEALTH_MONITORS.name: "CASE WHEN t.operating_since IS NOT NULL"
-    f" AND t.operating_status = 'OFFLINE' THEN 'OFFLINE' ELSE {_QUIET} END",
-    L7POLICIES.name: _QUIET,
-    L7RULES.name: _QUIET,
-}
+_OF_MONITORS: Final = (
+    "CASE WHEN t.operating_since IS NOT NULL"
+    f" AND t.operating_status = 'OFFLINE' THEN 'OFFLINE' ELSE {_QUIET} END"
+)
 _TOLD: Final = (
     f"CASE WHEN {_IS_UP} OR c.noop_amphora_id IS NOT NULL THEN t.operating_status"
     " ELSE 'OFFLINE' END"
@@ -184,7 +181,9 @@ def _stored(one: Described) -> str:
 def _attributes(table: Table) -> dict[str, str]:
     """Each name that a filter or sort key may have, as an expression that is never NULL."""
     found = {one.name: _stored(one) for one in _own(table)}
-    operating = _OPERATING_OF.get(table.name, _TOLD)
+    operating = _TOLD if table.reported else _QUIET
+    if table is HEALTH_MONITORS:
+        operating = _OF_MONITORS
     found |= {
         "id": "t.id",
         "project_id": "t.project_id",
@@ -197,7 +196,7 @@ def _attributes(table: Table) -> dict[str, str]:
         "loadbalancer_id": "lb.id",
     }
     found |= {n: f"({ids})::text[]" for n, ids in _lists(table).items()}
-    if table not in (L7POLICIES, L7RULES):
+    if table.reported:
         found["operating_status_reason"] = (
             f"CASE WHEN {operating} = t.operating_status THEN t.operating_reason ELSE '' END"
         )

@@ -17,6 +17,7 @@ from colonnade.domain.l7 import L7Policy, L7Rule
 from colonnade.domain.listeners import Listener
 from colonnade.domain.node import Node
 from colonnade.domain.pools import HealthMonitor, Member, Pool
+from colonnade.domain.shape import OF_TYPE
 from colonnade.domain.status import Operating, Provisioning
 from colonnade.domain.tree import LoadBalancer
 from colonnade.domain.vocabulary import MonitorType
@@ -70,8 +71,9 @@ class AdditionalVipObject(Struct, forbid_unknown_fields=True):
     port_id: Id
 
 
-def _object(kind: type[Node], name: str = "", *, base: Any = Watched, **more: Any) -> type[Struct]:
+def _object(kind: type[Node], name: str = "", **more: Any) -> type[Struct]:
     """`more`: what is shown besides the attributes of the noun."""
+    base = Watched if OF_TYPE[kind].reported else Facts
     return answer(name or f"{kind.__name__}Object", kind, base=base, **more)
 
 
@@ -87,8 +89,8 @@ _LOAD_BALANCER: Final[Any] = {
 MemberObject: Final = _object(Member, vnic_type=VnicType)
 HealthMonitorObject: Final = _object(HealthMonitor, pools=list[Named])
 PoolObject: Final = _object(Pool, **_POOL, members=list[Named])
-L7RuleObject: Final = _object(L7Rule, base=Facts)
-L7PolicyObject: Final = _object(L7Policy, base=Facts, **_POLICY, rules=list[Named])
+L7RuleObject: Final = _object(L7Rule)
+L7PolicyObject: Final = _object(L7Policy, **_POLICY, rules=list[Named])
 ListenerObject: Final = _object(Listener, **_SERVED, l7policies=list[Named])
 LoadBalancerObject: Final = _object(
     LoadBalancer, **_LOAD_BALANCER, listeners=list[Named], pools=list[Named]
@@ -104,7 +106,7 @@ def _whole_load_balancer() -> type[Struct]:
         Pool, "WholePool", **_POOL, members=list[member], healthmonitor=monitor | None
     )
     policy: Any = _object(
-        L7Policy, "WholePolicy", base=Facts, **_POLICY, rules=list[rule], redirect_pool=pool | None
+        L7Policy, "WholePolicy", **_POLICY, rules=list[rule], redirect_pool=pool | None
     )
     listener: Any = _object(
         Listener, "WholeListener", **_SERVED, l7policies=list[policy], default_pool=pool | None

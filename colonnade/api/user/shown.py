@@ -15,7 +15,7 @@ from msgspec.structs import asdict
 
 from colonnade.api.words import for_users
 from colonnade.domain.attributes import described
-from colonnade.domain.l7 import L7Policy, L7Rule
+from colonnade.domain.l7 import L7Policy
 from colonnade.domain.listeners import Listener
 from colonnade.domain.pools import HealthMonitor, Member, Pool
 from colonnade.domain.status import Operating, Provisioning
@@ -24,7 +24,6 @@ from colonnade.store.records import Record
 from colonnade.store.rows import (
     HEALTH_MONITORS,
     L7POLICIES,
-    L7RULES,
     LISTENERS,
     LOAD_BALANCERS,
     MEMBERS,
@@ -44,8 +43,11 @@ def show(table: Table, record: Record[Any]) -> Shown:
     for name in own.null_when_empty:
         shown[name] = shown[name] or None
     shown |= _facts(record)
-    if table.name not in _QUIET:
-        shown |= _health(record, shown["operating_status"])
+    if table.reported:
+        shown["operating_status"] = status = operating(record)
+        shown |= _health(record, status)
+    else:
+        shown["operating_status"] = quiet_operating(record)
     for word in own.children:
         shown[word] = ids(record.below[word])
     if own.more is not None:
@@ -106,7 +108,6 @@ def _facts(record: Record[Any]) -> Shown:
         "project_id": record.project_id,
         "tenant_id": record.project_id,
         "provisioning_status": status,
-        "operating_status": operating(record),
         "created_at": time(record.created_at),
         "updated_at": time(_updated_at(record, status)),
         "last_error": _last_error(record) if status is Provisioning.ERROR else None,
@@ -157,10 +158,7 @@ def _additional(vips: Sequence[Vip]) -> list[Shown]:
 
 
 def _listener(record: Record[Listener]) -> Shown:
-    return {
-        "loadbalancers": ids([record.load_balancer_id]),
-        "issues": _issues(record),
-    }
+    return {"loadbalancers": ids([record.load_balancer_id]), "issues": _issues(record)}
 
 
 def _pool(record: Record[Pool]) -> Shown:
@@ -186,14 +184,7 @@ def _health_monitor(record: Record[HealthMonitor]) -> Shown:
 
 
 def _l7policy(record: Record[L7Policy]) -> Shown:
-    return {
-        "operating_status": quiet_operating(record),
-        "listener_id": record.parent_id,
-    }
-
-
-def _l7rule(record: Record[L7Rule]) -> Shown:
-    return {"operating_status": quiet_operating(record)}
+    return {"listener_id": record.parent_id}
 
 
 _OF_VIP: Final = [one for one in described(LoadBalancer).values() if one.within]
@@ -207,9 +198,7 @@ _MORE: Final[Mapping[str, Callable[[Any], Shown]]] = {
     MEMBERS.name: _member,
     HEALTH_MONITORS.name: _health_monitor,
     L7POLICIES.name: _l7policy,
-    L7RULES.name: _l7rule,
 }
-_QUIET: Final = frozenset({L7POLICIES.name, L7RULES.name})  # nobody reports on them
 
 
 class _Own(Struct, frozen=True):
