@@ -47,7 +47,7 @@ def read_flag(name: str, text: str) -> bool:
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a request says of one object: `api/derived.py` makes the types. Handlers read what
+    """What a request says of one object: the types are made from its noun. Handlers read what
     they must see themselves by name, and leave the rest to `given` and `changed`."""
 
     emptied: ClassVar[frozenset[str]] = frozenset()  # attributes that an empty text makes null
