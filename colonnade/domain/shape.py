@@ -6,18 +6,15 @@ these. With an object goes all that is below it. This module knows no table's co
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
-from msgspec.structs import replace
 
 from colonnade.domain.l7 import L7Policy, L7Rule
 from colonnade.domain.listeners import Listener
 from colonnade.domain.node import Node
 from colonnade.domain.pools import HealthMonitor, Member, Pool
 from colonnade.domain.tree import LoadBalancer
-
-N = TypeVar("N", bound=Node)
 
 
 class Noun(msgspec.Struct, frozen=True, eq=False):
@@ -60,11 +57,6 @@ class Noun(msgspec.Struct, frozen=True, eq=False):
             found: Sequence[Node] = held
             return found
         return () if held is None else (held,)
-
-    def own(self, node: N) -> N:
-        """A value of this noun without what is below it."""
-        held = {noun.field: None if noun.alone else () for noun in self.below if noun.of(node)}
-        return replace(node, **held) if held else node
 
     def each(self, tree: LoadBalancer) -> Iterator[tuple[Node, Node | None]]:
         """All of this noun in a tree, each with its parent."""

@@ -6,7 +6,7 @@ one row. A parent whose child changed is not written anew, but touched: it takes
 new generation, as clients that wait for a pool or a listener expect.
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 
 import msgspec
 
@@ -21,6 +21,7 @@ from colonnade.store.rows import (
     MEMBERS,
     POOLS,
     Table,
+    own_fields,
 )
 
 
@@ -29,7 +30,7 @@ class Place(msgspec.Struct, frozen=True):
 
     table: Table
     id: str
-    own: Node  # without children
+    own: Node  # its own attributes are meant; children have places of their own
     parent_id: str | None = None  # the pool, listener or policy that it is below
     monitored: bool = False  # a member of a pool with a health monitor
 
@@ -49,15 +50,17 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 def difference(before: LoadBalancer | None, after: LoadBalancer | None) -> Difference:
     """The rows to add, alter and remove. None: no tree at all."""
-    # Edits share what they do not change, so what is the very same object is settled without a
-    # look at it.
-    shared = _identities(before) & _identities(after)
+    # Edits share what they do not change, so what is the very same object is settled, with all
+    # that is below it, without a look at it.
+    shared = _shared(before, after)
     old, new = places(before, shared), places(after, shared)
     added = tuple(place for key, place in new.items() if key not in old)
     removed = tuple(place for key, place in old.items() if key not in new)
-    altered = tuple(place for key, place in new.items() if key in old and old[key].own != place.own)
+    altered = tuple(
+        place for key, place in new.items() if key in old and _differ(old[key].own, place.own)
+    )
     return Difference(
-        root_altered=_root(before) != _root(after),
+        root_altered=_differ(before, after),
         added=added,
         altered=altered,
         removed=removed,
@@ -82,8 +85,11 @@ def _touched(
     return {table: frozenset(ids) for table, ids in parents.items()}
 
 
-def _root(tree: LoadBalancer | None) -> LoadBalancer | None:
-    return LOAD_BALANCERS.own(tree) if tree is not None else None
+def _differ(one: Node | None, other: Node | None) -> bool:
+    """In their own attributes."""
+    if one is other:
+        return False
+    return one is None or other is None or own_fields(one) != own_fields(other)
 
 
 def _parent(table: Table) -> Table:
@@ -91,23 +97,26 @@ def _parent(table: Table) -> Table:
     return table.above
 
 
-def _identities(tree: LoadBalancer | None) -> set[int]:
-    found: set[int] = set()
-    if tree is not None:
-        _identify(LOAD_BALANCERS, tree, found)
-    return found
+def _shared(before: LoadBalancer | None, after: LoadBalancer | None) -> Set[int]:
+    """Identities of what both trees have, found from the top."""
+    shared: set[int] = set()
+    if before is not None and after is not None:
+        _share(LOAD_BALANCERS, [before], [after], shared)
+    return shared
 
 
-def _identify(table: Table, node: Node, found: set[int]) -> None:
+def _share(table: Table, old: Sequence[Node], new: Sequence[Node], shared: set[int]) -> None:
     for noun in table.below:
-        held = noun.of(node)
-        found.update(map(id, held))
-        for child in held if noun.below else ():
-            _identify(noun, child, found)
+        sides = [[child for node in side for child in noun.of(node)] for side in (old, new)]
+        both = set(map(id, sides[0])) & set(map(id, sides[1]))
+        shared |= both
+        if noun.below:
+            apart = [[child for child in side if id(child) not in both] for side in sides]
+            _share(noun, apart[0], apart[1], shared)
 
 
 def places(tree: LoadBalancer | None, shared: Set[int] = frozenset()) -> dict[str, Place]:
-    """All that is below the root, by id, but for what is `shared`, with all that is below that."""
+    """All that is below the root, by id, but for what is `shared`."""
     found: dict[str, Place] = {}
     if tree is not None:
         _gather(LOAD_BALANCERS, tree, shared, found)
@@ -121,6 +130,6 @@ def _gather(table: Table, node: Node, shared: Set[int], found: dict[str, Place])
         for child in noun.of(node):
             if id(child) in shared:
                 continue
-            found[child.id] = Place(noun, child.id, noun.own(child), parent_id, is_monitored)
+            found[child.id] = Place(noun, child.id, child, parent_id, is_monitored)
             if noun.below:
                 _gather(noun, child, shared, found)
