@@ -43,8 +43,7 @@ class Noun(msgspec.Struct, frozen=True, eq=False):
     @property
     def parent(self) -> str:
         """The name of its parent's id, when that is not the load balancer's: each has that."""
-        above = self.above
-        return f"{above.one}_id" if above is not None and above.above is not None else ""
+        return _PARENTS[self.name]
 
     @property
     def below(self) -> "tuple[Noun, ...]":
@@ -90,6 +89,10 @@ BELOW: Final = (LISTENERS, POOLS, MEMBERS, HEALTH_MONITORS, L7POLICIES, L7RULES)
 NOUNS: Final = (LOAD_BALANCERS, *BELOW)
 OF_TYPE: Final[Mapping[type[Node], Noun]] = {noun.type: noun for noun in NOUNS}
 CHILD_FIELDS: Final = frozenset(noun.field for noun in BELOW)
+_PARENTS: Final = {
+    noun.name: "" if noun.above in (None, LOAD_BALANCERS) else f"{noun.above.one}_id"
+    for noun in NOUNS
+}
 _BELOW: Final = {
     above.name: tuple(noun for noun in BELOW if noun.above is above) for above in NOUNS
 }

@@ -337,18 +337,19 @@ def _record(table: Table, row: Sequence[Any]) -> Record[Any]:
 
 
 def _own_facts(table: Table, object_id: str, extras: Sequence[Any]) -> dict[str, Any]:
-    below, last = table.below, extras[-1]
-    found: dict[str, Any] = {"parent_id": last} if table.parent else {}
-    if below:
-        found["below"] = {noun.word: ids for noun, ids in zip(below, extras, strict=False)}
+    words = _WORDS_BELOW[table.name]
+    found: dict[str, Any] = {"below": dict(zip(words, extras))} if words else {}  # noqa: B905
+    if table.parent:
+        found["parent_id"] = extras[-1]
+        return found
     if table is POOLS:
-        found["user_ids"] = extras[len(below)]
-    if not table.parent:
-        path = f"{table.name}/{object_id}" if table.above is not None else ""
-        found["issues"] = _issues(last, path)
+        found["user_ids"] = extras[-2]
+    path = "" if table is LOAD_BALANCERS else f"{table.name}/{object_id}"
+    found["issues"] = _issues(extras[-1], path) if extras[-1] else ()
     return found
 
 
+_WORDS_BELOW: Final = {t.name: tuple(noun.word for noun in t.below) for t in TABLES.values()}
 _FAILURE: Final = msgspec.json.Decoder(Failure)
 _OPERATING: Final = {status.value: status for status in Operating}
 
