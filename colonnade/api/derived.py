@@ -37,7 +37,7 @@ _OWNED: Mapping[str, Any] = {
 def change(kind: type[Struct], name: str = "", **more: Any) -> type[Body]:
     """What may be said of an object that is there. `more`: types of what no table has."""
     attributes = [one for one in described(kind).values() if not one.about.fixed]
-    fields = {one.name: optional(asked(one)) for one in attributes}
+    fields = {one.name: optional(_asked(one)) for one in attributes}
     return _body(name or f"{kind.__name__}Update", attributes, fields | more)
 
 
@@ -45,9 +45,9 @@ def creation(kind: type[Struct], name: str = "", *, whole: bool = True, **more: 
     """What may be said of a new object. `whole`: what has no default must be."""
     attributes = described(kind).values()
     fields = {
-        one.name: asked(one)
+        one.name: _asked(one)
         if whole and one.required and not one.about.chosen
-        else optional(asked(one))
+        else optional(_asked(one))
         for one in attributes
     }
     return _body(name or f"{kind.__name__}Create", attributes, {**fields, **_OWNED, **more})
@@ -85,7 +85,7 @@ def _field(name: str, kind: Any) -> Any:
     return name, kind, msgspec.field(default=UNSET, name="id" if name == "own_id" else None)
 
 
-def asked(one: Described) -> Any:
+def _asked(one: Described) -> Any:
     return rewritten(one.type, _asked_leaf, lists=True)
 
 
