@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import NODEFAULT
 
-from colonnade.api.user.bodies import AdditionalVip
+from colonnade.api.resources.bodies import AdditionalVip
 from colonnade.domain import shape
 from colonnade.domain.attributes import Described, described
 from colonnade.domain.lifecycle import TRANSITIONS, State

@@ -2,8 +2,8 @@
 """The HTTP application: the table of routes, and around each handler what all of them need.
 
 Here alone an error becomes a response. What stands before the routes (who calls, spellings of
-paths, request ids, the audit line) is in `api/front.py`; what makes a request a call is in
-`api/admission.py`; what stands around the handlers is `STEPS`. Handlers know none of that.
+paths, request ids, the audit line) is in `api/http/middleware.py`; what makes a request a call is
+in `api/http/admission.py`; what stands around the handlers is `STEPS`. Handlers know none of that.
 """
 
 import asyncio
@@ -18,35 +18,39 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 from litestar.response.streaming import ASGIStreamingResponse
 
-from colonnade.api import documents, networks, projects
-from colonnade.api.admission import admitted
-from colonnade.api.answers import Answer, Step, Within, around, encoded
-from colonnade.api.call import Call, Route, Site
-from colonnade.api.dry_run import trying
-from colonnade.api.faults import fault, fault_body, framework_body, headers_of
-from colonnade.api.front import Front
-from colonnade.api.idempotency import idempotent
-from colonnade.api.identity.policy import PUBLIC
-from colonnade.api.operator import amphorae, flavors, zones
-from colonnade.api.user import (
+from colonnade.api.extras import (
     affinity_groups,
     events,
-    health_monitors,
     history,
+    log_targets,
+    networks,
+    projects,
+    secrets,
+    statistics,
+    tree_document,
+)
+from colonnade.api.http import documents
+from colonnade.api.http.admission import admitted
+from colonnade.api.http.answers import Answer, Step, Within, around, encoded
+from colonnade.api.http.call import Call, Route, Site
+from colonnade.api.http.faults import fault, fault_body, framework_body, headers_of
+from colonnade.api.http.middleware import Front
+from colonnade.api.identity.policy import PUBLIC
+from colonnade.api.operator import amphorae, flavors, zones
+from colonnade.api.steps.dry_run import dry_run
+from colonnade.api.steps.idempotency import idempotent
+from colonnade.api.steps.waiting import waiting
+from colonnade.api.user import (
+    health_monitors,
     l7policies,
     l7rules,
     listeners,
     load_balancers,
-    log_targets,
     members,
     pools,
     providers,
     quotas,
-    secrets,
-    statistics,
-    tree,
 )
-from colonnade.api.waiting import waiting
 from colonnade.domain.errors import Broken, ColonnadeError, Contended, Unavailable
 from colonnade.domain.limits import BODY_BYTES_MAX
 
@@ -65,7 +69,7 @@ ROUTES: Sequence[Route] = [
     *zones.ROUTES,
     *amphorae.ROUTES,
     *log_targets.ROUTES,
-    *tree.ROUTES,
+    *tree_document.ROUTES,
     *history.ROUTES,
     *events.ROUTES,
     *affinity_groups.ROUTES,
@@ -73,8 +77,8 @@ ROUTES: Sequence[Route] = [
     *networks.ROUTES,
     *projects.ROUTES,
 ]
-# Around every handler, the first of them outermost. See `api/answers.py` for what a step may do.
-STEPS: Sequence[Step] = [waiting, trying, idempotent]
+# Around every handler, the first of them outermost. What a step may do: `api/http/answers.py`.
+STEPS: Sequence[Step] = [waiting, dry_run, idempotent]
 ANSWER_S_MAX = 4.0
 TRIES = 3
 

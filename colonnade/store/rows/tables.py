@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of trees and the values they hold: the one place where the two meet.
+
+A row's `body` is its value's own attributes as JSON; children have rows of their own. What is
+decoded here was checked when it was written, and is checked again as the value is made. This
+module knows nothing of transactions, generations or statuses.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeAlias, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from colonnade.domain import shape
+from colonnade.domain.listeners import packed
+from colonnade.domain.node import Node
+from colonnade.domain.tree import LoadBalancer
+from colonnade.store.postgres.database import Connection
+from colonnade.store.postgres.lenient import LenientDecoder
+
+N = TypeVar("N", bound=Node)
+Table: TypeAlias = shape.Noun
+LOAD_BALANCERS: Final = shape.LOAD_BALANCERS
+LISTENERS: Final = shape.LISTENERS
+POOLS: Final = shape.POOLS
+MEMBERS: Final = shape.MEMBERS
+HEALTH_MONITORS: Final = shape.HEALTH_MONITORS
+L7POLICIES: Final = shape.L7POLICIES
+L7RULES: Final = shape.L7RULES
+BELOW: Final = shape.BELOW
+TABLES: Final = shape.OF_TYPE
+CHILDREN: Final = shape.CHILD_FIELDS
+
+
+def _array_of(kind: Any) -> LenientDecoder[Any]:
+    return LenientDecoder(list[kind])
+
+
+_checked: Final[Mapping[str, LenientDecoder[Any]]] = {
+    table.name: _array_of(table.type) for table in BELOW
+}
+_load_balancer: Final[LenientDecoder[LoadBalancer]] = LenientDecoder(LoadBalancer)
+
+
+def _unchecked(kind: type[msgspec.Struct]) -> type[msgspec.Struct]:
+    """The same attributes without the checks: what is only shown was checked as it was stored,
+    and a list has a thousand of them."""
+    fields: list[Any] = []
+    for one in msgspec.structs.fields(kind):
+        if one.required:
+            fields.append((one.name, one.type))
+        elif one.default is not msgspec.NODEFAULT:
+            fields.append((one.name, one.type, one.default))
+        else:
+            fields.append((one.name, one.type, msgspec.field(default_factory=one.default_factory)))
+    return msgspec.defstruct(kind.__name__, fields, frozen=True, kw_only=True)
+
+
+DECODERS: Final[Mapping[str, LenientDecoder[Any]]] = {
+    table.name: LenientDecoder(_unchecked(table.type)) for table in TABLES.values()
+}
+
+
+def body_of(node: Node) -> str:
+    """The node's own attributes, as its row keeps them."""
+    return json_of(own_fields(node))
+
+
+def own_fields(node: Node) -> dict[str, Any]:
+    return {f: getattr(node, f) for f in _OWN[type(node)]}
+
+
+def json_of(value: Any) -> str:
+    """As a parameter for PostgreSQL."""
+    return msgspec.json.encode(value).decode()
+
+
+_OWN: Final = {
+    kind: tuple(f for f in kind.__struct_fields__ if f not in CHILDREN) for kind in TABLES
+}
+
+
+def _select_children(table: Table) -> str:
+    """One row for all children of one parent, for each row costs more than what is in it."""
+    parent = table.parent or "NULL::uuid"
+    bodies = "'[' || string_agg(body::text, ',' ORDER BY created_at, id) || ']'"
+    return (
+        f"SELECT '{table.name}', load_balancer_id, {parent}, {bodies}"  # noqa: S608
+        f" FROM {table.name} WHERE {{place}} AND NOT deleted GROUP BY 2, 3"
+    )
+
+
+_CHILDREN_SQL: Final = " UNION ALL ".join(map(_select_children, BELOW))
+_CHILDREN_OF_MANY: Final = _CHILDREN_SQL.format(place="load_balancer_id = ANY(%(ids)s::uuid[])")
+
+
+async def load_trees(
+    connection: Connection, roots: Sequence[LoadBalancer]
+) -> tuple[LoadBalancer, ...]:
+    """The whole trees under these roots, one query for all of them."""
+    if not roots:
+        return ()
+    cursor = await connection.execute(_CHILDREN_OF_MANY, {"ids": [root.id for root in roots]})
+    return with_children(roots, await cursor.fetchall())
+
+
+async def ask_children(connection: Connection, of_root: str, object_id: str) -> Any:
+    """The rows under one root, to be fetched later. `of_root`: the root's id as SQL, from that of
+    an object, `%(id)s`."""
+    place = f"load_balancer_id = {of_root}"
+    return await connection.execute(_CHILDREN_SQL.format(place=place).encode(), {"id": object_id})
+
+
+def with_children(
+    roots: Sequence[LoadBalancer], rows: Sequence[Sequence[Any]]
+) -> tuple[LoadBalancer, ...]:
+    """`rows`: (table, root's id, parent's id, bodies as one JSON array in the order of
+    creation)."""
+    below: dict[str, dict[str, list[Any]]] = {table.name: defaultdict(list) for table in BELOW}
+    for table, root, parent, bodies in rows:
+        below[table][parent or root] += _checked[table].decode(bodies)
+    return tuple(_whole(LOAD_BALANCERS, root, below) for root in roots)
+
+
+def _whole(table: Table, node: N, below: Mapping[str, Mapping[str, list[Any]]]) -> N:
+    """The node with all that is below it."""
+    held: dict[str, Any] = {}
+    for noun in table.below:
+        children: Sequence[Any] = below[noun.name].get(node.id, ())
+        if not children:
+            continue
+        if noun.below:
+            children = [_whole(noun, child, below) for child in children]
+        if noun is L7POLICIES:
+            children = packed(sorted(children, key=lambda policy: int(policy.position)))
+        held[noun.field] = children[0] if noun.alone else tuple(children)
+    return replace(node, **held) if held else node
+
+
+def read_root(body: str) -> LoadBalancer:
+    """A load balancer without its children."""
+    return _load_balancer.decode(body)

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a change has just added, as a look into the store would find it, without the look.
+
+The order of ids is that of the store for what is made at once. Nothing is read or written here.
+"""
+
+from typing import Any
+
+from colonnade.domain.errors import NotFound
+from colonnade.domain.node import Node
+from colonnade.domain.pools import Pool
+from colonnade.domain.status import Operating
+from colonnade.domain.tree import LoadBalancer
+from colonnade.store.rows.difference import Place
+from colonnade.store.rows.tables import L7POLICIES, LOAD_BALANCERS, POOLS, Table
+from colonnade.store.trees.changes import first_status
+from colonnade.store.trees.records import Record
+from colonnade.store.trees.wishes import Stored
+
+
+def record_of(stored: Stored, table: Table, object_id: str) -> Record[Any]:
+    """One object that a change has just added, as `get` would find it."""
+    found = ((node, parent) for node, parent in table.each(stored.tree) if node.id == object_id)
+    node, parent = next(found, (None, None))
+    if node is None:
+        raise NotFound(f"{table.noun} {object_id} not found.")
+    parent_id = parent.id if parent is not None and table.parent else None
+    is_monitored = isinstance(parent, Pool) and parent.health_monitor is not None
+    place = Place(table, object_id, node, parent_id, is_monitored)
+    path = "" if table is LOAD_BALANCERS else f"{table.name}/{object_id}"
+    return Record(
+        value=node,
+        project_id=stored.tree.project_id,
+        load_balancer_id=stored.tree.id,
+        created=stored.generation,
+        changed=stored.generation,
+        deleted=False,
+        created_at=stored.at,
+        updated_at=None,
+        is_new=True,
+        operating=Operating(first_status(place)),
+        applied=stored.applied,
+        is_noop=stored.is_noop,
+        parent_id=place.parent_id,
+        issues=[x for x in stored.issues if x.path.startswith(path) and not table.parent],
+        **_ids(stored.tree, table, node),
+    )
+
+
+def _ids(tree: LoadBalancer, table: Table, node: Node) -> dict[str, Any]:
+    """The ids of its children and users in the order of `get`."""
+    found: dict[str, Any] = {
+        "below": {
+            noun.word: [x.id for x in noun.of(node)]
+            if noun is L7POLICIES
+            else sorted(x.id for x in noun.of(node))
+            for noun in table.below
+        }
+    }
+    if table is POOLS:
+        found["user_ids"] = [x.id for x in tree.listeners if node.id in x.pool_ids]
+    return found
