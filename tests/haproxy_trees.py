@@ -23,6 +23,7 @@ from colonnade.domain.ids import (
     ProjectId,
     SubnetId,
 )
+from colonnade.domain.limits import INTEGER_MAX
 from colonnade.domain.listeners import Listener
 from colonnade.domain.pools import COOKIE_NAME, HealthMonitor, Member, Persistence, Pool
 from colonnade.domain.tree import LoadBalancer, Vip
@@ -235,8 +236,8 @@ _monitors = st.builds(
         [MonitorType.HTTP, MonitorType.HTTPS, MonitorType.TCP, MonitorType.TLS_HELLO]
     ),
     name=_hostile,
-    delay=st.integers(0, 10**10),
-    timeout=st.integers(0, 10**10),
+    delay=st.integers(0, INTEGER_MAX),
+    timeout=st.integers(0, INTEGER_MAX),
     max_retries=st.integers(1, 10),
     max_retries_down=st.integers(1, 10),
     url_path=_paths,

@@ -5,8 +5,15 @@
 """
 
 from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import NODEFAULT
 
 import colonnade
+from colonnade.api.resources.bodies import AdditionalVip
+from colonnade.domain import shape
+from colonnade.domain.attributes import Described, described
 from colonnade.domain.lifecycle import TRANSITIONS, State
 from tools.map import drawing
 
@@ -39,14 +46,80 @@ def lifecycle() -> str:
     )
 
 
+def attributes() -> str:
+    """Each attribute of the nouns of a tree: what it may be, what it is when nothing is said."""
+    lines = [
+        "# Attributes",
+        "",
+        "Made from the classes in `colonnade/domain/` by `make docs`. What is *fixed* is said when"
+        " an object is made and never changes; what is *chosen* is settled by the endpoint when it"
+        " is not said. What HAProxy makes of them: [features](features.md).",
+    ]
+    for noun in shape.NOUNS:
+        below = ", ".join(f"`{child.word}`" for child in noun.below)
+        lines += [
+            "",
+            f"## {noun.noun}",
+            "",
+            *([f"Below it: {below}.", ""] if below else []),
+            "| Attribute | What it is | Value | Default |",
+            "| --- | --- | --- | --- |",
+            *(_row(one) for one in described(noun.type).values()),
+        ]
+    return "\n".join([*lines, ""])
+
+
+def _row(one: Described) -> str:
+    what = one.about.help + (" *Fixed.*" if one.about.fixed else "")
+    return f"| `{one.name}` | {what.strip()} | {_value(one)} | {_default(one)} |"
+
+
+def _value(one: Described) -> str:
+    words = _bounded(one) if not one.choices else ", ".join(f"`{word}`" for word in one.choices)
+    return f"list of: {words}" if one.is_list else words
+
+
+def _bounded(one: Described) -> str:
+    kind = _WORDS.get(one.item, "id" if one.is_id else "text")
+    if hasattr(one.item, "__struct_fields__"):
+        parts = (_PARTS.get(one.name) or one.item).__struct_fields__
+        kind = "object: " + ", ".join(f"`{part}`" for part in parts)
+    least = next((limit.ge for limit in one.limits if limit.ge is not None), None)
+    most = next((limit.le for limit in one.limits if limit.le is not None), None)
+    longest = next((limit.max_length for limit in one.limits if limit.max_length), None)
+    if longest is not None:
+        return f"{kind}, at most {longest} long"
+    if least is not None and most is not None:
+        return f"{kind}, {least} to {most}"
+    return f"{kind}, {least} or more" if least is not None else kind
+
+
+_PARTS = {"additional_vips": AdditionalVip}  # on the wire it has other names for them
+_WORDS: dict[Any, str] = {
+    bool: "true or false",
+    int: "whole number",
+    float: "number",
+    dict: "object",
+}
+
+
+def _default(one: Described) -> str:
+    if one.about.chosen:
+        return "chosen"
+    if one.default is NODEFAULT:
+        return "must be given"
+    return f"`{msgspec.json.encode(one.default).decode()}`"
+
+
 def code_map() -> str:
     """The packages, what is in them, and who imports whom (SVG)."""
     return drawing(CODE)
 
 
 PAGES = {
-    DOCS / "pictures" / "lifecycle.md": lifecycle,
+    DOCS / "attributes.md": attributes,
     DOCS / "pictures" / "map.svg": code_map,
+    DOCS / "pictures" / "lifecycle.md": lifecycle,
 }
 
 

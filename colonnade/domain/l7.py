@@ -6,16 +6,19 @@ Nothing here knows in which order a provider looks at policies, or whether a poo
 """
 
 import re
-from typing import Final, Self
+from typing import Annotated, Final, Self
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import Meta
 from msgspec.structs import replace
 
 from colonnade.domain import limits
+from colonnade.domain.attributes import Attribute
 from colonnade.domain.errors import Conflict, Invalid, require
 from colonnade.domain.ids import L7PolicyId, L7RuleId, PoolId
-from colonnade.domain.node import Node, only, put
+from colonnade.domain.limits import Integer, Text
+from colonnade.domain.node import Description, Node, only, put
 from colonnade.domain.vocabulary import CompareType, L7Action, L7RuleType
 
 TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~A-Za-z0-9-]+", re.ASCII)  # RFC 9110, 5.6.2
@@ -37,11 +40,12 @@ class L7Rule(Node, frozen=True, kw_only=True):
     """One condition on a request. It has no name on the wire."""
 
     id: L7RuleId
-    type: L7RuleType
-    compare_type: CompareType
-    value: str
-    key: str | None = None
-    invert: bool = False
+    name: str = ""
+    type: Annotated[L7RuleType, Attribute("Part of the request that is compared.")]
+    compare_type: Annotated[CompareType, Attribute("How.", option="--compare")]
+    key: Annotated[Text | None, Attribute("Which header, cookie or DN field.")] = None
+    value: Annotated[Text, Attribute("With what.")]
+    invert: Annotated[bool, Attribute("Invert: match when the comparison does not.")] = False
 
     def __post_init__(self) -> None:
         Node.__post_init__(self)
@@ -52,7 +56,6 @@ class L7Rule(Node, frozen=True, kw_only=True):
             f"{self.compare_type.value} does not go with type {self.type.value}",
         )
         for field, text in (("value", self.value), ("key", self.key or "")):
-            require(field, len(text) <= limits.TEXT_MAX, "is at most 255 long")
             require(field, text.isprintable(), "has control characters")
         self._check_key()
         self._check_value()
@@ -156,25 +159,36 @@ class L7Policy(Node, frozen=True, kw_only=True):
     packs the positions of its policies."""
 
     id: L7PolicyId
-    action: L7Action
-    position: int = limits.POSITION_MAX
-    description: str = ""
-    redirect_pool_id: PoolId | None = None
-    redirect_url: str | None = None
-    redirect_prefix: str | None = None
-    redirect_http_code: int | None = None
-    rules: tuple[L7Rule, ...] = ()
+    description: Description = ""
+    action: Annotated[L7Action, Attribute("What it does.")]
+    position: Annotated[
+        Annotated[int, Meta(ge=1, le=limits.POSITION_MAX)],
+        Attribute("Its place in the order, from 1. Last when not given."),
+    ] = limits.POSITION_MAX
+    redirect_pool_id: Annotated[
+        PoolId | None, Attribute("Pool to send requests to.", option="--pool", refers="pool")
+    ] = None
+    redirect_url: Annotated[Text | None, Attribute("To this URL.", option="--redirect-url")] = None
+    redirect_prefix: Annotated[Text | None, Attribute("To the same path below this.")] = None
+    redirect_http_code: Annotated[
+        Integer | None, Attribute("301, 302, 303, 307 or 308.", chosen=True)
+    ] = None
     # Ours: several pools that share the requests, and what the actions of ours need.
-    redirect_pools: tuple[WeightedPool, ...] = ()
-    rate_limit: RateLimit | None = None
-    fixed_response: FixedResponse | None = None
-    rewrite: Rewrite | None = None
+    redirect_pools: Annotated[
+        tuple[WeightedPool, ...],
+        Attribute("A pool's share of the requests; repeat.", option="--share"),
+    ] = ()
+    rate_limit: Annotated[RateLimit | None, Attribute("requests=100, seconds=10.")] = None
+    fixed_response: Annotated[FixedResponse | None, Attribute("status_code=503, body=later.")] = (
+        None
+    )
+    rewrite: Annotated[
+        Rewrite | None, Attribute("path_prefix=/a, path_replacement=/b; or JSON.")
+    ] = None
+    rules: tuple[L7Rule, ...] = ()
 
     def __post_init__(self) -> None:
         Node.__post_init__(self)
-        require("description", len(self.description) <= limits.TEXT_MAX, "is at most 255 long")
-        fits = 1 <= self.position <= limits.POSITION_MAX
-        require("position", fits, f"must be between 1 and {limits.POSITION_MAX}")
         if len(self.rules) > limits.RULES_PER_POLICY_MAX:
             raise Conflict(f"Too many rules on L7 policy {self.id}")
         for field in ACTION_FIELDS:
@@ -237,7 +251,6 @@ ACTION_FIELDS: Final = tuple(field for fields in ACTIONS.values() for field in f
 def _check_url(field: str, url: str | None) -> None:
     if url is None:
         return
-    require(field, len(url) <= limits.TEXT_MAX, "is at most 255 long")
     require(field, url.isprintable() and " " not in url, "has spaces or control characters")
     try:
         parts = urlsplit(url)

@@ -5,26 +5,27 @@ Values are checked as they are made. Nothing here knows whether a pool that is n
 """
 
 from collections.abc import Iterable
-from typing import Final, Self
+from typing import Annotated, Final, Self, TypeAlias
 
 import msgspec
+from msgspec import Meta
 from msgspec.structs import replace
 
 from colonnade.domain import limits
+from colonnade.domain.attributes import Attribute
 from colonnade.domain.errors import Invalid, require
 from colonnade.domain.ids import L7PolicyId, ListenerId, PoolId, is_id
 from colonnade.domain.l7 import L7Policy
-from colonnade.domain.node import Node, only
-from colonnade.domain.tls import check_reference, check_tls
+from colonnade.domain.limits import Milliseconds, Port, Seconds, Text
+from colonnade.domain.node import Description, Node, only
+from colonnade.domain.tls import Alpn, CipherList, Versions, check_reference, check_tls
 from colonnade.domain.vocabulary import (
     HTTP_LISTENERS,
     INSERTED_HEADERS,
     INSERTED_TLS_HEADERS,
-    AlpnProtocol,
     ClientAuthentication,
     ListenerProtocol,
     LogFormat,
-    TlsVersion,
 )
 
 REFERENCES: Final = (
@@ -46,54 +47,85 @@ class AccessLog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         require("access_log.target_id", known, "must be the id of a log target")
 
 
+Logged: TypeAlias = Annotated[
+    AccessLog | None, Attribute("format=JSON, target=LOGTARGET.", refers="logtarget")
+]
+
+
+def packed(policies: Iterable[L7Policy]) -> tuple[L7Policy, ...]:
+    """The policies in this order, numbered from 1."""
+    return tuple(
+        policy if policy.position == place else replace(policy, position=place)
+        for place, policy in enumerate(policies, start=1)
+    )
+
+
 class Listener(Node, frozen=True, kw_only=True):
     """A port on the VIP. `timeout_*` are milliseconds; -1 connections means no limit."""
 
     id: ListenerId
-    protocol: ListenerProtocol
-    protocol_port: int
-    description: str = ""
-    default_pool_id: PoolId | None = None
-    connection_limit: int = -1
-    insert_headers: dict[str, str] = msgspec.field(default_factory=dict)
-    timeout_client_data: int = 50_000
-    timeout_member_connect: int = 5_000
-    timeout_member_data: int = 50_000
-    timeout_tcp_inspect: int = 0
-    allowed_cidrs: tuple[str, ...] = ()
-    default_tls_container_ref: str | None = None
-    sni_container_refs: tuple[str, ...] = ()
-    client_ca_tls_container_ref: str | None = None
-    client_authentication: ClientAuthentication = ClientAuthentication.NONE
-    client_crl_container_ref: str | None = None
-    tls_ciphers: str | None = None
-    tls_versions: tuple[TlsVersion, ...] = ()
-    alpn_protocols: tuple[AlpnProtocol, ...] = ()
-    hsts_max_age: int | None = None
-    hsts_include_subdomains: bool = False
-    hsts_preload: bool = False
-    l7policies: tuple[L7Policy, ...] = ()  # in the order of their positions
+    description: Description = ""
+    protocol: Annotated[ListenerProtocol, Attribute("Protocol of the clients.", fixed=True)]
+    protocol_port: Annotated[
+        Port, Attribute("Port that clients connect to.", option="--port", fixed=True)
+    ]
+    default_pool_id: Annotated[
+        PoolId | None,
+        Attribute(
+            "Pool for requests that no L7 policy decides.", option="--default-pool", refers="pool"
+        ),
+    ] = None
+    connection_limit: Annotated[Annotated[int, Meta(ge=-1)], Attribute("-1: none.")] = -1
+    insert_headers: Annotated[
+        dict[str, str],
+        Attribute(
+            "Header to add for members: X-Forwarded-For=true; repeat.", option="--insert-header"
+        ),
+    ] = msgspec.field(default_factory=dict)
+    allowed_cidrs: Annotated[
+        tuple[Text, ...],
+        Attribute("Who may connect; repeat.", option="--allowed-cidr", null_when_empty=True),
+    ] = ()
+    timeout_client_data: Annotated[Milliseconds, Attribute("Milliseconds.")] = 50_000
+    timeout_member_connect: Annotated[Milliseconds, Attribute("Milliseconds.")] = 5_000
+    timeout_member_data: Annotated[Milliseconds, Attribute("Milliseconds.")] = 50_000
+    timeout_tcp_inspect: Annotated[Milliseconds, Attribute("Milliseconds.")] = 0
+    default_tls_container_ref: Annotated[
+        Text | None,
+        Attribute("Certificate and key: a secret.", option="--certificate", refers="secret"),
+    ] = None
+    sni_container_refs: Annotated[
+        tuple[Text, ...],
+        Attribute(
+            "One more certificate, chosen by SNI; repeat.",
+            option="--sni-certificate",
+            refers="secret",
+        ),
+    ] = ()
+    client_ca_tls_container_ref: Annotated[
+        Text | None,
+        Attribute("CA of client certificates: a secret.", option="--client-ca", refers="secret"),
+    ] = None
+    client_authentication: Annotated[
+        ClientAuthentication, Attribute("Whether clients show a certificate.")
+    ] = ClientAuthentication.NONE
+    client_crl_container_ref: Annotated[
+        Text | None,
+        Attribute("Revoked client certificates: a secret.", option="--client-crl", refers="secret"),
+    ] = None
+    tls_ciphers: CipherList = None
+    tls_versions: Versions = ()
+    alpn_protocols: Alpn = ()
+    hsts_max_age: Annotated[Seconds | None, Attribute("Seconds.")] = None
+    hsts_include_subdomains: Annotated[bool, Attribute()] = False
+    hsts_preload: Annotated[bool, Attribute()] = False
     # Ours.
-    compression: bool = False
-    access_log: AccessLog | None = None
+    compression: Annotated[bool, Attribute("Compress answers.")] = False
+    access_log: Logged = None
+    l7policies: tuple[L7Policy, ...] = ()  # in the order of their positions
 
     def __post_init__(self) -> None:
         Node.__post_init__(self)
-        require("description", len(self.description) <= limits.TEXT_MAX, "is at most 255 long")
-        require(
-            "protocol_port",
-            1 <= self.protocol_port <= limits.PORT_MAX,
-            "must be between 1 and 65535",
-        )
-        require("connection_limit", self.connection_limit >= -1, "must be -1 or more")
-        for field in (
-            "timeout_client_data",
-            "timeout_member_connect",
-            "timeout_member_data",
-            "timeout_tcp_inspect",
-        ):
-            value: int = getattr(self, field)
-            require(field, 0 <= value <= limits.TIMEOUT_MS_MAX, "must be between 0 and 2073600000")
         count = len(self.allowed_cidrs)
         require("allowed_cidrs", count <= limits.ALLOWED_CIDRS_MAX, "are too many")
         self._check_tls()
@@ -133,7 +165,6 @@ class Listener(Node, frozen=True, kw_only=True):
     def _check_hsts(self, ends_tls: bool) -> None:
         on = self.hsts_max_age is not None
         require("hsts_max_age", ends_tls or not on, "goes with TERMINATED_HTTPS listeners alone")
-        require("hsts_max_age", (self.hsts_max_age or 0) >= 0, "must be 0 or more")
         for field in ("hsts_include_subdomains", "hsts_preload"):
             require(field, on or not getattr(self, field), "needs hsts_max_age")
 
@@ -158,8 +189,8 @@ class Listener(Node, frozen=True, kw_only=True):
         childless = self.protocol is ListenerProtocol.PROMETHEUS
         if childless and (self.l7policies or self.default_pool_id is not None):
             raise Invalid("Protocol PROMETHEUS listeners can not have child objects.")
-        packed = all(p.position == n for n, p in enumerate(self.l7policies, start=1))
-        assert packed, "positions are packed; use with_policy"
+        in_order = all(p.position == n for n, p in enumerate(self.l7policies, start=1))
+        assert in_order, "positions are packed; use with_policy"
 
     @property
     def pool_ids(self) -> frozenset[PoolId]:
@@ -183,11 +214,7 @@ class Listener(Node, frozen=True, kw_only=True):
 
     def with_policies(self, policies: Iterable[L7Policy]) -> Self:
         """These policies and no others, in this order."""
-        packed = tuple(
-            policy if policy.position == place else replace(policy, position=place)
-            for place, policy in enumerate(policies, start=1)
-        )
-        return replace(self, l7policies=packed)
+        return replace(self, l7policies=packed(policies))
 
     @property
     def transport(self) -> str:

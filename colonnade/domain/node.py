@@ -6,26 +6,30 @@ even `replace` can make a bad one.
 """
 
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Annotated, TypeAlias, TypeVar
 
 import msgspec
 
-from colonnade.domain import limits
+from colonnade.domain.attributes import Attribute
+from colonnade.domain.bounds import limits_of
 from colonnade.domain.errors import NotFound, require
+from colonnade.domain.limits import TAGS_MAX, Text
+
+Description: TypeAlias = Annotated[Text, Attribute("What it is for.")]
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
     id: str
-    name: str = ""
-    admin_state_up: bool = True
-    tags: tuple[str, ...] = ()
+    name: Annotated[Text, Attribute("Its name.")] = ""
+    admin_state_up: Annotated[
+        bool, Attribute("Switched on or off.", option="--enable/--disable")
+    ] = True
+    tags: Annotated[tuple[Text, ...], Attribute("A tag; repeat for more.", option="--tag")] = ()
 
     def __post_init__(self) -> None:
-        require("name", len(self.name) <= limits.TEXT_MAX, "is at most 255 long")
+        limits_of(type(self))(self)
         if self.tags:
-            require("tags", len(self.tags) <= limits.TAGS_MAX, f"are at most {limits.TAGS_MAX}")
-            longest = max(map(len, self.tags))
-            require("tags", longest <= limits.TEXT_MAX, "are at most 255 long")
+            require("tags", len(self.tags) <= TAGS_MAX, f"are at most {TAGS_MAX}")
 
 
 _N = TypeVar("_N", bound=Node)

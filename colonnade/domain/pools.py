@@ -9,31 +9,44 @@ import re
 from collections import Counter
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Final, NoReturn, Self
+from typing import Annotated, Final, NoReturn, Self
 
 import msgspec
+from msgspec import Meta
 from msgspec.structs import replace
 
 from colonnade.domain import limits
 from colonnade.domain.addresses import REMEMBERED, canonical
+from colonnade.domain.attributes import Attribute
 from colonnade.domain.errors import Conflict, require
 from colonnade.domain.ids import HealthMonitorId, MemberId, PoolId, SubnetId
-from colonnade.domain.node import Node, only, put
-from colonnade.domain.tls import check_reference, check_tls
+from colonnade.domain.limits import (
+    Integer,
+    Port,
+    Resting,
+    Retries,
+    Seconds,
+    Text,
+    Weight,
+)
+from colonnade.domain.node import Description, Node, only, put
+from colonnade.domain.tls import Alpn, CipherList, Versions, check_reference, check_tls
 from colonnade.domain.vocabulary import (
     DATAGRAM_POOLS,
     Algorithm,
-    AlpnProtocol,
+    HttpMethod,
     MonitorType,
     Observed,
     PersistenceType,
     PoolProtocol,
-    TlsVersion,
 )
 
 # RFC 1123; a label may begin with an underscore (RFC 8552) and the name end with a dot.
 _LABEL: Final = r"(?=[^.]{1,63}(?:\.|\Z))_?[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _HOST_NAME: Final = re.compile(rf"(?=.{{1,253}}\.?\Z){_LABEL}(?:\.{_LABEL})*\.?")
+# What begins with two slashes names a host.
+_URL_PATH: Final = r"^/(?!/)\S*$"
+_CODES: Final = r"^[1-5][0-9]{2}( *, *[1-5][0-9]{2})*$(?!\n)|^[1-5][0-9]{2}-[1-5][0-9]{2}$(?!\n)"
 COOKIE_NAME: Final = re.compile(r"[^\s,;\\\x00-\x20\x7f]*")  # contract (B.6)
 
 
@@ -53,32 +66,33 @@ class Member(Node, frozen=True, kw_only=True):
     """A back-end server. Weight 0 drains it: open sessions finish, none start."""
 
     id: MemberId
-    address: str  # IPv4 or IPv6, as it was sent
-    protocol_port: int
-    weight: int = 1
-    backup: bool = False
-    subnet_id: SubnetId | None = None  # None: reached through the default gateway
-    monitor_address: str | None = None
-    monitor_port: int | None = None
-    request_sriov: bool = False
+    # IPv4 or IPv6, as it was sent.
+    address: Annotated[str, Attribute("Its IP address.", fixed=True, is_address=True)]
+    protocol_port: Annotated[Port, Attribute("Its port.", option="--port", fixed=True)]
+    weight: Annotated[Weight, Attribute("Its share; 0 drains it.")] = 1
+    backup: Annotated[bool, Attribute("Serves only when the others are down.")] = False
+    subnet_id: Annotated[
+        SubnetId | None,
+        Attribute(
+            "Subnet of its address; without it, the route is used.",
+            option="--subnet",
+            refers="subnet",
+            fixed=True,
+        ),
+    ] = None
+    monitor_address: Annotated[
+        Text | None, Attribute("Address for health checks, if another.", is_address=True)
+    ] = None
+    monitor_port: Annotated[Port | None, Attribute("Port for health checks, if another.")] = None
+    request_sriov: Annotated[bool, Attribute("Reach it over SR-IOV.", fixed=True, shown=False)] = (
+        False
+    )
 
     def __post_init__(self) -> None:
         Node.__post_init__(self)
         _check_address(self.address)
-        require(
-            "protocol_port",
-            1 <= self.protocol_port <= limits.PORT_MAX,
-            "must be between 1 and 65535",
-        )
-        require("weight", 0 <= self.weight <= limits.WEIGHT_MAX, "must be between 0 and 256")
         if self.monitor_address is not None:
             ip_address(self.monitor_address)
-        if self.monitor_port is not None:
-            require(
-                "monitor_port",
-                1 <= self.monitor_port <= limits.PORT_MAX,
-                "must be between 1 and 65535",
-            )
 
     @property
     def endpoint(self) -> tuple[str, int]:
@@ -90,32 +104,34 @@ class HealthMonitor(Node, frozen=True, kw_only=True):
     """How members are checked. `delay` and `timeout` are seconds."""
 
     id: HealthMonitorId
-    type: MonitorType
-    delay: int
-    timeout: int
-    max_retries: int
-    max_retries_down: int = 3
-    http_method: str | None = None
-    url_path: str | None = None
-    expected_codes: str | None = None
-    http_version: float | None = None
-    domain_name: str | None = None
+    type: Annotated[MonitorType, Attribute("How it asks.", fixed=True)]
+    delay: Annotated[Seconds, Attribute("Seconds between checks.")]
+    timeout: Annotated[Seconds, Attribute("Seconds to answer a check.")]
+    max_retries: Annotated[Retries, Attribute("Successful checks until it is up.")]
+    max_retries_down: Annotated[Retries, Attribute("Failed checks until it is down.")] = 3
+    # Of the types HTTP and HTTPS alone; what those have by default is in `HTTP_DEFAULTS`.
+    http_method: Annotated[HttpMethod | None, Attribute()] = None
+    url_path: Annotated[
+        Annotated[Text, Meta(pattern=_URL_PATH)] | None, Attribute("Path of the request.")
+    ] = None
+    expected_codes: Annotated[
+        Annotated[Text, Meta(pattern=_CODES)] | None,
+        Attribute("Status codes: 200, or 200,202, or 200-204."),
+    ] = None
+    http_version: Annotated[float | None, Attribute("1.0 or 1.1.")] = None
+    domain_name: Annotated[
+        Annotated[Text, Meta(min_length=1)] | None, Attribute("Host header of the request.")
+    ] = None
 
-    def __post_init__(self) -> None:
-        Node.__post_init__(self)
-        require("delay", self.delay >= 0, "must be 0 or more")
-        require("timeout", self.timeout >= 0, "must be 0 or more")
-        for field in ("max_retries", "max_retries_down"):
-            require(
-                field, 1 <= getattr(self, field) <= limits.RETRIES_MAX, "must be between 1 and 10"
-            )
+
+HTTP_DEFAULTS: Final = {"http_method": HttpMethod.GET, "url_path": "/", "expected_codes": "200"}
 
 
 class Persistence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    type: PersistenceType
-    cookie_name: str | None = None
-    persistence_timeout: int | None = None
-    persistence_granularity: str | None = None
+    type: Annotated[PersistenceType, Attribute()]
+    cookie_name: Annotated[Text | None, Attribute(unset_by_empty=True)] = None
+    persistence_timeout: Annotated[Integer | None, Attribute()] = None
+    persistence_granularity: Annotated[Text | None, Attribute()] = None
 
     def __post_init__(self) -> None:
         named = self.cookie_name is not None
@@ -147,38 +163,56 @@ class Pool(Node, frozen=True, kw_only=True):
     """Members that share one balancing rule. No two have the same address and port."""
 
     id: PoolId
-    protocol: PoolProtocol
-    lb_algorithm: Algorithm
-    description: str = ""
-    session_persistence: Persistence | None = None
-    tls_enabled: bool = False  # TLS to the members
-    tls_container_ref: str | None = None  # our own certificate, shown to members
-    ca_tls_container_ref: str | None = None
-    crl_container_ref: str | None = None
-    tls_ciphers: str | None = None
-    tls_versions: tuple[TlsVersion, ...] = ()
-    alpn_protocols: tuple[AlpnProtocol, ...] = ()
+    description: Description = ""
+    protocol: Annotated[PoolProtocol, Attribute("Protocol of the members.", fixed=True)]
+    lb_algorithm: Annotated[Algorithm, Attribute("Who is next.", option="--algorithm")]
+    session_persistence: Annotated[
+        Persistence | None,
+        Attribute("type=SOURCE_IP, or type=APP_COOKIE and cookie_name=NAME."),
+    ] = None
+    tls_enabled: Annotated[bool, Attribute("Use TLS to members.", option="--tls/--no-tls")] = False
+    tls_container_ref: Annotated[
+        Text | None,
+        Attribute(
+            "Our certificate for members: a secret.", option="--certificate", refers="secret"
+        ),
+    ] = None
+    ca_tls_container_ref: Annotated[
+        Text | None,
+        Attribute("CA of members' certificates: a secret.", option="--ca", refers="secret"),
+    ] = None
+    crl_container_ref: Annotated[
+        Text | None,
+        Attribute("Members' revoked certificates: a secret.", option="--crl", refers="secret"),
+    ] = None
+    tls_ciphers: CipherList = None
+    tls_versions: Versions = ()
+    alpn_protocols: Alpn = ()
+    # Ours.
+    slow_start: Annotated[Resting, Attribute("Seconds until a new member has its full share.")] = 0
+    drain_seconds: Annotated[Resting, Attribute("Seconds for a removed member to finish.")] = 0
+    panic_threshold: Annotated[
+        Annotated[int, Meta(ge=0, le=99)], Attribute("Use all members when fewer are up (%).")
+    ] = 0
+    retries: Annotated[
+        Annotated[int, Meta(ge=0, le=10)] | None,
+        Attribute("How often a failed request is repeated.", chosen=True),  # on another member
+    ] = None
+    # Without TLS too, as gRPC servers speak it.
+    http2: Annotated[bool, Attribute("Use HTTP/2 to members.")] = False
+    outlier_ejection: Annotated[
+        OutlierEjection | None, Attribute("errors=10, observe=RESPONSES.")
+    ] = None
     members: tuple[Member, ...] = ()
     health_monitor: HealthMonitor | None = None
-    # Ours. Seconds, per cent, and how often a failed request is tried on another member.
-    slow_start: int = 0
-    drain_seconds: int = 0
-    panic_threshold: int = 0
-    retries: int | None = None
-    http2: bool = False  # cleartext HTTP/2 to the members, as gRPC servers speak it
-    outlier_ejection: OutlierEjection | None = None
 
     def __post_init__(self) -> None:
         Node.__post_init__(self)
-        require("description", len(self.description) <= limits.TEXT_MAX, "is at most 255 long")
         check_tls(self)
         for field in ("tls_container_ref", "ca_tls_container_ref", "crl_container_ref"):
             check_reference(field, getattr(self, field))
         lone = self.crl_container_ref is not None and self.ca_tls_container_ref is None
         require("crl_container_ref", not lone, "needs a ca_tls_container_ref")
-        for field, most in (("slow_start", 3600), ("drain_seconds", 3600), ("panic_threshold", 99)):
-            require(field, 0 <= getattr(self, field) <= most, f"must be between 0 and {most}")
-        require("retries", 0 <= (self.retries or 0) <= 10, "must be between 0 and 10")
         self._check_persistence()
         count = len(self.members)
         require("members", count <= limits.MEMBERS_PER_POOL_MAX, "are too many")

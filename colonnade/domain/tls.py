@@ -6,9 +6,10 @@ versions or ALPN protocols mean that there is no TLS, or that the provider's def
 """
 
 import re
-from typing import Final, Protocol
+from typing import Annotated, Final, Protocol, TypeAlias
 
 from colonnade.domain import limits
+from colonnade.domain.attributes import Attribute
 from colonnade.domain.errors import require
 from colonnade.domain.vocabulary import AlpnProtocol, TlsVersion
 
@@ -24,6 +25,18 @@ CIPHERS_DEFAULT: Final = (
     "ECDHE-RSA-AES256-SHA384:ECDHE-RSA-AES128-SHA256"
 )
 
+CipherList: TypeAlias = Annotated[
+    limits.Ciphers | None, Attribute("OpenSSL's list of ciphers.", chosen=True)
+]
+Versions: TypeAlias = Annotated[
+    tuple[TlsVersion, ...],
+    Attribute("A version; repeat.", option="--tls-version", chosen=True, null_when_empty=True),
+]
+Alpn: TypeAlias = Annotated[
+    tuple[AlpnProtocol, ...],
+    Attribute("A protocol; repeat.", option="--alpn", chosen=True, null_when_empty=True),
+]
+
 
 class TlsAttributes(Protocol):
     @property
@@ -37,7 +50,6 @@ class TlsAttributes(Protocol):
 def check_tls(node: TlsAttributes) -> None:
     """Raises Invalid for ciphers that could not be a list, or for anything named twice."""
     if node.tls_ciphers is not None:
-        require("tls_ciphers", len(node.tls_ciphers) <= limits.CIPHERS_MAX, "are too long")
         fits = CIPHERS.fullmatch(node.tls_ciphers) is not None
         require("tls_ciphers", fits, "have characters that no cipher list has")
     once = len(set(node.tls_versions)) == len(node.tls_versions)

@@ -7,15 +7,19 @@ socket, and has never heard of amphorae or haproxy.
 """
 
 from ipaddress import ip_address, ip_network
-from typing import Self
+from typing import Annotated, Self
 
 import msgspec
+from msgspec import Meta
 from msgspec.structs import replace
 
 from colonnade.domain import limits
+from colonnade.domain.attributes import Attribute
 from colonnade.domain.errors import Conflict, Invalid, NotFound, require
 from colonnade.domain.ids import (
+    AffinityGroupId,
     ClusterId,
+    FlavorId,
     L7PolicyId,
     ListenerId,
     LoadBalancerId,
@@ -23,10 +27,13 @@ from colonnade.domain.ids import (
     PoolId,
     PortId,
     ProjectId,
+    QosPolicyId,
+    SecurityGroupId,
     SubnetId,
 )
-from colonnade.domain.listeners import AccessLog, Listener
-from colonnade.domain.node import Node, only, put
+from colonnade.domain.limits import Text
+from colonnade.domain.listeners import Listener, Logged
+from colonnade.domain.node import Description, Node, only, put
 from colonnade.domain.pools import Pool
 from colonnade.domain.vocabulary import POOLS_OF_LISTENER
 
@@ -34,37 +41,88 @@ from colonnade.domain.vocabulary import POOLS_OF_LISTENER
 class Vip(msgspec.Struct, frozen=True, kw_only=True):
     """Where clients knock: one address on one port of the network service."""
 
-    address: str  # as it was sent
-    port_id: PortId
-    subnet_id: SubnetId
-    network_id: NetworkId
+    # As it was sent.
+    address: Annotated[
+        Text,
+        Attribute("Chosen when none is given.", fixed=True, chosen=True, is_address=True),
+    ]
+    port_id: Annotated[
+        PortId, Attribute("An existing port.", option="--vip-port", fixed=True, chosen=True)
+    ]
+    subnet_id: Annotated[
+        SubnetId,
+        Attribute(
+            "Subnet of the VIP.", option="--subnet", refers="subnet", fixed=True, chosen=True
+        ),
+    ]
+    network_id: Annotated[
+        NetworkId,
+        Attribute(
+            "Network of the VIP, when no subnet is named.",
+            option="--network",
+            refers="network",
+            fixed=True,
+            chosen=True,
+        ),
+    ]
     owned: bool = True  # False: the user brought the port, so it is not ours to delete
-    qos_policy_id: str | None = None
-    sg_ids: tuple[str, ...] = ()
+    qos_policy_id: Annotated[
+        QosPolicyId | None, Attribute("QoS policy of the VIP's port.", option="--vip-qos")
+    ] = None
+    sg_ids: Annotated[
+        tuple[SecurityGroupId, ...],
+        Attribute("A security group; repeat for more.", option="--vip-security-group"),
+    ] = ()
 
 
 class LoadBalancer(Node, frozen=True, kw_only=True):
     """The root of a tree. Pools hang here too: listeners name them by id."""
 
     id: LoadBalancerId
-    project_id: ProjectId
+    description: Description = ""
+    project_id: Annotated[
+        ProjectId,
+        Attribute("Owned by this project.", option="--for-project", fixed=True, chosen=True),
+    ]
     cluster_id: ClusterId
-    vip: Vip
-    additional_vips: tuple[Vip, ...] = ()  # one for each subnet, all on the VIP's network
-    provider: str  # the name that was asked for: an alias stays an alias
-    description: str = ""
-    flavor_id: str | None = None
-    availability_zone: str | None = None
+    vip: Annotated[Vip, Attribute(prefix="vip_")]
+    # One for each subnet, all on the VIP's network.
+    additional_vips: Annotated[
+        tuple[Vip, ...],
+        Attribute("One more VIP; repeat.", option="--additional-vip", fixed=True),
+    ] = ()
+    # The name that was asked for: an alias stays an alias.
+    provider: Annotated[
+        Annotated[str, Meta(max_length=64)],
+        Attribute("The provider.", refers="provider", fixed=True, chosen=True),
+    ]
+    flavor_id: Annotated[
+        FlavorId | None,
+        Attribute("Its flavor.", option="--flavor", refers="flavor", fixed=True, chosen=True),
+    ] = None
+    availability_zone: Annotated[
+        Text | None,
+        Attribute("Its zone.", option="--az", refers="az", fixed=True, chosen=True),
+    ] = None
     # Ours.
-    deletion_protection: bool = False
-    affinity_group_id: str | None = None
-    access_log: AccessLog | None = None
+    affinity_group_id: Annotated[
+        AffinityGroupId | None,
+        Attribute(
+            "Placed by this group's policy.",
+            option="--affinity-group",
+            refers="affinity",
+            fixed=True,
+        ),
+    ] = None
+    deletion_protection: Annotated[
+        bool, Attribute("Refuse to delete it.", option="--protect/--no-protect")
+    ] = False
+    access_log: Logged = None
     listeners: tuple[Listener, ...] = ()
     pools: tuple[Pool, ...] = ()
 
     def __post_init__(self) -> None:
         Node.__post_init__(self)
-        require("description", len(self.description) <= limits.TEXT_MAX, "is at most 255 long")
         require(
             "listeners",
             len(self.listeners) <= limits.LISTENERS_PER_LOAD_BALANCER_MAX,

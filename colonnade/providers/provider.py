@@ -14,7 +14,15 @@ import msgspec
 
 from colonnade.domain.catalogue import FlavorFacts, ZoneFacts
 from colonnade.domain.errors import Incompatible, Invalid
-from colonnade.domain.ids import LoadBalancerId, NetworkId, PortId, SubnetId, derived_id
+from colonnade.domain.ids import (
+    LoadBalancerId,
+    NetworkId,
+    PortId,
+    QosPolicyId,
+    SecurityGroupId,
+    SubnetId,
+    derived_id,
+)
 from colonnade.domain.pools import Member
 from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.drivers.amphora.protocol import Objection, Severity
@@ -29,8 +37,8 @@ class VipWish(msgspec.Struct, frozen=True, kw_only=True):
     port_id: PortId | None = None
     network_id: NetworkId | None = None
     subnet_id: SubnetId | None = None
-    qos_policy_id: str | None = None
-    sg_ids: tuple[str, ...] = ()
+    qos_policy_id: QosPolicyId | None = None
+    sg_ids: tuple[SecurityGroupId, ...] = ()
     is_dry_run: bool = False  # nothing is to be made; an address that is not wished is made up
 
     @property

@@ -292,7 +292,7 @@ def test_each_example_is_what_the_api_takes() -> None:
             document["vip_subnet_id"] = new_id()  # which the endpoint has under its name
             del document["vip_subnet"]
             body = read_body(json.dumps({"b": document}).encode(), bodies.LoadBalancerCreate, "b")
-            assert body.listeners
+            assert body.each("listeners")
 
 
 BODIES = [

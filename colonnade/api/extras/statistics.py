@@ -17,7 +17,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from colonnade.api.http.call import JSON, Call, Route
-from colonnade.api.resources.objects import Id, Time, wrapped
+from colonnade.api.resources.derived import Id
+from colonnade.api.resources.objects import Time, wrapped
 from colonnade.api.resources.shown import time
 from colonnade.domain.errors import Invalid
 from colonnade.domain.ids import ListenerId, LoadBalancerId

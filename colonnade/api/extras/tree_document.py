@@ -12,15 +12,16 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from colonnade.api.extras.tree_bodies import ListenerWished, PoolWished, TreeWished
 from colonnade.api.http.call import JSON, Call, Route
-from colonnade.api.http.decoding import given
+from colonnade.api.http.decoding import Body, given
+from colonnade.api.resources.bodies import WISHED
 from colonnade.api.resources.full_trees import full_tree
 from colonnade.api.resources.objects import WholeLoadBalancer, wrapped
 from colonnade.api.user.load_balancers import ROOT_PATH, vip_changes
 from colonnade.api.user.members import check_address
 from colonnade.api.user.nested import NestedObjects, pools_inside
 from colonnade.domain.addresses import canonical
+from colonnade.domain.attributes import described
 from colonnade.domain.errors import Invalid
 from colonnade.domain.limits import POSITION_MAX
 from colonnade.domain.listeners import Listener
@@ -28,20 +29,14 @@ from colonnade.domain.matching import matched
 from colonnade.domain.node import Node
 from colonnade.domain.pools import Pool
 from colonnade.domain.tree import LoadBalancer
-from colonnade.store.rows.tables import LOAD_BALANCERS, load_trees, own_fields
+from colonnade.store.rows.tables import LOAD_BALANCERS, Table, load_trees, own_fields
 
-_SETTABLE: Final = (
-    "name",
-    "description",
-    "admin_state_up",
-    "tags",
-    "deletion_protection",
-    "access_log",
-)
+_ATTRIBUTES: Final = described(LoadBalancer)
+_SETTABLE: Final = tuple(n for n, one in _ATTRIBUTES.items() if not (one.about.fixed or one.within))
 
 
 async def put_tree(call: Call) -> JSON:
-    body = call.body(TreeWished, "loadbalancer")
+    body = call.body(WISHED.root, "loadbalancer")
     root_id = call.id("load_balancer_id")
     async with call.editing(LOAD_BALANCERS, root_id) as edit:
         tree = edit.tree
@@ -61,23 +56,23 @@ async def show_tree(call: Call) -> JSON:
     return {"loadbalancer": exported(tree)}
 
 
-def wished(body: TreeWished, tree: LoadBalancer) -> LoadBalancer:
+def wished(body: Body, tree: LoadBalancer) -> LoadBalancer:
     """The tree as the body wants it, with the ids of what is there. Pure."""
-    whole, named = NestedObjects(), tuple(body.pools or ())
+    whole, named = NestedObjects(), tuple(body.each("pools"))
     whole.read_pools(named)
     inside: list[Any] = []
-    for nested in body.listeners or ():
+    for nested in body.each("listeners"):
         whole.add_pools_of(nested)
         inside += [x for x in pools_inside(nested) if not any(x is y for y in inside)]
-    listeners = tuple(whole.read_listener(nested) for nested in body.listeners or ())
+    listeners = tuple(whole.read_listener(nested) for nested in body.each("listeners"))
     pools = tuple(whole.pools)
     ids = dict(_ids_of_pools(pools, (*named, *inside)))
-    ids |= _ids_of_listeners(listeners, body.listeners or ())
+    ids |= _ids_of_listeners(listeners, body.each("listeners"))
     listeners, pools = matched(tree, listeners, pools, ids)
     return replace(tree, listeners=listeners, pools=pools, **_root(body, tree))
 
 
-def _root(body: TreeWished, tree: LoadBalancer) -> dict[str, Any]:
+def _root(body: Body, tree: LoadBalancer) -> dict[str, Any]:
     """Its own attributes: those that are left out have their defaults, but for the VIP's."""
     fresh = given(body, LoadBalancer)
     defaults = {field.name: field.default for field in msgspec.structs.fields(LoadBalancer)}
@@ -85,63 +80,52 @@ def _root(body: TreeWished, tree: LoadBalancer) -> dict[str, Any]:
     return found | {"vip": replace(tree.vip, **vip_changes(body))}
 
 
-def _ids_of_pools(pools: Iterable[Pool], bodies: Iterable[PoolWished]) -> Iterator[tuple[str, str]]:
+def _ids_of_pools(pools: Iterable[Pool], bodies: Iterable[Body]) -> Iterator[tuple[str, str]]:
     for pool, body in zip(pools, bodies, strict=True):
         yield from _given_id(pool, body)
-        for member, told in zip(pool.members, body.members or (), strict=True):
+        for member, told in zip(pool.members, body.each("members"), strict=True):
             yield from _given_id(member, told)
-        if pool.health_monitor is not None and body.healthmonitor:
-            yield from _given_id(pool.health_monitor, body.healthmonitor)
+        if pool.health_monitor is not None:
+            yield from _given_id(pool.health_monitor, body.said("healthmonitor"))
 
 
 def _ids_of_listeners(
-    listeners: Iterable[Listener], bodies: Iterable[ListenerWished]
+    listeners: Iterable[Listener], bodies: Iterable[Body]
 ) -> Iterator[tuple[str, str]]:
     for listener, body in zip(listeners, bodies, strict=True):
         yield from _given_id(listener, body)
         # In the order in which the listener has them, which positions may have changed.
-        policies: list[Any] = []
-        for nested in body.l7policies or ():
-            place = nested.position or POSITION_MAX
+        policies: list[Body] = []
+        for nested in body.each("l7policies"):
+            place = nested.said("position") or POSITION_MAX
             policies.insert(place - 1, nested)
         for policy, told in zip(listener.l7policies, policies, strict=True):
             yield from _given_id(policy, told)
-            for rule, said in zip(policy.rules, told.rules or (), strict=True):
+            for rule, said in zip(policy.rules, told.each("rules"), strict=True):
                 yield from _given_id(rule, said)
 
 
-def _given_id(node: Node, body: Any) -> Iterator[tuple[str, str]]:
-    if body.own_id:
-        yield node.id, str(body.own_id)
+def _given_id(node: Node, body: Body) -> Iterator[tuple[str, str]]:
+    own_id = body.said_id("own_id")
+    if own_id is not None:
+        yield node.id, own_id
 
 
-def _check_place(body: TreeWished, tree: LoadBalancer) -> None:
+def _check_place(body: Body, tree: LoadBalancer) -> None:
     """Raises Invalid for what cannot be changed and is not so."""
-    told = given(body, TreeWished)
+    told = given(body, type(body))
     more = tuple(
         (str(vip.subnet_id), _address("ip_address", vip.ip_address) if vip.ip_address else None)
-        for vip in body.additional_vips or ()
+        for vip in body.said("additional_vips") or ()
     )
     address = told.get("vip_address")
     if address:
         told["vip_address"] = _address("vip_address", address)
-    for name, is_so in (
-        ("own_id", tree.id),
-        ("project_id", tree.project_id),
-        ("tenant_id", tree.project_id),
-        ("vip_address", canonical(tree.vip.address)),
-        ("vip_port_id", tree.vip.port_id),
-        ("vip_subnet_id", tree.vip.subnet_id),
-        ("vip_network_id", tree.vip.network_id),
-        ("provider", tree.provider),
-        ("flavor_id", tree.flavor_id),
-        ("availability_zone", tree.availability_zone),
-        ("affinity_group_id", tree.affinity_group_id),
-    ):
+    for name, is_so in _fixed(tree):
         wire = "id" if name == "own_id" else name
         if told.get(name) and told[name] != is_so:
             raise Invalid(f"{wire} cannot be changed; it is {is_so}", field=wire)
-    if not body.additional_vips:
+    if not body.said("additional_vips"):
         return
     there = [(vip.subnet_id, canonical(vip.address)) for vip in tree.additional_vips]
     same = len(more) == len(there) and all(
@@ -152,6 +136,16 @@ def _check_place(body: TreeWished, tree: LoadBalancer) -> None:
         raise Invalid("additional_vips cannot be changed", field="additional_vips")
 
 
+def _fixed(tree: LoadBalancer) -> Iterator[tuple[str, Any]]:
+    """What cannot be changed, as it is; `additional_vips` are compared apart."""
+    yield "own_id", tree.id
+    yield "tenant_id", tree.project_id
+    for name, one in _ATTRIBUTES.items():
+        if one.about.fixed and not one.has_parts:
+            value = getattr(tree.vip if one.within else tree, one.field)
+            yield name, canonical(value) if one.about.is_address else value
+
+
 def _address(field: str, text: str) -> str:
     check_address(field, text)
     return canonical(text)
@@ -159,43 +153,26 @@ def _address(field: str, text: str) -> str:
 
 def exported(tree: LoadBalancer) -> dict[str, Any]:
     """As a body, without what is as by default."""
-    names = {name: getattr(tree, name) for name in ("id", "provider", *_SETTABLE)}
-    shown = _without_defaults(names, LoadBalancer)
-    shown |= {
-        "vip_address": tree.vip.address,
-        "vip_port_id": tree.vip.port_id,
-        "vip_subnet_id": tree.vip.subnet_id,
-        "vip_network_id": tree.vip.network_id,
-    }
-    if tree.vip.qos_policy_id:
-        shown["vip_qos_policy_id"] = tree.vip.qos_policy_id
-    if tree.vip.sg_ids:
-        shown["vip_sg_ids"] = tree.vip.sg_ids
-    return shown | {
-        "listeners": [_exported_listener(listener) for listener in tree.listeners],
-        "pools": [_exported_pool(pool) for pool in tree.pools],
-    }
+    names = ("id", "provider", *_SETTABLE)
+    shown = _without_defaults({name: getattr(tree, name) for name in names}, LoadBalancer)
+    of_vip = {one.name: getattr(tree.vip, one.field) for one in _ATTRIBUTES.values() if one.within}
+    shown |= {name: value for name, value in of_vip.items() if value}
+    return shown | _exported_below(LOAD_BALANCERS, tree)
 
 
-def _exported_listener(listener: Listener) -> dict[str, Any]:
-    policies = [
-        _exported(policy) | {"rules": [_exported(rule) for rule in policy.rules]}
-        for policy in listener.l7policies
-    ]
-    return _exported(listener) | {"l7policies": policies}
-
-
-def _exported_pool(pool: Pool) -> dict[str, Any]:
-    monitor = pool.health_monitor
-    return (
-        _exported(pool)
-        | {"members": [_exported(member) for member in pool.members]}
-        | ({"healthmonitor": _exported(monitor)} if monitor is not None else {})
-    )
-
-
-def _exported(node: Any) -> dict[str, Any]:
-    return _without_defaults(own_fields(node), type(node))
+def _exported_below(table: Table, node: Node) -> dict[str, Any]:
+    """The words of what is below the node, with it. A list is there even when it is empty."""
+    found: dict[str, Any] = {}
+    for noun in table.below:
+        children = [
+            _without_defaults(own_fields(child), noun.type) | _exported_below(noun, child)
+            for child in noun.of(node)
+        ]
+        if not noun.alone:
+            found[noun.word] = children
+        elif children:
+            found[noun.word] = children[0]
+    return found
 
 
 def _without_defaults(fields: Mapping[str, Any], kind: type[msgspec.Struct]) -> dict[str, Any]:
@@ -222,7 +199,7 @@ ROUTES = [
         answers=wrapped("loadbalancer", WholeLoadBalancer),
         example={"name": "web", "listeners": [], "pools": []},
         guarded=("vip_sg_ids",),
-        takes=TreeWished,
+        takes=WISHED.root,
         wrapper="loadbalancer",
         summary="Make the whole tree what is said, with as few changes as possible",
     ),

@@ -28,16 +28,7 @@ from colonnade.providers.provider import Providers
 from colonnade.runtime.config import Quotas
 from colonnade.store.postgres.database import Database
 from colonnade.store.requests.context import Key, RequestContext
-from colonnade.store.rows.tables import (
-    HEALTH_MONITORS,
-    L7POLICIES,
-    L7RULES,
-    LISTENERS,
-    LOAD_BALANCERS,
-    MEMBERS,
-    POOLS,
-    Table,
-)
+from colonnade.store.rows.tables import TABLES, Table
 from colonnade.store.trees import records, wishes
 from colonnade.store.trees.records import Record
 
@@ -46,15 +37,7 @@ JSON: TypeAlias = Any
 
 BODY_S_MAX: Final = 20.0  # for all of a body to come
 DEFAULT_PROJECT: Final = ProjectId("default")
-NOUNS: Final[Mapping[str, Table]] = {
-    "load_balancer_id": LOAD_BALANCERS,
-    "listener_id": LISTENERS,
-    "pool_id": POOLS,
-    "member_id": MEMBERS,
-    "health_monitor_id": HEALTH_MONITORS,
-    "l7policy_id": L7POLICIES,
-    "l7rule_id": L7RULES,
-}
+NOUNS: Final[Mapping[str, Table]] = {f"{table.one}_id": table for table in TABLES.values()}
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ no noun: it reads whatever Struct it is given.
 """
 
 import re
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from functools import cache
 from typing import Any, ClassVar, Final, TypeVar
@@ -19,19 +20,6 @@ from colonnade.domain.errors import Invalid
 T = TypeVar("T", bound=msgspec.Struct)
 
 VALUE_SHOWN_MAX: Final = 200
-# Attributes that name something else, and are no UUIDs.
-NAMING: Final = frozenset(
-    {
-        "default_tls_container_ref",
-        "sni_container_refs",
-        "client_ca_tls_container_ref",
-        "client_crl_container_ref",
-        "tls_container_ref",
-        "ca_tls_container_ref",
-        "crl_container_ref",
-        "cookie_name",
-    }
-)
 _TOO_DEEP: Final = "Invalid JSON in the body of the request: it is nested too deeply"
 _PLACE: Final = re.compile(r" - at `\$(.*)`$")
 # The escape of NUL: after an even number of backslashes, for those are backslashes themselves.
@@ -59,8 +47,8 @@ def read_flag(name: str, text: str) -> bool:
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a request says of one object: `api/resources/derived.py` makes the types. Handlers read
-    what they must see themselves by name, and leave the rest to `given` and `changed`."""
+    """What a request says of one object: the types are made from its noun. Handlers read what
+    they must see themselves by name, and leave the rest to `given` and `changed`."""
 
     emptied: ClassVar[frozenset[str]] = frozenset()  # attributes that an empty text makes null
 
@@ -68,6 +56,15 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """None too for what was not said, or cannot be."""
         value = getattr(self, name, None)
         return None if value is UNSET else value
+
+    def said_id(self, name: str) -> str | None:
+        value = self.said(name)
+        return str(value) if value else None
+
+    def each(self, name: str) -> "Sequence[Body]":
+        """The objects that came along under this name."""
+        found: Sequence[Body] = self.said(name) or ()
+        return found
 
 
 @cache
@@ -208,49 +205,59 @@ def _shown(value: Any) -> str:
 
 
 def set_fields(body: msgspec.Struct) -> dict[str, Any]:
-    """The attributes that the request names, null included. Clients unset what names something
-    else with an empty text, which is null."""
-    found = {n: value for n in body.__struct_fields__ if (value := getattr(body, n)) is not UNSET}
-    for name in NAMING.intersection(found):
-        value = found[name]
-        found[name] = [one for one in value if one] if isinstance(value, list) else value or None
+    """The attributes that the request names, null included."""
+    return _said(body, body.__struct_fields__)
+
+
+def _said(body: msgspec.Struct, names: Iterable[str]) -> dict[str, Any]:
+    found = {name: value for name in names if (value := getattr(body, name)) is not UNSET}
+    for name in getattr(body, "emptied", ()):
+        if name in found:
+            value = found[name]
+            is_list = isinstance(value, list)
+            found[name] = [one for one in value if one] if is_list else value or None
     return found
 
 
 def plain(value: Any) -> Any:
     """A value of a body as the domain has it: ids are text, lists are tuples."""
-    if isinstance(value, Enum | str | int | float | bool | dict | msgspec.Struct):
+    if type(value) in _AS_IT_IS or isinstance(value, Enum | dict | msgspec.Struct):
         return value
     if isinstance(value, list):
         return tuple(plain(item) for item in value)
     return str(value)
 
 
+_AS_IT_IS: Final = frozenset({str, int, bool, float})
+
+
+@cache
+def _shared(body: type[msgspec.Struct], node: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The attributes of the body that are the value's own."""
+    return tuple(name for name in body.__struct_fields__ if name in node.__struct_fields__)
+
+
 def given(body: msgspec.Struct, node: type[msgspec.Struct]) -> dict[str, Any]:
     """Attributes of a new value: those that were given and are not null."""
-    own = set(node.__struct_fields__)
-    return {
-        n: plain(value) for n, value in set_fields(body).items() if n in own and value is not None
-    }
+    said = _said(body, _shared(type(body), node))
+    return {name: plain(value) for name, value in said.items() if value is not None}
 
 
 def changed(body: msgspec.Struct, node: type[msgspec.Struct]) -> dict[str, Any]:
     """Attributes to change: null means the default, and for `admin_state_up` false."""
-    fields = {field.name: field for field in msgspec.structs.fields(node)}
     found: dict[str, Any] = {}
-    for name, value in set_fields(body).items():
-        if name not in fields:
-            continue
+    for name, value in _said(body, _shared(type(body), node)).items():
         if value is not None:
             found[name] = plain(value)
         elif name == "admin_state_up":
             found[name] = False
         else:
-            found[name] = _default(fields[name])
+            found[name] = _default(node, name)
     return found
 
 
-def _default(field: msgspec.structs.FieldInfo) -> Any:
+def _default(node: type[msgspec.Struct], name: str) -> Any:
+    (field,) = (one for one in msgspec.structs.fields(node) if one.name == name)
     if field.default is not msgspec.NODEFAULT:
         return field.default
     if field.default_factory is not msgspec.NODEFAULT:

@@ -26,22 +26,7 @@ PAGING: Final = frozenset(
 )
 BAD_FILTER: Final = "One or more arguments are either duplicate or invalid"
 TAGS: Final = frozenset({"tags", "tags-any", "not-tags", "not-tags-any"})
-FLAGS: Final = frozenset(
-    {
-        "admin_state_up",
-        "backup",
-        "compression",
-        "cert_busy",
-        "deletion_protection",
-        "enabled",
-        "expiring",
-        "hsts_include_subdomains",
-        "hsts_preload",
-        "http2",
-        "invert",
-        "tls_enabled",
-    }
-)
+FLAGS: Final = frozenset({"cert_busy", "enabled", "expiring"})  # of what has no table
 
 Shown = dict[str, Any]
 _NEVER: Final = datetime.fromtimestamp(0, UTC)

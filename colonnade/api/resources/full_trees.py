@@ -5,20 +5,19 @@ The status tree has exactly the keys of the wire contract; suites count them.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from colonnade.api.resources.shown import Shown, monitor_operating, operating, show
-from colonnade.domain.l7 import L7Policy
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.postgres.database import Connection
 from colonnade.store.rows.tables import (
     HEALTH_MONITORS,
     L7POLICIES,
-    L7RULES,
     LISTENERS,
     LOAD_BALANCERS,
     MEMBERS,
     POOLS,
+    Table,
 )
 from colonnade.store.trees import records
 from colonnade.store.trees.records import Record
@@ -28,70 +27,67 @@ async def full_tree(connection: Connection, root_id: str) -> Shown:
     """The load balancer with every child fully shown: the answer to its creation."""
     root = await records.get(connection, LOAD_BALANCERS, root_id, project=None)
     shown = show(LOAD_BALANCERS, root)
-    if not (root.listener_ids or root.pool_ids):
+    if not any(root.below.values()):
         return shown
-    found = await records.below(connection, root_id)
-    monitors = {m.parent_id: m for m in found[HEALTH_MONITORS.name]}
-    pools: dict[str, Shown] = {}
-    for pool in found[POOLS.name]:
-        monitor = monitors.get(pool.value.id)
-        pools[pool.value.id] = show(POOLS, pool) | {
-            "members": [
-                show(MEMBERS, member)
-                for member in found[MEMBERS.name]
-                if member.parent_id == pool.value.id
-            ],
-            "healthmonitor": show(HEALTH_MONITORS, monitor) if monitor is not None else None,
-        }
-    listeners = [
-        show(LISTENERS, x)
-        | {
-            "default_pool": pools.get(x.value.default_pool_id or ""),
-            "l7policies": [
-                _full_policy(policy, found, pools) for policy in _policies(found, x.value.id)
-            ],
-        }
-        for x in found[LISTENERS.name]
-    ]
-    return shown | {"listeners": listeners, "pools": list(pools.values())}
+    found = _Found(await records.below(connection, root_id))
+    pools = {pool.value.id: _whole(POOLS, pool, found, {}) for pool in found.below(POOLS, root)}
+    return _whole(LOAD_BALANCERS, root, found, pools)
 
 
-def _policies(found: Mapping[str, Sequence[Record[Any]]], listener_id: str) -> list[Record[Any]]:
-    """In the order of their positions."""
-    own = [policy for policy in found[L7POLICIES.name] if policy.parent_id == listener_id]
-    return sorted(own, key=lambda policy: int(policy.value.position))
+class _Found:
+    """All that is below a load balancer, by what it is below."""
+
+    def __init__(self, records: Mapping[str, Sequence[Record[Any]]]) -> None:
+        self._below: dict[tuple[str, str], list[Record[Any]]] = {}
+        for name, found in records.items():
+            for record in found:
+                parent = record.parent_id or record.load_balancer_id
+                self._below.setdefault((name, parent), []).append(record)
+
+    def below(self, table: Table, node: Record[Any]) -> list[Record[Any]]:
+        found = self._below.get((table.name, node.value.id), [])
+        if table is L7POLICIES:
+            return sorted(found, key=lambda policy: int(policy.value.position))
+        return found
 
 
-def _full_policy(
-    policy: Record[L7Policy],
-    found: Mapping[str, Sequence[Record[Any]]],
-    pools: Mapping[str, Shown],
-) -> Shown:
-    rules = [rule for rule in found[L7RULES.name] if rule.parent_id == policy.value.id]
-    return show(L7POLICIES, policy) | {
-        "redirect_pool": pools.get(policy.value.redirect_pool_id or ""),
-        "rules": [show(L7RULES, rule) for rule in rules],
-    }
+def _whole(table: Table, record: Record[Any], found: _Found, pools: Mapping[str, Shown]) -> Shown:
+    shown = show(table, record)
+    for noun in table.below:
+        children = [
+            pools.get(child.value.id) or _whole(noun, child, found, pools)
+            for child in found.below(noun, record)
+        ]
+        if noun.alone:
+            shown[noun.word] = children[0] if children else None
+        else:
+            shown[noun.word] = children
+    for word in _POOLS.get(table.name, ()):
+        shown[word] = pools.get(shown[f"{word}_id"] or "")
+    return shown
+
+
+# Pools that are shown again with what uses them.
+_POOLS: Final = {LISTENERS.name: ("default_pool",), L7POLICIES.name: ("redirect_pool",)}
 
 
 async def status_tree(connection: Connection, root: Record[LoadBalancer]) -> Shown:
-    found = await records.below(connection, root.value.id)
-    monitors = {m.parent_id: m for m in found[HEALTH_MONITORS.name]}
-    pools: dict[str, Shown] = {}
-    for pool in found[POOLS.name]:
-        monitor = monitors.get(pool.value.id)
-        pools[pool.value.id] = _status(pool) | {
-            "health_monitor": _monitor(monitor) if monitor is not None else {},
+    found = _Found(await records.below(connection, root.value.id))
+    pools = {
+        pool.value.id: _status(pool)
+        | {
+            "health_monitor": next(map(_monitor, found.below(HEALTH_MONITORS, pool)), {}),
             "members": [
                 _status(m) | {"address": m.value.address, "protocol_port": m.value.protocol_port}
-                for m in found[MEMBERS.name]
-                if m.parent_id == pool.value.id
+                for m in found.below(MEMBERS, pool)
             ],
         }
+        for pool in found.below(POOLS, root)
+    }
     listeners = []
-    for listener in found[LISTENERS.name]:
+    for listener in found.below(LISTENERS, root):
         named = [listener.value.default_pool_id]
-        for policy in _policies(found, listener.value.id):
+        for policy in found.below(L7POLICIES, listener):
             named += [policy.value.redirect_pool_id]
             named += [pool.pool_id for pool in policy.value.redirect_pools]
         used = [pools[pool_id] for pool_id in dict.fromkeys(named) if pool_id in pools]

@@ -1,35 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """The objects of answers as types, for the OpenAPI document.
 
-Answers themselves are made in `shown.py` and `full_trees.py`; tests hold each answer against its
-type, to the last key. Nothing is decoded or encoded with these while the API serves.
+Their attributes are those of the nouns' tables. Answers are made in `shown.py` and
+`full_trees.py`; tests hold each answer against its type, to the last key. Nothing is decoded or
+encoded with these while the API serves.
 """
 
 from functools import cache
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta, Struct
 
-from colonnade.domain.l7 import FixedResponse, RateLimit, Rewrite, WeightedPool
-from colonnade.domain.listeners import AccessLog
-from colonnade.domain.pools import OutlierEjection, Persistence
+from colonnade.api.resources.derived import Id, answer
+from colonnade.domain.l7 import L7Policy, L7Rule
+from colonnade.domain.listeners import Listener
+from colonnade.domain.node import Node
+from colonnade.domain.pools import HealthMonitor, Member, Pool
+from colonnade.domain.shape import OF_TYPE
 from colonnade.domain.status import Operating, Provisioning
-from colonnade.domain.vocabulary import (
-    Algorithm,
-    AlpnProtocol,
-    ClientAuthentication,
-    CompareType,
-    L7Action,
-    L7RuleType,
-    ListenerProtocol,
-    MonitorType,
-    PoolProtocol,
-    TlsVersion,
-)
+from colonnade.domain.tree import LoadBalancer
+from colonnade.domain.vocabulary import MonitorType
 
-Id: TypeAlias = Annotated[str, Meta(description="A UUID in lower case with dashes")]
 SAMPLE_ID = "6f1de8a5-1b4c-4a63-9a1e-0d7c5ab1c0de"
+VnicType: TypeAlias = Literal["normal", "direct"]
 Time: TypeAlias = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$")]
 
 
@@ -55,8 +49,6 @@ class Facts(Struct, forbid_unknown_fields=True, kw_only=True):
     """What every object has."""
 
     id: Id
-    admin_state_up: bool
-    tags: list[str]
     project_id: str
     tenant_id: str
     provisioning_status: Provisioning
@@ -79,166 +71,56 @@ class AdditionalVipObject(Struct, forbid_unknown_fields=True):
     port_id: Id
 
 
-class _LoadBalancer(Watched, kw_only=True):
-    name: str
-    description: str
-    vip_address: str
-    vip_port_id: Id
-    vip_subnet_id: Id
-    vip_network_id: Id
-    vip_qos_policy_id: Id | None
-    vip_vnic_type: Literal["normal", "direct"]
-    vip_sg_ids: list[Id]
-    additional_vips: list[AdditionalVipObject]
-    provider: str
-    flavor_id: Id | None
-    availability_zone: str | None
-    deletion_protection: bool
-    affinity_group_id: Id | None
-    access_log: AccessLog | None
-    issues: list[str]
+def _object(kind: type[Node], name: str = "", **more: Any) -> type[Struct]:
+    """`more`: what is shown besides the attributes of the noun."""
+    base = Watched if OF_TYPE[kind].reported else Facts
+    return answer(name or f"{kind.__name__}Object", kind, base=base, **more)
 
 
-class LoadBalancerObject(_LoadBalancer, kw_only=True):
-    listeners: list[Named]
-    pools: list[Named]
+_SERVED: Final[Any] = {"issues": list[str], "loadbalancers": list[Named]}
+_POOL: Final[Any] = _SERVED | {"healthmonitor_id": Id | None, "listeners": list[Named]}
+_POLICY: Final[Any] = {"listener_id": Id}
+_LOAD_BALANCER: Final[Any] = {
+    "vip_vnic_type": VnicType,
+    "additional_vips": list[AdditionalVipObject],
+    "issues": list[str],
+}
+
+MemberObject: Final = _object(Member, vnic_type=VnicType)
+HealthMonitorObject: Final = _object(HealthMonitor, pools=list[Named])
+PoolObject: Final = _object(Pool, **_POOL, members=list[Named])
+L7RuleObject: Final = _object(L7Rule)
+L7PolicyObject: Final = _object(L7Policy, **_POLICY, rules=list[Named])
+ListenerObject: Final = _object(Listener, **_SERVED, l7policies=list[Named])
+LoadBalancerObject: Final = _object(
+    LoadBalancer, **_LOAD_BALANCER, listeners=list[Named], pools=list[Named]
+)
 
 
-class TlsFacts(Watched, kw_only=True):
-    name: str
-    description: str
-    tls_ciphers: str | None
-    tls_versions: list[TlsVersion] | None
-    alpn_protocols: list[AlpnProtocol] | None
-    issues: list[str]
-
-
-class _Listener(TlsFacts, kw_only=True):
-    protocol: ListenerProtocol
-    protocol_port: int
-    connection_limit: int
-    default_pool_id: Id | None
-    insert_headers: dict[str, str]
-    timeout_client_data: int
-    timeout_member_connect: int
-    timeout_member_data: int
-    timeout_tcp_inspect: int
-    allowed_cidrs: list[str] | None
-    default_tls_container_ref: str | None
-    sni_container_refs: list[str]
-    client_ca_tls_container_ref: str | None
-    client_authentication: ClientAuthentication
-    client_crl_container_ref: str | None
-    hsts_max_age: int | None
-    hsts_include_subdomains: bool
-    hsts_preload: bool
-    compression: bool
-    access_log: AccessLog | None
-    loadbalancers: list[Named]
-
-
-class ListenerObject(_Listener, kw_only=True):
-    l7policies: list[Named]
-
-
-class _Pool(TlsFacts, kw_only=True):
-    protocol: PoolProtocol
-    lb_algorithm: Algorithm
-    session_persistence: Persistence | None
-    healthmonitor_id: Id | None
-    tls_enabled: bool
-    tls_container_ref: str | None
-    ca_tls_container_ref: str | None
-    crl_container_ref: str | None
-    slow_start: int
-    drain_seconds: int
-    panic_threshold: int
-    retries: int | None
-    http2: bool
-    outlier_ejection: OutlierEjection | None
-    loadbalancers: list[Named]
-    listeners: list[Named]
-
-
-class PoolObject(_Pool, kw_only=True):
-    members: list[Named]
-
-
-class MemberObject(Watched, kw_only=True):
-    name: str
-    address: str
-    protocol_port: int
-    weight: int
-    backup: bool
-    subnet_id: Id | None
-    monitor_address: str | None
-    monitor_port: int | None
-    vnic_type: Literal["normal", "direct"]
-
-
-class HealthMonitorObject(Watched, kw_only=True):
-    name: str
-    type: MonitorType
-    delay: int
-    timeout: int
-    max_retries: int
-    max_retries_down: int
-    http_method: str | None
-    url_path: str | None
-    expected_codes: str | None
-    http_version: float | None
-    domain_name: str | None
-    pools: list[Named]
-
-
-class _L7Policy(Facts, kw_only=True):
-    name: str
-    description: str
-    listener_id: Id
-    action: L7Action
-    position: int
-    redirect_pool_id: Id | None
-    redirect_url: str | None
-    redirect_prefix: str | None
-    redirect_http_code: int | None
-    redirect_pools: list[WeightedPool]
-    rate_limit: RateLimit | None
-    fixed_response: FixedResponse | None
-    rewrite: Rewrite | None
-
-
-class L7PolicyObject(_L7Policy, kw_only=True):
-    rules: list[Named]
-
-
-class L7RuleObject(Facts, kw_only=True):
-    type: L7RuleType
-    compare_type: CompareType
-    key: str | None
-    value: str
-    invert: bool
-
-
-class WholePool(_Pool, kw_only=True):
-    members: list[MemberObject]
-    healthmonitor: HealthMonitorObject | None
-
-
-class WholePolicy(_L7Policy, kw_only=True):
-    rules: list[L7RuleObject]
-    redirect_pool: WholePool | None
-
-
-class WholeListener(_Listener, kw_only=True):
-    l7policies: list[WholePolicy]
-    default_pool: WholePool | None
-
-
-class WholeLoadBalancer(_LoadBalancer, kw_only=True):
+def _whole_load_balancer() -> type[Struct]:
     """A load balancer with every child fully shown."""
+    member: Any = MemberObject
+    monitor: Any = HealthMonitorObject
+    rule: Any = L7RuleObject
+    pool: Any = _object(
+        Pool, "WholePool", **_POOL, members=list[member], healthmonitor=monitor | None
+    )
+    policy: Any = _object(
+        L7Policy, "WholePolicy", **_POLICY, rules=list[rule], redirect_pool=pool | None
+    )
+    listener: Any = _object(
+        Listener, "WholeListener", **_SERVED, l7policies=list[policy], default_pool=pool | None
+    )
+    return _object(
+        LoadBalancer,
+        "WholeLoadBalancer",
+        **_LOAD_BALANCER,
+        listeners=list[listener],
+        pools=list[pool],
+    )
 
-    listeners: list[WholeListener]
-    pools: list[WholePool]
+
+WholeLoadBalancer: Final = _whole_load_balancer()
 
 
 class Statistics(Struct, forbid_unknown_fields=True):

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from colonnade.api.resources.objects import Id, Time
+from colonnade.api.resources.derived import Id
+from colonnade.api.resources.objects import Time
 
 
 class ChangeObject(Struct, forbid_unknown_fields=True):

@@ -135,7 +135,7 @@ async def _shown(call: Call, kind: str, object_id: str) -> Shown:
         raise Conflict(
             f"The {table.noun} {object_id} that this Idempotency-Key made is gone."
         ) from error
-    if table is LOAD_BALANCERS and (record.listener_ids or record.pool_ids):
+    if table is LOAD_BALANCERS and any(record.below.values()):
         async with call.site.database.read() as connection:
             return await full_tree(connection, object_id)
     return trimmed(call, show(table, record))

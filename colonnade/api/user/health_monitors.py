@@ -10,23 +10,18 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from colonnade.api.http.call import JSON, Call
-from colonnade.api.http.decoding import changed, given
+from colonnade.api.http.decoding import Body, changed, given
 from colonnade.api.resources import pages
-from colonnade.api.resources.bodies import (
-    HealthMonitorCreate,
-    HealthMonitorNested,
-    HealthMonitorUpdate,
-)
+from colonnade.api.resources.bodies import HealthMonitorCreate, HealthMonitorUpdate
 from colonnade.api.resources.objects import SAMPLE_ID, HealthMonitorObject
 from colonnade.api.resources.resource import Act, Wire, resource
 from colonnade.domain.errors import Conflict, Invalid, NotFound
 from colonnade.domain.ids import HealthMonitorId, PoolId, new_id
-from colonnade.domain.pools import HealthMonitor, Pool, is_host_name
+from colonnade.domain.pools import HTTP_DEFAULTS, HealthMonitor, Pool, is_host_name
 from colonnade.domain.tree import LoadBalancer
 from colonnade.domain.vocabulary import DATAGRAM_POOLS, HTTP_MONITORS, MonitorType
 from colonnade.store.rows.tables import HEALTH_MONITORS, POOLS
 
-HTTP_DEFAULTS: Final = {"http_method": "GET", "url_path": "/", "expected_codes": "200"}
 HTTP_ONLY: Final = (*HTTP_DEFAULTS, "http_version", "domain_name")
 DATAGRAM_MONITORS: Final = frozenset({MonitorType.UDP_CONNECT, MonitorType.SCTP})
 UDP_DELAY_MIN: Final = 3  # contract
@@ -35,7 +30,7 @@ MONITORS_OF_DATAGRAM_POOLS: Final = DATAGRAM_MONITORS | {MonitorType.TCP, Monito
 
 async def create_health_monitor(call: Call) -> JSON:
     body = call.body(HealthMonitorCreate, "healthmonitor")
-    pool_id = PoolId(str(body.pool_id))
+    pool_id = PoolId(str(body.said("pool_id")))
     monitor = read_health_monitor(body)
     async with call.editing(POOLS, pool_id) as edit:
         pool = edit.tree.pool(pool_id)
@@ -71,11 +66,12 @@ async def delete_health_monitor(call: Call) -> JSON:
         edit.tree = edit.tree.with_pool(replace(pool, health_monitor=None))
 
 
-def read_health_monitor(body: HealthMonitorNested) -> HealthMonitor:
+def read_health_monitor(body: Body) -> HealthMonitor:
     fields = given(body, HealthMonitor)
-    if body.type in HTTP_MONITORS:
+    kind: MonitorType = fields["type"]
+    if kind in HTTP_MONITORS:
         fields = HTTP_DEFAULTS | fields
-    return _checked(HealthMonitor(id=HealthMonitorId(new_id()), **_for_type(body.type, fields)))
+    return _checked(HealthMonitor(id=HealthMonitorId(new_id()), **_for_type(kind, fields)))
 
 
 def with_monitor(pool: Pool, monitor: HealthMonitor) -> Pool:

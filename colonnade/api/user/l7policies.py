@@ -10,9 +10,9 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from colonnade.api.http.call import JSON, Call
-from colonnade.api.http.decoding import changed, given, set_fields
+from colonnade.api.http.decoding import Body, changed, given, set_fields
 from colonnade.api.resources import pages
-from colonnade.api.resources.bodies import L7PolicyCreate, L7PolicyNested, L7PolicyUpdate
+from colonnade.api.resources.bodies import L7PolicyCreate, L7PolicyUpdate
 from colonnade.api.resources.objects import SAMPLE_ID, L7PolicyObject
 from colonnade.api.resources.resource import Act, Wire, resource
 from colonnade.api.user.l7rules import read_rule
@@ -28,7 +28,7 @@ ACTION_OF: Final = {field: action for action, fields in ACTIONS.items() for fiel
 
 async def create_l7policy(call: Call) -> JSON:
     body = call.body(L7PolicyCreate, "l7policy")
-    listener_id = ListenerId(str(body.listener_id))
+    listener_id = ListenerId(str(body.said("listener_id")))
     policy = read_policy(body)
     async with call.editing(LISTENERS, listener_id) as edit:
         listener = edit.tree.listener(listener_id).with_policy(policy)
@@ -61,21 +61,19 @@ async def delete_l7policy(call: Call) -> JSON:
         edit.tree = edit.tree.with_listener(listener.without_policy(policy_id))
 
 
-def read_policy(
-    body: L7PolicyCreate | L7PolicyNested, redirect_pool_id: PoolId | None = None
-) -> L7Policy:
+def read_policy(body: Body, redirect_pool_id: PoolId | None = None) -> L7Policy:
     """`redirect_pool_id`: the pool that came along with the policy."""
     policy_id = L7PolicyId(new_id())
-    if len(body.rules or ()) > RULES_PER_POLICY_MAX:
+    if len(body.each("rules")) > RULES_PER_POLICY_MAX:
         raise Conflict(f"Too many rules on L7 policy {policy_id}")
     fields = given(body, L7Policy)
-    fields["rules"] = tuple(read_rule(rule) for rule in body.rules or ())
+    fields["rules"] = tuple(read_rule(rule) for rule in body.each("rules"))
     if redirect_pool_id is not None:
         fields["redirect_pool_id"] = redirect_pool_id
-    return L7Policy(id=policy_id, **_for_action(fields, body.action))
+    return L7Policy(id=policy_id, **_for_action(fields, fields["action"]))
 
 
-def _change(policy: L7Policy, body: L7PolicyUpdate) -> L7Policy:
+def _change(policy: L7Policy, body: Body) -> L7Policy:
     fields = changed(body, L7Policy)
     if fields.get("action") is None:
         named = [ACTION_OF[name] for name in ACTION_FIELDS if fields.get(name)]

@@ -6,7 +6,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from colonnade.api.http.call import JSON, Call
-from colonnade.api.http.decoding import changed, given
+from colonnade.api.http.decoding import Body, changed, given
 from colonnade.api.resources import pages
 from colonnade.api.resources.bodies import L7RuleCreate, L7RuleUpdate
 from colonnade.api.resources.objects import L7RuleObject
@@ -56,7 +56,7 @@ async def delete_l7rule(call: Call) -> JSON:
         edit.tree = _with_policy(edit.tree, policy.without_rule(rule_id))
 
 
-def read_rule(body: L7RuleCreate) -> L7Rule:
+def read_rule(body: Body) -> L7Rule:
     return L7Rule(id=L7RuleId(new_id()), **given(body, L7Rule))
 
 

@@ -27,7 +27,7 @@ from colonnade.store.trees import records
 async def create_listener(call: Call) -> JSON:
     body = call.body(ListenerCreate, "listener")
     wholes = NestedObjects()
-    async with call.editing(LOAD_BALANCERS, str(body.loadbalancer_id)) as edit:
+    async with call.editing(LOAD_BALANCERS, str(body.said("loadbalancer_id"))) as edit:
         tree = edit.tree
         wholes.know(tree.pools)
         listener = wholes.read_listener(body)

@@ -12,7 +12,7 @@ from msgspec import UnsetType
 from msgspec.structs import replace
 
 from colonnade.api.http.call import JSON, Call, Route
-from colonnade.api.http.decoding import changed, given, set_fields
+from colonnade.api.http.decoding import Body, changed, given, plain, set_fields
 from colonnade.api.resources import pages
 from colonnade.api.resources.bodies import LoadBalancerCreate, LoadBalancerUpdate
 from colonnade.api.resources.full_trees import full_tree, status_tree
@@ -30,12 +30,15 @@ from colonnade.api.user.members import check_address
 from colonnade.api.user.nested import read_children
 from colonnade.api.user.placing import choose
 from colonnade.domain.addresses import canonical
+from colonnade.domain.attributes import described
 from colonnade.domain.errors import Conflict, Invalid
 from colonnade.domain.ids import (
     ClusterId,
     LoadBalancerId,
     NetworkId,
     PortId,
+    QosPolicyId,
+    SecurityGroupId,
     SubnetId,
     new_id,
 )
@@ -68,7 +71,7 @@ async def create_load_balancer(call: Call) -> JSON:
             choice.check(vip)
         tree = LoadBalancer(
             id=root_id,
-            project_id=call.owner(body.project_id or body.tenant_id or None),
+            project_id=call.owner(body.said("project_id") or body.said("tenant_id") or None),
             cluster_id=ClusterId(new_id()),
             vip=vips[0],
             additional_vips=tuple(vips[1:]),
@@ -135,16 +138,17 @@ async def show_statuses(call: Call) -> JSON:
         return {"statuses": {"loadbalancer": await status_tree(connection, root)}}
 
 
-def vip_changes(body: LoadBalancerUpdate) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    if "vip_qos_policy_id" in set_fields(body):
-        found["qos_policy_id"] = str(body.vip_qos_policy_id) if body.vip_qos_policy_id else None
-    if "vip_sg_ids" in set_fields(body):
-        found["sg_ids"] = tuple(str(group) for group in body.vip_sg_ids or ())
-    return found
+def vip_changes(body: Body) -> dict[str, Any]:
+    """What is said of the VIP, null as its default; where it is cannot be changed."""
+    said = set_fields(body)
+    return {
+        one.field: plain(said[name]) if said[name] is not None else one.default
+        for name, one in described(LoadBalancer).items()
+        if one.within == "vip" and name in said
+    }
 
 
-def read_vips(body: LoadBalancerCreate, root_id: LoadBalancerId) -> list[VipWish]:
+def read_vips(body: Body, root_id: LoadBalancerId) -> list[VipWish]:
     """The VIP first, then the additional ones."""
     more = [
         VipWish(
@@ -154,25 +158,25 @@ def read_vips(body: LoadBalancerCreate, root_id: LoadBalancerId) -> list[VipWish
             port_id=PortId(str(vip.port_id)) if vip.port_id else None,
             subnet_id=SubnetId(str(vip.subnet_id)),
         )
-        for number, vip in enumerate(body.additional_vips or (), start=1)
+        for number, vip in enumerate(body.said("additional_vips") or (), start=1)
     ]
     return [_read_vip(body, root_id), *more]
 
 
-def _read_vip(body: LoadBalancerCreate, root_id: LoadBalancerId) -> VipWish:
-    ids = {n: str(v) if (v := getattr(body, f"vip_{n}")) else None for n in _VIP_PLACES}
+def _read_vip(body: Body, root_id: LoadBalancerId) -> VipWish:
+    ids = {name: body.said_id(f"vip_{name}") for name in _VIP_PLACES}
     if not any(ids[n] for n in ("port_id", "network_id", "subnet_id")):
         raise Invalid(
             "VIP must contain one of: vip_port_id, vip_network_id, vip_subnet_id.", field="vip"
         )
     return VipWish(
         load_balancer_id=root_id,
-        address=_address("vip_address", body.vip_address),
+        address=_address("vip_address", body.said("vip_address")),
         port_id=PortId(ids["port_id"]) if ids["port_id"] else None,
         network_id=NetworkId(ids["network_id"]) if ids["network_id"] else None,
         subnet_id=SubnetId(ids["subnet_id"]) if ids["subnet_id"] else None,
-        qos_policy_id=ids["qos_policy_id"],
-        sg_ids=tuple(str(group) for group in body.vip_sg_ids or ()),
+        qos_policy_id=QosPolicyId(ids["qos_policy_id"]) if ids["qos_policy_id"] else None,
+        sg_ids=tuple(SecurityGroupId(str(group)) for group in body.said("vip_sg_ids") or ()),
     )
 
 
@@ -188,16 +192,11 @@ def _own(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 _VIP_PLACES = ("port_id", "network_id", "subnet_id", "qos_policy_id")
+# What is not settled with the provider, the flavor, the zone and the VIP.
 _OWN = frozenset(
-    {
-        "name",
-        "description",
-        "admin_state_up",
-        "tags",
-        "deletion_protection",
-        "affinity_group_id",
-        "access_log",
-    }
+    name
+    for name, one in described(LoadBalancer).items()
+    if not (one.about.chosen or one.within or name == "additional_vips")
 )
 
 _WIRE: Final = Wire(

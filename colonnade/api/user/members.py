@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from colonnade.api.http.call import JSON, Call, Route
-from colonnade.api.http.decoding import changed, given
+from colonnade.api.http.decoding import Body, changed, given
 from colonnade.api.resources import pages
 from colonnade.api.resources.bodies import MemberCreate, MemberUpdate
 from colonnade.api.resources.objects import MemberObject
@@ -29,8 +29,8 @@ RESERVED = frozenset({"169.254.169.254"})  # where instances find their metadata
 _KEPT: Final = ("id", "subnet_id", "address", "request_sriov")
 
 
-class MembersBatch(msgspec.Struct, frozen=True, kw_only=True):
-    members: list[MemberCreate]
+_MEMBERS: Any = list[MemberCreate]  # type: ignore[valid-type]
+MembersBatch: Final = msgspec.defstruct("MembersBatch", [("members", _MEMBERS)])
 
 
 async def create_member(call: Call) -> JSON:
@@ -82,7 +82,7 @@ async def replace_members(call: Call) -> JSON:
         edit.tree = edit.tree.with_pool(replace(pool, members=members))
 
 
-def batch(pool: Pool, bodies: Sequence[MemberCreate], *, additive: bool) -> tuple[Member, ...]:
+def batch(pool: Pool, bodies: Sequence[Body], *, additive: bool) -> tuple[Member, ...]:
     """Matching members keep what only a create can say, name and tags; what else was left out is
     reset."""
     there = {member.endpoint: member for member in pool.members}
@@ -107,7 +107,7 @@ def batch(pool: Pool, bodies: Sequence[MemberCreate], *, additive: bool) -> tupl
     return (*stay, *(member for member in wished if member.endpoint not in there))
 
 
-def read_member(body: MemberCreate) -> Member:
+def read_member(body: Body) -> Member:
     return Member(id=MemberId(new_id()), **_checked(given(body, Member)))
 
 

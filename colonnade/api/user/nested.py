@@ -9,13 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_network
 from typing import Any
 
-from colonnade.api.http.decoding import given, set_fields
-from colonnade.api.resources.bodies import (
-    L7PolicyNested,
-    ListenerNested,
-    LoadBalancerCreate,
-    PoolNested,
-)
+from colonnade.api.http.decoding import Body, given, set_fields
 from colonnade.api.resources.tls import read_tls
 from colonnade.api.user.l7policies import read_policy
 from colonnade.api.user.pools import read_pool
@@ -39,24 +33,24 @@ class NestedObjects:
         """Pools that are there already; a reference may mean one of them."""
         self._names |= {pool.name: pool.id for pool in pools if pool.name}
 
-    def read_pools(self, bodies: Sequence[PoolNested]) -> None:
+    def read_pools(self, bodies: Sequence[Body]) -> None:
         for body in bodies:
             self._add(read_pool(body))
 
-    def read_listener(self, body: ListenerNested) -> Listener:
+    def read_listener(self, body: Body) -> Listener:
         self.add_pools_of(body)
         fields = canonical_listener(given(body, Listener))
         fields.pop("l7policies", None)
-        ends_tls = body.protocol is ListenerProtocol.TERMINATED_HTTPS
+        ends_tls = body.said("protocol") is ListenerProtocol.TERMINATED_HTTPS
         fields = read_tls(fields, used=ends_tls)
-        if body.default_pool:
-            fields["default_pool_id"] = self._find(body.default_pool, "default_pool")
+        if pool := body.said("default_pool"):
+            fields["default_pool_id"] = self._find(pool, "default_pool")
         listener = Listener(id=ListenerId(new_id()), **fields)
-        for nested in body.l7policies or ():
+        for nested in body.each("l7policies"):
             listener = listener.with_policy(self._read_policy(nested))
         return listener
 
-    def add_pools_of(self, body: ListenerNested) -> None:
+    def add_pools_of(self, body: Body) -> None:
         """The pools that are defined inside of the listener. May be repeated."""
         for nested in pools_inside(body):
             if id(nested) not in self._defined:
@@ -64,9 +58,9 @@ class NestedObjects:
                 self._defined[id(nested)] = pool.id
                 self._add(pool)
 
-    def _read_policy(self, body: L7PolicyNested) -> L7Policy:
-        pool_id = self._find(body.redirect_pool, "redirect_pool") if body.redirect_pool else None
-        return read_policy(body, pool_id)
+    def _read_policy(self, body: Body) -> L7Policy:
+        pool = body.said("redirect_pool")
+        return read_policy(body, self._find(pool, "redirect_pool") if pool else None)
 
     def _add(self, pool: Pool) -> None:
         if pool.name in self._names:
@@ -75,33 +69,34 @@ class NestedObjects:
             self._names[pool.name] = pool.id
         self.pools.append(pool)
 
-    def _find(self, body: PoolNested, field: str) -> PoolId:
-        pool_id = self._defined.get(id(body)) or self._names.get(body.name or "")
+    def _find(self, body: Body, field: str) -> PoolId:
+        name = body.said("name") or ""
+        pool_id = self._defined.get(id(body)) or self._names.get(name)
         if pool_id is None:
-            raise Invalid(f"Pool name '{body.name}' is not defined", field=field)
+            raise Invalid(f"Pool name '{name}' is not defined", field=field)
         return pool_id
 
 
-def pools_inside(body: ListenerNested) -> Iterator[PoolNested]:
+def pools_inside(body: Body) -> Iterator[Body]:
     """The pools that are defined inside of the listener, in order."""
-    policies = body.l7policies or ()
-    for nested in (body.default_pool, *(policy.redirect_pool for policy in policies)):
+    redirects = (policy.said("redirect_pool") for policy in body.each("l7policies"))
+    for nested in (body.said("default_pool"), *redirects):
         if nested and not _is_reference(nested):
             yield nested
 
 
-def read_children(body: LoadBalancerCreate) -> tuple[tuple[Listener, ...], tuple[Pool, ...]]:
+def read_children(body: Body) -> tuple[tuple[Listener, ...], tuple[Pool, ...]]:
     """Listeners and pools of a tree that comes at once, whichever order they refer in."""
     whole = NestedObjects()
-    whole.read_pools(body.pools or ())
-    for nested in body.listeners or ():
+    whole.read_pools(body.each("pools"))
+    for nested in body.each("listeners"):
         whole.add_pools_of(nested)
     for pool in whole.pools:
         if not pool.name:
             raise Invalid(
                 "Pools must be named when they come with their load balancer.", field="pools"
             )
-    listeners = tuple(whole.read_listener(nested) for nested in body.listeners or ())
+    listeners = tuple(whole.read_listener(nested) for nested in body.each("listeners"))
     return listeners, tuple(whole.pools)
 
 
@@ -125,5 +120,5 @@ def _read_cidr(text: str) -> str:
     )
 
 
-def _is_reference(body: PoolNested) -> bool:
+def _is_reference(body: Body) -> bool:
     return set(set_fields(body)) == {"name"}

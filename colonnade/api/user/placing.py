@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 
 from colonnade.api.http.call import Call
-from colonnade.api.resources.bodies import LoadBalancerCreate
+from colonnade.api.http.decoding import Body
 from colonnade.domain.catalogue import Sizing, ZoneFacts, read_data, sizing
 from colonnade.domain.errors import Invalid, NotFound
+from colonnade.domain.ids import FlavorId
 from colonnade.domain.tree import Vip
 from colonnade.providers.provider import Provider, lacks_action
 from colonnade.store.catalogue.catalogue import FLAVOR_PROFILES, FLAVORS, ZONE_PROFILES, ZONES
@@ -25,7 +26,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """What was chosen, by name or by default."""
 
     provider: str
-    flavor_id: str | None = None
+    flavor_id: FlavorId | None = None
     availability_zone: str | None = None
     sizing: Sizing = Sizing()
     zone: ZoneFacts = ZoneFacts()
@@ -39,15 +40,17 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
             )
 
 
-async def choose(call: Call, body: LoadBalancerCreate) -> Choice:
+async def choose(call: Call, body: Body) -> Choice:
     """Raises Invalid for what is not there, not enabled or of another provider, and Incompatible
     for what the provider cannot serve."""
-    flavor_id = str(body.flavor_id) if body.flavor_id else None
-    zone = body.availability_zone or None
+    named = body.said_id("flavor_id")
+    flavor_id = FlavorId(named) if named is not None else None
+    zone: str | None = body.said("availability_zone") or None
     flavor_profile = await _profile(call, FLAVORS, FLAVOR_PROFILES, flavor_id, "flavor")
     zone_profile = await _profile(call, ZONES, ZONE_PROFILES, zone, "availability_zone")
     offered = flavor_profile or zone_profile
-    name = body.provider or (offered.provider_name if offered else call.site.providers.default)
+    default = offered.provider_name if offered else call.site.providers.default
+    name: str = body.said("provider") or default
     provider = call.site.providers.get(name)
     size, zone_facts = Sizing(), ZoneFacts()
     if flavor_id is not None:

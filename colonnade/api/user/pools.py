@@ -8,13 +8,12 @@ a pool alone as for a whole tree.
 from typing import Final
 
 import msgspec
-from msgspec import UNSET
 from msgspec.structs import replace
 
 from colonnade.api.http.call import JSON, Call
-from colonnade.api.http.decoding import changed, given, set_fields
+from colonnade.api.http.decoding import Body, changed, given, set_fields
 from colonnade.api.resources import pages
-from colonnade.api.resources.bodies import PersistenceBody, PoolCreate, PoolNested, PoolUpdate
+from colonnade.api.resources.bodies import PoolCreate, PoolUpdate
 from colonnade.api.resources.objects import SAMPLE_ID, PoolObject
 from colonnade.api.resources.resource import Act, Wire, resource
 from colonnade.api.resources.tls import change_tls, read_tls, refuse_empty_lists
@@ -29,17 +28,18 @@ from colonnade.store.rows.tables import LISTENERS, LOAD_BALANCERS, POOLS
 async def create_pool(call: Call) -> JSON:
     body = call.body(PoolCreate, "pool")
     pool = read_pool(body)
-    listener_id = ListenerId(str(body.listener_id)) if body.listener_id else None
+    root_id, named = body.said_id("loadbalancer_id"), body.said_id("listener_id")
+    listener_id = ListenerId(named) if named is not None else None
     if listener_id is not None:
         place, found = LISTENERS, str(listener_id)
-    elif body.loadbalancer_id:
-        place, found = LOAD_BALANCERS, str(body.loadbalancer_id)
+    elif root_id is not None:
+        place, found = LOAD_BALANCERS, root_id
     else:
         raise Invalid("Must provide at least one of: loadbalancer_id, listener_id", field="pool")
     async with call.editing(place, found) as edit:
-        if body.loadbalancer_id and edit.tree.id != str(body.loadbalancer_id):
+        if root_id not in (None, edit.tree.id):
             raise Invalid(
-                f"listener {listener_id} is not on load balancer {body.loadbalancer_id}",
+                f"listener {listener_id} is not on load balancer {root_id}",
                 field="listener_id",
             )
         tree = edit.tree.with_pool(pool)
@@ -68,10 +68,8 @@ async def update_pool(call: Call) -> JSON:
         pool = edit.tree.pool(pool_id)
         fields = changed(body, Pool)
         fields = change_tls(fields, used=fields.get("tls_enabled", pool.tls_enabled))
-        if isinstance(body.session_persistence, PersistenceBody):
-            fields["session_persistence"] = read_persistence(
-                body.session_persistence, pool.session_persistence
-            )
+        if persistence := body.said("session_persistence"):
+            fields["session_persistence"] = read_persistence(persistence, pool.session_persistence)
         edit.tree = edit.tree.with_pool(replace(pool, **fields))
     return await pages.one(call, POOLS, pool_id, "pool")
 
@@ -82,26 +80,25 @@ async def delete_pool(call: Call) -> JSON:
         edit.tree = edit.tree.without_pool(pool_id)
 
 
-def read_pool(body: PoolCreate | PoolNested) -> Pool:
+def read_pool(body: Body) -> Pool:
     for name in ("protocol", "lb_algorithm"):
-        if not getattr(body, name):
+        if not body.said(name):
             raise Invalid(f"Invalid input for field/attribute {name}. Mandatory field missing.")
     fields = {
         name: value
         for name, value in given(body, Pool).items()
         if name not in ("members", "session_persistence")
     }
-    if isinstance(body.session_persistence, PersistenceBody):
-        fields["session_persistence"] = read_persistence(body.session_persistence, None)
-    fields = read_tls(fields, used=bool(body.tls_enabled), alpn=False)
-    members = tuple(read_member(member) for member in body.members or ())
+    if persistence := body.said("session_persistence"):
+        fields["session_persistence"] = read_persistence(persistence, None)
+    fields = read_tls(fields, used=bool(body.said("tls_enabled")), alpn=False)
+    members = tuple(read_member(member) for member in body.each("members"))
     pool = Pool(id=PoolId(new_id()), members=members, **fields)
-    if body.healthmonitor is UNSET or body.healthmonitor is None:
-        return pool
-    return with_monitor(pool, read_health_monitor(body.healthmonitor))
+    monitor = body.said("healthmonitor")
+    return with_monitor(pool, read_health_monitor(monitor)) if monitor is not None else pool
 
 
-def read_persistence(body: PersistenceBody, old: Persistence | None) -> Persistence:
+def read_persistence(body: Body, old: Persistence | None) -> Persistence:
     """On a change the type may be left out, and then stays; so does the cookie of that type."""
     fields = given(body, Persistence)
     if "type" not in fields:

@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from typing import Any, Final
 
 from colonnade.cli.documents.attributes import (
+    ADDRESSES,
     ALONE,
     CHILDREN,
     CHOSEN,
@@ -250,7 +251,7 @@ def _plain(name: str, value: Any) -> Any:
     """One value as it is compared: canonical addresses, lists without an order sorted."""
     if name in TEXTS and value is not None and not isinstance(value, str):
         return str(value)
-    if name in ("address", "vip_address", "monitor_address") and isinstance(value, str):
+    if name in ADDRESSES and isinstance(value, str):
         return _address(value)
     if name in PARTS and isinstance(value, Mapping):
         return {key: one for key, one in value.items() if one not in (None, [], {})}

@@ -91,10 +91,6 @@ STATUS: Final = Column("Status", "statuses")
 WHY: Final = Column("Why", "operating_status_reason", wraps=True)
 
 DESCRIPTION: Final = Attribute("description", "What it is for.")
-TAGS: Final = Attribute("tags", "A tag; repeat for more.", Kind.TAGS, ("--tag",))
-ENABLED: Final = Attribute(
-    "admin_state_up", "Switched on or off.", Kind.FLAG, ("--enable/--disable",)
-)
 OF_LOAD_BALANCER: Final = Attribute(
     "loadbalancer_id", "Of this load balancer.", options=("--lb",), refers="lb"
 )

@@ -4,7 +4,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from colonnade.cli.nouns import balancing, catalogue, policies
+from colonnade.cli.nouns import balancing, catalogue
 from colonnade.cli.nouns.description import Noun
 from colonnade.cli.nouns.flat_words import flat_noun
 from colonnade.domain.flat_nouns import FLAT_NOUNS
@@ -15,8 +15,8 @@ _EVERY: Final = (
     balancing.POOLS,
     balancing.MEMBERS,
     balancing.HEALTH_MONITORS,
-    policies.L7_POLICIES,
-    policies.L7_RULES,
+    balancing.L7_POLICIES,
+    balancing.L7_RULES,
     catalogue.SECRETS,
     catalogue.PROVIDERS,
     catalogue.QUOTAS,

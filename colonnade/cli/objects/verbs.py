@@ -12,7 +12,7 @@ from typing import Any, Final
 import typer
 
 from colonnade.cli.nouns.description import Column, Noun
-from colonnade.cli.objects import attributes, dry_runs, watching
+from colonnade.cli.objects import dry_runs, known_attributes, watching
 from colonnade.cli.objects.commands import command, once, parameter
 from colonnade.cli.objects.completion import names_of
 from colonnade.cli.objects.names_of_ids import NamesOfIds
@@ -104,12 +104,12 @@ def _list(noun: Noun) -> Any:
         parent = await parent_id(session, noun, words)
         query: dict[str, Any] = await body(session, noun.filters, words)
         wanted = _where(words["where"] or ())
-        attributes.check(noun, wanted.keys() - attributes.QUERIES)
+        known_attributes.check(noun, wanted.keys() - known_attributes.QUERIES)
         query |= wanted
         if words["tag"]:
             query["tags"] = words["tag"]
         if words["sort"]:
-            attributes.check(noun, [one.partition(":")[0] for one in once([words["sort"]])])
+            known_attributes.check(noun, [one.partition(":")[0] for one in once([words["sort"]])])
             query["sort"] = words["sort"]
         chosen = [Column(one, one) for one in once(words["columns"] or ())]
         columns, called = chosen or noun.columns, NamesOfIds(session)
@@ -117,7 +117,7 @@ def _list(noun: Noun) -> Any:
         async def look() -> list[Mapping[str, Any]]:
             rows = await session.names.every(noun, parent, query)
             if chosen:
-                attributes.check(noun, [one.of for one in chosen], rows)
+                known_attributes.check(noun, [one.of for one in chosen], rows)
             return list(rows) if session.as_json else await called.rows(rows, columns)
 
         def draw(rows: list[Mapping[str, Any]]) -> Any:

@@ -11,6 +11,7 @@ from datetime import datetime
 import msgspec
 from psycopg.types.json import Jsonb
 
+from colonnade.domain import shape
 from colonnade.domain.ids import ClusterId, SubnetId
 from colonnade.domain.texts import storable
 from colonnade.store.postgres.database import Connection
@@ -26,7 +27,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # Children before parents; a purged listener takes its statistics with it.
-PURGED = ("members", "health_monitors", "l7rules", "l7policies", "listeners", "pools")
+PURGED = tuple(noun.name for noun in reversed(shape.BELOW))
 
 
 async def settle(connection: Connection, cluster_id: ClusterId, generation: int) -> bool:

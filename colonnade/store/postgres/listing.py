@@ -6,7 +6,7 @@ becomes SQL; none of them is ever NULL, so that a marker always has a place in t
 listed rows are called `t`. This module knows no noun.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, Final
 
 import msgspec
@@ -38,7 +38,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     times: frozenset[str] = frozenset({"created_at", "updated_at"})  # 'epoch' where there is none
     addresses: frozenset[str] = frozenset()  # compared as such, whatever their spelling
     flags: frozenset[str] = frozenset()  # true or false, in any spelling of these
-    lists: frozenset[str] = frozenset()  # text[]: found by any of their items
+    lists: Set[str] = frozenset()  # text[]: found by any of their items
     key: str = "t.id"  # what a marker names
     last: Sequence[str] = ("t.created_at", "t.id")  # the order when nothing else decides
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from colonnade.domain import shape
 from colonnade.domain.texts import storable
 from colonnade.store.postgres.database import Connection
 
@@ -77,13 +78,8 @@ _HORIZON: Final = (
 _COLUMNS: Final = (
     "id, at, object_kind, object_id, kind, message, load_balancer_id, project_id, generation"
 )
-NODES: Final[Mapping[str, str]] = {  # the tables of what events are about, by the word for it
-    "load_balancer": "load_balancers",
-    "listener": "listeners",
-    "pool": "pools",
-    "member": "members",
-    "health_monitor": "health_monitors",
-}
+# The tables of what events are about, by the word for it.
+NODES: Final[Mapping[str, str]] = {noun.one: noun.name for noun in shape.NOUNS if noun.reported}
 _NAMELESS: Final = {  # what tells those apart that have no name
     "member": "concat(CASE strpos(n.body->>'address', ':') WHEN 0 THEN n.body->>'address'"
     " ELSE concat('[', n.body->>'address', ']') END, ':', n.body->>'protocol_port')",

@@ -6,31 +6,23 @@ one row. A parent whose child changed is not written anew, but touched: it takes
 new generation, as clients that wait for a pool or a listener expect.
 """
 
-from collections.abc import Mapping, Set
-from typing import Final
+from collections.abc import Mapping, Sequence, Set
 
 import msgspec
-from msgspec.structs import replace
 
-from colonnade.domain.listeners import Listener
-from colonnade.domain.pools import Pool
+from colonnade.domain.node import Node
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.rows.tables import (
+    BELOW,
     HEALTH_MONITORS,
     L7POLICIES,
-    L7RULES,
     LISTENERS,
+    LOAD_BALANCERS,
     MEMBERS,
     POOLS,
-    Node,
     Table,
+    own_fields,
 )
-
-_PARENTS: Final[Mapping[str, Table]] = {
-    "pool_id": POOLS,
-    "listener_id": LISTENERS,
-    "l7policy_id": L7POLICIES,
-}
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -38,7 +30,7 @@ class Place(msgspec.Struct, frozen=True):
 
     table: Table
     id: str
-    own: Node  # without children
+    own: Node  # its own attributes are meant; children have places of their own
     parent_id: str | None = None  # the pool, listener or policy that it is below
     monitored: bool = False  # a member of a pool with a health monitor
 
@@ -58,15 +50,17 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 def difference(before: LoadBalancer | None, after: LoadBalancer | None) -> Difference:
     """The rows to add, alter and remove. None: no tree at all."""
-    # Edits share what they do not change, so what is the very same object is settled without a
-    # look at it.
-    shared = _identities(before) & _identities(after)
+    # Edits share what they do not change, so what is the very same object is settled, with all
+    # that is below it, without a look at it.
+    shared = _shared(before, after)
     old, new = places(before, shared), places(after, shared)
     added = tuple(place for key, place in new.items() if key not in old)
     removed = tuple(place for key, place in old.items() if key not in new)
-    altered = tuple(place for key, place in new.items() if key in old and old[key].own != place.own)
+    altered = tuple(
+        place for key, place in new.items() if key in old and _differ(old[key].own, place.own)
+    )
     return Difference(
-        root_altered=_root(before) != _root(after),
+        root_altered=_differ(before, after),
         added=added,
         altered=altered,
         removed=removed,
@@ -79,10 +73,10 @@ def _touched(
     changed: tuple[Place, ...], after: LoadBalancer | None
 ) -> Mapping[Table, frozenset[str]]:
     """Parents of what changed, and the listeners that use a pool which did."""
-    parents: dict[Table, set[str]] = {POOLS: set(), L7POLICIES: set(), LISTENERS: set()}
+    parents: dict[Table, set[str]] = {table: set() for table in BELOW if table.below}
     for place in changed:
         if place.parent_id is not None:
-            parents[_PARENTS[place.table.parent]].add(place.parent_id)
+            parents[_parent(place.table)].add(place.parent_id)
     pools = parents[POOLS] | {place.id for place in changed if place.table is POOLS}
     for listener in after.listeners if after is not None else ():
         policies = {policy.id for policy in listener.l7policies}
@@ -91,47 +85,51 @@ def _touched(
     return {table: frozenset(ids) for table, ids in parents.items()}
 
 
-def _identities(tree: LoadBalancer | None) -> set[int]:
-    """Of pools and members, of which there may be many."""
-    pools = tree.pools if tree is not None else ()
-    return {id(pool) for pool in pools} | {id(m) for pool in pools for m in pool.members}
+def _differ(one: Node | None, other: Node | None) -> bool:
+    """In their own attributes."""
+    if one is other:
+        return False
+    return one is None or other is None or own_fields(one) != own_fields(other)
 
 
-def _root(tree: LoadBalancer | None) -> LoadBalancer | None:
-    return replace(tree, listeners=(), pools=()) if tree is not None else None
+def _parent(table: Table) -> Table:
+    assert table.above is not None, "what has a parent's id is below something"
+    return table.above
+
+
+def _shared(before: LoadBalancer | None, after: LoadBalancer | None) -> Set[int]:
+    """Identities of what both trees have, found from the top."""
+    shared: set[int] = set()
+    if before is not None and after is not None:
+        _share(LOAD_BALANCERS, [before], [after], shared)
+    return shared
+
+
+def _share(table: Table, old: Sequence[Node], new: Sequence[Node], shared: set[int]) -> None:
+    for noun in table.below:
+        sides = [[child for node in side for child in noun.of(node)] for side in (old, new)]
+        both = set(map(id, sides[0])) & set(map(id, sides[1]))
+        shared |= both
+        if noun.below:
+            apart = [[child for child in side if id(child) not in both] for side in sides]
+            _share(noun, apart[0], apart[1], shared)
 
 
 def places(tree: LoadBalancer | None, shared: Set[int] = frozenset()) -> dict[str, Place]:
-    """All that is below the root, by id, but for the pools and members that are `shared`."""
-    if tree is None:
-        return {}
+    """All that is below the root, by id, but for what is `shared`."""
     found: dict[str, Place] = {}
-    for listener in tree.listeners:
-        found.update(_places_of_listener(listener))
-    for pool in tree.pools:
-        if id(pool) not in shared:
-            found.update(_places_of_pool(pool, shared))
+    if tree is not None:
+        _gather(LOAD_BALANCERS, tree, shared, found)
     return found
 
 
-def _places_of_listener(listener: Listener) -> dict[str, Place]:
-    own = replace(listener, l7policies=()) if listener.l7policies else listener
-    found: dict[str, Place] = {listener.id: Place(LISTENERS, listener.id, own)}
-    for policy in listener.l7policies:
-        found[policy.id] = Place(L7POLICIES, policy.id, replace(policy, rules=()), listener.id)
-        for rule in policy.rules:
-            found[rule.id] = Place(L7RULES, rule.id, rule, policy.id)
-    return found
-
-
-def _places_of_pool(pool: Pool, shared: Set[int]) -> dict[str, Place]:
-    monitor = pool.health_monitor
-    found: dict[str, Place] = {
-        pool.id: Place(POOLS, pool.id, replace(pool, members=(), health_monitor=None))
-    }
-    for member in pool.members:
-        if id(member) not in shared:
-            found[member.id] = Place(MEMBERS, member.id, member, pool.id, monitor is not None)
-    if monitor is not None:
-        found[monitor.id] = Place(HEALTH_MONITORS, monitor.id, monitor, pool.id)
-    return found
+def _gather(table: Table, node: Node, shared: Set[int], found: dict[str, Place]) -> None:
+    parent_id = node.id if table.above is not None else None
+    for noun in table.below:
+        is_monitored = noun is MEMBERS and getattr(node, HEALTH_MONITORS.field) is not None
+        for child in noun.of(node):
+            if id(child) in shared:
+                continue
+            found[child.id] = Place(noun, child.id, child, parent_id, is_monitored)
+            if noun.below:
+                _gather(noun, child, shared, found)

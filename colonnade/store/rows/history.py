@@ -13,15 +13,16 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
+from colonnade.domain.attributes import described
 from colonnade.domain.errors import NotFound
-from colonnade.domain.tree import LoadBalancer
+from colonnade.domain.node import Node
+from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.store.postgres.database import Connection
 from colonnade.store.rows.difference import Difference, Place, places
 from colonnade.store.rows.sentences import Names, plain_name
 from colonnade.store.rows.tables import (
     LOAD_BALANCERS,
     TABLES,
-    Node,
     body_of,
     json_of,
     own_fields,
@@ -32,18 +33,10 @@ from colonnade.store.rows.tables import (
 KEPT_MAX: Final = 1000  # of one load balancer
 KEPT_DAYS: Final = 30
 ADDED, ALTERED, REMOVED = "added", "altered", "removed"
-_FIXED: Final = frozenset(
-    {
-        "id",
-        "project_id",
-        "cluster_id",
-        "additional_vips",
-        "provider",
-        "flavor_id",
-        "availability_zone",
-        "affinity_group_id",
-    }
-)
+_FIXED: Final = frozenset({"id", "cluster_id"}) | {
+    name for name, one in described(LoadBalancer).items() if one.about.fixed
+}
+_OF_VIP: Final = [name for name, one in described(Vip).items() if not one.about.fixed]
 _KINDS: Final = {table.kind: table for table in TABLES.values()}
 
 INSERT: Final = """INSERT INTO generations (load_balancer_id, generation, project_id, user_name,
@@ -212,7 +205,7 @@ class _Past:
         kept = {name: value for name, value in before.items() if name not in _FIXED}
         vip = kept.pop("vip", None)
         if vip is not None:
-            words = {name: vip[name] for name in ("qos_policy_id", "sg_ids")}
+            words = {name: vip[name] for name in _OF_VIP}
             kept["vip"] = self._root["vip"] | words
         self._root |= kept
 

@@ -12,10 +12,11 @@ from typing import Any, Final, TypeAlias
 from colonnade.domain.addresses import endpoint
 from colonnade.domain.l7 import L7Rule
 from colonnade.domain.listeners import Listener
+from colonnade.domain.node import Node
 from colonnade.domain.pools import HealthMonitor, Member
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.rows.difference import Difference, Place
-from colonnade.store.rows.tables import LOAD_BALANCERS, Node, own_fields
+from colonnade.store.rows.tables import BELOW, LOAD_BALANCERS, Table, own_fields
 
 NAMED_MAX: Final = 3  # objects of one change that are named one by one
 ATTRIBUTES_MAX: Final = 3  # of one object that are told with their values
@@ -47,12 +48,10 @@ class Names:
 
     def _look(self, parent_id: str) -> Iterator[tuple[str, Node]]:
         for tree in self._trees:
-            yield from (("pool", pool) for pool in tree.pools if pool.id == parent_id)
-            for listener in tree.listeners:
-                if listener.id == parent_id:
-                    yield "listener", listener
-                policies = listener.l7policies
-                yield from (("L7 policy", policy) for policy in policies if policy.id == parent_id)
+            for table in BELOW:
+                for node, _ in table.each(tree) if table.below else ():
+                    if node.id == parent_id:
+                        yield words_of(table), node
 
 
 def told(
@@ -166,7 +165,11 @@ def _counted(found: Difference, names: Names) -> Iterator[str]:
 
 
 def _noun(place: Place) -> str:
-    return place.table.noun.lower().replace("l7", "L7")
+    return words_of(place.table)
+
+
+def words_of(table: Table) -> str:
+    return table.noun.lower().replace("l7", "L7")
 
 
 def _plural(noun: str) -> str:

@@ -8,50 +8,30 @@ module knows nothing of transactions, generations or statuses.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
-from colonnade.domain.l7 import L7Policy, L7Rule
-from colonnade.domain.listeners import Listener
-from colonnade.domain.pools import HealthMonitor, Member, Pool
+from colonnade.domain import shape
+from colonnade.domain.listeners import packed
+from colonnade.domain.node import Node
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.postgres.database import Connection
 from colonnade.store.postgres.lenient import LenientDecoder
 
-Node: TypeAlias = LoadBalancer | Listener | Pool | Member | HealthMonitor | L7Policy | L7Rule
-
-
-CHILDREN: Final = frozenset(
-    {"listeners", "pools", "members", "health_monitor", "l7policies", "rules"}
-)
-
-
-class Table(msgspec.Struct, frozen=True):
-    """One kind of object: its table, its name in sentences, its value."""
-
-    name: str
-    noun: str
-    type: type[Node]
-    kind: str  # the word of the wire and of events
-    parent: str = ""  # the column that names its parent, when that is not the load balancer
-
-
-LOAD_BALANCERS: Final = Table("load_balancers", "Load Balancer", LoadBalancer, "loadbalancer")
-LISTENERS: Final = Table("listeners", "Listener", Listener, "listener")
-POOLS: Final = Table("pools", "Pool", Pool, "pool")
-MEMBERS: Final = Table("members", "Member", Member, "member", "pool_id")
-HEALTH_MONITORS: Final = Table(
-    "health_monitors", "Health Monitor", HealthMonitor, "healthmonitor", "pool_id"
-)
-L7POLICIES: Final = Table("l7policies", "L7 Policy", L7Policy, "l7policy", "listener_id")
-L7RULES: Final = Table("l7rules", "L7 Rule", L7Rule, "l7rule", "l7policy_id")
-# Parents before children.
-BELOW: Final = (LISTENERS, POOLS, MEMBERS, HEALTH_MONITORS, L7POLICIES, L7RULES)
-TABLES: Final[Mapping[type[Node], Table]] = {
-    table.type: table for table in (LOAD_BALANCERS, *BELOW)
-}
+N = TypeVar("N", bound=Node)
+Table: TypeAlias = shape.Noun
+LOAD_BALANCERS: Final = shape.LOAD_BALANCERS
+LISTENERS: Final = shape.LISTENERS
+POOLS: Final = shape.POOLS
+MEMBERS: Final = shape.MEMBERS
+HEALTH_MONITORS: Final = shape.HEALTH_MONITORS
+L7POLICIES: Final = shape.L7POLICIES
+L7RULES: Final = shape.L7RULES
+BELOW: Final = shape.BELOW
+TABLES: Final = shape.OF_TYPE
+CHILDREN: Final = shape.CHILD_FIELDS
 
 
 def _array_of(kind: Any) -> LenientDecoder[Any]:
@@ -64,7 +44,7 @@ _checked: Final[Mapping[str, LenientDecoder[Any]]] = {
 _load_balancer: Final[LenientDecoder[LoadBalancer]] = LenientDecoder(LoadBalancer)
 
 
-def _unchecked(kind: type[Node]) -> type[msgspec.Struct]:
+def _unchecked(kind: type[msgspec.Struct]) -> type[msgspec.Struct]:
     """The same attributes without the checks: what is only shown was checked as it was stored,
     and a list has a thousand of them."""
     fields: list[Any] = []
@@ -141,33 +121,22 @@ def with_children(
     below: dict[str, dict[str, list[Any]]] = {table.name: defaultdict(list) for table in BELOW}
     for table, root, parent, bodies in rows:
         below[table][parent or root] += _checked[table].decode(bodies)
-    return tuple(
-        replace(
-            root,
-            listeners=tuple(_listener(x, below) for x in below[LISTENERS.name][root.id]),
-            pools=tuple(_pool(pool, below) for pool in below[POOLS.name][root.id]),
-        )
-        for root in roots
-    )
+    return tuple(_whole(LOAD_BALANCERS, root, below) for root in roots)
 
 
-def _pool(pool: Pool, below: Mapping[str, Mapping[str, list[Any]]]) -> Pool:
-    monitors = below[HEALTH_MONITORS.name][pool.id]
-    members = tuple(below[MEMBERS.name][pool.id])
-    if not members and not monitors:
-        return pool
-    return replace(pool, members=members, health_monitor=monitors[0] if monitors else None)
-
-
-def _listener(listener: Listener, below: Mapping[str, Mapping[str, list[Any]]]) -> Listener:
-    policies = below[L7POLICIES.name][listener.id]
-    if not policies:
-        return listener
-    rules = below[L7RULES.name]
-    return listener.with_policies(
-        replace(policy, rules=tuple(rules[policy.id]))
-        for policy in sorted(policies, key=lambda policy: policy.position)
-    )
+def _whole(table: Table, node: N, below: Mapping[str, Mapping[str, list[Any]]]) -> N:
+    """The node with all that is below it."""
+    held: dict[str, Any] = {}
+    for noun in table.below:
+        children: Sequence[Any] = below[noun.name].get(node.id, ())
+        if not children:
+            continue
+        if noun.below:
+            children = [_whole(noun, child, below) for child in children]
+        if noun is L7POLICIES:
+            children = packed(sorted(children, key=lambda policy: int(policy.position)))
+        held[noun.field] = children[0] if noun.alone else tuple(children)
+    return replace(node, **held) if held else node
 
 
 def read_root(body: str) -> LoadBalancer:

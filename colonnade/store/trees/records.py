@@ -13,8 +13,10 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 import structlog
 
+from colonnade.domain.attributes import Described, described
 from colonnade.domain.errors import POLICY, Forbidden, NotFound
 from colonnade.domain.ids import ProjectId
+from colonnade.domain.node import Node
 from colonnade.domain.status import Applied, Operating, Provisioning, provisioning
 from colonnade.store.fleet.clusters import Failure
 from colonnade.store.postgres import listing
@@ -23,17 +25,14 @@ from colonnade.store.postgres.lenient import Newer
 from colonnade.store.postgres.listing import Source, Wanted
 from colonnade.store.rows.tables import (
     BELOW,
-    CHILDREN,
     DECODERS,
     HEALTH_MONITORS,
     L7POLICIES,
-    L7RULES,
     LISTENERS,
     LOAD_BALANCERS,
     MEMBERS,
     POOLS,
     TABLES,
-    Node,
     Table,
 )
 from colonnade.store.trees.wishes import Issue
@@ -61,12 +60,8 @@ class Record(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     applied: Applied
     is_noop: bool = False  # nothing serves it, so nobody reports on it
     parent_id: str | None = None  # as the table's own column names it
-    listener_ids: Sequence[str] = ()
-    pool_ids: Sequence[str] = ()
-    member_ids: Sequence[str] = ()
-    health_monitor_id: str | None = None
-    policy_ids: Sequence[str] = ()
-    rule_ids: Sequence[str] = ()
+    below: Mapping[str, Sequence[str]] = {}  # ids of children, by their word on the wire
+    user_ids: Sequence[str] = ()  # of a pool: the listeners that send requests to it
     issues: Sequence[Issue] = ()
     last_error: Failure | None = None  # of its cluster, whoever's fault it is
 
@@ -86,8 +81,20 @@ _PROVISIONING: Final = (
     " WHEN t.created > c.highest_settled THEN 'PENDING_CREATE' ELSE 'PENDING_UPDATE' END"
 )
 
-_IDS = "ARRAY(SELECT x.id FROM {} x WHERE {} AND NOT x.deleted ORDER BY x.created_at, x.id)"
-_USERS: Final = _IDS.format(
+
+def _ids(noun: str, which: str, order: str = "x.created_at") -> str:
+    return (
+        f"ARRAY(SELECT x.id FROM {noun} x WHERE {which} AND NOT x.deleted"  # noqa: S608
+        f" ORDER BY {order}, x.id)"
+    )
+
+
+def _ids_below(noun: Table) -> str:
+    order = "(x.body -> 'position')::int" if noun is L7POLICIES else "x.created_at"
+    return _ids(noun.name, f"x.{noun.parent or 'load_balancer_id'} = t.id", order)
+
+
+_USERS: Final = _ids(
     "listeners",
     "x.load_balancer_id = t.load_balancer_id"
     " AND (x.body ->> 'default_pool_id' = t.id::text OR x.id IN"
@@ -97,37 +104,15 @@ _USERS: Final = _IDS.format(
     " @> jsonb_build_array(jsonb_build_object('pool_id', t.id)))))",
 )
 _MONITOR: Final = "(SELECT x.id FROM health_monitors x WHERE x.pool_id = t.id AND NOT x.deleted)"
-_OF_VIP: Final = (
-    "vip_address",
-    "vip_port_id",
-    "vip_subnet_id",
-    "vip_network_id",
-    "vip_qos_policy_id",
-    "vip_sg_ids",
-)
-_EXTRAS: Final[Mapping[str, str]] = {
-    LOAD_BALANCERS.name: ", ".join(
-        [
-            _IDS.format("listeners", "x.load_balancer_id = t.id"),
-            _IDS.format("pools", "x.load_balancer_id = t.id"),
-            "lb.issues",
-        ]
-    ),
-    LISTENERS.name: "ARRAY(SELECT x.id FROM l7policies x WHERE x.listener_id = t.id"
-    " AND NOT x.deleted ORDER BY (x.body -> 'position')::int, x.id), lb.issues",
-    POOLS.name: ", ".join(
-        [
-            _IDS.format("members", "x.pool_id = t.id"),
-            _USERS,
-            _MONITOR,
-            "lb.issues",
-        ]
-    ),
-    MEMBERS.name: "t.pool_id",
-    HEALTH_MONITORS.name: "t.pool_id",
-    L7POLICIES.name: "t.listener_id, " + _IDS.format("l7rules", "x.l7policy_id = t.id"),
-    L7RULES.name: "t.l7policy_id",
-}
+
+
+def _extras(table: Table) -> str:
+    """What `_record` finds after the facts."""
+    users = [_USERS] if table is POOLS else []
+    last = f"t.{table.parent}" if table.parent else "lb.issues"
+    return ", ".join([*map(_ids_below, table.below), *users, last])
+
+
 # What no amphora serves any more is gone for users, though its row may wait to be purged.
 _FROM: Final[Mapping[str, str]] = {
     name: (
@@ -138,7 +123,7 @@ _FROM: Final[Mapping[str, str]] = {
         " JOIN clusters c ON c.id = lb.cluster_id"
         " AND NOT (t.deleted AND t.changed <= c.applied_lowest)"
     )
-    for name in _EXTRAS
+    for name in DECODERS
 }
 _FACTS: Final = (
     "t.id, t.body::text, t.project_id, lb.id, t.created, t.changed, t.deleted, t.created_at,"
@@ -148,65 +133,57 @@ _FACTS: Final = (
 )
 
 
-# What has a shape of its own cannot be named by a word of a query; the rest is not shown.
-_UNFILTERED: Final = CHILDREN | {
-    "vip",
-    "additional_vips",
-    "cluster_id",
-    "insert_headers",
-    "access_log",
-    "session_persistence",
-    "outlier_ejection",
-    "request_sriov",
-    "redirect_pools",
-    "rate_limit",
-    "fixed_response",
-    "rewrite",
-}
-_TEXTS: Final = frozenset(
-    {"allowed_cidrs", "sni_container_refs", "tls_versions", "alpn_protocols", "vip_sg_ids"}
-)
-_IDS_SHOWN: Final[Mapping[str, Mapping[str, str]]] = {
-    LOAD_BALANCERS.name: {
-        "listeners": _IDS.format("listeners", "x.load_balancer_id = t.id"),
-        "pools": _IDS.format("pools", "x.load_balancer_id = t.id"),
-    },
-    LISTENERS.name: {
-        "l7policies": _IDS.format("l7policies", "x.listener_id = t.id"),
-        "loadbalancers": "ARRAY[lb.id]",
-    },
-    POOLS.name: {
-        "members": _IDS.format("members", "x.pool_id = t.id"),
-        "listeners": _USERS,
-        "loadbalancers": "ARRAY[lb.id]",
-    },
-    MEMBERS.name: {},
-    HEALTH_MONITORS.name: {"pools": "ARRAY[t.pool_id]"},
-    L7POLICIES.name: {"rules": _IDS.format("l7rules", "x.l7policy_id = t.id")},
-    L7RULES.name: {},
-}
+def _lists(table: Table) -> dict[str, str]:
+    """The ids that are shown as lists."""
+    found = {noun.word: _ids_below(noun) for noun in table.below if not noun.alone}
+    if table.above is LOAD_BALANCERS:
+        found["loadbalancers"] = "ARRAY[lb.id]"
+    if table is POOLS:
+        found["listeners"] = _USERS
+    if table is HEALTH_MONITORS:
+        found["pools"] = "ARRAY[t.pool_id]"
+    return found
+
+
 _IS_UP: Final = "(t.body -> 'admin_state_up')::boolean"
 _QUIET: Final = (
     f"CASE WHEN {_IS_UP} AND {_PROVISIONING} = 'ACTIVE' THEN 'ONLINE' ELSE 'OFFLINE' END"
 )
 # As `api/resources/shown.py` shows it; a test walks every attribute and holds the two together.
-_OPERATING_OF: Final[Mapping[str, str]] = {
-    HEALTH_MONITORS.name: "CASE WHEN t.operating_since IS NOT NULL"
-    f" AND t.operating_status = 'OFFLINE' THEN 'OFFLINE' ELSE {_QUIET} END",
-    L7POLICIES.name: _QUIET,
-    L7RULES.name: _QUIET,
-}
+_OF_MONITORS: Final = (
+    "CASE WHEN t.operating_since IS NOT NULL"
+    f" AND t.operating_status = 'OFFLINE' THEN 'OFFLINE' ELSE {_QUIET} END"
+)
 _TOLD: Final = (
     f"CASE WHEN {_IS_UP} OR c.noop_amphora_id IS NOT NULL THEN t.operating_status"
     " ELSE 'OFFLINE' END"
 )
 
 
+def _own(table: Table) -> list[Described]:
+    """The attributes that a word of a query can be the value of."""
+    attributes = described(table.type).values()
+    return [one for one in attributes if one.about.shown and not one.has_parts]
+
+
+def _is_found_by_item(one: Described) -> bool:
+    return one.is_list and one.name != "tags"  # which have words of their own
+
+
+def _stored(one: Described) -> str:
+    holder = f"t.body -> '{one.within}'" if one.within else "t.body"
+    value = f"coalesce({holder} -> '{one.field}', 'null')"
+    if _is_found_by_item(one):
+        return f"ARRAY(SELECT jsonb_array_elements_text(nullif({value}, 'null')))"
+    return value
+
+
 def _attributes(table: Table) -> dict[str, str]:
     """Each name that a filter or sort key may have, as an expression that is never NULL."""
-    own = [f for f in table.type.__struct_fields__ if f not in _UNFILTERED]
-    found = {f: f"coalesce(t.body -> '{f}', 'null')" for f in own}
-    operating = _OPERATING_OF.get(table.name, _TOLD)
+    found = {one.name: _stored(one) for one in _own(table)}
+    operating = _TOLD if table.reported else _QUIET
+    if table is HEALTH_MONITORS:
+        operating = _OF_MONITORS
     found |= {
         "id": "t.id",
         "project_id": "t.project_id",
@@ -218,19 +195,13 @@ def _attributes(table: Table) -> dict[str, str]:
         "provisioning_status": f"({_PROVISIONING})",
         "loadbalancer_id": "lb.id",
     }
-    found |= {n: f"({ids})::text[]" for n, ids in _IDS_SHOWN[table.name].items()}
-    if table in (L7POLICIES, L7RULES):
-        if table is L7RULES:
-            del found["name"]  # it has none on the wire
-    else:
+    found |= {n: f"({ids})::text[]" for n, ids in _lists(table).items()}
+    if table.reported:
         found["operating_status_reason"] = (
             f"CASE WHEN {operating} = t.operating_status THEN t.operating_reason ELSE '' END"
         )
         found["operating_status_since"] = "coalesce(t.operating_since, 'epoch')"
     if table is LOAD_BALANCERS:
-        for name in _OF_VIP:
-            key = name.removeprefix("vip_")
-            found[name] = f"coalesce(t.body -> 'vip' -> '{key}', 'null')"
         found["vip_vnic_type"] = "left(t.id::text, 0) || 'normal'"
     if table is POOLS:
         found["healthmonitor_id"] = f"coalesce({_MONITOR}::text, '')"
@@ -239,21 +210,21 @@ def _attributes(table: Table) -> dict[str, str]:
         found["vnic_type"] = f"CASE WHEN {sriov} THEN 'direct' ELSE 'normal' END"
     if table.parent:
         found[table.parent] = f"t.{table.parent}"
-    for name in _TEXTS & found.keys():
-        found[name] = f"ARRAY(SELECT jsonb_array_elements_text(nullif({found[name]}, 'null')))"
     return found
 
 
 def _source(table: Table) -> Source:
-    attributes = _attributes(table)
+    own = _own(table)
+    lists = {one.name for one in own if _is_found_by_item(one)}
     return Source(
-        columns=f"{_FACTS}, {_EXTRAS[table.name]}",
+        columns=f"{_FACTS}, {_extras(table)}",
         place=_FROM[table.name],
-        attributes=attributes,
+        attributes=_attributes(table),
         ids=frozenset({"id", "loadbalancer_id", table.parent}),
         times=frozenset({"created_at", "updated_at", "operating_status_since"}),
-        addresses=frozenset({"address", "monitor_address", "vip_address"}),
-        lists=(_TEXTS | _IDS_SHOWN[table.name].keys()) & attributes.keys(),
+        addresses=frozenset(one.name for one in own if one.about.is_address),
+        flags=frozenset(one.name for one in own if one.item is bool),
+        lists=lists | _lists(table).keys(),
     )
 
 
@@ -345,7 +316,7 @@ def _readable(table: Table, row: Sequence[Any]) -> Record[Any] | None:
 
 
 def _record(table: Table, row: Sequence[Any]) -> Record[Any]:
-    """The facts are the first columns and `extras` the rest, as `_EXTRAS` has them."""
+    """The facts are the first columns, and what `_extras` says the rest."""
     return Record(
         value=DECODERS[table.name].decode(row[1]),
         project_id=row[2],
@@ -361,34 +332,24 @@ def _record(table: Table, row: Sequence[Any]) -> Record[Any]:
         operating_reason=row[14],
         operating_since=row[15],
         is_noop=row[16],
-        **_extras(table, row[0], row[17:]),
+        **_own_facts(table, row[0], row[17:]),
     )
 
 
-def _extras(table: Table, object_id: str, extras: Sequence[Any]) -> dict[str, Any]:
-    if table is LOAD_BALANCERS:
-        listeners, pools, issues = extras
-        return {
-            "listener_ids": listeners,
-            "pool_ids": pools,
-            "issues": _issues(issues, ""),
-        }
-    if table is LISTENERS:
-        policies, issues = extras
-        return {"policy_ids": policies, "issues": _issues(issues, f"listeners/{object_id}")}
+def _own_facts(table: Table, object_id: str, extras: Sequence[Any]) -> dict[str, Any]:
+    words = _WORDS_BELOW[table.name]
+    found: dict[str, Any] = {"below": dict(zip(words, extras))} if words else {}  # noqa: B905
+    if table.parent:
+        found["parent_id"] = extras[-1]
+        return found
     if table is POOLS:
-        members, listeners, monitor, issues = extras
-        return {
-            "member_ids": members,
-            "listener_ids": listeners,
-            "health_monitor_id": monitor,
-            "issues": _issues(issues, f"pools/{object_id}"),
-        }
-    if table is L7POLICIES:
-        return {"parent_id": extras[0], "rule_ids": extras[1]}
-    return {"parent_id": extras[0]}
+        found["user_ids"] = extras[-2]
+    path = "" if table is LOAD_BALANCERS else f"{table.name}/{object_id}"
+    found["issues"] = _issues(extras[-1], path) if extras[-1] else ()
+    return found
 
 
+_WORDS_BELOW: Final = {t.name: tuple(noun.word for noun in t.below) for t in TABLES.values()}
 _FAILURE: Final = msgspec.json.Decoder(Failure)
 _OPERATING: Final = {status.value: status for status in Operating}
 

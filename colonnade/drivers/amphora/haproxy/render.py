@@ -153,7 +153,7 @@ def _marked(
 
 def _frame(text: str, marked: Sequence[LoadBalancerView]) -> str:
     shared = [
-        msgspec.structs.replace(backend, members=(), drain_seconds=0)
+        msgspec.structs.replace(backend, members=(), drain_seconds=0, own=None)
         for view in marked
         for backend in view.backends
     ]

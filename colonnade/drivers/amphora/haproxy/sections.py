@@ -5,6 +5,8 @@ Values here hold numbers, flags and `Word`s, nothing else that is text, so a tem
 dangerous to print. Who decides what is in them is not known here.
 """
 
+from enum import Enum
+
 import msgspec
 
 from colonnade.drivers.amphora.haproxy.access_log import AccessLogView
@@ -34,6 +36,20 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     http: HttpCheck | None
 
 
+class Plain:
+    """The numbers, flags and fixed words of a member or a pool, by the names of its attributes:
+    what a template may ask for without a line here. Its texts are not among them."""
+
+    def __init__(self, value: msgspec.Struct) -> None:
+        self._value = value
+
+    def __getattr__(self, name: str) -> bool | int | float | Enum | None:
+        value = getattr(self._value, name)
+        if value is None or isinstance(value, bool | int | float | Enum):
+            return value
+        raise AttributeError(f"{name} is a text or an object, which goes through `words`")
+
+
 class Stick(msgspec.Struct, frozen=True, kw_only=True):
     kind: Word  # "source", "cookie" (ours) or "app-cookie" (the member's)
     cookie: Word | None = None
@@ -48,6 +64,7 @@ class MemberView(msgspec.Struct, frozen=True, kw_only=True):
     backup: bool
     check_address: Word | None
     check_port: int | None
+    own: Plain  # what else the member says
 
 
 class Ejection(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +96,7 @@ class BackendView(msgspec.Struct, frozen=True, kw_only=True):
     ejection: Ejection | None = None
     panic: Panic | None = None
     drain_seconds: int = 0
+    own: Plain | None = None  # what else the pool says
     tls: Word | None = None  # what server lines say of TLS to the members
     servers: Word = Word("")  # stands for the server lines; see render.py
 

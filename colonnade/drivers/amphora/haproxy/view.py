@@ -35,6 +35,7 @@ from colonnade.drivers.amphora.haproxy.sections import (
     LoadBalancerView,
     MemberView,
     Panic,
+    Plain,
     Stick,
 )
 from colonnade.drivers.amphora.haproxy.words import Word
@@ -223,6 +224,7 @@ def _backend(name: Word, pool: Pool, listener: Listener, vip: str) -> BackendVie
         ejection=_ejection(pool.outlier_ejection, mode) if check is not None else None,
         panic=Panic(backend=words.name(f"panic:{name}"), percent=percent) if watched else None,
         drain_seconds=pool.drain_seconds,
+        own=Plain(pool),
         tls=certificates.server_options(pool, mode),
     )
 
@@ -267,6 +269,7 @@ def _member(member: Member, number: int) -> MemberView:
         backup=member.backup,
         check_address=words.address(checked) if checked is not None else None,
         check_port=member.monitor_port,
+        own=Plain(member),
     )
 
 
