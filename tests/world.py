@@ -44,7 +44,7 @@ from colonnade.drivers.network.protocol import NetworkDriver, Port, PortWish
 from colonnade.drivers.secrets.database import Seal
 from colonnade.runtime.config import Config
 from colonnade.runtime.tls import Authority
-from colonnade.store import clusters, fleet, trees, work
+from colonnade.store import clusters, edits, fleet, trees, work
 from colonnade.store.database import Database
 from colonnade.store.rows import LOAD_BALANCERS
 from tests.fakes.amphora import FakeAmphorae
@@ -165,8 +165,8 @@ class World:
         await trees.create(self.database, tree, NoObjections())
 
     @asynccontextmanager
-    async def editing(self) -> AsyncIterator[trees.Edit]:
-        async with trees.editing(
+    async def editing(self) -> AsyncIterator[edits.Edit]:
+        async with edits.editing(
             self.database,
             LOAD_BALANCERS,
             self.load_balancer_id,

@@ -26,10 +26,11 @@ from colonnade.drivers.network.protocol import NetworkDriver
 from colonnade.drivers.secrets.database import Seal
 from colonnade.providers.provider import Providers
 from colonnade.runtime.config import Quotas
-from colonnade.store import records, trees
+from colonnade.store import edits, records, trees
 from colonnade.store.database import Database
 from colonnade.store.occasions import Key, Occasion
 from colonnade.store.records import Record
+from colonnade.store.remembered import Known
 from colonnade.store.rows import (
     HEALTH_MONITORS,
     L7POLICIES,
@@ -112,14 +113,22 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         return ProjectId(asked) if asked else self.caller.project or DEFAULT_PROJECT
 
     @asynccontextmanager
-    async def editing(self, table: Table, object_id: str) -> AsyncIterator[trees.Edit]:
+    async def editing(self, table: Table, object_id: str) -> AsyncIterator[edits.Edit]:
         database, review = self.site.database, self.site.providers
-        async with trees.editing(
+        async with edits.editing(
             database, table, object_id, project=self.project, review=review
         ) as edit:
             edit.defaults = self.site.quotas
             edit.occasion = self.occasion
             yield edit
+
+    async def look(self, table: Table, object_id: str) -> Known:
+        """The tree that the object is part of, before it is changed: what may take long is done
+        then, for nobody waits for it."""
+        return await edits.look(self.site.database, table, object_id, project=self.project)
+
+    async def provider_of(self, table: Table, object_id: str) -> str:
+        return await edits.provider_of(self.site.database, table, object_id, project=self.project)
 
     @property
     def reader(self) -> tuple[str | None, str]:

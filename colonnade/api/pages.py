@@ -13,9 +13,9 @@ from colonnade.api.user.shown import show
 from colonnade.domain.errors import NotFound
 from colonnade.store import records
 from colonnade.store.added import record_of
+from colonnade.store.edits import Edit
 from colonnade.store.records import SOURCES
 from colonnade.store.rows import TABLES, Table
-from colonnade.store.trees import Edit
 
 
 def _kind(table: Table) -> Kind:

@@ -20,6 +20,7 @@ from colonnade.store import listing
 from colonnade.store.clusters import Failure
 from colonnade.store.database import Connection
 from colonnade.store.listing import Source, Wanted
+from colonnade.store.remembered import Issue
 from colonnade.store.rows import (
     BELOW,
     CHILDREN,
@@ -36,7 +37,7 @@ from colonnade.store.rows import (
     Table,
 )
 from colonnade.store.stored import Newer
-from colonnade.store.trees import POLICY, Issue
+from colonnade.store.trees import POLICY
 
 log = structlog.get_logger()
 

@@ -36,8 +36,9 @@ async def create_member(call: Call) -> JSON:
     body = call.body(MemberCreate, "member")
     pool_id = PoolId(call.id("pool_id"))
     member = read_member(body)
+    provider = await call.provider_of(POOLS, pool_id)
+    await call.site.providers.check_members(provider, [member])
     async with call.editing(POOLS, pool_id) as edit:
-        await call.site.providers.check_members(edit.tree.provider, [member])
         edit.tree = edit.tree.with_pool(edit.tree.pool(pool_id).with_member(member))
     return pages.added(call, edit, MEMBERS, member.id, "member")
 
@@ -73,11 +74,13 @@ async def delete_member(call: Call) -> JSON:
 async def replace_members(call: Call) -> JSON:
     """The whole list at once: one generation, one push to the amphorae."""
     bodies = call.body_list(MemberCreate, "members")
-    pool_id = PoolId(call.id("pool_id"))
+    pool_id, additive = PoolId(call.id("pool_id")), call.flag("additive_only")
+    tree = (await call.look(POOLS, pool_id)).tree
+    wished = batch(tree.pool(pool_id), bodies, additive=additive)
+    await call.site.providers.check_members(tree.provider, wished)
     async with call.editing(POOLS, pool_id) as edit:
         pool = edit.tree.pool(pool_id)
-        members = batch(pool, bodies, additive=call.flag("additive_only"))
-        await call.site.providers.check_members(edit.tree.provider, members)
+        members = batch(pool, bodies, additive=additive)
         edit.tree = edit.tree.with_pool(replace(pool, members=members))
 
 

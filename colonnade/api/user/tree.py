@@ -47,12 +47,12 @@ _SETTABLE: Final = (
 async def put_tree(call: Call) -> JSON:
     body = call.body(TreeWished, "loadbalancer")
     root_id = call.id("load_balancer_id")
+    tree = (await call.look(LOAD_BALANCERS, root_id)).tree
+    _check_place(body, tree)
+    members = (member for pool in wished(body, tree).pools for member in pool.members)
+    await call.site.providers.check_members(tree.provider, members)
     async with call.editing(LOAD_BALANCERS, root_id) as edit:
-        tree = edit.tree
-        _check_place(body, tree)
-        edit.tree = wished(body, tree)
-        members = (member for pool in edit.tree.pools for member in pool.members)
-        await call.site.providers.check_members(tree.provider, members)
+        edit.tree = wished(body, edit.tree)
     async with call.site.database.read() as connection:
         return {"loadbalancer": await full_tree(connection, root_id)}
 
