@@ -143,7 +143,7 @@ class OutlierEjection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         require("outlier_ejection.errors", 1 <= self.errors <= 1000, "must be between 1 and 1000")
 
 
-class Pool(Node, frozen=True, kw_only=True):
+class Pool(Node, frozen=True, kw_only=True, weakref=True):
     """Members that share one balancing rule. No two have the same address and port."""
 
     id: PoolId
@@ -182,7 +182,12 @@ class Pool(Node, frozen=True, kw_only=True):
         self._check_persistence()
         count = len(self.members)
         require("members", count <= limits.MEMBERS_PER_POOL_MAX, "are too many")
-        if len({member.endpoint for member in self.members}) != count:
+        # As `endpoint`, but of a thousand: an IPv4 address has one spelling.
+        places = {
+            (m.address if ":" not in m.address else canonical(m.address), m.protocol_port)
+            for m in self.members
+        }
+        if len(places) != count:
             self._refuse_twins()
 
     def _refuse_twins(self) -> NoReturn:

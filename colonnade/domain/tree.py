@@ -111,11 +111,7 @@ class LoadBalancer(Node, frozen=True, kw_only=True):
             taken.add(place)
 
     def _check_pools(self, listener: Listener, pools: dict[PoolId, Pool]) -> None:
-        default = listener.default_pool_id
-        named = [("default_pool_id", default)] if default is not None else []
-        for policy in listener.l7policies:
-            named += [("redirect_pool_id", pool_id) for pool_id in policy.pool_ids]
-        for field, pool_id in named:
+        for field, pool_id in listener.named_pools:
             pool = pools.get(pool_id)
             if pool is None:
                 raise NotFound(f"Pool {pool_id} not found.")

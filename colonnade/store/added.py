@@ -4,37 +4,30 @@
 The order of ids is that of the store for what is made at once. Nothing is read or written here.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from colonnade.domain.errors import NotFound
-from colonnade.domain.ids import L7PolicyId, ListenerId
-from colonnade.domain.pools import HealthMonitor, Member
+from colonnade.domain.l7 import L7Policy
+from colonnade.domain.listeners import Listener
+from colonnade.domain.pools import Pool
 from colonnade.domain.status import Operating
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.changes import first_status
 from colonnade.store.difference import Place
 from colonnade.store.records import Record
-from colonnade.store.rows import (
-    HEALTH_MONITORS,
-    L7POLICIES,
-    L7RULES,
-    LISTENERS,
-    LOAD_BALANCERS,
-    POOLS,
-    Table,
-)
+from colonnade.store.rows import LOAD_BALANCERS, Node, Table
 from colonnade.store.trees import Stored
 
 
 def record_of(stored: Stored, table: Table, object_id: str) -> Record[Any]:
     """One object that a change has just added, as `get` would find it."""
-    place, ids = _place(stored.tree, table, object_id)
+    tree = stored.tree
+    place = _place(stored, table, object_id)
     path = "" if table is LOAD_BALANCERS else f"{table.name}/{object_id}"
     return Record(
         value=place.own,
-        project_id=stored.tree.project_id,
-        load_balancer_id=stored.tree.id,
+        project_id=tree.project_id,
+        load_balancer_id=tree.id,
         created=stored.generation,
         changed=stored.generation,
         deleted=False,
@@ -45,52 +38,37 @@ def record_of(stored: Stored, table: Table, object_id: str) -> Record[Any]:
         applied=stored.applied,
         is_noop=stored.is_noop,
         parent_id=place.parent_id,
-        issues=[x for x in stored.issues if x.path.startswith(path) and not table.parent],
-        **ids,
+        issues=[x for x in stored.issues if not table.parent and x.path.startswith(path)],
+        **_ids(tree, place.own),
     )
 
 
-def _place(tree: LoadBalancer, table: Table, object_id: str) -> tuple[Place, dict[str, Any]]:
-    """The object, and the ids of its children and users in the order of `get`."""
+def _place(stored: Stored, table: Table, object_id: str) -> Place:
     if table is LOAD_BALANCERS:
-        return Place(table, object_id, tree), {
-            "listener_ids": sorted(listener.id for listener in tree.listeners),
-            "pool_ids": sorted(pool.id for pool in tree.pools),
-        }
-    if table is LISTENERS:
-        listener = tree.listener(ListenerId(object_id))
-        return Place(table, object_id, listener), {
-            "policy_ids": [p.id for p in listener.l7policies]
-        }
-    if table is L7POLICIES:
-        listener = tree.listener_of(L7PolicyId(object_id))
-        policy = listener.policy(L7PolicyId(object_id))
-        rules = sorted(rule.id for rule in policy.rules)
-        return Place(table, object_id, policy, listener.id), {"rule_ids": rules}
-    if table is L7RULES:
-        for listener in tree.listeners:
-            for policy in listener.l7policies:
-                for rule in policy.rules:
-                    if rule.id == object_id:
-                        return Place(table, object_id, rule, policy.id), {}
-    return _place_of_pool(tree, table, object_id)
+        return Place(table, object_id, stored.tree)
+    for place in stored.added:
+        if place.id == object_id:
+            return place
+    raise NotFound(f"{table.noun} {object_id} not found.")
 
 
-def _place_of_pool(
-    tree: LoadBalancer, table: Table, object_id: str
-) -> tuple[Place, dict[str, Any]]:
-    for pool in tree.pools:
-        monitor = pool.health_monitor
-        if table is POOLS and pool.id == object_id:
-            return Place(table, object_id, pool), {
-                "member_ids": sorted(member.id for member in pool.members),
-                "listener_ids": [x.id for x in tree.listeners if pool.id in x.pool_ids],
+def _ids(tree: LoadBalancer, node: Node) -> dict[str, Any]:
+    """Of the node's children and users, in the order of `get`."""
+    match node:
+        case LoadBalancer():
+            return {
+                "listener_ids": sorted(listener.id for listener in tree.listeners),
+                "pool_ids": sorted(pool.id for pool in tree.pools),
+            }
+        case Listener():
+            return {"policy_ids": [policy.id for policy in node.l7policies]}
+        case L7Policy():
+            return {"rule_ids": sorted(rule.id for rule in node.rules)}
+        case Pool():
+            monitor = node.health_monitor
+            return {
+                "member_ids": sorted(member.id for member in node.members),
+                "listener_ids": [x.id for x in tree.listeners if node.id in x.pool_ids],
                 "health_monitor_id": monitor.id if monitor is not None else None,
             }
-        nodes: Sequence[Member | HealthMonitor] = pool.members
-        if table is HEALTH_MONITORS:
-            nodes = (monitor,) if monitor is not None else ()
-        for node in nodes:
-            if node.id == object_id:
-                return Place(table, object_id, node, pool.id, monitor is not None), {}
-    raise NotFound(f"{table.noun} {object_id} not found.")
+    return {}

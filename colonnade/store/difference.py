@@ -6,13 +6,13 @@ one row. A parent whose child changed is not written anew, but touched: it takes
 new generation, as clients that wait for a pool or a listener expect.
 """
 
-from collections.abc import Mapping, Set
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping, Set
+from typing import Any, Final
 
 import msgspec
-from msgspec.structs import replace
 
 from colonnade.domain.listeners import Listener
+from colonnade.domain.once import once_each
 from colonnade.domain.pools import Pool
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.rows import (
@@ -24,6 +24,7 @@ from colonnade.store.rows import (
     POOLS,
     Node,
     Table,
+    own_fields,
 )
 
 _PARENTS: Final[Mapping[str, Table]] = {
@@ -38,7 +39,7 @@ class Place(msgspec.Struct, frozen=True):
 
     table: Table
     id: str
-    own: Node  # without children
+    own: Node  # its own attributes are meant; children have places of their own
     parent_id: str | None = None  # the pool, listener or policy that it is below
     monitored: bool = False  # a member of a pool with a health monitor
 
@@ -58,15 +59,17 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 def difference(before: LoadBalancer | None, after: LoadBalancer | None) -> Difference:
     """The rows to add, alter and remove. None: no tree at all."""
-    # Edits share what they do not change, so what is the very same object is settled without a
-    # look at it.
-    shared = _identities(before) & _identities(after)
+    # Edits share what they do not change, so what is the very same object is settled, with all
+    # that is below it, without a look at it.
+    shared = _shared(before, after)
     old, new = places(before, shared), places(after, shared)
     added = tuple(place for key, place in new.items() if key not in old)
     removed = tuple(place for key, place in old.items() if key not in new)
-    altered = tuple(place for key, place in new.items() if key in old and old[key].own != place.own)
+    altered = tuple(
+        place for key, place in new.items() if key in old and _differ(old[key].own, place.own)
+    )
     return Difference(
-        root_altered=_root(before) != _root(after),
+        root_altered=_differ(before, after),
         added=added,
         altered=altered,
         removed=removed,
@@ -85,53 +88,73 @@ def _touched(
             parents[_PARENTS[place.table.parent]].add(place.parent_id)
     pools = parents[POOLS] | {place.id for place in changed if place.table is POOLS}
     for listener in after.listeners if after is not None else ():
-        policies = {policy.id for policy in listener.l7policies}
-        if listener.pool_ids & pools or policies & parents[L7POLICIES]:
+        if listener.pool_ids & pools or _policy_ids(listener) & parents[L7POLICIES]:
             parents[LISTENERS].add(listener.id)
     return {table: frozenset(ids) for table, ids in parents.items()}
 
 
-def _identities(tree: LoadBalancer | None) -> set[int]:
-    """Of pools and members, of which there may be many."""
-    pools = tree.pools if tree is not None else ()
-    return {id(pool) for pool in pools} | {id(m) for pool in pools for m in pool.members}
+@once_each
+def _policy_ids(listener: Listener) -> frozenset[str]:
+    return frozenset(policy.id for policy in listener.l7policies)
 
 
-def _root(tree: LoadBalancer | None) -> LoadBalancer | None:
-    return replace(tree, listeners=(), pools=()) if tree is not None else None
+def _differ(one: Node | None, other: Node | None) -> bool:
+    """In their own attributes."""
+    if one is other:
+        return False
+    return one is None or other is None or own_fields(one) != own_fields(other)
+
+
+def _shared(before: LoadBalancer | None, after: LoadBalancer | None) -> Set[int]:
+    """Identities of what both trees have, found from the top."""
+    if before is None or after is None:
+        return frozenset()
+    shared: set[int] = set()
+    old: list[Any] = [*before.listeners, *before.pools]
+    new: list[Any] = [*after.listeners, *after.pools]
+    while old and new:
+        both = set(map(id, old)) & set(map(id, new))
+        shared |= both
+        old, new = list(_below(old, both)), list(_below(new, both))
+    return shared
+
+
+def _below(nodes: Iterable[Any], shared: Set[int]) -> Iterator[Any]:
+    for node in nodes:
+        if id(node) not in shared:
+            for field in ("members", "l7policies", "rules"):
+                yield from getattr(node, field, ())
 
 
 def places(tree: LoadBalancer | None, shared: Set[int] = frozenset()) -> dict[str, Place]:
-    """All that is below the root, by id, but for the pools and members that are `shared`."""
+    """All that is below the root, by id, but for what is `shared`."""
     if tree is None:
         return {}
     found: dict[str, Place] = {}
     for listener in tree.listeners:
-        found.update(_places_of_listener(listener))
+        if id(listener) not in shared:
+            found.update((place.id, place) for place in _places_of_listener(listener, shared))
     for pool in tree.pools:
         if id(pool) not in shared:
-            found.update(_places_of_pool(pool, shared))
+            found.update((place.id, place) for place in _places_of_pool(pool, shared))
     return found
 
 
-def _places_of_listener(listener: Listener) -> dict[str, Place]:
-    own = replace(listener, l7policies=()) if listener.l7policies else listener
-    found: dict[str, Place] = {listener.id: Place(LISTENERS, listener.id, own)}
+def _places_of_listener(listener: Listener, shared: Set[int]) -> Iterator[Place]:
+    yield Place(LISTENERS, listener.id, listener)
     for policy in listener.l7policies:
-        found[policy.id] = Place(L7POLICIES, policy.id, replace(policy, rules=()), listener.id)
-        for rule in policy.rules:
-            found[rule.id] = Place(L7RULES, rule.id, rule, policy.id)
-    return found
+        if id(policy) not in shared:
+            yield Place(L7POLICIES, policy.id, policy, listener.id)
+            for rule in policy.rules:
+                if id(rule) not in shared:
+                    yield Place(L7RULES, rule.id, rule, policy.id)
 
 
-def _places_of_pool(pool: Pool, shared: Set[int]) -> dict[str, Place]:
+def _places_of_pool(pool: Pool, shared: Set[int]) -> Iterator[Place]:
     monitor = pool.health_monitor
-    found: dict[str, Place] = {
-        pool.id: Place(POOLS, pool.id, replace(pool, members=(), health_monitor=None))
-    }
+    yield Place(POOLS, pool.id, pool)
     for member in pool.members:
         if id(member) not in shared:
-            found[member.id] = Place(MEMBERS, member.id, member, pool.id, monitor is not None)
+            yield Place(MEMBERS, member.id, member, pool.id, monitor is not None)
     if monitor is not None:
-        found[monitor.id] = Place(HEALTH_MONITORS, monitor.id, monitor, pool.id)
-    return found
+        yield Place(HEALTH_MONITORS, monitor.id, monitor, pool.id)

@@ -339,6 +339,7 @@ async def _note(memory: Remembered, edit: Edit, plan: Plan, written: Written) ->
         applied=new.applied,
         is_noop=plan.at_once,
         issues=written.issues,
+        added=plan.found.added,
     )
     now = replace(
         known,

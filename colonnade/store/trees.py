@@ -23,7 +23,7 @@ from colonnade.runtime.config import Quotas
 from colonnade.store import catalogue, changes, idempotency, quotas, references
 from colonnade.store.changes import Change
 from colonnade.store.database import Connection, Database
-from colonnade.store.difference import difference
+from colonnade.store.difference import Place, difference
 from colonnade.store.occasions import Occasion, Tried
 from colonnade.store.remembered import Issue, Known, remembered_by
 from colonnade.store.rows import load_trees, read_root
@@ -54,6 +54,7 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     applied: Applied
     is_noop: bool = False  # nothing serves it
     issues: Sequence[Issue] = ()
+    added: Sequence[Place] = ()  # by this change
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +116,7 @@ async def create(
             if alone and not quotas.bounds(added, limits):
                 # One statement is a transaction, and needs no round trips to begin and end it.
                 new = await changes.write_new(connection, tree, change, issues, terms.size)
-                return _created(database, tree, new, at_once, issues)
+                return _created(database, tree, new, change, issues)
         async with database.pipeline() as connection:
             issues += await references_of(connection, review, None, tree)
             new = await changes.write_new(connection, tree, change, issues, terms.size)
@@ -125,16 +126,26 @@ async def create(
             await end_trial(connection, terms.occasion, Tried(None, tree, found, reasons))
     except psycopg.errors.IntegrityError as error:
         raise refusal(error) from error
-    return _created(database, tree, new, at_once, issues)
+    return _created(database, tree, new, change, issues)
 
 
 def _created(
-    database: Database, tree: LoadBalancer, new: changes.New, at_once: bool, issues: Sequence[Issue]
+    database: Database,
+    tree: LoadBalancer,
+    new: changes.New,
+    change: Change,
+    issues: Sequence[Issue],
 ) -> Stored:
     known = Known(tree=tree, generation=1, version=new.version, issues=issues)
     remembered_by(database).keep(known)
     return Stored(
-        tree=tree, generation=1, at=new.at, applied=new.applied, is_noop=at_once, issues=issues
+        tree=tree,
+        generation=1,
+        at=new.at,
+        applied=new.applied,
+        is_noop=change.at_once,
+        issues=issues,
+        added=change.found.added,
     )
 
 
