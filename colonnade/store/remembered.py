@@ -56,7 +56,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Remembered:
-    def __init__(self, objects_max: int = OBJECTS_MAX) -> None:
+    def __init__(self, objects_max: int) -> None:
         self._objects_max = objects_max
         self._objects = 0
         self._known: OrderedDict[str, Known] = OrderedDict()
@@ -132,9 +132,9 @@ def _ids(tree: LoadBalancer) -> Iterator[str]:
 _REMEMBERED: Final[WeakKeyDictionary[Database, Remembered]] = WeakKeyDictionary()
 
 
-def remembered_by(database: Database) -> Remembered:
-    """What this process knows of that database."""
+def remembered_by(database: Database, *, objects_max: int = OBJECTS_MAX) -> Remembered:
+    """What this process knows of that database. `objects_max`: for whoever asks first."""
     found = _REMEMBERED.get(database)
     if found is None:
-        found = _REMEMBERED[database] = Remembered()
+        found = _REMEMBERED[database] = Remembered(objects_max)
     return found
