@@ -72,7 +72,8 @@ async def _body(request: Asked, within_s: float) -> bytes:
     if encoding not in ("", "identity"):
         raise UnknownEncoding(f"A body is sent as it is, not in the encoding '{encoding[:40]}'.")
     try:
-        return await asyncio.wait_for(request.body(), within_s)
+        async with asyncio.timeout(within_s):
+            return await request.body()
     except TimeoutError as error:
         raise TooSlow(f"The body of the request did not come within {within_s:g} s.") from error
     except InternalServerException as error:

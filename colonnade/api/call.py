@@ -6,7 +6,7 @@ look at `project` alone. What a caller of no project makes belongs to `DEFAULT_P
 module knows no noun.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
@@ -20,8 +20,10 @@ from colonnade.api.identity.rates import Rates
 from colonnade.api.identity.rules import DefaultPolicy
 from colonnade.api.identity.trusting import Trusting
 from colonnade.api.reading import read_body, read_flag, read_list
-from colonnade.domain.errors import Forbidden, NotFound
+from colonnade.domain.errors import Forbidden, NotFound, Refused
 from colonnade.domain.ids import ProjectId, read_id
+from colonnade.domain.pools import Member
+from colonnade.domain.tree import LoadBalancer
 from colonnade.drivers.network.protocol import NetworkDriver
 from colonnade.drivers.secrets.database import Seal
 from colonnade.providers.provider import Providers
@@ -123,12 +125,22 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
             yield edit
 
     async def look(self, table: Table, object_id: str) -> Known:
-        """The tree that the object is part of, before it is changed: what may take long is done
-        then, for nobody waits for it."""
-        return await edits.look(self.site.database, table, object_id, project=self.project)
+        """The tree that the object is part of, before it is changed."""
+        project = self.project
+        return await edits.look(self.site.database, table, object_id, project=project, fresh=True)
 
-    async def provider_of(self, table: Table, object_id: str) -> str:
-        return await edits.provider_of(self.site.database, table, object_id, project=self.project)
+    async def check_members(
+        self, table: Table, object_id: str, wished: Callable[[LoadBalancer], Iterable[Member]]
+    ) -> None:
+        """Ask the provider of members before the tree is changed, for that may take long, and
+        whoever else changes the tree would wait. What `wished` refuses is left to the change."""
+        database, project = self.site.database, self.project
+        known = await edits.look(database, table, object_id, project=project, fresh=False)
+        try:
+            members = list(wished(known.tree))
+        except Refused:
+            return
+        await self.site.providers.check_members(known.tree.provider, members)
 
     @property
     def reader(self) -> tuple[str | None, str]:

@@ -6,6 +6,7 @@ tree; storing the difference is somebody else's work. This module reads no clock
 socket, and has never heard of amphorae or haproxy.
 """
 
+from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 from typing import Self
 
@@ -27,7 +28,7 @@ from colonnade.domain.ids import (
 )
 from colonnade.domain.listeners import AccessLog, Listener
 from colonnade.domain.node import Node, only, put
-from colonnade.domain.pools import Pool
+from colonnade.domain.pools import Member, Pool
 from colonnade.domain.vocabulary import POOLS_OF_LISTENER
 
 
@@ -43,7 +44,7 @@ class Vip(msgspec.Struct, frozen=True, kw_only=True):
     sg_ids: tuple[str, ...] = ()
 
 
-class LoadBalancer(Node, frozen=True, kw_only=True):
+class LoadBalancer(Node, frozen=True, kw_only=True, weakref=True):
     """The root of a tree. Pools hang here too: listeners name them by id."""
 
     id: LoadBalancerId
@@ -125,6 +126,11 @@ class LoadBalancer(Node, frozen=True, kw_only=True):
     @property
     def vips(self) -> tuple[Vip, ...]:
         return (self.vip, *self.additional_vips)
+
+    @property
+    def members(self) -> Iterator[Member]:
+        """Of all pools."""
+        return (member for pool in self.pools for member in pool.members)
 
     def listener(self, listener_id: ListenerId) -> Listener:
         return only("Listener", listener_id, (x for x in self.listeners if x.id == listener_id))

@@ -6,8 +6,8 @@ one row. A parent whose child changed is not written anew, but touched: it takes
 new generation, as clients that wait for a pool or a listener expect.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Set
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence, Set
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -26,6 +26,8 @@ from colonnade.store.rows import (
     Table,
     own_fields,
 )
+
+N = TypeVar("N", bound=Node)
 
 _PARENTS: Final[Mapping[str, Table]] = {
     "pool_id": POOLS,
@@ -110,20 +112,22 @@ def _shared(before: LoadBalancer | None, after: LoadBalancer | None) -> Set[int]
     if before is None or after is None:
         return frozenset()
     shared: set[int] = set()
-    old: list[Any] = [*before.listeners, *before.pools]
-    new: list[Any] = [*after.listeners, *after.pools]
-    while old and new:
-        both = set(map(id, old)) & set(map(id, new))
-        shared |= both
-        old, new = list(_below(old, both)), list(_below(new, both))
+    fronts = _apart(before.listeners, after.listeners, shared)
+    policies = [[policy for listener in side for policy in listener.l7policies] for side in fronts]
+    policies = _apart(policies[0], policies[1], shared)
+    rules = [[rule for policy in side for rule in policy.rules] for side in policies]
+    _apart(rules[0], rules[1], shared)
+    pools = _apart(before.pools, after.pools, shared)
+    members = [[member for pool in side for member in pool.members] for side in pools]
+    _apart(members[0], members[1], shared)
     return shared
 
 
-def _below(nodes: Iterable[Any], shared: Set[int]) -> Iterator[Any]:
-    for node in nodes:
-        if id(node) not in shared:
-            for field in ("members", "l7policies", "rules"):
-                yield from getattr(node, field, ())
+def _apart(old: Sequence[N], new: Sequence[N], shared: set[int]) -> list[list[N]]:
+    """What only one of the two has; what both have is added to `shared`."""
+    both = {id(one) for one in old} & {id(one) for one in new}
+    shared |= both
+    return [[one for one in side if id(one) not in both] for side in (old, new)]
 
 
 def places(tree: LoadBalancer | None, shared: Set[int] = frozenset()) -> dict[str, Place]:

@@ -123,27 +123,18 @@ async def editing(
 
 
 async def look(
-    database: Database, table: Table, object_id: str, *, project: ProjectId | None
+    database: Database, table: Table, object_id: str, *, project: ProjectId | None, fresh: bool
 ) -> Known:
     """The whole tree that the object is part of, with nothing locked: for what may take long.
-    Raises NotFound, Forbidden, and Conflict for a tree that is being deleted."""
+    Unless `fresh`, it may be older than what is stored. Raises NotFound, Forbidden, and Conflict
+    for a tree that is being deleted."""
     memory = remembered_by(database)
     known = memory.find(object_id)
-    if known is not None and await _is_still(database, known):
+    if known is not None and (not fresh or await _is_still(database, known)):
         _check_project(known, project)
         return known
     async with database.pipeline() as connection:
         return await _lock(connection, memory, table, object_id, project)
-
-
-async def provider_of(
-    database: Database, table: Table, object_id: str, *, project: ProjectId | None
-) -> str:
-    """The name under which the tree's provider was asked for, which never changes."""
-    known = remembered_by(database).find(object_id)
-    if known is None:
-        known = await look(database, table, object_id, project=project)
-    return known.tree.provider
 
 
 @asynccontextmanager

@@ -30,6 +30,7 @@ from colonnade.domain.limits import POSITION_MAX
 from colonnade.domain.listeners import Listener
 from colonnade.domain.matching import matched
 from colonnade.domain.node import Node
+from colonnade.domain.once import once_each
 from colonnade.domain.pools import Pool
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.rows import LOAD_BALANCERS, load_trees, own_fields
@@ -47,12 +48,15 @@ _SETTABLE: Final = (
 async def put_tree(call: Call) -> JSON:
     body = call.body(TreeWished, "loadbalancer")
     root_id = call.id("load_balancer_id")
-    tree = (await call.look(LOAD_BALANCERS, root_id)).tree
-    _check_place(body, tree)
-    members = (member for pool in wished(body, tree).pools for member in pool.members)
-    await call.site.providers.check_members(tree.provider, members)
+
+    @once_each
+    def after(tree: LoadBalancer) -> LoadBalancer:
+        _check_place(body, tree)
+        return wished(body, tree)
+
+    await call.check_members(LOAD_BALANCERS, root_id, lambda tree: after(tree).members)
     async with call.editing(LOAD_BALANCERS, root_id) as edit:
-        edit.tree = wished(body, edit.tree)
+        edit.tree = after(edit.tree)
     async with call.site.database.read() as connection:
         return {"loadbalancer": await full_tree(connection, root_id)}
 
