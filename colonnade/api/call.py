@@ -88,6 +88,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
     key: Key | None = None  # under which this request may be repeated
     is_trial: bool = False  # nothing is to be kept
+    again: bool = False  # another was quicker the last time
 
     def id(self, name: str) -> str:
         """An id from the path. What is no id names nothing."""
@@ -118,7 +119,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     async def editing(self, table: Table, object_id: str) -> AsyncIterator[edits.Edit]:
         database, review = self.site.database, self.site.providers
         async with edits.editing(
-            database, table, object_id, project=self.project, review=review
+            database, table, object_id, project=self.project, review=review, again=self.again
         ) as edit:
             edit.defaults = self.site.quotas
             edit.occasion = self.occasion

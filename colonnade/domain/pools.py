@@ -8,14 +8,13 @@ knows which listener uses a pool.
 import re
 from collections import Counter
 from functools import lru_cache
-from ipaddress import ip_address
 from typing import Final, NoReturn, Self
 
 import msgspec
 from msgspec.structs import replace
 
 from colonnade.domain import limits
-from colonnade.domain.addresses import REMEMBERED, canonical
+from colonnade.domain.addresses import REMEMBERED, canonical, parsed
 from colonnade.domain.errors import Conflict, require
 from colonnade.domain.ids import HealthMonitorId, MemberId, PoolId, SubnetId
 from colonnade.domain.node import Node, only, put
@@ -40,7 +39,7 @@ COOKIE_NAME: Final = re.compile(r"[^\s,;\\\x00-\x20\x7f]*")  # contract (B.6)
 @lru_cache(REMEMBERED)
 def _check_address(text: str) -> None:
     """Remembered, for whoever edits a pool of a thousand members makes all of them anew."""
-    address = ip_address(text)
+    address = parsed(text)
     require("address", not address.is_multicast, "must be unicast")
     require("address", not address.is_unspecified, "must be a real address")
 
@@ -72,7 +71,7 @@ class Member(Node, frozen=True, kw_only=True):
         )
         require("weight", 0 <= self.weight <= limits.WEIGHT_MAX, "must be between 0 and 256")
         if self.monitor_address is not None:
-            ip_address(self.monitor_address)
+            parsed(self.monitor_address)
         if self.monitor_port is not None:
             require(
                 "monitor_port",

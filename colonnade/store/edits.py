@@ -25,7 +25,14 @@ from colonnade.store.changes import Change
 from colonnade.store.database import Connection, Database
 from colonnade.store.difference import Difference, difference
 from colonnade.store.occasions import Occasion, Tried
-from colonnade.store.remembered import VERSION, Issue, Known, Remembered, remembered_by
+from colonnade.store.remembered import (
+    VERSION,
+    Issue,
+    Known,
+    Remembered,
+    ids_asked_for,
+    remembered_by,
+)
 from colonnade.store.rows import LOAD_BALANCERS, Table, ask_children, read_root, with_children
 from colonnade.store.trees import (
     POLICY,
@@ -96,18 +103,24 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def editing(
-    database: Database, table: Table, object_id: str, *, project: ProjectId | None, review: Review
+async def editing(  # noqa: PLR0913 - whose tree, under which rules, and how often tried
+    database: Database,
+    table: Table,
+    object_id: str,
+    *,
+    project: ProjectId | None,
+    review: Review,
+    again: bool = False,
 ) -> AsyncIterator[Edit]:
     """Change the tree that the named object is part of. `project` None may edit any. Others wait
-    meanwhile: within, nothing is waited for.
+    meanwhile: within, nothing is waited for. `again`: a race was lost, and none is entered now.
 
     Raises NotFound, Forbidden, Conflict for a tree that is being deleted, Invalid for a log target
-    that is not there, and Contended when another process was quicker."""
+    that is not there, and Contended when another process was quicker, but not if `again`."""
     memory = remembered_by(database)
     async with memory.turn(object_id):
         known = memory.find(object_id)
-        if known is None or known.is_shared:
+        if known is None or known.is_shared or again:
             way = _under_lock(database, table, object_id, project, review)
         else:
             way = _on_memory(database, known, project, review)
@@ -239,6 +252,9 @@ async def _lock(
             quota=quota,
             is_shared=known is not None and known.is_shared,
         )
+    if object_id not in {root_id, *ids_asked_for(known.tree)}:
+        # It went while the lock was waited for, and what was read is not all of the tree.
+        raise NotFound(f"{table.noun} {object_id} not found.")
     memory.keep(known)
     return known
 

@@ -82,7 +82,7 @@ class Remembered:
             self.forget(root_id)
             known = replace(known, objects=1 + len(places(known.tree)))
             self._objects += known.objects
-            self._roots |= dict.fromkeys((root_id, *_ids(known.tree)), root_id)
+            self._roots |= dict.fromkeys((root_id, *ids_asked_for(known.tree)), root_id)
         self._put(known)
 
     def advance(self, before: Known, after: Known | None, found: Difference) -> None:
@@ -109,7 +109,7 @@ class Remembered:
         if known is None:
             return
         self._objects -= known.objects
-        for one in (root_id, *_ids(known.tree)):
+        for one in (root_id, *ids_asked_for(known.tree)):
             self._roots.pop(one, None)
 
     def lost(self, known: Known) -> None:
@@ -119,7 +119,8 @@ class Remembered:
             self._known[known.tree.id] = replace(last, is_shared=True)
 
 
-def _ids(tree: LoadBalancer) -> Iterator[str]:
+def ids_asked_for(tree: LoadBalancer) -> Iterator[str]:
+    """Of the objects below the root that requests for a change name."""
     for listener in tree.listeners:
         yield listener.id
         yield from (policy.id for policy in listener.l7policies)

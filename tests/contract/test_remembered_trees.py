@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from colonnade.store.remembered import remembered_by
+from tests.agent_bench import until
 from tests.contract.api_client import Api
 from tests.contract.processes import process
 from tests.fakes.network import PRIVATE_SUBNET, FakeNetwork
@@ -55,7 +56,7 @@ async def test_no_refusal_is_drawn_from_a_tree_that_has_changed(database_url: st
         made = await one.member(pool)
         # To the first process the address is still taken.
         await other.delete(f"pools/{pool['id']}/members/{made['id']}")
-        again = await one.member(pool)
+        await one.member(pool)
         # To the second one it is free.
         await other.member(pool, 409)
         # And the first one knows nothing of the new pool, or of its end.
@@ -63,15 +64,19 @@ async def test_no_refusal_is_drawn_from_a_tree_that_has_changed(database_url: st
         await one.member(fresh)
         await other.delete(f"pools/{fresh['id']}")
         await one.member(fresh, 404)
-        batch = {"members": [{"address": again["address"], "protocol_port": 8080}]}
-        await one.put(f"pools/{pool['id']}/members", batch, 202)
-        await other.delete(f"pools/{pool['id']}/members/{again['id']}")
-        # What would change nothing there is a change here.
-        await one.put(f"pools/{pool['id']}/members", batch, 202)
-        (back,) = (await one.get(f"pools/{pool['id']}/members"))["members"]
-        assert back["id"] != again["id"]
         await other.delete(f"loadbalancers/{root['id']}?cascade=true")
         await one.member(pool, 404)
+
+
+async def test_what_would_change_nothing_here_may_be_a_change_there(database_url: str) -> None:
+    async with process(database_url) as one, process(database_url) as other:
+        pool = await one.pool(await one.load_balancer())
+        made = await one.member(pool)
+        await other.delete(f"pools/{pool['id']}/members/{made['id']}")
+        batch = {"members": [{n: made[n] for n in ("address", "protocol_port")}]}
+        await one.put(f"pools/{pool['id']}/members", batch, 202)
+        (back,) = (await other.get(f"pools/{pool['id']}/members"))["members"]
+        assert back["id"] != made["id"]
 
 
 async def test_a_quota_holds_from_the_moment_that_another_process_sets_it(
@@ -109,8 +114,9 @@ async def test_what_was_changed_behind_all_of_them_is_read_again(database_url: s
         with psycopg.connect(database_url) as connection:
             connection.execute("DELETE FROM members")
             connection.execute("UPDATE load_balancers SET changed = changed")
+        await one.member(pool, address="10.0.0.12")
         await one.member(pool)
-        assert len((await one.get(f"pools/{pool['id']}/members"))["members"]) == 1
+        assert len((await one.get(f"pools/{pool['id']}/members"))["members"]) == 2
 
 
 async def test_a_tree_is_read_once_and_then_written_on(database_url: str) -> None:
@@ -125,6 +131,32 @@ async def test_a_tree_is_read_once_and_then_written_on(database_url: str) -> Non
         (known,) = after.tree.pools
         assert [member.id for member in known.members] == [made["id"]]
         assert after.tree.vip is before.tree.vip  # what was not changed is the very same
+
+
+async def test_of_an_object_that_goes_as_its_tree_is_waited_for_nothing_is_remembered(
+    database_url: str,
+) -> None:
+    async with process(database_url) as one, process(database_url) as other:
+        root = await one.load_balancer()
+        gone, stays = await one.pool(root), await one.pool(root)
+        with psycopg.connect(database_url) as holder:
+            holder.execute("SELECT FROM clusters FOR UPDATE")
+            waiting = asyncio.create_task(other.member(gone, 404))
+            with psycopg.connect(database_url, autocommit=True) as watch:
+                locks = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+
+                async def is_waited_for() -> bool:
+                    return watch.execute(locks).fetchone() is not None
+
+                await until(is_waited_for)
+            holder.execute("DELETE FROM pools WHERE id = %s", [gone["id"]])
+            holder.execute("UPDATE clusters SET generation = generation + 1")
+        await waiting
+        await other.member(stays)
+        listed = (await other.get(f"loadbalancers/{root['id']}"))["loadbalancer"]["pools"]
+        known = remembered_by(other.database).find(root["id"])
+        assert known is not None
+        assert [pool.id for pool in known.tree.pools] == [pool["id"] for pool in listed]
 
 
 class Frozen(FakeNetwork):
