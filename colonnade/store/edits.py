@@ -295,8 +295,13 @@ def _is_one_statement(edit: Edit, plan: Plan, review: Review) -> bool:
 async def _write(
     connection: Connection, edit: Edit, plan: Plan, review: Review, *, is_locked: bool
 ) -> Written:
-    """Within a transaction."""
+    """Within a transaction. What else is looked at is looked at under the cluster's lock: whoever
+    deletes what trees refer to waits for that."""
     before, after, found = edit.before, edit.after, plan.found
+    if not is_locked:
+        await connection.execute(
+            "SELECT FROM clusters WHERE id = %s FOR UPDATE", [before.cluster_id]
+        )
     issues, quota, added = plan.issues, edit.known.quota, quotas.increase(found)
     if not is_locked and any(count > 0 for count in added.values()):
         quota = await quotas.read_row(await quotas.ask_row(connection, before.project_id))

@@ -10,7 +10,7 @@ from colonnade.api.app import create_app
 from colonnade.api.call import Site
 from colonnade.providers.enabled import enabled_providers
 from colonnade.store.database import Database
-from tests.contract.api_client import ALL, Api
+from tests.contract.api_client import ALL, SEAL, Api
 from tests.fakes.network import FakeNetwork
 
 
@@ -25,7 +25,7 @@ async def process(url: str, network: FakeNetwork | None = None) -> AsyncIterator
     database = await Database.connect(url)
     network = network or FakeNetwork()
     providers = enabled_providers(ALL, default="amphora", network=network)
-    app = create_app(Site(database=database, providers=providers, network=network))
+    app = create_app(Site(database=database, providers=providers, network=network, seal=SEAL))
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     try:
         async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:

@@ -12,6 +12,7 @@ import pytest
 
 from colonnade.store.remembered import remembered_by
 from tests.agent_bench import until
+from tests.certificates import authority, made
 from tests.contract.api_client import Api
 from tests.contract.processes import process
 from tests.fakes.network import PRIVATE_SUBNET, FakeNetwork
@@ -133,6 +134,38 @@ async def test_a_tree_is_read_once_and_then_written_on(database_url: str) -> Non
         assert after.tree.vip is before.tree.vip  # what was not changed is the very same
 
 
+async def somebody_waits(url: str) -> None:
+    """Until a statement waits for a lock."""
+    query = (
+        "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        " AND datname = current_database()"
+    )
+    with psycopg.connect(url, autocommit=True) as watch:
+
+        async def is_waiting() -> bool:
+            return watch.execute(query).fetchone() is not None
+
+        await until(is_waiting)
+
+
+async def test_a_secret_that_goes_as_a_remembered_tree_is_written_is_missed(
+    database_url: str,
+) -> None:
+    async with process(database_url) as one:
+        root = await one.load_balancer("amphora")
+        ca = authority("Test CA")
+        body = {"secret": {"pem": made("www.example.org", ca).pem}}
+        web = (await one.post("secrets", body))["secret"]
+        with psycopg.connect(database_url) as holder:
+            # As whoever deletes a secret does.
+            holder.execute("SELECT FROM clusters FOR SHARE")
+            words = {"protocol": "TERMINATED_HTTPS", "default_tls_container_ref": web["id"]}
+            waiting = asyncio.create_task(one.listener(root, 400, **words))
+            await somebody_waits(database_url)
+            holder.execute("DELETE FROM secrets")
+        assert "Could not retrieve certificate" in (await waiting)["faultstring"]
+
+
 async def test_of_an_object_that_goes_as_its_tree_is_waited_for_nothing_is_remembered(
     database_url: str,
 ) -> None:
@@ -142,13 +175,7 @@ async def test_of_an_object_that_goes_as_its_tree_is_waited_for_nothing_is_remem
         with psycopg.connect(database_url) as holder:
             holder.execute("SELECT FROM clusters FOR UPDATE")
             waiting = asyncio.create_task(other.member(gone, 404))
-            with psycopg.connect(database_url, autocommit=True) as watch:
-                locks = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-
-                async def is_waited_for() -> bool:
-                    return watch.execute(locks).fetchone() is not None
-
-                await until(is_waited_for)
+            await somebody_waits(database_url)
             holder.execute("DELETE FROM pools WHERE id = %s", [gone["id"]])
             holder.execute("UPDATE clusters SET generation = generation + 1")
         await waiting
