@@ -130,7 +130,7 @@ async def editing(  # noqa: PLR0913 - whose tree, under which rules, and how oft
         except psycopg.errors.DivisionByZero as error:  # see `changes.write`
             if known is not None:
                 memory.lost(known)
-            raise Contended("another change came first") from error
+            raise Contended("another change was in the way") from error
         except psycopg.errors.IntegrityError as error:
             raise refusal(error) from error
 
@@ -263,7 +263,7 @@ async def _check_still(database: Database, known: Known) -> None:
     """Raises Contended when the tree is no longer what is remembered."""
     if not await _is_still(database, known):
         remembered_by(database).lost(known)
-        raise Contended("another change came first")
+        raise Contended("another change was in the way")
 
 
 async def _is_still(database: Database, known: Known) -> bool:
