@@ -23,8 +23,8 @@ from statistics import median
 from typing import Any
 
 from bench.client import CLIENTS_MAX, Load, connected, member
-from colonnade.store.embedded import EmbeddedPostgres
-from colonnade.store.migrations import migrate
+from colonnade.store.postgres.embedded import EmbeddedPostgres
+from colonnade.store.postgres.migrations import migrate
 
 START_S_MAX = 20.0
 ROUNDS = 3  # of each figure: what is told is the median

@@ -22,7 +22,7 @@ import msgspec
 
 from bench.dataplane_growth import latencies, memories
 from bench.results import Figures
-from colonnade.cli import leftovers
+from colonnade.cli.local import leftovers
 from colonnade.cli.waiting import until
 from colonnade.domain.errors import Broken
 from colonnade.runtime.haproxy_binary import find_haproxy

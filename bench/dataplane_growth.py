@@ -15,8 +15,8 @@ from statistics import median
 from typing import Any
 
 from bench.results import Figures
-from colonnade.agent import memory
-from colonnade.cli import leftovers
+from colonnade.agent.haproxy import memory
+from colonnade.cli.local import leftovers
 from colonnade.cli.waiting import until
 from colonnade.domain.errors import NotFound
 from tests.hitless import Site

@@ -17,9 +17,9 @@ from pathlib import Path
 import msgspec
 
 from bench.results import Figures
-from colonnade.cli import leftovers
+from colonnade.cli.local import leftovers
+from colonnade.cli.local.system import System, running
 from colonnade.cli.rest import Rest
-from colonnade.cli.system import System, running
 from colonnade.cli.waiting import until
 
 SPARES = 2

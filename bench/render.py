@@ -44,7 +44,7 @@ from colonnade.protocol.bundle import plan_change
 from colonnade.protocol.datagram import Datagram, Heartbeat, Kind, encode
 from colonnade.protocol.messages import StatisticsReport, StatusReport
 from colonnade.runtime.clock import SystemClock
-from colonnade.store.database import Database
+from colonnade.store.postgres.database import Database
 
 LISTENERS, MEMBERS_EACH, TIMES = 10, 100, 15
 AMPHORAE, BEATS_EACH = 1000, 100

@@ -13,12 +13,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from bench.results import Figures, percentile
-from colonnade.cli import leftovers
-from colonnade.cli.hosts import Hosts
+from colonnade.cli.demo.scenario import CHANGES, Scenario
+from colonnade.cli.demo.scenario import Figures as Measured
+from colonnade.cli.lab.hosts import Hosts
+from colonnade.cli.local import leftovers
+from colonnade.cli.local.system import System, running
 from colonnade.cli.rest import Rest
-from colonnade.cli.scenario import CHANGES, Scenario
-from colonnade.cli.scenario import Figures as Measured
-from colonnade.cli.system import System, running
 from colonnade.cli.waiting import until
 from colonnade.domain.errors import Broken, Unavailable
 from colonnade.protocol.paths import HAPROXY_SOCKET

@@ -25,9 +25,9 @@ from colonnade.protocol.bundle import Backend, Bundle, Interface, Server
 from colonnade.protocol.datagram import Datagram, Kind, decode
 from colonnade.protocol.logs import LogPlaces, LogQuestion
 from colonnade.protocol.messages import Peers, Report
+from colonnade.runtime.certificate_authority import Authority
 from colonnade.runtime.haproxy_binary import find_haproxy
 from colonnade.runtime.mtls import server_context
-from colonnade.runtime.tls import Authority
 from tests.agent_site import AMPHORA_IP, CONTROL_IP, LB_LENGTH, VIP, VIP6, VIP_MAC, Site
 
 CONFIG = f"""global

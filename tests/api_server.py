@@ -16,8 +16,8 @@ from typing import Any
 
 import httpx
 
-from colonnade.cli.identities import ensure_master_key
-from colonnade.cli.starting import api_answers
+from colonnade.cli.local.identities import ensure_master_key
+from colonnade.cli.local.starting import api_answers
 from colonnade.runtime.config import Api
 
 START_S_MAX = 40.0

@@ -4,7 +4,7 @@
 from collections.abc import Awaitable, Callable
 
 from colonnade.runtime.config import Config
-from colonnade.store.database import Database
+from colonnade.store.postgres.database import Database
 from tests.world import World
 
 Act = Callable[[World], Awaitable[None]]

@@ -16,9 +16,9 @@ import psycopg
 import pytest
 import pytest_asyncio
 
-from colonnade.store.database import Database
-from colonnade.store.embedded import EmbeddedPostgres
-from colonnade.store.migrations import migrate
+from colonnade.store.postgres.database import Database
+from colonnade.store.postgres.embedded import EmbeddedPostgres
+from colonnade.store.postgres.migrations import migrate
 
 # Whoever is still there is gone before the rows are: what they had begun must not come after.
 DISCONNECT = """

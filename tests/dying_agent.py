@@ -20,11 +20,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from colonnade.agent.apply import Amphora
+from colonnade.agent.apply.amphora import Amphora
 from colonnade.agent.folder import Folder
-from colonnade.agent.haproxy import Haproxy, run
-from colonnade.agent.reloads import Limits
-from colonnade.agent.status import Watch
+from colonnade.agent.haproxy.process import Haproxy, run
+from colonnade.agent.haproxy.reloads import Limits
+from colonnade.agent.haproxy.status import Watch
 from colonnade.protocol import paths
 from colonnade.protocol.bundle import Access, Backend, Bundle, Secret, Server
 from colonnade.runtime.haproxy_binary import find_haproxy

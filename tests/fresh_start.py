@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from colonnade.agent.console import Console, Silent
+from colonnade.agent.haproxy.console import Console, Silent
 from colonnade.protocol import paths
 from colonnade.protocol.bundle import Backend, Bundle, Secret, Server
 from colonnade.runtime.haproxy_binary import find_haproxy

@@ -14,11 +14,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from colonnade.cli import leftovers
-from colonnade.cli.hosts import Hosts
+from colonnade.cli.demo.scenario import PRIVATE, PUBLIC
+from colonnade.cli.lab.hosts import Hosts
+from colonnade.cli.local import leftovers
+from colonnade.cli.local.system import System, running
 from colonnade.cli.rest import Rest
-from colonnade.cli.scenario import PRIVATE, PUBLIC
-from colonnade.cli.system import System, running
 from colonnade.cli.waiting import until
 from colonnade.domain.errors import NotFound, Unavailable
 from colonnade.protocol import paths

@@ -7,8 +7,8 @@ They are looked for among the descendants of the system only, never by name in a
 import contextlib
 from pathlib import Path
 
-from colonnade.cli import leftovers
-from colonnade.cli.system import System
+from colonnade.cli.local import leftovers
+from colonnade.cli.local.system import System
 from colonnade.protocol import paths
 from colonnade.protocol.messages import PORT_AGENT
 

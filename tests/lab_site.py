@@ -22,18 +22,18 @@ from pathlib import Path
 from colonnade.domain.errors import Broken
 from colonnade.drivers.compute.namespaces.client import ComputeClient
 from colonnade.drivers.network.namespaces.client import LabClient, NetworkClient
-from colonnade.drivers.network.namespaces.daemon import url_of
 from colonnade.drivers.network.namespaces.lab import Lab
 from colonnade.drivers.network.namespaces.processes import child_of
+from colonnade.drivers.network_daemon.daemon import url_of
+from colonnade.runtime.certificate_authority import Authority
 from colonnade.runtime.config import Config
-from colonnade.runtime.tls import Authority
 
 OFFICES = ("network", "supervisor", "controller", "api", "health", "amphora")
 PLACEHOLDER = (sys.executable, "-c", "import time; time.sleep(3600)")
 DAEMON = """
 import asyncio, json, sys
 from pathlib import Path
-from colonnade.drivers.network.namespaces.daemon import run
+from colonnade.drivers.network_daemon.daemon import run
 from colonnade.runtime.config import Config
 folder, agent = Path(sys.argv[1]), json.loads(sys.argv[2])
 config = Config(state_dir=folder / "state", run_dir=folder / "run", database_url="")

@@ -42,11 +42,13 @@ from colonnade.drivers.amphora.protocol import AmphoraDriver
 from colonnade.drivers.compute.protocol import ComputeDriver
 from colonnade.drivers.network.protocol import NetworkDriver, Port, PortWish
 from colonnade.drivers.secrets.database import Seal
+from colonnade.runtime.certificate_authority import Authority
 from colonnade.runtime.config import Config
-from colonnade.runtime.tls import Authority
-from colonnade.store import clusters, edits, fleet, trees, work
-from colonnade.store.database import Database
-from colonnade.store.rows import LOAD_BALANCERS
+from colonnade.store.fleet import amphora_rows, clusters
+from colonnade.store.postgres.database import Database
+from colonnade.store.queue import work
+from colonnade.store.rows.tables import LOAD_BALANCERS
+from colonnade.store.trees import edits, wishes
 from tests.fakes.amphora import FakeAmphorae
 from tests.fakes.compute import FakeCompute
 from tests.fakes.faults import Faults, Watched, WatchedDatabase
@@ -162,7 +164,7 @@ class World:
             listeners=(listener,),
             pools=(pool,),
         )
-        await trees.create(self.database, tree, NoObjections())
+        await wishes.create(self.database, tree, NoObjections())
 
     @asynccontextmanager
     async def editing(self) -> AsyncIterator[edits.Edit]:
@@ -217,12 +219,12 @@ class World:
                 wish = self.amphorae.serving.get(amphora_id)
                 generation = 0 if wish is None else wish.generation
                 beats.append(
-                    fleet.Heartbeat(
+                    amphora_rows.Heartbeat(
                         amphora_id=amphora_id, sequence=self._sequence, generation=generation
                     )
                 )
-            await fleet.record_heartbeats(connection, beats)
-            await fleet.first_heartbeat(connection, heard)
+            await amphora_rows.record_heartbeats(connection, beats)
+            await amphora_rows.first_heartbeat(connection, heard)
             await connection.execute(
                 "UPDATE heartbeats SET seen_at = now() - interval '1 h' WHERE sequence < %s",
                 [self._sequence],
@@ -232,7 +234,7 @@ class World:
                 WHERE id IN (SELECT amphora_id FROM heartbeats WHERE sequence < %s)""",
                 [self._sequence],
             )
-            await fleet.mark_silent(connection, 3.5, 75, 60)
+            await amphora_rows.mark_silent(connection, 3.5, 75, 60)
 
     # What controllers do.
 
@@ -283,7 +285,7 @@ class World:
 
     async def _state(self) -> object:
         async with self.database.read() as connection:
-            rows = await fleet.everyone(connection)
+            rows = await amphora_rows.everyone(connection)
             cursor = await connection.execute(
                 "SELECT id, generation, applied_lowest, highest_settled FROM clusters"
             )
@@ -317,12 +319,12 @@ class World:
 
     async def rows(self) -> list[Amphora]:
         async with self.database.read() as connection:
-            return await fleet.everyone(connection)
+            return await amphora_rows.everyone(connection)
 
     async def assert_served(self) -> None:
         """The newest wish is served by exactly the one that should, and known to be."""
         async with self.database.read() as connection:
-            wanted = await trees.wanted(connection, self.cluster_id)
+            wanted = await wishes.wanted(connection, self.cluster_id)
             cursor = await connection.execute(
                 "SELECT applied_lowest, highest_settled, failed_at FROM clusters"
             )
@@ -354,7 +356,7 @@ class World:
     async def assert_gone(self) -> None:
         """Nothing of the load balancer is left, in rows or on the network."""
         async with self.database.read() as connection:
-            assert await trees.wanted(connection, self.cluster_id) is None
+            assert await wishes.wanted(connection, self.cluster_id) is None
             assert not await clusters.load_balancers_among(connection, [self.load_balancer_id])
         assert not [p for p in await self.network.ports() if p.owner.startswith("lb:")]
         assert self.answering() == set()

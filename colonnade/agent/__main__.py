@@ -3,12 +3,12 @@
 
 from pathlib import Path
 
-from colonnade.agent import starting
 from colonnade.agent.folder import Folder
+from colonnade.agent.heartbeat import restart_notice
 from colonnade.protocol import paths
 
 if __name__ == "__main__":
-    starting.say_so(Path(paths.CONFIG_DRIVE), Folder(Path(paths.ROOT)))
+    restart_notice.say_so(Path(paths.CONFIG_DRIVE), Folder(Path(paths.ROOT)))
     from colonnade.agent.main import main  # takes long to load: see `starting`
 
     main()

@@ -18,20 +18,20 @@ import msgspec
 from aiohttp import web
 
 import colonnade
-from colonnade.agent import traffic
-from colonnade.agent.apply import Amphora, NotNow, Older, Refused
-from colonnade.agent.beacon import Beacon
+from colonnade.agent.apply.amphora import Amphora, NotNow, Older, Refused
 from colonnade.agent.controllers import Controllers, NobodyAnswers, pause
 from colonnade.agent.folder import Folder
-from colonnade.agent.haproxy import Haproxy
-from colonnade.agent.link import have_lb_address
+from colonnade.agent.haproxy.process import Haproxy
+from colonnade.agent.haproxy.reloads import Limits, TooLittleMemory
+from colonnade.agent.haproxy.status import Watch
+from colonnade.agent.haproxy.watchdog import Pulse
+from colonnade.agent.heartbeat.sender import HeartbeatSender
 from colonnade.agent.logs.shipping import Logs
 from colonnade.agent.logs.spool import Spool
+from colonnade.agent.network import interfaces
+from colonnade.agent.network.lb_address import have_lb_address
 from colonnade.agent.own_log import OwnLog
-from colonnade.agent.pulse import Pulse
-from colonnade.agent.reloads import Limits, TooLittleMemory
 from colonnade.agent.server import application
-from colonnade.agent.status import Watch
 from colonnade.protocol import paths
 from colonnade.protocol.bundle import Bundle
 from colonnade.protocol.messages import PORT_AGENT, PORT_TASKS, AgentConfig, Info, Report
@@ -63,11 +63,11 @@ class Agent:
         self._watch.old_workers_max = config.old_workers_max
         self._amphora = Amphora(folder, self._haproxy, self._watch, namespace, limits)
         key = bytes.fromhex((drive / "heartbeat.key").read_text().strip())
-        self._beacon = Beacon(config.amphora_id, key, folder)
-        self._beacon.receivers = config.receivers
-        self._beacon.generation = lambda: self._amphora.generation
-        self._beacon.on_tasks = self._tasks.set
-        self._watch.on_news = self._beacon.tell
+        self._heartbeats = HeartbeatSender(config.amphora_id, key, folder)
+        self._heartbeats.receivers = config.receivers
+        self._heartbeats.generation = lambda: self._amphora.generation
+        self._heartbeats.on_tasks = self._tasks.set
+        self._watch.on_news = self._heartbeats.tell
         identity, ca = drive / "agent.pem", drive / "ca.pem"
         self._controllers = Controllers(config.controllers, client_context(identity, ca))
         spool = Spool(Path(paths.ACCESS_LOGS), config.logs)
@@ -78,7 +78,7 @@ class Agent:
         """Until cancelled."""
         await have_lb_address(self._config)
         await asyncio.get_running_loop().create_datagram_endpoint(
-            lambda: self._beacon, local_addr=(self._config.lb_network_ip, PORT_TASKS)
+            lambda: self._heartbeats, local_addr=(self._config.lb_network_ip, PORT_TASKS)
         )
         await self._amphora.resume()
         runner = web.AppRunner(
@@ -122,19 +122,19 @@ class Agent:
     async def _beat(self) -> None:
         for wait in BOOT_BEATS_S:
             await asyncio.sleep(wait)
-            self._beacon.beat(await self._watch.refresh())
+            self._heartbeats.beat(await self._watch.refresh())
         while True:
             is_lent = self._amphora.is_lent
             beat_s = self._config.heartbeat_s if is_lent else self._config.heartbeat_spare_s
             await self._until_beat(beat_s, is_lent)
-            self._beacon.beat(await self._watch.refresh())
+            self._heartbeats.beat(await self._watch.refresh())
 
     async def _count(self) -> None:
         """Beside the heartbeats: thousands of servers in many workers take their time."""
         while True:
             await asyncio.sleep(STATISTICS_S)
             if self._amphora.is_lent:
-                self._beacon.count(await self._watch.count())
+                self._heartbeats.count(await self._watch.count())
 
     async def _until_beat(self, seconds: float, is_lent: bool) -> None:
         """Wait; a spare that is lent beats at the serving rate at once."""
@@ -164,7 +164,7 @@ class Agent:
             return
         if peers.controllers and peers.receivers:
             self._controllers.addresses = peers.controllers
-            self._beacon.receivers = peers.receivers
+            self._heartbeats.receivers = peers.receivers
 
     async def _apply(self, wanted: Bundle) -> None:
         try:
@@ -184,7 +184,7 @@ def main() -> None:
     own_log.begin()
     try:
         asyncio.run(_run_until_told(config, drive))
-    except (traffic.NotThere, traffic.Failed, OSError) as error:
+    except (interfaces.NotThere, interfaces.Failed, OSError) as error:
         log.error("the agent cannot work: %s", error)
         sys.exit(1)
     finally:

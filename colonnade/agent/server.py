@@ -11,9 +11,9 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from colonnade.agent.apply import Amphora, NotNow, Older, Refused
-from colonnade.agent.reloads import TooLittleMemory
-from colonnade.agent.status import Watch
+from colonnade.agent.apply.amphora import Amphora, NotNow, Older, Refused
+from colonnade.agent.haproxy.reloads import TooLittleMemory
+from colonnade.agent.haproxy.status import Watch
 from colonnade.protocol.bundle import BUNDLE_BYTES_MAX, Bundle
 from colonnade.protocol.messages import Info, Refusal
 from colonnade.runtime.mtls import peer_name

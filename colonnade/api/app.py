@@ -2,8 +2,8 @@
 """The HTTP application: the table of routes, and around each handler what all of them need.
 
 Here alone an error becomes a response. What stands before the routes (who calls, spellings of
-paths, request ids, the audit line) is in `api/front.py`; what makes a request a call is in
-`api/admission.py`; what stands around the handlers is `STEPS`. Handlers know none of that.
+paths, request ids, the audit line) is in `api/http/middleware.py`; what makes a request a call is
+in `api/http/admission.py`; what stands around the handlers is `STEPS`. Handlers know none of that.
 """
 
 import asyncio
@@ -14,14 +14,23 @@ from typing import Any, TypeAlias
 import structlog
 from msgspec.structs import replace
 
-from colonnade.api import documents, networks, projects
-from colonnade.api.admission import admitted
-from colonnade.api.answers import Answer, Step, Within, around, encoded
-from colonnade.api.call import Call, Route, Site
-from colonnade.api.dry_run import trying
-from colonnade.api.faults import fault, fault_body, framework_body, headers_of
-from colonnade.api.front import Front
-from colonnade.api.idempotency import idempotent
+from colonnade.api.extras import (
+    affinity_groups,
+    events,
+    history,
+    log_targets,
+    networks,
+    projects,
+    secrets,
+    statistics,
+    tree_document,
+)
+from colonnade.api.http import documents
+from colonnade.api.http.admission import admitted
+from colonnade.api.http.answers import Answer, Step, Within, around, encoded
+from colonnade.api.http.call import Call, Route, Site
+from colonnade.api.http.faults import fault, fault_body, framework_body, headers_of
+from colonnade.api.http.middleware import Front
 from colonnade.api.identity.policy import PUBLIC
 from colonnade.api.operator import amphorae, flavors, zones
 from colonnade.api.routing import (
@@ -33,25 +42,20 @@ from colonnade.api.routing import (
     send_stream,
     send_whole,
 )
+from colonnade.api.steps.dry_run import dry_run
+from colonnade.api.steps.idempotency import idempotent
+from colonnade.api.steps.waiting import waiting
 from colonnade.api.user import (
-    affinity_groups,
-    events,
     health_monitors,
-    history,
     l7policies,
     l7rules,
     listeners,
     load_balancers,
-    log_targets,
     members,
     pools,
     providers,
     quotas,
-    secrets,
-    statistics,
-    tree,
 )
-from colonnade.api.waiting import waiting
 from colonnade.domain.errors import Broken, ColonnadeError, Contended, Unavailable
 
 Handle: TypeAlias = Callable[[Request], Awaitable[Answer]]
@@ -71,7 +75,7 @@ ROUTES: Sequence[Route] = [
     *zones.ROUTES,
     *amphorae.ROUTES,
     *log_targets.ROUTES,
-    *tree.ROUTES,
+    *tree_document.ROUTES,
     *history.ROUTES,
     *events.ROUTES,
     *affinity_groups.ROUTES,
@@ -79,8 +83,8 @@ ROUTES: Sequence[Route] = [
     *networks.ROUTES,
     *projects.ROUTES,
 ]
-# Around every handler, the first of them outermost. See `api/answers.py` for what a step may do.
-STEPS: Sequence[Step] = [waiting, trying, idempotent]
+# Around every handler, the first of them outermost. What a step may do: `api/http/answers.py`.
+STEPS: Sequence[Step] = [waiting, dry_run, idempotent]
 ANSWER_S_MAX = 4.0
 TRIES = 3
 

@@ -3,7 +3,7 @@
 
 Granian accepts and parses in threads of its own; handlers run in this process's one event loop,
 which is lighter than a supervisor with a worker. The process keeps no state, so any number of
-them may run: several on one address are `api/workers.py`'s affair.
+them may run: several on one address are `api/server/workers.py`'s affair.
 """
 
 import asyncio
@@ -21,22 +21,22 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
-from colonnade.api.addresses import check_address, is_loopback
 from colonnade.api.app import create_app
-from colonnade.api.call import Site
-from colonnade.api.held import Held
+from colonnade.api.http.call import Site
+from colonnade.api.http.open_requests import OpenRequests
 from colonnade.api.identity.hosts import Hosts
 from colonnade.api.identity.modes import check_mode, identity_of, policy_of
 from colonnade.api.identity.rates import Rates
-from colonnade.api.workers import run_workers
+from colonnade.api.server.binding import check_address, is_loopback
+from colonnade.api.server.workers import run_workers
 from colonnade.drivers.network.namespaces.client import NetworkClient
 from colonnade.drivers.secrets.database import Seal
 from colonnade.providers.enabled import enabled_providers
 from colonnade.providers.provider import Words
 from colonnade.runtime import logging
 from colonnade.runtime.config import NO_AUTH, Api, Config
-from colonnade.store.database import Database
-from colonnade.store.sweeping import sweep
+from colonnade.store.postgres.database import Database
+from colonnade.store.retention import sweep
 
 BACKLOG: Final = 1024
 POOL_MAX: Final = 8
@@ -101,7 +101,7 @@ def _site(config: Config, database: Database, network: NetworkClient | None) -> 
         identity=identity_of(api, database),
         policy=policy_of(api),
         hosts=Hosts((api.host, *api.allowed_hosts) if api.auth == NO_AUTH else None),
-        held=Held(of_project=api.held_per_project, of_token=api.held_per_token),
+        open_requests=OpenRequests(of_project=api.held_per_project, of_token=api.held_per_token),
         rates=Rates(api.rate_per_s, burst=api.rate_burst),
         body_s_max=api.body_timeout_s,
         seal=_seal(config),

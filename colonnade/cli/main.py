@@ -14,10 +14,10 @@ from typing import Annotated
 import typer
 
 import colonnade
-from colonnade.cli.objects.groups import Words
+from colonnade.cli.objects.lazy_groups import CommandGroup
 
 app = typer.Typer(
-    cls=Words,
+    cls=CommandGroup,
     name="colonnade",
     no_args_is_help=True,
     add_completion=True,
@@ -64,7 +64,7 @@ def up(
     ] = False,
 ) -> None:
     """Start the whole system on this machine, in the foreground."""
-    from colonnade.cli.up import Wish, run_up
+    from colonnade.cli.local.up import Wish, run_up
 
     wish = Wish(state=state, api=api, spares=spares, database_url=database, host_route=host_route)
     raise typer.Exit(run_up(wish))
@@ -73,7 +73,7 @@ def up(
 @app.command()
 def down(state: State = None) -> None:
     """Stop a running system, or remove what a killed one left."""
-    from colonnade.cli.down import run_down
+    from colonnade.cli.local.down import run_down
 
     raise typer.Exit(run_down(state))
 
@@ -86,7 +86,7 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Keep the state folder afterwards.")] = False,
 ) -> None:
     """Create a load balancer, cause failures, and show what happened. Removes all of it."""
-    from colonnade.cli.demo import run_demo
+    from colonnade.cli.demo.demo import run_demo
 
     raise typer.Exit(run_demo(as_json=as_json, keep=keep))
 
@@ -94,7 +94,7 @@ def demo(
 @app.command()
 def doctor(state: State = None) -> None:
     """Check this machine: what is missing for `up`, and how to get it."""
-    from colonnade.cli.doctor import run_doctor
+    from colonnade.cli.local.doctor import run_doctor
 
     raise typer.Exit(run_doctor(state))
 
@@ -108,7 +108,7 @@ def execute(
     state: State = None,
 ) -> None:
     """Run a command on the public network of the lab, where VIPs answer."""
-    from colonnade.cli.lab import run_inside
+    from colonnade.cli.lab.lab import run_inside
 
     raise typer.Exit(run_inside(command, state, within_s=within_s))
 
@@ -117,7 +117,7 @@ def execute(
 def migrate(config: ConfigFile) -> None:
     """Upgrade the database's schema."""
     from colonnade.runtime.config import read_config
-    from colonnade.store.migrations import migrate as migrate_database
+    from colonnade.store.postgres.migrations import migrate as migrate_database
 
     migrate_database(read_config(config).database_url)
 
@@ -136,7 +136,7 @@ def api(
 ) -> None:
     """The user and operator API (started by `up`, or by a unit file)."""
     if noop:
-        from colonnade.cli.noop import Wish, run_noop
+        from colonnade.cli.local.noop_api import Wish, run_noop
 
         wish = Wish(config=config, state=state, database_url=database, listen=listen)
         raise typer.Exit(run_noop(wish))
@@ -169,7 +169,7 @@ def health(config: ConfigFile) -> None:
 @app.command()
 def network(config: ConfigFile) -> None:
     """The network daemon: the only process that needs network privileges."""
-    from colonnade.drivers.network.namespaces.daemon import run
+    from colonnade.drivers.network_daemon.daemon import run
     from colonnade.runtime import logging
     from colonnade.runtime.config import read_config
 

@@ -27,8 +27,8 @@ from colonnade.protocol.logs import LogQuestion
 from colonnade.protocol.messages import Peers, Refusal, Report
 from colonnade.runtime.buckets import Buckets
 from colonnade.runtime.mtls import peer_name
-from colonnade.store import daemons, fleet
-from colonnade.store.database import Database
+from colonnade.store.fleet import amphora_rows, daemons
+from colonnade.store.postgres.database import Database
 
 BODY_BYTES_MAX: Final = 1024 * 1024
 ASKED_PER_S: Final = 5.0  # by one amphora; an honest one asks some four times a minute
@@ -121,7 +121,7 @@ class _AmphoraApi:
         except ValueError:
             raise Refused("this API is for amphorae") from None
         async with self._database.read() as connection:
-            amphora = await fleet.amphora(connection, amphora_id)
+            amphora = await amphora_rows.amphora(connection, amphora_id)
         if amphora is None or amphora.state is State.RETIRING:
             raise Refused("this amphora is not known, or no longer")
         return amphora

@@ -18,10 +18,11 @@ from colonnade.drivers.compute.protocol import Boot, ComputeDriver, InstanceStat
 from colonnade.drivers.network.protocol import NetworkDriver, PortWish
 from colonnade.drivers.secrets.database import Seal
 from colonnade.protocol.messages import PORT_CONTROLLER, PORT_HEALTH, AgentConfig
+from colonnade.runtime.certificate_authority import Authority, expires_at
 from colonnade.runtime.config import Config
-from colonnade.runtime.tls import Authority, expires_at
-from colonnade.store import daemons, events, fleet
-from colonnade.store.database import Database
+from colonnade.store.fleet import amphora_rows, daemons
+from colonnade.store.postgres.database import Database
+from colonnade.store.queue import events
 
 log = structlog.get_logger()
 
@@ -51,7 +52,7 @@ class Amphorae:
 
     async def reconcile(self, name: str) -> float | None:
         async with self._database.read() as connection:
-            amphora = await fleet.amphora(connection, AmphoraId(name))
+            amphora = await amphora_rows.amphora(connection, AmphoraId(name))
         if amphora is None:
             return None
         if amphora.state is State.BOOTING:
@@ -89,8 +90,8 @@ class Amphorae:
         )
         async with self._database.transaction() as connection:
             expires = expires_at(identity.certificate)
-            await fleet.record_birth(connection, amphora, (port.id, port.address), expires)
-            sealed = await fleet.sealed_key(connection, amphora.id)
+            await amphora_rows.record_birth(connection, amphora, (port.id, port.address), expires)
+            sealed = await amphora_rows.sealed_key(connection, amphora.id)
             controllers = await daemons.live(connection, daemons.Kind.CONTROLLER)
             receivers = await daemons.live(connection, daemons.Kind.HEALTH)
         if sealed is None:
@@ -130,7 +131,7 @@ class Amphorae:
 
     async def _advance(self, amphora: Amphora, event: Event) -> Amphora:
         async with self._database.transaction() as connection:
-            return await fleet.advance(connection, amphora, event)
+            return await amphora_rows.advance(connection, amphora, event)
 
 
 def _or_own(addresses: Sequence[str], own: str, port: int) -> tuple[str, ...]:

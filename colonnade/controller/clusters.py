@@ -52,8 +52,10 @@ from colonnade.drivers.amphora.protocol import AmphoraDriver
 from colonnade.drivers.compute.protocol import ComputeDriver, InstanceState
 from colonnade.drivers.network.protocol import NetworkDriver, Port, PortWish, Subnet, vip_owner
 from colonnade.protocol.bundle import Interface
-from colonnade.store import clusters, events, fleet, trees
-from colonnade.store.database import Connection, Database
+from colonnade.store.fleet import amphora_rows, clusters
+from colonnade.store.postgres.database import Connection, Database
+from colonnade.store.queue import events
+from colonnade.store.trees import wishes
 
 ROUNDS_MAX: Final = 12  # looks in one pass; a failover that meets dead spares takes some
 SPARE_FRESH_S: Final = 75.0
@@ -118,7 +120,7 @@ class Clusters:
         async with self._database.transaction() as connection:
             if not await clusters.record_failure(connection, cluster_id, generation, failure):
                 return  # each attempt fails alike, and once told is enough
-            wanted = await trees.wanted(connection, cluster_id)
+            wanted = await wishes.wanted(connection, cluster_id)
             if wanted is not None:
                 await _tell(connection, wanted, "failed", failure.message)
 
@@ -137,10 +139,10 @@ class Clusters:
 
     async def _look(self, cluster_id: ClusterId) -> tuple[Cluster, Facts] | None:
         async with self._database.read() as connection:
-            wanted = await trees.wanted(connection, cluster_id)
+            wanted = await wishes.wanted(connection, cluster_id)
             if wanted is None:
                 return None
-            present = await fleet.of_cluster(connection, cluster_id)
+            present = await amphora_rows.of_cluster(connection, cluster_id)
         names = [vip.port_id for vip in vips(wanted)]
         for amphora in present:
             if amphora.state is State.SERVING:
@@ -194,17 +196,17 @@ class Clusters:
     async def _borrow(self, wanted: Cluster) -> None:
         try:
             async with self._database.transaction() as connection:
-                await fleet.lend_spare(connection, wanted.id, wanted.topology, SPARE_FRESH_S)
+                await amphora_rows.lend_spare(connection, wanted.id, wanted.topology, SPARE_FRESH_S)
         except OutOfCapacity:
             async with self._database.transaction() as connection:
-                await fleet.ask_for_spare(connection, wanted.flavor)
+                await amphora_rows.ask_for_spare(connection, wanted.flavor)
             raise
 
     async def _plug(self, amphora: Amphora, port_id: PortId, wanted: Cluster) -> None:
         if amphora.applied >= wanted.generation:
             # A new interface needs its addresses from the agent, so what it answered is void.
             async with self._database.transaction() as connection:
-                await fleet.forget_applied(connection, amphora)
+                await amphora_rows.forget_applied(connection, amphora)
         try:
             await self._network.plug(port_id, amphora.id)
         except (NotFound, Unavailable):
@@ -224,7 +226,7 @@ class Clusters:
             return
         self._unanswered.pop(amphora.id, None)
         async with self._database.transaction() as connection:
-            await fleet.record_applied(connection, amphora, generation)
+            await amphora_rows.record_applied(connection, amphora, generation)
 
     async def _push(self, amphora: Amphora, wanted: Cluster, wires: Sequence[Interface]) -> int:
         """The generation it answers with. An amphora that freezes holds the call, so it is looked
@@ -233,7 +235,7 @@ class Clusters:
         try:
             while not (await asyncio.wait([pushing], timeout=WATCH_S))[0]:
                 async with self._database.read() as connection:
-                    now = await fleet.amphora(connection, amphora.id)
+                    now = await amphora_rows.amphora(connection, amphora.id)
                 if now is None or now.state is not State.SERVING:
                     raise Contended(f"amphora {amphora.id} was given up while it was told")
             return pushing.result()
@@ -276,7 +278,7 @@ class Clusters:
 
     async def _advance(self, amphora: Amphora, event: Event) -> None:
         async with self._database.transaction() as connection:
-            await fleet.advance(connection, amphora, event)
+            await amphora_rows.advance(connection, amphora, event)
         log.info("amphora", amphora_id=amphora.id, event_kind=event.value)
 
     async def _interfaces(

@@ -10,8 +10,8 @@ from typing import Final
 import structlog
 
 from colonnade.domain.errors import ColonnadeError
-from colonnade.store import references
-from colonnade.store.database import Database
+from colonnade.store.postgres.database import Database
+from colonnade.store.secrets import references
 
 LOOK_S: Final = 3600.0
 PROVIDERS: Final = ("amphora", "octavia")  # the others look up no reference

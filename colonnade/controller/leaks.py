@@ -19,8 +19,9 @@ from colonnade.domain.ids import AmphoraId, ClusterId, SubnetId
 from colonnade.domain.lifecycle import Event, State
 from colonnade.drivers.compute.protocol import ComputeDriver, InstanceState
 from colonnade.drivers.network.protocol import NetworkDriver, Port, is_vip, load_balancer_of
-from colonnade.store import clusters, fleet, work
-from colonnade.store.database import Database
+from colonnade.store.fleet import amphora_rows, clusters
+from colonnade.store.postgres.database import Database
+from colonnade.store.queue import work
 
 LOOK_S: Final = 20.0
 PATIENCE_S: Final = 60.0
@@ -50,7 +51,7 @@ class Leaks:
         instances = {i.amphora_id: i.state for i in await self._compute.instances()}
         ports = await self._network.ports()
         async with self._database.read() as connection:
-            rows = {a.id: a for a in await fleet.everyone(connection)}
+            rows = {a.id: a for a in await amphora_rows.everyone(connection)}
             owners = {load_balancer_of(p.owner) for p in ports if is_vip(p.owner)}
             balancers = await clusters.load_balancers_among(connection, sorted(owners))
             subnets = await clusters.member_subnets(connection, sorted(_clusters(ports, rows)))
@@ -85,7 +86,7 @@ class Leaks:
                     await work.mark(connection, f"amphora:{amphora.id}")
                 elif amphora.state in (State.SPARE, State.SERVING):
                     try:
-                        await fleet.advance(connection, amphora, Event.WENT_SILENT)
+                        await amphora_rows.advance(connection, amphora, Event.WENT_SILENT)
                     except Contended:
                         continue  # it has just been lent or released: looked at again soon
 

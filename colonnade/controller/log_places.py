@@ -28,9 +28,9 @@ from colonnade.protocol.logs import (
     LogPlaces,
     LogQuestion,
 )
-from colonnade.store import log_targets
-from colonnade.store.database import Database
-from colonnade.store.log_targets import Route
+from colonnade.store.extras import log_targets
+from colonnade.store.extras.log_targets import Route
+from colonnade.store.postgres.database import Database
 
 EXPIRES_S: Final = 900
 NOWHERE: Final = LogPlace()

@@ -18,8 +18,8 @@ from typing import Final, Protocol
 import structlog
 
 from colonnade.domain.errors import Broken, ColonnadeError, Refused, Unavailable
-from colonnade.store import work
-from colonnade.store.database import Connection, Database
+from colonnade.store.postgres.database import Connection, Database
+from colonnade.store.queue import work
 
 LEASE_S: Final = 15.0
 AGAIN_S: Final = 0.1
@@ -194,7 +194,9 @@ class Loop:
                 held, pause_s = time.monotonic() < stop_at, self._lease_s / 15
             if not held:
                 log.warning("the lease is lost", work_key=lease.key)
-                while not worker.done():  # one cancellation may be lost, see `store/database.py`
+                while (
+                    not worker.done()
+                ):  # one cancellation may be lost, see `store/postgres/database.py`
                     worker.cancel()
                     await asyncio.sleep(AGAIN_S)
                 return

@@ -30,16 +30,18 @@ from colonnade.drivers.compute.namespaces.client import ComputeClient
 from colonnade.drivers.network.namespaces.client import NetworkClient
 from colonnade.drivers.secrets.database import DatabaseSecrets, Kept, Seal
 from colonnade.protocol.messages import PORT_CONTROLLER
+from colonnade.runtime.certificate_authority import Authority, Identity
 from colonnade.runtime.config import Config
 from colonnade.runtime.haproxy_binary import find_haproxy
 from colonnade.runtime.listener import Bounds, accepting, protocols_of
 from colonnade.runtime.logging import configure
 from colonnade.runtime.mtls import server_context
 from colonnade.runtime.sockets import tcp_listener
-from colonnade.runtime.tls import Authority, Identity
 from colonnade.runtime.told import until_told
-from colonnade.store import daemons, fleet, incarnation, secrets, work
-from colonnade.store.database import Database
+from colonnade.store.fleet import amphora_rows, daemons, incarnation
+from colonnade.store.postgres.database import Database
+from colonnade.store.queue import work
+from colonnade.store.secrets import secrets
 
 FLAVOR: Final = "default"
 SHUTDOWN_S: Final = 1.0
@@ -140,7 +142,7 @@ async def _refresh(database: Database, daemon: daemons.Daemon) -> None:
 def _key_of(database: Database, seal: Seal) -> HeartbeatKey:
     async def key_of(amphora_id: AmphoraId) -> bytes | None:
         async with database.read() as connection:
-            sealed = await fleet.sealed_key(connection, amphora_id)
+            sealed = await amphora_rows.sealed_key(connection, amphora_id)
         return None if sealed is None else seal.unseal(sealed, amphora_id)
 
     return key_of

@@ -14,8 +14,9 @@ from colonnade.domain.fleet import Amphora
 from colonnade.domain.ids import AmphoraId, new_id
 from colonnade.domain.lifecycle import Event, State
 from colonnade.drivers.secrets.database import Seal
-from colonnade.store import catalogue, fleet
-from colonnade.store.database import Connection, Database
+from colonnade.store.catalogue import catalogue
+from colonnade.store.fleet import amphora_rows
+from colonnade.store.postgres.database import Connection, Database
 
 AT_ONCE_MAX: Final = 8  # births begun in one pass
 LOOK_S: Final = 30.0
@@ -32,10 +33,10 @@ class Spares:
 
     async def reconcile(self, name: str) -> float | None:
         async with self._database.transaction() as connection:
-            await fleet.lock_flavor(connection, name)  # or two controllers would both add
+            await amphora_rows.lock_flavor(connection, name)  # or two controllers would both add
             kept = await self._kept(connection, name)
-            target = kept + await fleet.unmet_demand(connection, name)
-            unlent = await fleet.of_flavor(connection, name)
+            target = kept + await amphora_rows.unmet_demand(connection, name)
+            unlent = await amphora_rows.of_flavor(connection, name)
             ready = [a for a in unlent if a.state in (State.SPARE, State.BOOTING)]
             missing = target - len(ready)
             for _ in range(min(missing, AT_ONCE_MAX)):
@@ -44,7 +45,7 @@ class Spares:
             # Those that still boot first, then the youngest.
             ready.sort(key=lambda a: a.state is State.BOOTING)
             for amphora in ready[len(ready) - surplus :] if surplus > 0 else ():
-                await fleet.advance(connection, amphora, Event.RELEASED)
+                await amphora_rows.advance(connection, amphora, Event.RELEASED)
         if missing > AT_ONCE_MAX:
             return 0.0
         # A flavor may end; whoever needs one of it marks the key again.
@@ -63,4 +64,4 @@ class Spares:
     async def _add(self, connection: Connection, flavor: str) -> None:
         amphora = Amphora(id=AmphoraId(new_id()), state=State.BOOTING, flavor=flavor)
         sealed = self._seal.seal(secrets.token_bytes(KEY_BYTES), amphora.id)
-        await fleet.insert(connection, amphora, sealed)
+        await amphora_rows.insert(connection, amphora, sealed)

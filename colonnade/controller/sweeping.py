@@ -8,8 +8,8 @@ does it at a time, however many there are.
 from typing import Final
 
 from colonnade.domain.errors import ColonnadeError
-from colonnade.store.database import Database
-from colonnade.store.sweeping import sweep
+from colonnade.store.postgres.database import Database
+from colonnade.store.retention import sweep
 
 SWEEP_S: Final = 600.0
 

@@ -21,14 +21,15 @@ from colonnade.domain.ids import AmphoraId, ListenerId
 from colonnade.domain.lifecycle import State
 from colonnade.domain.operating import Facts
 from colonnade.drivers.amphora import answers
-from colonnade.health.reading import facts_of_edge, facts_of_report, traffic_of_report
+from colonnade.health.haproxy_states import facts_of_edge, facts_of_report, traffic_of_report
 from colonnade.health.senders import Sender
 from colonnade.protocol.datagram import Edge, Heartbeat, Statistics
 from colonnade.protocol.messages import StatisticsReport, StatusReport
 from colonnade.runtime.clock import Clock
-from colonnade.store import fleet, statistics, statuses, traffic
-from colonnade.store.database import ILL_VALUED, Connection, Database
-from colonnade.store.records import Statistics as Counters
+from colonnade.store.fleet import amphora_rows
+from colonnade.store.postgres.database import ILL_VALUED, Connection, Database
+from colonnade.store.reports import statistics, statuses, traffic
+from colonnade.store.trees.records import Statistics as Counters
 
 log = structlog.get_logger()
 
@@ -70,7 +71,7 @@ class Intake:
         self._database = database
         self._agents = agents
         self._clock = clock
-        self._beats: dict[UUID, fleet.Heartbeat] = {}
+        self._beats: dict[UUID, amphora_rows.Heartbeat] = {}
         self._newcomers: dict[UUID, Sender] = {}
         self._counted: dict[tuple[UUID, UUID], statistics.Counted] = {}
         self._chores: dict[UUID, _Chores] = {}
@@ -79,7 +80,7 @@ class Intake:
         self.newcomer = asyncio.Event()  # somebody spoke for the first time: flush soon
 
     def heartbeat(self, amphora: UUID, sender: Sender, generation: int, beat: Heartbeat) -> None:
-        self._beats[amphora] = fleet.Heartbeat(
+        self._beats[amphora] = amphora_rows.Heartbeat(
             amphora_id=AmphoraId(str(amphora)),
             sequence=sender.sequence,
             generation=generation,
@@ -130,9 +131,9 @@ class Intake:
         self.newcomer.clear()
         newcomers, self._newcomers = self._newcomers, {}
         try:
-            await self._written(fleet.record_heartbeats, list(beats.values()))
+            await self._written(amphora_rows.record_heartbeats, list(beats.values()))
             names = sorted(AmphoraId(str(amphora)) for amphora in newcomers)
-            await self._written(fleet.first_heartbeat, names)
+            await self._written(amphora_rows.first_heartbeat, names)
             await self._written(statistics.record, list(counted.values()))
         except Unavailable:
             self._beats = beats | self._beats
@@ -187,7 +188,7 @@ class Intake:
         if not chores.digest and not chores.counts:
             return
         async with self._database.read() as connection:
-            amphora = await fleet.amphora(connection, amphora_id)
+            amphora = await amphora_rows.amphora(connection, amphora_id)
         if amphora is None or amphora.state is not State.SERVING:
             return
         assert amphora.lb_network_ip is not None, "a serving amphora has an address"

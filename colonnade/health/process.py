@@ -26,8 +26,8 @@ from colonnade.runtime.clock import Clock, SystemClock
 from colonnade.runtime.config import Config, Heartbeats
 from colonnade.runtime.logging import configure
 from colonnade.runtime.told import until_told
-from colonnade.store import daemons, fleet, heartbeats
-from colonnade.store.database import Database
+from colonnade.store.fleet import amphora_rows, daemons, heartbeat_keys
+from colonnade.store.postgres.database import Database
 
 log = structlog.get_logger()
 
@@ -46,7 +46,7 @@ class Keys:
     async def __call__(self, amphorae: Sequence[UUID]) -> Mapping[UUID, tuple[bytes, int]]:
         names = [AmphoraId(str(amphora)) for amphora in amphorae]
         async with self._database.read() as connection:
-            sealed = await heartbeats.sealed_keys(connection, names)
+            sealed = await heartbeat_keys.sealed_keys(connection, names)
         found = {}
         for name, (secret, sequence) in sealed.items():
             try:
@@ -116,7 +116,7 @@ class Health:
     async def _judge(self, windows: liveness.Windows) -> bool:
         try:
             async with self._database.transaction() as connection:
-                failed = await fleet.mark_silent(
+                failed = await amphora_rows.mark_silent(
                     connection, windows.stale_s, windows.spare_stale_s, windows.boot_s
                 )
         except Contended:

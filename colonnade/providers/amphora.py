@@ -48,7 +48,7 @@ class AmphoraProvider:
             raise Unavailable("This API has no network service configured.")
         if wish.port_id is not None:
             port = await _users_port(self._network, wish)
-        elif wish.is_trial:
+        elif wish.is_dry_run:
             port = await _imagined_port(self._network, wish)
         else:
             port = await _own_port(self._network, wish)
@@ -57,7 +57,7 @@ class AmphoraProvider:
             port_id=port.id,
             subnet_id=port.subnet_id,
             network_id=port.network_id,
-            owned=wish.port_id is None and not wish.is_trial,
+            owned=wish.port_id is None and not wish.is_dry_run,
             qos_policy_id=wish.qos_policy_id,
             sg_ids=wish.sg_ids,
         )

@@ -30,7 +30,7 @@ class VipWish(msgspec.Struct, frozen=True, kw_only=True):
     subnet_id: SubnetId | None = None
     qos_policy_id: str | None = None
     sg_ids: tuple[str, ...] = ()
-    is_trial: bool = False  # nothing is to be made; an address that is not wished is made up
+    is_dry_run: bool = False  # nothing is to be made; an address that is not wished is made up
 
     @property
     def own_port_id(self) -> PortId:

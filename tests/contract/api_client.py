@@ -8,10 +8,10 @@ import httpx
 import pytest_asyncio
 
 from colonnade.api.app import create_app
-from colonnade.api.call import Site
+from colonnade.api.http.call import Site
 from colonnade.drivers.secrets.database import Seal
 from colonnade.providers.enabled import enabled_providers
-from colonnade.store.database import Database
+from colonnade.store.postgres.database import Database
 from tests.fakes.network import PRIVATE_SUBNET, FakeNetwork
 
 SEAL = Seal(bytes(32))

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 import httpx
 
 from colonnade.api.app import create_app
-from colonnade.api.call import Site
+from colonnade.api.http.call import Site
 from colonnade.providers.enabled import enabled_providers
-from colonnade.store.database import Database
+from colonnade.store.postgres.database import Database
 from tests.contract.api_client import ALL, SEAL, Api
 from tests.fakes.network import FakeNetwork
 

@@ -24,11 +24,11 @@ from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 
 from colonnade.api.app import create_app
-from colonnade.api.call import Site
+from colonnade.api.http.call import Site
+from colonnade.cli.local.system import free_port
 from colonnade.cli.main import main
-from colonnade.cli.system import free_port
 from colonnade.providers.enabled import enabled_providers
-from colonnade.store.database import Database
+from colonnade.store.postgres.database import Database
 from tests.contract.api_client import SEAL
 from tests.fakes.network import FakeNetwork
 

@@ -14,14 +14,14 @@ import pytest
 import pytest_asyncio
 
 from colonnade.api.app import create_app
-from colonnade.api.call import Site
+from colonnade.api.http.call import Site
 from colonnade.api.operator.amphorae import AmphoraObject
 from colonnade.domain.ids import new_id
 from colonnade.domain.lifecycle import Event, State
 from colonnade.providers.enabled import enabled_providers
 from colonnade.runtime.config import Config
-from colonnade.store import fleet
-from colonnade.store.database import Database
+from colonnade.store.fleet import amphora_rows
+from colonnade.store.postgres.database import Database
 from tests.contract.api_client import ALL, Api
 from tests.fakes.network import PUBLIC_SUBNET
 from tests.world import World
@@ -121,9 +121,9 @@ async def test_only_an_amphora_in_error_can_be_deleted(api: Api, world: World) -
     await world.settle()
     await world.assert_served()
     async with world.database.transaction() as connection:
-        amphora = await fleet.amphora(connection, old)
+        amphora = await amphora_rows.amphora(connection, old)
         assert amphora is not None
-        await fleet.advance(connection, amphora, Event.WENT_SILENT)
+        await amphora_rows.advance(connection, amphora, Event.WENT_SILENT)
     await api.ask("DELETE", f"{AMPHORAE}/{old}", 204)
     await world.settle()
     await api.ask("DELETE", f"{AMPHORAE}/{old}", 404)

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from colonnade.api.app import ROUTES
-from colonnade.api.call import Route
+from colonnade.api.http.call import Route
 from tests.contract.api_client import Api, api
 
 __all__ = ["api"]

@@ -7,12 +7,12 @@ import httpx
 import msgspec
 
 from colonnade.api.app import create_app
-from colonnade.api.call import Site
+from colonnade.api.http.call import Site
 from colonnade.domain.catalogue import FlavorFacts, ZoneFacts
 from colonnade.domain.ids import new_id
 from colonnade.providers.noop import NoopProvider
 from colonnade.providers.provider import Providers
-from colonnade.store.database import Database
+from colonnade.store.postgres.database import Database
 from tests.contract.api_client import Api, api
 from tests.fakes.network import (
     PRIVATE_NETWORK,

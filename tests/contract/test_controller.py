@@ -16,7 +16,7 @@ from colonnade.drivers.compute.protocol import Boot
 from colonnade.drivers.network.protocol import PortWish
 from colonnade.protocol.messages import AgentConfig
 from colonnade.runtime.config import Config, Reloads
-from colonnade.store.database import Database
+from colonnade.store.postgres.database import Database
 from tests.controller_acts import ACTS, Act, add_member, assert_right, begun, create, silence
 from tests.world import World
 

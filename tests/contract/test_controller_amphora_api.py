@@ -24,11 +24,12 @@ from colonnade.domain.log_targets import LogTarget, TargetType
 from colonnade.protocol.bundle import Bundle, Interface
 from colonnade.protocol.logs import LogCount, LogFile, LogPlaces, LogQuestion
 from colonnade.protocol.messages import Peers, Report
+from colonnade.runtime.certificate_authority import Authority
 from colonnade.runtime.config import Config
 from colonnade.runtime.mtls import client_context, server_context
-from colonnade.runtime.tls import Authority
-from colonnade.store import daemons, log_targets
-from colonnade.store.database import Database
+from colonnade.store.extras import log_targets
+from colonnade.store.fleet import daemons
+from colonnade.store.postgres.database import Database
 from tests.world import AUTHORITY, SEAL, World
 
 

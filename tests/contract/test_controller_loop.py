@@ -9,8 +9,8 @@ import pytest
 
 from colonnade.controller.loop import Loop, slowly_s, soon_s, together
 from colonnade.domain.errors import Broken, ColonnadeError, Invalid, Unavailable
-from colonnade.store import work
-from colonnade.store.database import Database
+from colonnade.store.postgres.database import Database
+from colonnade.store.queue import work
 
 
 class Script:

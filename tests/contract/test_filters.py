@@ -9,7 +9,7 @@ import pytest
 
 from colonnade.domain.addresses import is_address
 from colonnade.domain.ids import is_id, new_id
-from colonnade.store.database import Database
+from colonnade.store.postgres.database import Database
 from tests.certificates import made
 from tests.contract.api_client import Api, api
 

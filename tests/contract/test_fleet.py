@@ -10,8 +10,8 @@ from colonnade.domain.fleet import Amphora, Topology
 from colonnade.domain.ids import AmphoraId, ClusterId, new_id
 from colonnade.domain.lifecycle import Event, State
 from colonnade.drivers.secrets.database import Seal
-from colonnade.store import clusters, fleet
-from colonnade.store.database import Database
+from colonnade.store.fleet import amphora_rows, clusters
+from colonnade.store.postgres.database import Database
 
 FRESH_S = 75.0
 
@@ -19,7 +19,7 @@ FRESH_S = 75.0
 async def booting(database: Database) -> Amphora:
     amphora = Amphora(id=AmphoraId(new_id()), state=State.BOOTING)
     async with database.transaction() as connection:
-        await fleet.insert(connection, amphora, b"sealed")
+        await amphora_rows.insert(connection, amphora, b"sealed")
     return amphora
 
 
@@ -27,7 +27,7 @@ async def spare(database: Database) -> Amphora:
     amphora = await booting(database)
     await beat(database, amphora, 1)
     async with database.transaction() as connection:
-        await fleet.first_heartbeat(connection, [amphora.id])
+        await amphora_rows.first_heartbeat(connection, [amphora.id])
     return await read(database, amphora)
 
 
@@ -45,23 +45,25 @@ async def lend(
     database: Database, cluster_id: ClusterId, topology: Topology = Topology.SINGLE
 ) -> Amphora | None:
     async with database.transaction() as connection:
-        return await fleet.lend_spare(connection, cluster_id, topology, FRESH_S)
+        return await amphora_rows.lend_spare(connection, cluster_id, topology, FRESH_S)
 
 
 async def advance(database: Database, amphora: Amphora, event: Event) -> Amphora:
     async with database.transaction() as connection:
-        return await fleet.advance(connection, amphora, event)
+        return await amphora_rows.advance(connection, amphora, event)
 
 
 async def beat(database: Database, amphora: Amphora, sequence: int, generation: int = 0) -> None:
     async with database.transaction() as connection:
-        heartbeat = fleet.Heartbeat(amphora_id=amphora.id, sequence=sequence, generation=generation)
-        await fleet.record_heartbeats(connection, [heartbeat])
+        heartbeat = amphora_rows.Heartbeat(
+            amphora_id=amphora.id, sequence=sequence, generation=generation
+        )
+        await amphora_rows.record_heartbeats(connection, [heartbeat])
 
 
 async def answer(database: Database, amphora: Amphora, generation: int) -> None:
     async with database.transaction() as connection:
-        await fleet.record_applied(connection, amphora, generation)
+        await amphora_rows.record_applied(connection, amphora, generation)
 
 
 async def pass_time(database: Database, seconds: float) -> None:
@@ -78,13 +80,13 @@ async def pass_time(database: Database, seconds: float) -> None:
 
 async def silent(database: Database) -> list[AmphoraId]:
     async with database.transaction() as connection:
-        failed = await fleet.mark_silent(connection, 3.5, 75, 60)
+        failed = await amphora_rows.mark_silent(connection, 3.5, 75, 60)
     return [amphora.id for amphora in failed]
 
 
 async def read(database: Database, amphora: Amphora) -> Amphora:
     async with database.read() as connection:
-        found = await fleet.amphora(connection, amphora.id)
+        found = await amphora_rows.amphora(connection, amphora.id)
     assert found is not None
     return found
 
@@ -128,7 +130,7 @@ async def test_the_last_step_leaves_no_row(database: Database) -> None:
     amphora = await advance(database, amphora, Event.RELEASED)
     await advance(database, amphora, Event.DESTROYED)
     async with database.read() as connection:
-        assert await fleet.everyone(connection) == []
+        assert await amphora_rows.everyone(connection) == []
 
 
 async def test_a_first_heartbeat_makes_a_spare_and_wakes_who_waits(database: Database) -> None:
@@ -143,8 +145,8 @@ async def test_a_first_heartbeat_makes_a_spare_and_wakes_who_waits(database: Dat
             "INSERT INTO work (key, due_at) VALUES (%s, now() + interval '1 h')",
             [f"cluster:{cluster_id}"],
         )
-        assert await fleet.unmet_demand(connection, "default") == 1
-        await fleet.first_heartbeat(connection, [amphora.id])
+        assert await amphora_rows.unmet_demand(connection, "default") == 1
+        await amphora_rows.first_heartbeat(connection, [amphora.id])
         cursor = await connection.execute("SELECT key FROM work WHERE due_at <= now()")
         woken = {row[0] for row in await cursor.fetchall()}
     assert woken == {f"cluster:{cluster_id}", "spares:default"}

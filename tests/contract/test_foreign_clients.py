@@ -9,11 +9,11 @@ import httpx
 import pytest
 
 from colonnade.api.app import create_app
-from colonnade.api.call import Site
+from colonnade.api.http.call import Site
 from colonnade.domain.ids import new_id
 from colonnade.providers.enabled import enabled_providers
 from colonnade.providers.provider import Words
-from colonnade.store.database import Database
+from colonnade.store.postgres.database import Database
 from tests.contract.api_client import Api, api
 from tests.fakes.network import PRIVATE_SUBNET, FakeNetwork
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from colonnade.api.app import ROUTES
-from colonnade.api.held import Held
+from colonnade.api.http.decoding import NO, YES
+from colonnade.api.http.open_requests import OpenRequests
 from colonnade.api.identity.hosts import Hosts
-from colonnade.api.reading import NO, YES
 from colonnade.domain.errors import Forbidden, Invalid, Throttled
 from colonnade.domain.ids import PortId, SubnetId, new_id
 from colonnade.drivers.network.protocol import PortWish
@@ -79,7 +79,7 @@ def test_every_flag_of_the_table_of_routes_is_tried_here() -> None:
 
 
 def test_places_are_so_many_of_a_project_and_of_a_token_and_come_back() -> None:
-    held = Held(of_project=3, of_token=2)
+    held = OpenRequests(of_project=3, of_token=2)
     back = [held.take("p", "a"), held.take("p", "a")]
     with pytest.raises(Throttled, match="this token"):
         held.take("p", "a")
@@ -103,7 +103,7 @@ def test_places_are_so_many_of_a_project_and_of_a_token_and_come_back() -> None:
 async def test_streams_of_one_project_leave_the_others_served(api: Api) -> None:
     site: Any = api.client._transport.app._site  # type: ignore[attr-defined]
     most = 100
-    streams = [site.held.take("mine", "") for _ in range(most)]
+    streams = [site.open_requests.take("mine", "") for _ in range(most)]
     root = await api.load_balancer(project_id="mine")
     asked = {"Accept": "text/event-stream"} | as_caller("member")
     answer = await api.client.get("/v2/lbaas/events", headers=asked)

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from colonnade.agent.servers import commands
+from colonnade.agent.haproxy.servers import commands
 from colonnade.domain.fleet import Cluster
 from colonnade.drivers.amphora.haproxy.render import Templates, render
 from colonnade.drivers.amphora.haproxy.sample import SAMPLE

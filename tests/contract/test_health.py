@@ -69,9 +69,11 @@ from colonnade.protocol.messages import (
     StatusReport,
 )
 from colonnade.runtime.config import Heartbeats
-from colonnade.store import fleet, traffic, trees
-from colonnade.store.database import Database
-from colonnade.store.statistics import listener_statistics, load_balancer_statistics
+from colonnade.store.fleet import amphora_rows
+from colonnade.store.postgres.database import Database
+from colonnade.store.reports import traffic
+from colonnade.store.reports.statistics import listener_statistics, load_balancer_statistics
+from colonnade.store.trees import wishes
 
 ALLOWED = Heartbeats(stale_s=0.8, spare_stale_s=30, boot_s=30)
 
@@ -176,12 +178,14 @@ class Bench:
         amphora_id, key = AmphoraId(new_id()), os.urandom(32)
         async with self.database.transaction() as connection:
             sealed = SEAL.seal(key, amphora_id)
-            await fleet.insert(connection, Amphora(id=amphora_id, state=State.BOOTING), sealed)
+            await amphora_rows.insert(
+                connection, Amphora(id=amphora_id, state=State.BOOTING), sealed
+            )
         return self.speaker(amphora_id, key)
 
     async def serving(self, tree: LoadBalancer) -> Speaker:
         """An amphora that serves the tree at generation 1."""
-        await trees.create(self.database, tree, Nothing())
+        await wishes.create(self.database, tree, Nothing())
         speaker = await self.amphora()
         async with self.database.transaction() as connection:
             await connection.execute(

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from colonnade.api.app import ROUTES, create_app
-from colonnade.api.call import Route, Site
+from colonnade.api.http.call import Route, Site
 from colonnade.api.identity.caller import Identity
 from colonnade.api.identity.policy import KNOWN, PREFIX
 from colonnade.api.identity.rates import Rates
@@ -27,9 +27,9 @@ from colonnade.domain.limits import (
     TAGS_MAX,
 )
 from colonnade.providers.enabled import enabled_providers
-from colonnade.store import tokens
-from colonnade.store.database import Database
-from colonnade.store.tokens import Token, TokenId
+from colonnade.store.postgres.database import Database
+from colonnade.store.requests import tokens
+from colonnade.store.requests.tokens import Token, TokenId
 from tests.contract.api_client import Api, api
 from tests.fakes.network import PRIVATE_SUBNET
 

@@ -3,7 +3,7 @@
 
 from typing import Any
 
-from colonnade.store.database import Database
+from colonnade.store.postgres.database import Database
 from tests.certificates import authority
 from tests.certificates import made as certificate
 from tests.contract.api_client import Api, api

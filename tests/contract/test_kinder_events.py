@@ -10,13 +10,14 @@ from typing import Any
 import msgspec
 
 from colonnade.api.app import create_app
-from colonnade.api.call import Site
+from colonnade.api.http.call import Site
 from colonnade.api.identity.caller import Identity
 from colonnade.api.identity.tokens import Tokens
 from colonnade.api.identity.trusting import Trusting
 from colonnade.providers.enabled import enabled_providers
-from colonnade.store import events, tokens
-from colonnade.store.database import Database
+from colonnade.store.postgres.database import Database
+from colonnade.store.queue import events
+from colonnade.store.requests import tokens
 from tests.contract.api_client import ALL, Api, api
 from tests.contract.test_identity import made_token
 from tests.contract.test_kinder_tree import made

@@ -7,8 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from colonnade.domain.ids import ClusterId
-from colonnade.store import clusters, history
-from colonnade.store.database import Database
+from colonnade.store.fleet import clusters
+from colonnade.store.postgres.database import Database
+from colonnade.store.rows import history
 from tests.contract.api_client import Api, api
 from tests.contract.test_kinder_tree import listener, made, pool, put
 

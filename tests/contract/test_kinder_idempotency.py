@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from colonnade.store import idempotency
-from colonnade.store.database import Database
+from colonnade.store.postgres.database import Database
+from colonnade.store.requests import idempotency
 from tests.contract.api_client import Api, api
 from tests.fakes.network import PRIVATE_SUBNET
 

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from colonnade.domain.ids import ClusterId
-from colonnade.store import clusters, events
-from colonnade.store.database import Database
+from colonnade.store.fleet import clusters
+from colonnade.store.postgres.database import Database
+from colonnade.store.queue import events
 from tests.contract.api_client import Api, api
 from tests.fakes.network import PRIVATE_SUBNET
 

@@ -10,10 +10,10 @@ import aiohttp
 import pytest_asyncio
 from aiohttp import web
 
+from colonnade.runtime.certificate_authority import Authority
 from colonnade.runtime.listener import Bounds, accepting, protocols_of
 from colonnade.runtime.mtls import client_context, server_context
 from colonnade.runtime.sockets import tcp_listener
-from colonnade.runtime.tls import Authority
 
 BOUNDS = Bounds(connections=6, of_one_peer=4, handshake_s=0.3)
 

@@ -3,7 +3,7 @@
 
 from typing import Any
 
-from colonnade.store.database import Database
+from colonnade.store.postgres.database import Database
 from tests.contract.api_client import SEAL, Api, api
 
 __all__ = ["api"]

@@ -27,7 +27,7 @@ from colonnade.domain.ids import AmphoraId, ListenerId, MemberId, ProjectId, new
 from colonnade.domain.texts import storable
 from colonnade.drivers.amphora import answers
 from colonnade.drivers.amphora.haproxy.client import AgentClient, Outdated
-from colonnade.health.reading import traffic_of_report
+from colonnade.health.haproxy_states import traffic_of_report
 from colonnade.protocol.bundle import Bundle
 from colonnade.protocol.datagram import Edge, Heartbeat, Kind, Statistics
 from colonnade.protocol.messages import (
@@ -39,11 +39,12 @@ from colonnade.protocol.messages import (
     StatisticsReport,
     StatusReport,
 )
+from colonnade.runtime.certificate_authority import Authority
 from colonnade.runtime.mtls import server_context
-from colonnade.runtime.tls import Authority
-from colonnade.store import fleet, traffic
-from colonnade.store.database import Database
-from colonnade.store.statistics import load_balancer_statistics
+from colonnade.store.fleet import amphora_rows
+from colonnade.store.postgres.database import Database
+from colonnade.store.reports import traffic
+from colonnade.store.reports.statistics import load_balancer_statistics
 from tests.contract.test_health import SEAL, Bench, bench, until
 from tests.contract.test_health import web as tree_of_web
 
@@ -166,10 +167,10 @@ async def test_a_row_that_the_store_refuses_is_dropped_and_spoils_no_other(bench
     """Should anything ever pass the door that does not fit."""
     amphorae = [await bench.amphora() for _ in range(5)]
     beats = [
-        fleet.Heartbeat(amphora_id=AmphoraId(amphora.id), sequence=sequence, generation=1)
+        amphora_rows.Heartbeat(amphora_id=AmphoraId(amphora.id), sequence=sequence, generation=1)
         for amphora, sequence in zip(amphorae, (5, 5, 2**63, 5, 5), strict=True)
     ]
-    await bench.health.intake._written(fleet.record_heartbeats, beats)
+    await bench.health.intake._written(amphora_rows.record_heartbeats, beats)
     assert await bench.one("SELECT count(*) FROM heartbeats") == 4
 
 

@@ -20,11 +20,12 @@ from colonnade.drivers.amphora import answers
 from colonnade.protocol import datagram, messages
 from colonnade.protocol.bundle import Bundle
 from colonnade.protocol.datagram import Edge, Heartbeat, Statistics
-from colonnade.store import fleet, work
-from colonnade.store.database import Database
-from colonnade.store.migrations import migrate
-from colonnade.store.rows import TABLES, body_of
-from colonnade.store.stored import Newer, Stored
+from colonnade.store.fleet import amphora_rows
+from colonnade.store.postgres.database import Database
+from colonnade.store.postgres.lenient import LenientDecoder, Newer
+from colonnade.store.postgres.migrations import migrate
+from colonnade.store.queue import work
+from colonnade.store.rows.tables import TABLES, body_of
 from tests.contract.api_client import Api, api
 from tests.haproxy_extras import EXTRAS
 from tests.haproxy_trees import FEATURES
@@ -77,7 +78,7 @@ def test_every_row_of_every_tree_is_read_with_more_in_it() -> None:
         kind = type(node)
         text = json.dumps(grown(json.loads(body), inspect.type_info(kind)))
         assert NEWER in text
-        read = Stored[Any](kind).decode(text)
+        read = LenientDecoder[Any](kind).decode(text)
         assert body_of(read) == body
 
 
@@ -85,7 +86,7 @@ def test_a_row_with_a_word_that_is_not_known_is_told_from_a_broken_one() -> None
     listener = next(node for (name, _), node in NODES.items() if name == "Listener")
     body = json.loads(body_of(listener)) | {"protocol": "QUIC"}
     with pytest.raises(Newer, match="newer release"):
-        Stored[Any](type(listener)).decode(json.dumps(body))
+        LenientDecoder[Any](type(listener)).decode(json.dumps(body))
 
 
 @pytest.mark.parametrize("name", sorted(TYPES))
@@ -193,7 +194,7 @@ async def test_an_amphora_in_a_state_that_is_not_known_hides_no_other(database: 
             "INSERT INTO amphorae (id, state, heartbeat_key) VALUES"
             " (gen_random_uuid(), 'HIBERNATING', ''), (gen_random_uuid(), 'SPARE', '')"
         )
-        assert [one.state.value for one in await fleet.everyone(connection)] == ["SPARE"]
+        assert [one.state.value for one in await amphora_rows.everyone(connection)] == ["SPARE"]
 
 
 def test_a_schema_that_is_newer_is_refused_with_a_sentence(database_url: str) -> None:

@@ -9,11 +9,11 @@ import httpx
 import pytest_asyncio
 
 from colonnade.api.app import create_app
-from colonnade.api.call import Site
+from colonnade.api.http.call import Site
 from colonnade.api.user.quotas import QuotaObject
 from colonnade.providers.enabled import enabled_providers
 from colonnade.runtime.config import Quotas
-from colonnade.store.database import Database
+from colonnade.store.postgres.database import Database
 from tests.contract.api_client import ALL, Api, api
 from tests.fakes.network import PRIVATE_SUBNET, FakeNetwork
 

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from colonnade.store.remembered import remembered_by
+from colonnade.store.trees.remembered import remembered_by
 from tests.agent_bench import until
 from tests.certificates import authority, made
 from tests.contract.api_client import Api

@@ -15,8 +15,8 @@ from colonnade.domain.errors import Broken
 from colonnade.domain.ids import ProjectId, new_id
 from colonnade.drivers.secrets.database import Seal, read_keys, write_keys
 from colonnade.runtime.config import Config, write_config
-from colonnade.store import seals
-from colonnade.store.database import Database
+from colonnade.store.postgres.database import Database
+from colonnade.store.secrets import key_rotation
 from tests.certificates import authority, crl, made
 from tests.contract.api_client import SEAL, Api, api
 
@@ -373,4 +373,4 @@ async def test_the_master_key_is_exchanged_and_may_be_ended_anywhere(
     assert not await opens(Seal(new))
     assert await opens(running)
     assert key_file.stat().st_mode & 0o777 == 0o600
-    assert (await seals.renew(database, running)).rows == 0
+    assert (await key_rotation.renew(database, running)).rows == 0

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from colonnade.domain.limits import SECRETS_PER_PROJECT_MAX
-from colonnade.store.database import Database
+from colonnade.store.postgres.database import Database
 from tests.certificates import Made, authority, crl, made
 from tests.contract.api_client import Api, api
 

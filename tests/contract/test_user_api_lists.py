@@ -6,7 +6,7 @@ from typing import Any
 import pytest_asyncio
 
 from colonnade.domain.status import Applied, provisioning
-from colonnade.store.database import Database
+from colonnade.store.postgres.database import Database
 from tests.contract.api_client import Api, api
 
 __all__ = ["api"]

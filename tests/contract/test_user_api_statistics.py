@@ -8,12 +8,17 @@ from uuid import uuid4
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from colonnade.api.user.statistics import exposition, read_since
+from colonnade.api.extras.statistics import exposition, read_since
 from colonnade.domain.errors import Invalid
 from colonnade.domain.ids import AmphoraId, ListenerId, LoadBalancerId, MemberId, PoolId
-from colonnade.store import traffic
-from colonnade.store.database import Database
-from colonnade.store.traffic import ListenerCounted, ListenerTraffic, MemberCounted, MemberTraffic
+from colonnade.store.postgres.database import Database
+from colonnade.store.reports import traffic
+from colonnade.store.reports.traffic import (
+    ListenerCounted,
+    ListenerTraffic,
+    MemberCounted,
+    MemberTraffic,
+)
 from tests.contract.api_client import Api, api
 
 __all__ = ["api"]

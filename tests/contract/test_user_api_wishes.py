@@ -6,8 +6,9 @@ from uuid import uuid4
 
 from colonnade.domain.fleet import Cluster
 from colonnade.domain.ids import ClusterId
-from colonnade.store import clusters, trees
-from colonnade.store.database import Database
+from colonnade.store.fleet import clusters
+from colonnade.store.postgres.database import Database
+from colonnade.store.trees import wishes
 from tests.contract.api_client import Api, api
 
 __all__ = ["api"]
@@ -19,7 +20,7 @@ async def _wanted(database: Database, root: Any) -> Cluster | None:
             "SELECT cluster_id FROM load_balancers WHERE id = %s", [root["id"]]
         )
         row = await cursor.fetchone()
-        return await trees.wanted(connection, row[0]) if row is not None else None
+        return await wishes.wanted(connection, row[0]) if row is not None else None
 
 
 async def test_a_controller_is_told_the_whole_tree(api: Api, database: Database) -> None:
@@ -78,8 +79,8 @@ async def test_a_deleted_load_balancer_tells_its_vip_until_it_is_gone(
         await clusters.settle(connection, wanted.id, wanted.generation)
     await api.get(f"loadbalancers/{root['id']}", 404)
     async with database.read() as connection:
-        assert await trees.wanted(connection, ClusterId(str(uuid4()))) is None
-        assert await trees.wanted(connection, wanted.id) is None
+        assert await wishes.wanted(connection, ClusterId(str(uuid4()))) is None
+        assert await wishes.wanted(connection, wanted.id) is None
 
 
 async def test_a_failure_is_shown_on_what_failed_with_its_reason(

@@ -4,8 +4,8 @@
 import asyncio
 from contextlib import aclosing
 
-from colonnade.store import work
-from colonnade.store.database import Database
+from colonnade.store.postgres.database import Database
+from colonnade.store.queue import work
 
 
 async def mark(database: Database, key: str, delay_s: float = 0) -> None:

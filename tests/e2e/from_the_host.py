@@ -11,11 +11,11 @@ import sys
 
 from pyroute2 import IPRoute
 
-from colonnade.cli.hosts import Hosts
+from colonnade.cli.demo.scenario import Figures, Scenario
+from colonnade.cli.lab.hosts import Hosts
+from colonnade.cli.lab.http_tool import fetch
+from colonnade.cli.local.system import running
 from colonnade.cli.rest import Rest
-from colonnade.cli.scenario import Figures, Scenario
-from colonnade.cli.system import running
-from colonnade.cli.traffic import fetch
 
 
 async def main() -> None:

@@ -16,10 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from colonnade.cli.hosts import Hosts
+from colonnade.cli.demo.scenario import Figures, Scenario
+from colonnade.cli.lab.hosts import Hosts
+from colonnade.cli.local.system import running
 from colonnade.cli.rest import Rest
-from colonnade.cli.scenario import Figures, Scenario
-from colonnade.cli.system import running
 from colonnade.drivers.logs.s3 import Bucket, presigned
 from tests.log_servers import s3_command
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from colonnade.cli import places
-from colonnade.cli.system import running
+from colonnade.cli.local import folders
+from colonnade.cli.local.system import running
 from colonnade.domain.errors import Unavailable
 from colonnade.runtime.config import read_config
 
@@ -14,7 +14,7 @@ from colonnade.runtime.config import read_config
 async def test_the_file_in_the_state_folder_is_kept_and_the_command_line_wins(
     tmp_path: Path,
 ) -> None:
-    file = places.config_file(tmp_path)
+    file = folders.config_file(tmp_path)
     file.write_text('log_level = "WARNING"\nspares = 3\n[heartbeats]\nstale_s = 5.0\n')
     async with running("--spares", "0", state=tmp_path) as system:
         config = read_config(file)
@@ -33,7 +33,7 @@ async def test_the_file_in_the_state_folder_is_kept_and_the_command_line_wins(
 async def test_a_file_that_cannot_be_understood_is_named_with_the_place(
     tmp_path: Path, text: str, said: str
 ) -> None:
-    places.config_file(tmp_path).write_text(text)
+    folders.config_file(tmp_path).write_text(text)
     with pytest.raises(Unavailable, match=said):
         async with running(state=tmp_path):
             pass

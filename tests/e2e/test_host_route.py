@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from colonnade.cli.children import colonnade
+from colonnade.cli.local.children import colonnade
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it changes a host's routes")

@@ -4,10 +4,10 @@
 import os
 import signal
 
-from colonnade.cli.hosts import Hosts
+from colonnade.cli.demo.scenario import PUBLIC, Figures, Scenario
+from colonnade.cli.lab.hosts import Hosts
+from colonnade.cli.local.system import running
 from colonnade.cli.rest import Rest
-from colonnade.cli.scenario import PUBLIC, Figures, Scenario
-from colonnade.cli.system import running
 from colonnade.cli.waiting import until
 from tests import inside
 from tests.untouched import bystander, untouched

@@ -6,10 +6,10 @@ import time
 from copy import deepcopy
 from typing import Any
 
-from colonnade.cli.hosts import Hosts
+from colonnade.cli.demo.scenario import Figures, Scenario
+from colonnade.cli.lab.hosts import Hosts
+from colonnade.cli.local.system import running
 from colonnade.cli.rest import Rest
-from colonnade.cli.scenario import Figures, Scenario
-from colonnade.cli.system import running
 
 
 async def test_a_tree_is_put_rolled_back_and_waited_for_while_it_serves() -> None:

@@ -4,10 +4,10 @@
 import asyncio
 from typing import Any
 
-from colonnade.cli.hosts import Hosts
+from colonnade.cli.demo.scenario import PUBLIC
+from colonnade.cli.lab.hosts import Hosts
+from colonnade.cli.local.system import running
 from colonnade.cli.rest import Rest
-from colonnade.cli.scenario import PUBLIC
-from colonnade.cli.system import running
 from tests.untouched import bystander, settled, untouched
 
 WATCHED_S = 12.0  # three times the silence after which one that serves is failed

@@ -20,7 +20,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from colonnade.cli.system import running
+from colonnade.cli.local.system import running
 from tests.environments import environment
 
 PINS = Path(__file__).with_name("client-constraints.txt")

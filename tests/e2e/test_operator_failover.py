@@ -4,10 +4,10 @@
 import time
 from typing import Any
 
-from colonnade.cli.hosts import Hosts
+from colonnade.cli.demo.scenario import Figures, Scenario
+from colonnade.cli.lab.hosts import Hosts
+from colonnade.cli.local.system import running
 from colonnade.cli.rest import Rest
-from colonnade.cli.scenario import Figures, Scenario
-from colonnade.cli.system import running
 from colonnade.cli.waiting import until
 from colonnade.domain.errors import NotFound
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from colonnade.cli import places
-from colonnade.cli.system import free_port
+from colonnade.cli.local import folders
+from colonnade.cli.local.system import free_port
 from tests.environments import environment
 
 ROOT = Path(__file__).parents[2]
@@ -66,7 +66,7 @@ def test_the_commands_of_the_readme_work_in_their_order(clone: Path, tmp_path: P
     assert len(rest) == 3
     state, port = tmp_path / "state", free_port()
     state.mkdir()
-    places.config_file(state).write_text(f"[api]\nport = {port}\n")
+    folders.config_file(state).write_text(f"[api]\nport = {port}\n")
     env = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
     env["COLONNADE_STATE"] = str(state)
     lines = [line.replace(USUAL, f"127.0.0.1:{port}") for block in rest for line in block]

@@ -6,11 +6,11 @@ import asyncio
 import sys
 from typing import Any
 
-from colonnade.cli.children import colonnade
-from colonnade.cli.hosts import Hosts
+from colonnade.cli.demo.scenario import PUBLIC
+from colonnade.cli.lab.hosts import Hosts
+from colonnade.cli.local.children import colonnade
+from colonnade.cli.local.system import running
 from colonnade.cli.rest import Rest
-from colonnade.cli.scenario import PUBLIC
-from colonnade.cli.system import running
 from colonnade.cli.waiting import until
 from tests.untouched import settled
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from colonnade.cli import leftovers, places
-from colonnade.cli.hosts import Hosts
-from colonnade.cli.offices import NETWORK_RIGHTS, of_office
+from colonnade.cli.demo.scenario import Figures, Scenario
+from colonnade.cli.lab.hosts import Hosts
+from colonnade.cli.local import folders, leftovers
+from colonnade.cli.local.offices import NETWORK_RIGHTS, of_office
+from colonnade.cli.local.system import System, running
 from colonnade.cli.rest import Rest
-from colonnade.cli.scenario import Figures, Scenario
-from colonnade.cli.system import System, running
 from colonnade.runtime import host_ids
 from colonnade.runtime.config import read_config
 
@@ -74,20 +74,20 @@ async def test_each_process_is_nobody_with_no_more_rights_than_it_names(system: 
         if role in ("up", ""):
             continue
         assert status["NoNewPrivs"] == "1", role
-        if role in ("api", "controller", "health", "database", "colonnade.cli.traffic"):
+        if role in ("api", "controller", "health", "database", "colonnade.cli.lab.http_tool"):
             assert powers(status, "CapEff", "CapPrm", "CapInh", "CapAmb") == {0}, role
         if role in ("controller", "health", "haproxy") or (ids and role != "network"):
             assert powers(status, "CapBnd") <= {0, 1 << 10, AGENT_MAY}, role
         if role == "network":
             assert powers(status, "CapBnd") == {sum(1 << NUMBERS[one] for one in NETWORK_RIGHTS)}
-        elif ids is not None and role != "colonnade.cli.traffic":
+        elif ids is not None and role != "colonnade.cli.lab.http_tool":
             amphora = ids.first + host_ids.AMPHORAE
             if role in host_ids.OFFICES:
                 assert users == {ids.office(role)}, role
             else:
                 assert amphora <= min(users) <= max(users) < ids.first + host_ids.BLOCK, role
     wanted = {"up", "api", "controller", "health", "network", "database", "haproxy"}
-    assert set(seen) - {""} == wanted | {"colonnade.agent", "colonnade.cli.traffic"}
+    assert set(seen) - {""} == wanted | {"colonnade.agent", "colonnade.cli.lab.http_tool"}
 
 
 TRY = """
@@ -112,7 +112,7 @@ for path in ("/etc", *(os.path.dirname(path) for path in sys.argv[1:])):
 
 @pytest.mark.skipif(not IS_ROOT, reason="for an ordinary user every process is that user")
 async def test_an_office_reads_its_own_keys_and_no_others(system: System) -> None:
-    file = places.config_file(system.state)
+    file = folders.config_file(system.state)
     config = read_config(file)
     pki = config.pki_dir
     shared = {pki / "ca.pem", pki / "master.key", file}

@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from colonnade.cli.children import colonnade
-from colonnade.cli.hosts import Hosts
+from colonnade.cli.demo.scenario import Figures, Scenario
+from colonnade.cli.lab.hosts import Hosts
+from colonnade.cli.local.children import colonnade
+from colonnade.cli.local.system import running
 from colonnade.cli.rest import Rest
-from colonnade.cli.scenario import Figures, Scenario
-from colonnade.cli.system import running
 from colonnade.cli.waiting import until
 from colonnade.drivers.secrets.database import read_keys
 from tests.certificates import Made, authority, made

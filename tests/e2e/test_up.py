@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from colonnade.cli import leftovers
-from colonnade.cli.children import colonnade
-from colonnade.cli.hosts import Hosts
+from colonnade.cli.demo.scenario import Figures, Scenario, steps
+from colonnade.cli.lab.hosts import Hosts
+from colonnade.cli.local import leftovers
+from colonnade.cli.local.children import colonnade
+from colonnade.cli.local.system import System, running
 from colonnade.cli.rest import Rest
-from colonnade.cli.scenario import Figures, Scenario, steps
-from colonnade.cli.system import System, running
 from colonnade.cli.waiting import until
 from colonnade.domain.errors import Unavailable
 

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any
 
 from colonnade.domain.errors import Unavailable, Unreachable
-from colonnade.store.database import Connection, Database
+from colonnade.store.postgres.database import Connection, Database
 
 
 class Fault(Enum):

@@ -11,7 +11,7 @@ from typing import Final
 
 from colonnade.domain.errors import NotFound, Unavailable
 from colonnade.domain.ids import AmphoraId, NetworkId, PortId, SubnetId, new_id
-from colonnade.drivers.network.namespaces.addresses import (
+from colonnade.drivers.network.namespaces.address_book import (
     FIRST_NETWORKS,
     LB_NETWORK,
     PRIVATE,

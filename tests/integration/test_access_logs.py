@@ -33,7 +33,7 @@ from colonnade.domain.vocabulary import ListenerProtocol, LogFormat
 from colonnade.drivers.amphora.haproxy.access_log import access_log
 from colonnade.protocol import paths
 from colonnade.protocol.logs import LogCount, LogFile, LogPlaces, LogQuestion
-from colonnade.store.log_targets import Route
+from colonnade.store.extras.log_targets import Route
 from tests.agent_bench import Bench, bundle, server, until
 from tests.haproxy_trees import ident, tree
 from tests.log_servers import S3, TEMP_URL_KEY, Swift, s3_server, swift_server

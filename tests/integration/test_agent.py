@@ -12,7 +12,7 @@ import aiohttp
 import msgspec
 import pytest
 
-from colonnade.agent.status import digest
+from colonnade.agent.haproxy.status import digest
 from colonnade.domain.errors import Broken, Rejected
 from colonnade.drivers.amphora.haproxy.client import Outdated
 from colonnade.protocol.bundle import Bundle

@@ -19,8 +19,8 @@ import httpx
 import pytest
 
 from colonnade.api.app import ROUTES
-from colonnade.runtime.tls import Authority
-from colonnade.store.embedded import binaries
+from colonnade.runtime.certificate_authority import Authority
+from colonnade.store.postgres.embedded import binaries
 from tests.api_server import eventually, free_port, serving
 
 START_S_MAX = 60.0

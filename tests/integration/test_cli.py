@@ -18,7 +18,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
 
-from colonnade.cli.objects.desk import COMPLETION_S_MAX
+from colonnade.cli.objects.session import COMPLETION_S_MAX
 from colonnade.cli.rest import Rest
 from tests.certificates import made
 from tests.contract.served import Colonnade, served

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from colonnade.runtime.config import Config
-from colonnade.store.database import Database
+from colonnade.store.postgres.database import Database
 from tests.controller_acts import ACTS, Act, assert_right, begun, undo
 from tests.fakes.faults import Fault
 

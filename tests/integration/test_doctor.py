@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from colonnade.cli import places
-from colonnade.cli.doctor import Finding, findings_of
-from colonnade.cli.system import running
+from colonnade.cli.local import folders
+from colonnade.cli.local.doctor import Finding, findings_of
+from colonnade.cli.local.system import running
 
 
 def found(state: Path) -> dict[str, Finding]:
@@ -30,7 +30,7 @@ def a_file(state: Path) -> Path:
 def configured(text: str) -> Callable[[Path], Path]:
     def put(state: Path) -> Path:
         state.mkdir()
-        places.config_file(state).write_text(text)
+        folders.config_file(state).write_text(text)
         return state
 
     return put
@@ -53,7 +53,7 @@ def test_what_would_stop_a_start_is_found(
 def test_a_place_that_is_taken_is_found_and_a_free_one_needs_nothing(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        places.config_file(tmp_path).write_text(f"[api]\nport = {port}\n")
+        folders.config_file(tmp_path).write_text(f"[api]\nport = {port}\n")
         assert needed(tmp_path).keys() == {"API address"}
     assert needed(tmp_path) == {}
     assert found(tmp_path)["namespaces"] == Finding(what="namespaces", found="may be made")

@@ -20,10 +20,10 @@ import pytest_asyncio
 from colonnade.controller.loop import Loop
 from colonnade.domain.errors import ColonnadeError, Unavailable
 from colonnade.runtime import host_ids
-from colonnade.store import work
-from colonnade.store.database import ANSWER_S, ASK_LISTENER_S, WAIT_S, Database
-from colonnade.store.embedded import EmbeddedPostgres
-from colonnade.store.migrations import migrate
+from colonnade.store.postgres.database import ANSWER_S, ASK_LISTENER_S, WAIT_S, Database
+from colonnade.store.postgres.embedded import EmbeddedPostgres
+from colonnade.store.postgres.migrations import migrate
+from colonnade.store.queue import work
 from tests.database import Databases
 
 
@@ -109,7 +109,7 @@ async def test_a_database_that_root_owned_is_taken_over(folder: Path) -> None:
 async def test_it_ends_when_its_parent_is_killed(folder: Path) -> None:
     program = (
         "import asyncio, pathlib, sys\n"
-        "from colonnade.store.embedded import EmbeddedPostgres\n"
+        "from colonnade.store.postgres.embedded import EmbeddedPostgres\n"
         "async def main():\n"
         "    folder = pathlib.Path(sys.argv[1])\n"
         "    await EmbeddedPostgres(folder / 'state', folder / 'run', durable=False).start()\n"
@@ -231,7 +231,8 @@ def test_many_processes_may_migrate_at_once_and_again(databases: Databases) -> N
     with databases.fresh() as url:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-        program = "import sys; from colonnade.store.migrations import migrate; migrate(sys.argv[1])"
+        module = "colonnade.store.postgres.migrations"
+        program = f"import sys; from {module} import migrate; migrate(sys.argv[1])"
         crowd = [subprocess.Popen([sys.executable, "-c", program, url]) for _ in range(3)]
         assert [process.wait() for process in crowd] == [0, 0, 0]
         migrate(url)

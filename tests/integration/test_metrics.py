@@ -3,9 +3,14 @@
 
 import subprocess
 
-from colonnade.api.user.statistics import exposition
+from colonnade.api.extras.statistics import exposition
 from colonnade.domain.ids import ListenerId, LoadBalancerId, MemberId, PoolId, new_id
-from colonnade.store.traffic import ListenerCounted, ListenerTraffic, MemberCounted, MemberTraffic
+from colonnade.store.reports.traffic import (
+    ListenerCounted,
+    ListenerTraffic,
+    MemberCounted,
+    MemberTraffic,
+)
 from tests.environments import PROMTOOL, needs_promtool
 
 

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from colonnade.api.app import create_app
-from colonnade.api.call import Site
+from colonnade.api.http.call import Site
 from colonnade.providers.enabled import enabled_providers
-from colonnade.store.database import Database
+from colonnade.store.postgres.database import Database
 from tests.contract.api_client import Api
 from tests.database import Databases
 from tests.fakes.network import FakeNetwork

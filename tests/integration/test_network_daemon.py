@@ -22,7 +22,7 @@ from colonnade.domain.ids import AmphoraId, PortId, new_id
 from colonnade.drivers.compute.namespaces.client import ComputeClient
 from colonnade.drivers.compute.protocol import Boot, InstanceState
 from colonnade.drivers.network.namespaces import groups
-from colonnade.drivers.network.namespaces.addresses import PRIVATE, PUBLIC, network_id, subnet_id
+from colonnade.drivers.network.namespaces.address_book import PRIVATE, PUBLIC, network_id, subnet_id
 from colonnade.drivers.network.namespaces.client import LabClient, NetworkClient
 from colonnade.drivers.network.namespaces.processes import child_of
 from colonnade.drivers.network.namespaces.wire import HostWish, write_error

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from colonnade.domain.ids import ClusterId
 from colonnade.domain.tree import LoadBalancer
-from colonnade.store import trees
-from colonnade.store.database import Database
-from colonnade.store.difference import places
-from colonnade.store.remembered import VERSION, remembered_by
-from colonnade.store.rows import own_fields
+from colonnade.store.postgres.database import Database
+from colonnade.store.rows.difference import places
+from colonnade.store.rows.tables import own_fields
+from colonnade.store.trees import wishes
+from colonnade.store.trees.remembered import VERSION, remembered_by
 from tests.contract.api_client import Api
 from tests.contract.processes import process
 from tests.database import Databases
@@ -141,7 +141,7 @@ async def compare(databases: list[Database], root: str) -> int:
         )
         ((cluster, generation, version),) = await cursor.fetchall()
         cluster_id = ClusterId(cluster)
-        wanted = await trees.wanted(connection, cluster_id)
+        wanted = await wishes.wanted(connection, cluster_id)
     assert wanted is not None
     (stored,) = wanted.load_balancers
     known = 0

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest_asyncio
 from msgspec.structs import replace
 
-from colonnade.store import events, incarnation, trees
-from colonnade.store.database import Database
-from colonnade.store.embedded import EmbeddedPostgres, binaries
-from colonnade.store.migrations import migrate
+from colonnade.store.fleet import incarnation
+from colonnade.store.postgres.database import Database
+from colonnade.store.postgres.embedded import EmbeddedPostgres, binaries
+from colonnade.store.postgres.migrations import migrate
+from colonnade.store.queue import events
+from colonnade.store.trees import wishes
 from tests.contract.test_health import Nothing, web
 
 SOUGHT = events.Sought()
@@ -70,7 +72,7 @@ async def test_a_restored_database_shows_its_past_and_goes_on(
     # A server that has lived: its transactions have higher numbers than those of a fresh one.
     for _ in range(300):
         await number(before, "SELECT pg_current_xact_id()::text::bigint")
-    await trees.create(before, tree, Nothing())
+    await wishes.create(before, tree, Nothing())
     assert not await incarnation.notice(before), "the first look only remembers"
     assert not await incarnation.notice(before)
     said = await messages(before)
@@ -101,7 +103,7 @@ async def test_a_restored_database_shows_its_past_and_goes_on(
         assert [one.event.kind for one in heard] == ["restored"]
 
         other = web()
-        await trees.create(after, other, Nothing())
+        await wishes.create(after, other, Nothing())
         async with after.read() as connection:
             heard = await events.newer_than(connection, heard[-1].id, sought=SOUGHT)
         assert {one.event.load_balancer_id for one in heard} == {other.id}

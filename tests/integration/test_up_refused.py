@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from colonnade.cli import leftovers, places
-from colonnade.cli.children import colonnade
-from colonnade.cli.system import free_port, running
+from colonnade.cli.local import folders, leftovers
+from colonnade.cli.local.children import colonnade
+from colonnade.cli.local.system import free_port, running
 
 AT_ONCE_S = 30.0  # on a loaded machine; what is waited for in vain takes 60
 
@@ -32,7 +32,7 @@ def told(*words: str, env: Mapping[str, str] | None = None) -> tuple[int, str]:
 
 def configured(text: str) -> Callable[[Path], None]:
     def put(state: Path) -> None:
-        places.config_file(state).write_text(text)
+        folders.config_file(state).write_text(text)
 
     return put
 
@@ -82,7 +82,7 @@ def test_a_system_that_cannot_start_says_why_at_once_and_leaves_nothing(
     assert why in said
     assert said.startswith("colonnade up: ")
     assert took < AT_ONCE_S
-    assert not places.run_dir_path(tmp_path).exists()
+    assert not folders.run_dir_path(tmp_path).exists()
     assert leftovers.marked(mark) == {}
 
 

@@ -13,16 +13,16 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from colonnade.api.addresses import check_address
 from colonnade.api.app import create_app
-from colonnade.api.call import Site
+from colonnade.api.http.call import Site
 from colonnade.api.identity.modes import check_mode
+from colonnade.api.server.binding import check_address
 from colonnade.domain.errors import Broken, Unreachable
 from colonnade.providers.enabled import enabled_providers
 from colonnade.runtime.config import Api as ApiConfig
-from colonnade.store.database import Database
-from colonnade.store.embedded import EmbeddedPostgres
-from colonnade.store.migrations import migrate
+from colonnade.store.postgres.database import Database
+from colonnade.store.postgres.embedded import EmbeddedPostgres
+from colonnade.store.postgres.migrations import migrate
 from tests.contract.api_client import Api, api
 from tests.fakes.network import PRIVATE_SUBNET
 

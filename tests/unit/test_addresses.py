@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from colonnade.domain.errors import Conflict, OutOfCapacity
 from colonnade.domain.ids import PortId, new_id
-from colonnade.drivers.network.namespaces.addresses import (
+from colonnade.drivers.network.namespaces.address_book import (
     FIRST_NETWORKS,
     AddressBook,
     NetworkRecord,
@@ -18,7 +18,7 @@ from colonnade.drivers.network.namespaces.addresses import (
     network_id,
     subnet_id,
 )
-from colonnade.drivers.network.namespaces.shelf import FileShelf
+from colonnade.drivers.network.namespaces.address_files import AddressFiles
 from colonnade.drivers.network.protocol import PortWish
 
 SMALL = NetworkRecord(name="small", cidrs=("192.0.2.0/28",))
@@ -56,26 +56,26 @@ def test_any_history_gives_the_lowest_free_address(acts: list[int | str | None])
 
 
 def test_a_book_is_the_same_after_it_was_put_on_the_shelf(tmp_path: Path) -> None:
-    shelf = FileShelf(tmp_path)
-    book = AddressBook(shelf)
+    storage = AddressFiles(tmp_path)
+    book = AddressBook(storage)
     for record in (*FIRST_NETWORKS, SMALL):
         book.add_network(record)
     ports = [book.create_port(wish()) for _ in range(5)]
     book.delete_port(ports[1].id)
-    again = AddressBook(FileShelf(tmp_path))
-    again.load(shelf.networks(), shelf.ports())
+    again = AddressBook(AddressFiles(tmp_path))
+    again.load(storage.networks(), storage.ports())
     assert again.ports == book.ports
     assert {n.name for n in again.networks()} == {"public", "private", "small"}
     assert again.create_port(wish()).address == ports[1].address
 
 
 def test_a_torn_file_loses_its_port_only(tmp_path: Path) -> None:
-    shelf = FileShelf(tmp_path)
-    book = AddressBook(shelf)
+    storage = AddressFiles(tmp_path)
+    book = AddressBook(storage)
     book.add_network(SMALL)
     kept, torn = book.create_port(wish()), book.create_port(wish())
     (tmp_path / "ports" / f"{torn.id}.json").write_bytes(b"")
-    assert shelf.ports() == [kept]
+    assert storage.ports() == [kept]
 
 
 def test_networks_may_not_overlap_or_change() -> None:

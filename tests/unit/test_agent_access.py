@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from colonnade.agent.access import transaction
+from colonnade.agent.network.firewall import transaction
 from colonnade.protocol.bundle import Access
 
 RULE = Access(

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from colonnade.agent.certificates import is_in_memory
 from colonnade.agent.folder import Folder
+from colonnade.agent.haproxy.certificates import is_in_memory
 from colonnade.protocol.bundle import Bundle, Secret
 
 

@@ -5,8 +5,8 @@ import asyncio
 from pathlib import Path
 
 from colonnade.agent.folder import Folder
-from colonnade.agent.haproxy import Haproxy
-from colonnade.agent.status import Watch
+from colonnade.agent.haproxy.process import Haproxy
+from colonnade.agent.haproxy.status import Watch
 
 HEAD = "# pxname,svname,type,stot,req_tot,"
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from colonnade.agent.folder import Folder
-from colonnade.agent.sequence import Sequence64
+from colonnade.agent.heartbeat.sequence import Sequence64
 from colonnade.protocol.bundle import Bundle
 
 OLD = Bundle(generation=1, config="old", frame="", files={"a.pem": "1", "b.pem": "2"})

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from colonnade.agent.beacon import Beacon
 from colonnade.agent.folder import Folder
+from colonnade.agent.heartbeat.sender import HeartbeatSender
 from colonnade.agent.own_log import LogLine
 
 AMPHORA = "5f97205d-caad-4a5e-a9a4-13b6a600a450"
@@ -36,8 +36,8 @@ def test_a_flood_of_forgeries_is_counted_and_leaves_a_handful_of_lines(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    beacon = Beacon(str(uuid.uuid4()), b"k" * 32, Folder(tmp_path))
+    sender = HeartbeatSender(str(uuid.uuid4()), b"k" * 32, Folder(tmp_path))
     for size in range(1000):
-        beacon.datagram_received(bytes(size), ("198.18.0.9", 1))
-    assert beacon.dropped.total() == 1000
+        sender.datagram_received(bytes(size), ("198.18.0.9", 1))
+    assert sender.dropped.total() == 1000
     assert 1 <= len(caplog.records) <= 30

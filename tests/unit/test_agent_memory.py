@@ -4,7 +4,7 @@
 import os
 from pathlib import Path
 
-from colonnade.agent.memory import MIB, available_bytes, held_bytes
+from colonnade.agent.haproxy.memory import MIB, available_bytes, held_bytes
 
 
 def write(path: Path, text: str) -> None:

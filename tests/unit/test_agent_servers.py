@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from colonnade.agent.console import Console
-from colonnade.agent.servers import Servers, commands
+from colonnade.agent.haproxy.console import Console
+from colonnade.agent.haproxy.servers import Servers, commands
 from colonnade.protocol.bundle import Change, Server
 
 OLD = Server(name="s", address="10.0.0.1:80", options="check inter 1s")

@@ -10,10 +10,10 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
-from colonnade.agent.beacon import Beacon
 from colonnade.agent.folder import Folder
-from colonnade.agent.starting import STARTS_MAX, say_so
-from colonnade.agent.status import digest
+from colonnade.agent.haproxy.status import digest
+from colonnade.agent.heartbeat.restart_notice import STARTS_MAX, say_so
+from colonnade.agent.heartbeat.sender import HeartbeatSender
 from colonnade.protocol.datagram import Datagram, Heartbeat, Kind, decode
 from colonnade.protocol.messages import StatusReport
 
@@ -43,13 +43,13 @@ def drive(tmp_path: Path) -> Path:
 
 async def beat(folder: Folder, receivers: list[socket.socket]) -> None:
     """One heartbeat of an agent at work."""
-    beacon = Beacon(str(AMPHORA), KEY, folder)
-    beacon.receivers = [f"127.0.0.1:{one.getsockname()[1]}" for one in receivers]
-    beacon.generation = lambda: 7
+    sender = HeartbeatSender(str(AMPHORA), KEY, folder)
+    sender.receivers = [f"127.0.0.1:{one.getsockname()[1]}" for one in receivers]
+    sender.generation = lambda: 7
     transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
-        lambda: beacon, local_addr=("127.0.0.1", 0)
+        lambda: sender, local_addr=("127.0.0.1", 0)
     )
-    beacon.beat(REPORT)
+    sender.beat(REPORT)
     transport.close()
 
 

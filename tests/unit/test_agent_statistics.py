@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colonnade.agent.statistics import (
+from colonnade.agent.haproxy.statistics import (
     ENDED_MAX,
     OF_NOW,
     Counters,

@@ -11,19 +11,19 @@ from rich.console import Console
 
 from colonnade import __version__
 from colonnade.cli.main import main
+from colonnade.cli.nouns.catalogue import FLAVORS
+from colonnade.cli.nouns.description import Noun
+from colonnade.cli.nouns.index import NOUNS
 from colonnade.cli.objects.batches import read_member
-from colonnade.cli.objects.catalogue import FLAVORS
-from colonnade.cli.objects.description import Noun
-from colonnade.cli.objects.families import makers
-from colonnade.cli.objects.groups import GROUPS
-from colonnade.cli.objects.index import NOUNS
+from colonnade.cli.objects.group_commands import makers
+from colonnade.cli.objects.history import line
+from colonnade.cli.objects.lazy_groups import GROUPS
 from colonnade.cli.objects.names import is_id
-from colonnade.cli.objects.past import line
+from colonnade.cli.objects.options import cleared, pairs
 from colonnade.cli.objects.printing import Printer, moment, printable
-from colonnade.cli.objects.roots import draw_whole
 from colonnade.cli.objects.secrets import read_content
 from colonnade.cli.objects.settling import is_pending
-from colonnade.cli.objects.words import cleared, pairs
+from colonnade.cli.objects.tree_drawing import draw_whole
 from colonnade.domain.errors import Invalid
 
 ID = "e60c8e40-c26d-53af-9703-26a7285882c0"

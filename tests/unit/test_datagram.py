@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colonnade.agent.status import digest
+from colonnade.agent.haproxy.status import digest
 from colonnade.protocol.datagram import (
     EDGES_MAX,
     HEADER,

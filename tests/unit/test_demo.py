@@ -6,8 +6,8 @@ import io
 import pytest
 from rich.console import Console
 
-from colonnade.cli.demo import GOALS, Goal, Show, misses
-from colonnade.cli.scenario import Figures
+from colonnade.cli.demo.demo import GOALS, Goal, Show, misses
+from colonnade.cli.demo.scenario import Figures
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colonnade.api.reading import read_body
-from colonnade.api.user import bodies
-from colonnade.cli.apply.attributes import (
+from colonnade.api.http.decoding import read_body
+from colonnade.api.resources import bodies
+from colonnade.cli.documents.attributes import (
     CHILDREN,
     FIELDS,
     LB,
@@ -25,10 +25,10 @@ from colonnade.cli.apply.attributes import (
     POOL,
     RULE,
 )
-from colonnade.cli.apply.difference import compare
-from colonnade.cli.apply.document import Document, exported, read_document
-from colonnade.cli.apply.files import read_documents, written
-from colonnade.cli.objects.index import NOUNS
+from colonnade.cli.documents.difference import compare
+from colonnade.cli.documents.document import Document, exported, read_document
+from colonnade.cli.documents.files import read_documents, written
+from colonnade.cli.nouns.index import NOUNS
 from colonnade.domain.errors import ColonnadeError, Invalid
 from colonnade.domain.ids import new_id
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from colonnade.cli.last_words import last_words
+from colonnade.cli.local.log_tail import last_words
 
 EVENT = '{"process": "api", "event": "not stored", "reason": "the disk is full"}\n'
 

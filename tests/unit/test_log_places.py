@@ -6,16 +6,16 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from colonnade.agent.logs.connection import is_outside
 from colonnade.agent.logs.otlp import request
 from colonnade.agent.logs.syslog import message
-from colonnade.agent.logs.wire import is_outside
 from colonnade.controller.log_places import object_name, place_of
 from colonnade.domain.ids import AmphoraId
 from colonnade.domain.log_targets import LogTarget, TargetType
 from colonnade.drivers.logs.s3 import Bucket, presigned, presigned_put
 from colonnade.drivers.logs.swift import Container, temporary, temporary_put
 from colonnade.protocol.logs import LogFile
-from colonnade.store.log_targets import Route
+from colonnade.store.extras.log_targets import Route
 
 AT = datetime(2013, 5, 24, tzinfo=UTC)
 BUCKET = Bucket(

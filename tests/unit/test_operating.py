@@ -23,7 +23,7 @@ from colonnade.domain.pools import HealthMonitor
 from colonnade.domain.status import Operating
 from colonnade.domain.status import Operating as Op
 from colonnade.domain.vocabulary import MonitorType
-from colonnade.health.reading import facts_of_edge, facts_of_report
+from colonnade.health.haproxy_states import facts_of_edge, facts_of_report
 from colonnade.protocol.messages import CheckResult, ListenerStatus, ServerStatus, StatusReport
 
 

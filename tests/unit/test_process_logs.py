@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from colonnade.cli.logs import rotate
+from colonnade.cli.local.log_rotation import rotate
 
 
 def test_a_log_is_set_aside_while_its_writer_goes_on(tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ from colonnade.domain.pools import Pool
 from colonnade.domain.tree import LoadBalancer
 from colonnade.domain.vocabulary import L7Action
 from colonnade.drivers.amphora.haproxy.objections import objections
-from colonnade.store.difference import difference
-from colonnade.store.migrations import SCHEMA
-from colonnade.store.remembered import Known, Remembered
-from colonnade.store.rows import BELOW
+from colonnade.store.postgres.migrations import SCHEMA
+from colonnade.store.rows.difference import difference
+from colonnade.store.rows.tables import BELOW
+from colonnade.store.trees.remembered import Known, Remembered
 from tests.haproxy_extras import policy, rule
 from tests.haproxy_trees import HTTP, ident, listener, member, pool, tree
 

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from colonnade.api import documents
 from colonnade.api.app import ROUTES
-from colonnade.api.call import Route
+from colonnade.api.http import documents
+from colonnade.api.http.call import Route
 from colonnade.api.identity.caller import Caller
 from colonnade.api.identity.policy import KNOWN, NOBODYS, PREFIX, PUBLIC, scope
 from colonnade.api.identity.rules import DefaultPolicy, bases

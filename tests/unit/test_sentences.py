@@ -10,8 +10,8 @@ from colonnade.domain.l7 import L7Policy
 from colonnade.domain.pools import Pool
 from colonnade.domain.tree import LoadBalancer
 from colonnade.domain.vocabulary import Algorithm, L7Action, MonitorType
-from colonnade.store.difference import difference
-from colonnade.store.sentences import told
+from colonnade.store.rows.difference import difference
+from colonnade.store.rows.sentences import told
 from tests.haproxy_extras import OTHER, policy, rule
 from tests.haproxy_trees import HTTP, listener, member, monitor, pool, tree
 

@@ -33,8 +33,8 @@ from colonnade.domain.vocabulary import (
     PersistenceType,
     PoolProtocol,
 )
-from colonnade.store.difference import difference
-from colonnade.store.rows import LISTENERS, POOLS
+from colonnade.store.rows.difference import difference
+from colonnade.store.rows.tables import LISTENERS, POOLS
 
 
 def member(number: int = 1, **more: Any) -> Member:

@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from colonnade.agent.controllers import NobodyAnswers
-from colonnade.agent.haproxy import run
+from colonnade.agent.haproxy.process import run
 from colonnade.agent.logs.collector import Collector, widen_queue
 from colonnade.agent.logs.consignment import Consignment
 from colonnade.agent.logs.spool import File, Spool, pack

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
 
+from colonnade.agent.logs.connection import dial, trust
 from colonnade.agent.logs.consignment import Failed
 from colonnade.agent.logs.lines import batches, time_of
-from colonnade.agent.logs.wire import dial, trust
 from colonnade.protocol.logs import LogPlace
 
 PRIORITY: Final = 16 * 8 + 6  # local0, informational

@@ -10,8 +10,8 @@ import re
 from typing import IO, Final
 from urllib.parse import urlsplit
 
+from colonnade.agent.logs.connection import TIMEOUT_S, dial, trust
 from colonnade.agent.logs.consignment import Failed
-from colonnade.agent.logs.wire import TIMEOUT_S, dial, trust
 from colonnade.protocol.logs import LogPlace
 
 ANSWER_BYTES_MAX: Final = 65536

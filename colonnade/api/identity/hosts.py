@@ -7,7 +7,7 @@ browser then sends that name in `Host`, and it is refused. Knows no caller.
 
 from collections.abc import Collection, Iterable
 
-from colonnade.api.addresses import is_loopback
+from colonnade.api.server.binding import is_loopback
 from colonnade.domain.errors import Forbidden, Invalid
 
 

@@ -15,7 +15,7 @@ from colonnade.api.identity.tokens import Tokens
 from colonnade.api.identity.trusting import Trusting
 from colonnade.domain.errors import Broken
 from colonnade.runtime.config import NO_AUTH, Api
-from colonnade.store.database import Database
+from colonnade.store.postgres.database import Database
 
 _MODES: Final[Mapping[str, Callable[[Database], Identity]]] = {
     NO_AUTH: lambda _: Trusting(),

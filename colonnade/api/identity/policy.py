@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from colonnade.api.identity.caller import Caller
 from colonnade.domain.errors import Forbidden
 from colonnade.domain.ids import ProjectId
-from colonnade.store.trees import POLICY
+from colonnade.store.trees.wishes import POLICY
 
 PREFIX: Final = "os_load-balancer_api:"
 PUBLIC: Final = "public"  # no token is asked for

@@ -20,8 +20,8 @@ import msgspec
 from colonnade.api.identity.caller import Caller
 from colonnade.domain.errors import NotAuthenticated
 from colonnade.runtime.clock import Clock, SystemClock
-from colonnade.store import tokens
-from colonnade.store.database import Database
+from colonnade.store.postgres.database import Database
+from colonnade.store.requests import tokens
 
 REMEMBERED_S: Final = 5.0
 REMEMBERED_MAX: Final = 10_000

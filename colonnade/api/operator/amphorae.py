@@ -9,19 +9,21 @@ from typing import Any
 
 from msgspec import Struct
 
-from colonnade.api.call import JSON, Call, Route
-from colonnade.api.lists import Kind, listed, trimmed
-from colonnade.api.user import objects
-from colonnade.api.user.objects import wrapped
-from colonnade.api.user.shown import time
+from colonnade.api.http.call import JSON, Call, Route
+from colonnade.api.http.lists import Kind, listed, trimmed
+from colonnade.api.resources import objects
+from colonnade.api.resources.objects import wrapped
+from colonnade.api.resources.shown import time
 from colonnade.domain.errors import Conflict, NotFound
 from colonnade.domain.ids import AmphoraId, LoadBalancerId, read_id
 from colonnade.domain.lifecycle import Event, State
 from colonnade.domain.status import Provisioning
-from colonnade.store import amphora_records, fleet, records, work
-from colonnade.store.amphora_records import SOURCE, STATUSES, AmphoraRecord, AmphoraStatistics
-from colonnade.store.database import Connection
-from colonnade.store.rows import LOAD_BALANCERS
+from colonnade.store.fleet import amphora_records, amphora_rows
+from colonnade.store.fleet.amphora_records import SOURCE, STATUSES, AmphoraRecord, AmphoraStatistics
+from colonnade.store.postgres.database import Connection
+from colonnade.store.queue import work
+from colonnade.store.rows.tables import LOAD_BALANCERS
+from colonnade.store.trees import records
 
 
 class AmphoraObject(Struct, frozen=True, kw_only=True):
@@ -88,10 +90,10 @@ async def fail_over_amphora(call: Call) -> JSON:
         if record.is_noop and record.cluster_id is not None:
             await amphora_records.replace_noop(connection, record.cluster_id)
             return
-        amphora = await fleet.amphora(connection, AmphoraId(record.id))
+        amphora = await amphora_rows.amphora(connection, AmphoraId(record.id))
         if amphora is None or amphora.state not in (State.SERVING, State.SPARE):
             raise Conflict(f"Amphora {record.id} is {STATUSES[record.state]}, not in use.")
-        await fleet.advance(connection, amphora, Event.GIVEN_UP)
+        await amphora_rows.advance(connection, amphora, Event.GIVEN_UP)
 
 
 async def fail_over_load_balancer(call: Call) -> JSON:
@@ -104,9 +106,9 @@ async def fail_over_load_balancer(call: Call) -> JSON:
         if root.is_noop:
             await amphora_records.replace_noop(connection, root.value.cluster_id)
             return
-        for amphora in await fleet.of_cluster(connection, root.value.cluster_id):
+        for amphora in await amphora_rows.of_cluster(connection, root.value.cluster_id):
             if amphora.state is State.SERVING:
-                await fleet.advance(connection, amphora, Event.GIVEN_UP)
+                await amphora_rows.advance(connection, amphora, Event.GIVEN_UP)
         await work.mark(connection, f"cluster:{root.value.cluster_id}")
 
 

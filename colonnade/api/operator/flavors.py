@@ -9,15 +9,15 @@ from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType
 
-from colonnade.api.call import JSON, Call, Route
+from colonnade.api.http.call import JSON, Call, Route
+from colonnade.api.http.decoding import changed, given, set_fields
 from colonnade.api.operator import offers
 from colonnade.api.operator.offers import Data, Name
-from colonnade.api.reading import changed, given, set_fields
-from colonnade.api.user.bodies import OptFlag, OptText
-from colonnade.api.user.objects import SAMPLE_ID, listed, wrapped
+from colonnade.api.resources.bodies import OptFlag, OptText
+from colonnade.api.resources.objects import SAMPLE_ID, listed, wrapped
 from colonnade.domain.catalogue import Flavor, FlavorProfile, read_data
 from colonnade.domain.ids import new_id
-from colonnade.store.catalogue import FLAVOR_PROFILES, FLAVORS
+from colonnade.store.catalogue.catalogue import FLAVOR_PROFILES, FLAVORS
 
 
 class FlavorUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

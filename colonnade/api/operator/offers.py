@@ -10,15 +10,15 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 
 from msgspec import Meta, structs
 
-from colonnade.api.call import JSON, Call
-from colonnade.api.lists import Kind, Shown, listed, trimmed
-from colonnade.api.reading import set_fields
+from colonnade.api.http.call import JSON, Call
+from colonnade.api.http.decoding import set_fields
+from colonnade.api.http.lists import Kind, Shown, listed, trimmed
 from colonnade.domain.catalogue import NO_ID
 from colonnade.domain.errors import Invalid, NotFound
 from colonnade.domain.ids import read_id
 from colonnade.domain.limits import PROFILE_DATA_MAX, TEXT_MAX
-from colonnade.store import catalogue
-from colonnade.store.catalogue import Offer, Shelf
+from colonnade.store.catalogue import catalogue
+from colonnade.store.catalogue.catalogue import Offer, Shelf
 
 T = TypeVar("T", bound=Offer)
 

@@ -10,15 +10,15 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from colonnade.api.call import JSON, Call, Route
+from colonnade.api.http.call import JSON, Call, Route
+from colonnade.api.http.decoding import changed, given, set_fields
 from colonnade.api.operator import offers
 from colonnade.api.operator.offers import Data, Name
-from colonnade.api.reading import changed, given, set_fields
-from colonnade.api.user.bodies import OptFlag, OptText
-from colonnade.api.user.objects import SAMPLE_ID, listed, wrapped
+from colonnade.api.resources.bodies import OptFlag, OptText
+from colonnade.api.resources.objects import SAMPLE_ID, listed, wrapped
 from colonnade.domain.catalogue import AvailabilityZone, AvailabilityZoneProfile, read_data
 from colonnade.domain.ids import new_id
-from colonnade.store.catalogue import ZONE_PROFILES, ZONES
+from colonnade.store.catalogue.catalogue import ZONE_PROFILES, ZONES
 
 # A zone's name is a step of its path.
 ZoneName: TypeAlias = Annotated[Name, Meta(pattern=r"^[^/]+$")]

@@ -9,17 +9,21 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from colonnade.api import pages
-from colonnade.api.call import JSON, Call, Route
-from colonnade.api.reading import changed, given
-from colonnade.api.user.bodies import HealthMonitorCreate, HealthMonitorNested, HealthMonitorUpdate
-from colonnade.api.user.objects import SAMPLE_ID, HealthMonitorObject, listed, wrapped
+from colonnade.api.http.call import JSON, Call, Route
+from colonnade.api.http.decoding import changed, given
+from colonnade.api.resources import pages
+from colonnade.api.resources.bodies import (
+    HealthMonitorCreate,
+    HealthMonitorNested,
+    HealthMonitorUpdate,
+)
+from colonnade.api.resources.objects import SAMPLE_ID, HealthMonitorObject, listed, wrapped
 from colonnade.domain.errors import Conflict, Invalid, NotFound
 from colonnade.domain.ids import HealthMonitorId, PoolId, new_id
 from colonnade.domain.pools import HealthMonitor, Pool, is_host_name
 from colonnade.domain.tree import LoadBalancer
 from colonnade.domain.vocabulary import DATAGRAM_POOLS, HTTP_MONITORS, MonitorType
-from colonnade.store.rows import HEALTH_MONITORS, POOLS
+from colonnade.store.rows.tables import HEALTH_MONITORS, POOLS
 
 HTTP_DEFAULTS: Final = {"http_method": "GET", "url_path": "/", "expected_codes": "200"}
 HTTP_ONLY: Final = (*HTTP_DEFAULTS, "http_version", "domain_name")

@@ -9,18 +9,18 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from colonnade.api import pages
-from colonnade.api.call import JSON, Call, Route
-from colonnade.api.reading import changed, given, set_fields
-from colonnade.api.user.bodies import L7PolicyCreate, L7PolicyNested, L7PolicyUpdate
+from colonnade.api.http.call import JSON, Call, Route
+from colonnade.api.http.decoding import changed, given, set_fields
+from colonnade.api.resources import pages
+from colonnade.api.resources.bodies import L7PolicyCreate, L7PolicyNested, L7PolicyUpdate
+from colonnade.api.resources.objects import SAMPLE_ID, L7PolicyObject, listed, wrapped
 from colonnade.api.user.l7rules import read_rule
-from colonnade.api.user.objects import SAMPLE_ID, L7PolicyObject, listed, wrapped
 from colonnade.domain.errors import Conflict
 from colonnade.domain.ids import L7PolicyId, ListenerId, PoolId, new_id
 from colonnade.domain.l7 import ACTION_FIELDS, ACTIONS, REDIRECT_CODE, URL_ACTIONS, L7Policy
 from colonnade.domain.limits import POSITION_MAX, RULES_PER_POLICY_MAX
 from colonnade.domain.vocabulary import L7Action
-from colonnade.store.rows import L7POLICIES, LISTENERS
+from colonnade.store.rows.tables import L7POLICIES, LISTENERS
 
 ACTION_OF: Final = {field: action for action, fields in ACTIONS.items() for field in fields}
 

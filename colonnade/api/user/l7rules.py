@@ -3,15 +3,15 @@
 
 from msgspec.structs import replace
 
-from colonnade.api import pages
-from colonnade.api.call import JSON, Call, Route
-from colonnade.api.reading import changed, given
-from colonnade.api.user.bodies import L7RuleCreate, L7RuleUpdate
-from colonnade.api.user.objects import L7RuleObject, listed, wrapped
+from colonnade.api.http.call import JSON, Call, Route
+from colonnade.api.http.decoding import changed, given
+from colonnade.api.resources import pages
+from colonnade.api.resources.bodies import L7RuleCreate, L7RuleUpdate
+from colonnade.api.resources.objects import L7RuleObject, listed, wrapped
 from colonnade.domain.ids import L7PolicyId, L7RuleId, new_id
 from colonnade.domain.l7 import L7Policy, L7Rule
 from colonnade.domain.tree import LoadBalancer
-from colonnade.store.rows import L7POLICIES, L7RULES
+from colonnade.store.rows.tables import L7POLICIES, L7RULES
 
 
 async def create_l7rule(call: Call) -> JSON:

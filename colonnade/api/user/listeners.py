@@ -7,23 +7,23 @@ served is the provider's to say, before anything is stored.
 
 from msgspec.structs import replace
 
-from colonnade.api import pages
-from colonnade.api.call import JSON, Call, Route
-from colonnade.api.reading import changed, set_fields
-from colonnade.api.user.bodies import ListenerCreate, ListenerUpdate
-from colonnade.api.user.objects import SAMPLE_ID, ListenerObject, Statistics, listed, wrapped
-from colonnade.api.user.tls import change_tls, refuse_empty_lists
-from colonnade.api.user.whole import Whole, canonical_listener
+from colonnade.api.http.call import JSON, Call, Route
+from colonnade.api.http.decoding import changed, set_fields
+from colonnade.api.resources import pages
+from colonnade.api.resources.bodies import ListenerCreate, ListenerUpdate
+from colonnade.api.resources.objects import SAMPLE_ID, ListenerObject, Statistics, listed, wrapped
+from colonnade.api.resources.tls import change_tls, refuse_empty_lists
+from colonnade.api.user.nested import NestedObjects, canonical_listener
 from colonnade.domain.ids import ListenerId
 from colonnade.domain.listeners import Listener
 from colonnade.domain.vocabulary import ListenerProtocol
-from colonnade.store import records
-from colonnade.store.rows import LISTENERS, LOAD_BALANCERS
+from colonnade.store.rows.tables import LISTENERS, LOAD_BALANCERS
+from colonnade.store.trees import records
 
 
 async def create_listener(call: Call) -> JSON:
     body = call.body(ListenerCreate, "listener")
-    wholes = Whole()
+    wholes = NestedObjects()
     async with call.editing(LOAD_BALANCERS, str(body.loadbalancer_id)) as edit:
         tree = edit.tree
         wholes.know(tree.pools)

@@ -11,12 +11,12 @@ from typing import Any
 from msgspec import UnsetType
 from msgspec.structs import replace
 
-from colonnade.api import pages
-from colonnade.api.call import JSON, Call, Route
-from colonnade.api.reading import changed, given, set_fields
-from colonnade.api.user.bodies import LoadBalancerCreate, LoadBalancerUpdate
-from colonnade.api.user.members import check_address
-from colonnade.api.user.objects import (
+from colonnade.api.http.call import JSON, Call, Route
+from colonnade.api.http.decoding import changed, given, set_fields
+from colonnade.api.resources import pages
+from colonnade.api.resources.bodies import LoadBalancerCreate, LoadBalancerUpdate
+from colonnade.api.resources.full_trees import full_tree, status_tree
+from colonnade.api.resources.objects import (
     SAMPLE_ID,
     LoadBalancerObject,
     LoadBalancerStatuses,
@@ -25,10 +25,10 @@ from colonnade.api.user.objects import (
     listed,
     wrapped,
 )
+from colonnade.api.resources.shown import show
+from colonnade.api.user.members import check_address
+from colonnade.api.user.nested import read_children
 from colonnade.api.user.placing import choose
-from colonnade.api.user.shown import show
-from colonnade.api.user.trees import full_tree, status_tree
-from colonnade.api.user.whole import read_children
 from colonnade.domain.addresses import canonical
 from colonnade.domain.errors import Conflict, Invalid
 from colonnade.domain.ids import (
@@ -41,9 +41,9 @@ from colonnade.domain.ids import (
 )
 from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.providers.provider import VipWish
-from colonnade.store import records, trees
-from colonnade.store.added import record_of
-from colonnade.store.rows import LOAD_BALANCERS
+from colonnade.store.rows.tables import LOAD_BALANCERS
+from colonnade.store.trees import records, wishes
+from colonnade.store.trees.written_records import record_of
 
 
 async def create_load_balancer(call: Call) -> JSON:
@@ -53,14 +53,14 @@ async def create_load_balancer(call: Call) -> JSON:
     name = choice.provider
     provider = providers.get(name)
     root_id = LoadBalancerId(new_id())
-    wishes = read_vips(body, root_id)
+    wished = read_vips(body, root_id)
     listeners, pools = read_children(body)
     vips: list[Vip] = []
     try:
-        for wish in wishes:
+        for wish in wished:
             # The additional ones are where the first is.
             place = {"network_id": vips[0].network_id} if vips else {}
-            asked = replace(wish, is_trial=call.is_trial, **place)
+            asked = replace(wish, is_dry_run=call.is_dry_run, **place)
             if wish.address is not None:
                 asked = replace(asked, address=canonical(wish.address))
             vip = await provider.allocate_vip(asked)
@@ -80,8 +80,8 @@ async def create_load_balancer(call: Call) -> JSON:
             **_own(given(body, LoadBalancer)),
         )
         await providers.check_members(name, (m for pool in pools for m in pool.members))
-        terms = trees.Terms(size=choice.sizing, defaults=call.site.quotas, occasion=call.occasion)
-        stored = await trees.create(call.site.database, tree, providers, terms=terms)
+        terms = wishes.Terms(size=choice.sizing, defaults=call.site.quotas, context=call.context)
+        stored = await wishes.create(call.site.database, tree, providers, terms=terms)
     except BaseException:
         for vip in vips:
             await provider.release_vip(vip)

@@ -11,17 +11,17 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from colonnade.api import pages
-from colonnade.api.call import JSON, Call, Route
-from colonnade.api.reading import changed, given
-from colonnade.api.user.bodies import MemberCreate, MemberUpdate
-from colonnade.api.user.objects import MemberObject, listed, wrapped
+from colonnade.api.http.call import JSON, Call, Route
+from colonnade.api.http.decoding import changed, given
+from colonnade.api.resources import pages
+from colonnade.api.resources.bodies import MemberCreate, MemberUpdate
+from colonnade.api.resources.objects import MemberObject, listed, wrapped
 from colonnade.domain.addresses import canonical, is_address, target
 from colonnade.domain.errors import Invalid
 from colonnade.domain.ids import MemberId, PoolId, new_id
 from colonnade.domain.once import once_each
 from colonnade.domain.pools import Member, Pool
-from colonnade.store.rows import MEMBERS, POOLS
+from colonnade.store.rows.tables import MEMBERS, POOLS
 
 RESERVED = frozenset({"169.254.169.254"})  # where instances find their metadata
 

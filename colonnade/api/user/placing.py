@@ -10,14 +10,20 @@ from typing import Any
 
 import msgspec
 
-from colonnade.api.call import Call
-from colonnade.api.user.bodies import LoadBalancerCreate
+from colonnade.api.http.call import Call
+from colonnade.api.resources.bodies import LoadBalancerCreate
 from colonnade.domain.catalogue import Sizing, ZoneFacts, read_data, sizing
 from colonnade.domain.errors import Invalid, NotFound
 from colonnade.domain.tree import Vip
 from colonnade.providers.provider import Provider, lacks_action
-from colonnade.store import catalogue
-from colonnade.store.catalogue import FLAVOR_PROFILES, FLAVORS, ZONE_PROFILES, ZONES, Shelf
+from colonnade.store.catalogue import catalogue
+from colonnade.store.catalogue.catalogue import (
+    FLAVOR_PROFILES,
+    FLAVORS,
+    ZONE_PROFILES,
+    ZONES,
+    Shelf,
+)
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):

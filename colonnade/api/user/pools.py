@@ -9,18 +9,18 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from colonnade.api import pages
-from colonnade.api.call import JSON, Call, Route
-from colonnade.api.reading import changed, given, set_fields
-from colonnade.api.user.bodies import PersistenceBody, PoolCreate, PoolNested, PoolUpdate
+from colonnade.api.http.call import JSON, Call, Route
+from colonnade.api.http.decoding import changed, given, set_fields
+from colonnade.api.resources import pages
+from colonnade.api.resources.bodies import PersistenceBody, PoolCreate, PoolNested, PoolUpdate
+from colonnade.api.resources.objects import SAMPLE_ID, PoolObject, listed, wrapped
+from colonnade.api.resources.tls import change_tls, read_tls, refuse_empty_lists
 from colonnade.api.user.health_monitors import read_health_monitor, with_monitor
 from colonnade.api.user.members import read_member
-from colonnade.api.user.objects import SAMPLE_ID, PoolObject, listed, wrapped
-from colonnade.api.user.tls import change_tls, read_tls, refuse_empty_lists
 from colonnade.domain.errors import Conflict, Invalid
 from colonnade.domain.ids import ListenerId, PoolId, new_id
 from colonnade.domain.pools import Persistence, Pool
-from colonnade.store.rows import LISTENERS, LOAD_BALANCERS, POOLS
+from colonnade.store.rows.tables import LISTENERS, LOAD_BALANCERS, POOLS
 
 
 async def create_pool(call: Call) -> JSON:

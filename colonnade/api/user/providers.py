@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from colonnade.api.call import JSON, Call, Route
-from colonnade.api.lists import BAD_FILTER, PAGING, trimmed
-from colonnade.api.user.objects import listed
+from colonnade.api.http.call import JSON, Call, Route
+from colonnade.api.http.lists import BAD_FILTER, PAGING, trimmed
+from colonnade.api.resources.objects import listed
 from colonnade.domain.errors import Invalid
 
 

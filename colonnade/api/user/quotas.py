@@ -10,17 +10,18 @@ from typing import Annotated, Any, Final, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from colonnade.api.call import JSON, Call, Route
-from colonnade.api.lists import Kind, Shown, listed, trimmed
-from colonnade.api.reading import set_fields
-from colonnade.api.user import objects
-from colonnade.api.user.objects import wrapped
+from colonnade.api.http.call import JSON, Call, Route
+from colonnade.api.http.decoding import set_fields
+from colonnade.api.http.lists import Kind, Shown, listed, trimmed
+from colonnade.api.resources import objects
+from colonnade.api.resources.objects import wrapped
 from colonnade.domain.errors import Forbidden, NotFound
 from colonnade.domain.ids import ProjectId
 from colonnade.domain.limits import PROJECT_ID_MAX, QUOTA_MAX
 from colonnade.runtime.config import Quotas
-from colonnade.store import quotas, trees
-from colonnade.store.quotas import Quota
+from colonnade.store.catalogue import quotas
+from colonnade.store.catalogue.quotas import Quota
+from colonnade.store.trees import wishes
 
 TWINS: Final = {"load_balancer": "loadbalancer", "health_monitor": "healthmonitor"}
 
@@ -102,7 +103,7 @@ def _project(call: Call) -> ProjectId:
     if len(project_id) > PROJECT_ID_MAX or "\0" in project_id:
         raise NotFound(f"Project {project_id[:PROJECT_ID_MAX]} not found.")
     if call.project not in (None, project_id):
-        raise Forbidden(trees.POLICY)
+        raise Forbidden(wishes.POLICY)
     return project_id
 
 

@@ -12,9 +12,9 @@ import typer
 from rich.text import Text
 
 from colonnade.cli.objects.commands import command
-from colonnade.cli.objects.desk import Desk
 from colonnade.cli.objects.operations import Waiting
-from colonnade.cli.objects.roots import LoadBalancer
+from colonnade.cli.objects.session import Session
+from colonnade.cli.objects.tree_drawing import LoadBalancer
 
 Files = Annotated[
     list[Path],
@@ -28,60 +28,62 @@ DryRun = Annotated[
 ]
 
 
-async def _apply(desk: Desk, files: Files, wait: Waiting = False, dry_run: DryRun = False) -> None:
+async def _apply(
+    session: Session, files: Files, wait: Waiting = False, dry_run: DryRun = False
+) -> None:
     """Create or change load balancers so that they are as the files say. Under a load balancer,
     what the file does not have is deleted."""
-    from colonnade.cli.apply.wishes import carried_out, read_wishes
+    from colonnade.cli.apply.requests import carried_out, read_wishes
 
     answers = []
-    for wish in await read_wishes(desk, files):
-        answers.append(await carried_out(desk, wish, wait=wait, dry_run=dry_run))
-    if desk.as_json:
-        desk.printer.json(answers)
+    for wish in await read_wishes(session, files):
+        answers.append(await carried_out(session, wish, wait=wait, dry_run=dry_run))
+    if session.as_json:
+        session.printer.json(answers)
 
 
-async def _diff(desk: Desk, files: Files) -> None:
+async def _diff(session: Session, files: Files) -> None:
     """Show what apply would change. Exit code 1 when something would."""
-    from colonnade.cli.apply.wishes import read_wishes
+    from colonnade.cli.apply.requests import read_wishes
 
-    wishes = await read_wishes(desk, files)
+    wishes = await read_wishes(session, files)
     changes = [change for wish in wishes for change in wish.changes]
-    if desk.as_json:
-        desk.printer.json(changes)
+    if session.as_json:
+        session.printer.json(changes)
     else:
         for wish in wishes:
-            show_changes(desk, wish.changes)
+            show_changes(session, wish.changes)
     if changes:
         raise typer.Exit(1)
 
 
-async def _export(desk: Desk, load_balancer: LoadBalancer) -> None:
+async def _export(session: Session, load_balancer: LoadBalancer) -> None:
     """Print a load balancer as a file for apply. Certificates and keys are in it by
     reference."""
-    from colonnade.cli.apply.document import exported
-    from colonnade.cli.apply.files import written
     from colonnade.cli.apply.naming import with_names
-    from colonnade.cli.objects.whole import read_whole
+    from colonnade.cli.documents.document import exported
+    from colonnade.cli.documents.files import written
+    from colonnade.cli.objects.full_tree import read_whole
 
-    whole = await read_whole(desk, await desk.id("lb", load_balancer))
-    document = await with_names(desk, exported(whole))
-    if desk.as_json:
-        desk.printer.json(document)
+    whole = await read_whole(session, await session.id("lb", load_balancer))
+    document = await with_names(session, exported(whole))
+    if session.as_json:
+        session.printer.json(document)
     else:
         print(written([document]), end="")
 
 
-def show_changes(desk: Desk, changes: Any) -> None:
+def show_changes(session: Session, changes: Any) -> None:
     """As a tree of what is touched: each object in a line, its attributes below it."""
     shown: tuple[str, ...] = ()
     for change in changes:
         for depth, word in enumerate(change.path):
             if shown[: depth + 1] != change.path[: depth + 1] or _is_object(change, depth):
                 sign = change.sign if _is_object(change, depth) else "~"
-                desk.printer.show(_line(sign, depth, word))
+                session.printer.show(_line(sign, depth, word))
         shown = change.path
         if change.attribute:
-            desk.printer.show(_line(change.sign, len(change.path), _said(change)))
+            session.printer.show(_line(change.sign, len(change.path), _said(change)))
 
 
 def _is_object(change: Any, depth: int) -> bool:
@@ -89,7 +91,7 @@ def _is_object(change: Any, depth: int) -> bool:
 
 
 def _said(change: Any) -> str:
-    from colonnade.cli.apply.difference import words
+    from colonnade.cli.documents.difference import words
 
     if change.sign == "+":
         return f"{change.attribute}: {words(change.new)}"

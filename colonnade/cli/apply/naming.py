@@ -7,17 +7,17 @@ Only a name that no other object of its kind has is taken; everything else stays
 from collections import Counter
 from typing import Any, Final
 
-from colonnade.cli.apply.attributes import CHILDREN, LB, NAMED
-from colonnade.cli.apply.document import Document
-from colonnade.cli.objects.called import Called
-from colonnade.cli.objects.desk import Desk
+from colonnade.cli.documents.attributes import CHILDREN, LB, NAMED
+from colonnade.cli.documents.document import Document
 from colonnade.cli.objects.names import is_id
+from colonnade.cli.objects.names_of_ids import NamesOfIds
+from colonnade.cli.objects.session import Session
 
 VIPS: Final = "additional_vips"
 
 
-async def with_names(desk: Desk, document: Document) -> Document:
-    called = Called(desk)
+async def with_names(session: Session, document: Document) -> Document:
+    called = NamesOfIds(session)
     words = {word for named in NAMED.values() for _, word in named.values()}
     attributes = _attributes(document)
     alone: dict[str, dict[str, str]] = {}

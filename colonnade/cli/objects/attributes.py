@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Any, Final
 
-from colonnade.cli.objects.description import Noun
+from colonnade.cli.nouns.description import Noun
 from colonnade.domain.errors import Invalid
 
 COMPUTED: Final = frozenset({"statuses", "endpoint"})  # columns that are made of several
@@ -42,7 +42,7 @@ def check(noun: Noun, names: Collection[str], rows: Collection[Mapping[str, Any]
 
 
 def _known(noun: Noun) -> frozenset[str]:
-    from colonnade.api.user import objects  # only where a word is to be checked
+    from colonnade.api.resources import objects
 
     said = {one.name for one in (*noun.attributes, *noun.filters)}
     shown = {column.of for column in noun.columns}

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from colonnade.cli.objects.completion import names_of
-from colonnade.cli.objects.desk import Desk
 from colonnade.cli.objects.operations import Waiting
+from colonnade.cli.objects.session import Session
 from colonnade.cli.objects.settling import settled
 from colonnade.domain.errors import Invalid
 
@@ -35,7 +35,7 @@ Additive = Annotated[bool, typer.Option("--add", help="Keep the existing members
 
 
 async def member_replace(
-    desk: Desk,
+    session: Session,
     pool: Pool,
     members: Members = None,
     *,
@@ -49,17 +49,17 @@ async def member_replace(
         wanted += _read(file)
     if not wanted and file is None:
         raise Invalid("give members, or --file; an empty list in a file removes all members")
-    pool_id = await desk.id("pool", pool)
+    pool_id = await session.id("pool", pool)
     for member in wanted:
         if "subnet" in member:
-            member["subnet_id"] = await desk.id("subnet", str(member.pop("subnet")))
+            member["subnet_id"] = await session.id("subnet", str(member.pop("subnet")))
     query = {"additive_only": "true"} if add else None
-    await desk.rest.put(f"lbaas/pools/{pool_id}/members", {"members": wanted}, query)
+    await session.rest.put(f"lbaas/pools/{pool_id}/members", {"members": wanted}, query)
     if wait:
-        shown = await desk.object("pool", pool_id)
-        await settled(desk, desk.names.noun("pool"), shown)
-    noun = desk.names.noun("member")
-    desk.printer.list(await desk.names.every(noun, pool_id), noun.columns)
+        shown = await session.object("pool", pool_id)
+        await settled(session, session.names.noun("pool"), shown)
+    noun = session.names.noun("member")
+    session.printer.list(await session.names.every(noun, pool_id), noun.columns)
 
 
 def read_member(text: str) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def _read_value(value: str) -> Any:
 
 
 def _read(file: Path) -> list[dict[str, Any]]:
-    from colonnade.cli.apply.files import read_documents
+    from colonnade.cli.documents.files import read_documents
 
     found: list[Any] = []
     for document in read_documents(file):

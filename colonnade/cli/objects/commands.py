@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From tables to commands: list, show, create, set and delete of any noun.
 
-A command is an async function of a `Desk` and the words that were typed; the options that say
+A command is an async function of a `Session` and the words that were typed; the options that say
 which endpoint, and as whom, are added to each here and nowhere else.
 """
 
@@ -13,9 +13,9 @@ from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 
-from colonnade.cli.objects.desk import WHERE, Desk, Where
 from colonnade.cli.objects.names import Names
 from colonnade.cli.objects.printing import Printer
+from colonnade.cli.objects.session import WHERE, Session, Where
 
 Act: TypeAlias = Callable[..., Awaitable[None]]
 
@@ -64,7 +64,7 @@ COMMON: Final = tuple(parameter(*row) for row in _COMMON)
 
 
 def command(act: Act, parameters: Sequence[Parameter] | None = None, help: str = "") -> Any:
-    """A typer function that stands at a desk and acts. Without `parameters` they are those of
+    """A typer function that stands at a session and acts. Without `parameters` they are those of
     `act` after its first."""
     if parameters is None:
         own = list(inspect.signature(act, eval_str=True).parameters.values())[1:]
@@ -75,7 +75,7 @@ def command(act: Act, parameters: Sequence[Parameter] | None = None, help: str =
         where = Where.read({name: words.pop(name) for name in WHERE})
         import asyncio
 
-        asyncio.run(_stand(where, as_json, lambda desk: act(desk, **words)))
+        asyncio.run(_stand(where, as_json, lambda session: act(session, **words)))
 
     every = (*parameters, *COMMON)
     run.__signature__ = Signature(every)  # type: ignore[attr-defined]
@@ -85,11 +85,11 @@ def command(act: Act, parameters: Sequence[Parameter] | None = None, help: str =
     return run
 
 
-async def _stand(where: Where, as_json: bool, act: Callable[[Desk], Awaitable[None]]) -> None:
-    from colonnade.cli.objects.index import NOUNS
+async def _stand(where: Where, as_json: bool, act: Callable[[Session], Awaitable[None]]) -> None:
+    from colonnade.cli.nouns.index import NOUNS
 
     async with where.rest() as rest:
-        await act(Desk(rest, Names(rest, NOUNS), Printer(as_json=as_json)))
+        await act(Session(rest, Names(rest, NOUNS), Printer(as_json=as_json)))
 
 
 def once(words: Iterable[str]) -> list[str]:

@@ -31,9 +31,9 @@ def names_of(word: str) -> Callable[[typer.Context, str], list[str]]:
 async def _offer(word: str, words: dict[str, Any], incomplete: str) -> list[str]:
     import asyncio
 
-    from colonnade.cli.objects.desk import COMPLETION_S_MAX, Where
-    from colonnade.cli.objects.index import NOUNS
+    from colonnade.cli.nouns.index import NOUNS
     from colonnade.cli.objects.names import Names
+    from colonnade.cli.objects.session import COMPLETION_S_MAX, Where
 
     where = Where.read(words)
     noun = NOUNS[word]

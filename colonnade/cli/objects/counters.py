@@ -5,11 +5,11 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from colonnade.cli.nouns.description import Column
 from colonnade.cli.objects import watching
 from colonnade.cli.objects.completion import names_of
-from colonnade.cli.objects.description import Column
-from colonnade.cli.objects.desk import Desk
-from colonnade.cli.objects.roots import LoadBalancer
+from colonnade.cli.objects.session import Session
+from colonnade.cli.objects.tree_drawing import LoadBalancer
 
 Watching = Annotated[bool, typer.Option("--watch", help="Refresh until Ctrl-C.")]
 Listener = Annotated[
@@ -30,33 +30,35 @@ COLUMNS: Final = (
 )
 
 
-async def lb_stats(desk: Desk, load_balancer: LoadBalancer, watch: Watching = False) -> None:
+async def lb_stats(session: Session, load_balancer: LoadBalancer, watch: Watching = False) -> None:
     """Show connections, bytes and errors."""
-    await _stats(desk, f"lbaas/loadbalancers/{await desk.id('lb', load_balancer)}/stats", watch)
+    await _stats(
+        session, f"lbaas/loadbalancers/{await session.id('lb', load_balancer)}/stats", watch
+    )
 
 
-async def listener_stats(desk: Desk, listener: Listener, watch: Watching = False) -> None:
+async def listener_stats(session: Session, listener: Listener, watch: Watching = False) -> None:
     """Show connections, bytes and errors."""
-    await _stats(desk, f"lbaas/listeners/{await desk.id('listener', listener)}/stats", watch)
+    await _stats(session, f"lbaas/listeners/{await session.id('listener', listener)}/stats", watch)
 
 
-async def amphora_stats(desk: Desk, amphora: Amphora, watch: Watching = False) -> None:
+async def amphora_stats(session: Session, amphora: Amphora, watch: Watching = False) -> None:
     """Show connections, bytes and errors of each listener on an amphora."""
-    await _stats(desk, f"octavia/amphorae/{await desk.id('amphora', amphora)}/stats", watch)
+    await _stats(session, f"octavia/amphorae/{await session.id('amphora', amphora)}/stats", watch)
 
 
-async def _stats(desk: Desk, path: str, watch: bool) -> None:
+async def _stats(session: Session, path: str, watch: bool) -> None:
     async def look() -> Any:
-        return next(iter((await desk.rest.get(path)).values()))
+        return next(iter((await session.rest.get(path)).values()))
 
     def draw(found: Any) -> Any:
         if isinstance(found, list):
-            return desk.printer.table(found, COLUMNS)
-        return desk.printer.card(found, everything=True)
+            return session.printer.table(found, COLUMNS)
+        return session.printer.card(found, everything=True)
 
     if watch:
-        await watching.watch(desk, look, draw, until_settled=False)
-    elif desk.as_json:
-        desk.printer.json(await look())
+        await watching.watch(session, look, draw, until_settled=False)
+    elif session.as_json:
+        session.printer.json(await look())
     else:
-        desk.printer.show(draw(await look()))
+        session.printer.show(draw(await look()))

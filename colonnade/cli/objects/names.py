@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, quote, urlsplit
 
-from colonnade.cli.objects.description import Noun
+from colonnade.cli.nouns.description import Noun
 from colonnade.domain.errors import Conflict, Invalid, NotFound
 
 if TYPE_CHECKING:  # help and completion of words need no HTTP client

@@ -15,7 +15,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from colonnade.cli.objects.description import Column
+from colonnade.cli.nouns.description import Column
 from colonnade.domain import addresses
 
 PIPE_WIDTH: Final = 100_000

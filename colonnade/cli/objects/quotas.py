@@ -9,26 +9,26 @@ from urllib.parse import quote
 
 import typer
 
-from colonnade.cli.objects.catalogue import QUOTAS
-from colonnade.cli.objects.desk import Desk
+from colonnade.cli.nouns.catalogue import QUOTAS
+from colonnade.cli.objects.session import Session
 from colonnade.domain.errors import Invalid
 
 Project = Annotated[str, typer.Argument(metavar="PROJECT", help="A project's id.")]
 Limit = int | None
 
 
-async def quota_show(desk: Desk, of: Project) -> None:
+async def quota_show(session: Session, of: Project) -> None:
     """Show a project's quota."""
-    _show(desk, (await desk.rest.get(f"lbaas/quotas/{quote(of, safe='')}"))["quota"])
+    _show(session, (await session.rest.get(f"lbaas/quotas/{quote(of, safe='')}"))["quota"])
 
 
-async def quota_defaults(desk: Desk) -> None:
+async def quota_defaults(session: Session) -> None:
     """Show the quota of projects that have none of their own."""
-    _show(desk, (await desk.rest.get("lbaas/quotas/defaults"))["quota"])
+    _show(session, (await session.rest.get("lbaas/quotas/defaults"))["quota"])
 
 
 async def quota_set(
-    desk: Desk,
+    session: Session,
     of: Project,
     *,
     loadbalancer: Annotated[Limit, typer.Option("--lb", min=-1)] = None,
@@ -52,22 +52,22 @@ async def quota_set(
     said = {name: limit for name, limit in limits.items() if limit is not None}
     if not said:
         raise Invalid("say which limit to change; --help lists them")
-    answer = await desk.rest.put(f"lbaas/quotas/{quote(of, safe='')}", {"quota": said})
-    _show(desk, answer["quota"])
+    answer = await session.rest.put(f"lbaas/quotas/{quote(of, safe='')}", {"quota": said})
+    _show(session, answer["quota"])
 
 
-async def quota_reset(desk: Desk, of: Project) -> None:
+async def quota_reset(session: Session, of: Project) -> None:
     """Reset a project to the default quota."""
-    await desk.rest.delete(f"lbaas/quotas/{quote(of, safe='')}")
-    if desk.as_json:
-        desk.printer.json({"deleted": of})
+    await session.rest.delete(f"lbaas/quotas/{quote(of, safe='')}")
+    if session.as_json:
+        session.printer.json({"deleted": of})
     else:
-        desk.printer.said(f"project {of} has the default quota")
+        session.printer.said(f"project {of} has the default quota")
 
 
-def _show(desk: Desk, shown: dict[str, Any]) -> None:
-    if desk.as_json:
-        desk.printer.json(shown)
+def _show(session: Session, shown: dict[str, Any]) -> None:
+    if session.as_json:
+        session.printer.json(shown)
         return
     known = {one.name for one in QUOTAS.attributes} | {"project_id"}
-    desk.printer.one({name: value for name, value in shown.items() if name in known})
+    session.printer.one({name: value for name, value in shown.items() if name in known})

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from colonnade.cli.objects.completion import names_of
-from colonnade.cli.objects.desk import Desk
+from colonnade.cli.objects.session import Session
 from colonnade.domain.errors import Invalid, NotFound
 
 FILE_BYTES_MAX = 1 << 20
@@ -26,7 +26,7 @@ class SecretType(StrEnum):
 
 
 Name = Annotated[str, typer.Argument(help="Its name.", show_default=False)]
-Called = Annotated[
+NamesOfIds = Annotated[
     str,
     typer.Argument(
         metavar="NAME|ID", autocompletion=names_of("secret"), help="The secret.",
@@ -46,7 +46,7 @@ Rename = Annotated[str | None, typer.Option("--name", help="A new name.")]
 
 
 async def secret_create(
-    desk: Desk,
+    session: Session,
     name: Name,
     files: Files,
     kind: Type = SecretType.CERTIFICATE,
@@ -54,12 +54,12 @@ async def secret_create(
 ) -> None:
     """Upload a certificate with its key, CAs, or CRLs."""
     said = {"name": name, "type": kind.value} | read_content(files, passphrase_file)
-    desk.printer.one(await desk.rest.post("lbaas/secrets", {"secret": said}))
+    session.printer.one(await session.rest.post("lbaas/secrets", {"secret": said}))
 
 
 async def secret_set(
-    desk: Desk,
-    secret: Called,
+    session: Session,
+    secret: NamesOfIds,
     files: NewFiles = None,
     passphrase_file: Passphrase = None,
     rename: Rename = None,
@@ -70,9 +70,9 @@ async def secret_set(
         said["name"] = rename
     if not said:
         raise Invalid("say what to change: files, or --name")
-    secret_id = await desk.id("secret", secret)
-    answer = await desk.rest.put(f"lbaas/secrets/{secret_id}", {"secret": said})
-    desk.printer.one(answer["secret"])
+    secret_id = await session.id("secret", secret)
+    answer = await session.rest.put(f"lbaas/secrets/{secret_id}", {"secret": said})
+    session.printer.one(answer["secret"])
 
 
 def read_content(files: list[Path], passphrase_file: Path | None) -> dict[str, str]:

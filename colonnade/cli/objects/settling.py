@@ -8,8 +8,8 @@ the load balancer it is part of, are not PENDING any more; ERROR is said with it
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from colonnade.cli.objects.description import Noun
-from colonnade.cli.objects.desk import Desk
+from colonnade.cli.nouns.description import Noun
+from colonnade.cli.objects.session import Session
 from colonnade.cli.waiting import until
 from colonnade.domain.errors import Broken, NotFound
 
@@ -29,21 +29,21 @@ def is_pending(shown: Any) -> bool:
     return False
 
 
-async def settled(desk: Desk, noun: Noun, shown: Shown, parent: str = "") -> Shown:
+async def settled(session: Session, noun: Noun, shown: Shown, parent: str = "") -> Shown:
     """The object once it is settled, with its load balancer. Raises Broken when it failed."""
-    final = await _settled_one(desk, noun, str(shown["id"]), parent)
-    for root_id in await roots(desk, noun, shown, parent):
+    final = await _settled_one(session, noun, str(shown["id"]), parent)
+    for root_id in await roots(session, noun, shown, parent):
         if root_id != shown["id"]:
-            await _settled_one(desk, desk.names.noun("lb"), root_id)
-            final = await _look(desk, noun, str(shown["id"]), parent) or final
+            await _settled_one(session, session.names.noun("lb"), root_id)
+            final = await _look(session, noun, str(shown["id"]), parent) or final
     return final
 
 
 async def gone(
-    desk: Desk, noun: Noun, object_id: str, parent: str, root_ids: Sequence[str]
+    session: Session, noun: Noun, object_id: str, parent: str, root_ids: Sequence[str]
 ) -> None:
     async def is_gone() -> bool:
-        shown = await _look(desk, noun, object_id, parent)
+        shown = await _look(session, noun, object_id, parent)
         if shown is not None and shown.get("provisioning_status") == "ERROR":
             raise _failed(noun, shown)
         return shown is None
@@ -53,10 +53,10 @@ async def gone(
     )
     for root_id in root_ids:
         if root_id != object_id:
-            await _settled_one(desk, desk.names.noun("lb"), root_id)
+            await _settled_one(session, session.names.noun("lb"), root_id)
 
 
-async def roots(desk: Desk, noun: Noun, shown: Shown, parent: str = "") -> list[str]:
+async def roots(session: Session, noun: Noun, shown: Shown, parent: str = "") -> list[str]:
     """The load balancers that the object is part of."""
     if noun.word == "lb":
         return [str(shown["id"])]
@@ -66,8 +66,8 @@ async def roots(desk: Desk, noun: Noun, shown: Shown, parent: str = "") -> list[
     if above is None:
         return []
     word, above_id = above
-    upper = await _look(desk, desk.names.noun(word), above_id, "")
-    return await roots(desk, desk.names.noun(word), upper) if upper is not None else []
+    upper = await _look(session, session.names.noun(word), above_id, "")
+    return await roots(session, session.names.noun(word), upper) if upper is not None else []
 
 
 def _above(noun: Noun, shown: Shown, parent: str) -> tuple[str, str] | None:
@@ -80,9 +80,9 @@ def _above(noun: Noun, shown: Shown, parent: str) -> tuple[str, str] | None:
     return None
 
 
-async def _settled_one(desk: Desk, noun: Noun, object_id: str, parent: str = "") -> Shown:
+async def _settled_one(session: Session, noun: Noun, object_id: str, parent: str = "") -> Shown:
     async def look() -> Shown | None:
-        shown = await _look(desk, noun, object_id, parent)
+        shown = await _look(session, noun, object_id, parent)
         if shown is None:
             raise NotFound(f"{noun.noun} {object_id} is gone")
         return None if is_pending(shown) else shown
@@ -96,9 +96,9 @@ async def _settled_one(desk: Desk, noun: Noun, object_id: str, parent: str = "")
     return shown
 
 
-async def _look(desk: Desk, noun: Noun, object_id: str, parent: str) -> Shown | None:
+async def _look(session: Session, noun: Noun, object_id: str, parent: str) -> Shown | None:
     try:
-        answer = await desk.rest.get(f"{noun.place(parent)}/{object_id}")
+        answer = await session.rest.get(f"{noun.place(parent)}/{object_id}")
     except NotFound:
         return None
     shown: Shown = answer[noun.one]

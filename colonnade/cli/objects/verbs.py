@@ -11,14 +11,14 @@ from typing import Any, Final
 
 import typer
 
-from colonnade.cli.objects import attributes, trials, watching
-from colonnade.cli.objects.called import Called
+from colonnade.cli.nouns.description import Column, Noun
+from colonnade.cli.objects import attributes, dry_runs, watching
 from colonnade.cli.objects.commands import command, once, parameter
 from colonnade.cli.objects.completion import names_of
-from colonnade.cli.objects.description import Column, Noun
-from colonnade.cli.objects.desk import Desk
+from colonnade.cli.objects.names_of_ids import NamesOfIds
+from colonnade.cli.objects.options import body, cleared, option
+from colonnade.cli.objects.session import Session
 from colonnade.cli.objects.settling import gone, roots, settled
-from colonnade.cli.objects.words import body, cleared, option
 from colonnade.domain.errors import Invalid
 
 WAIT: Final = parameter(
@@ -68,8 +68,8 @@ def above(noun: Noun) -> list[Parameter]:
     return [parameter("parent", str, ..., argument)]
 
 
-async def parent_id(desk: Desk, noun: Noun, words: dict[str, Any]) -> str:
-    return await desk.id(noun.parent, words.pop("parent")) if noun.parent else ""
+async def parent_id(session: Session, noun: Noun, words: dict[str, Any]) -> str:
+    return await session.id(noun.parent, words.pop("parent")) if noun.parent else ""
 
 
 def _list(noun: Noun) -> Any:
@@ -100,9 +100,9 @@ def _list(noun: Noun) -> Any:
         WATCH,
     ]  # fmt: skip
 
-    async def act(desk: Desk, **words: Any) -> None:
-        parent = await parent_id(desk, noun, words)
-        query: dict[str, Any] = await body(desk, noun.filters, words)
+    async def act(session: Session, **words: Any) -> None:
+        parent = await parent_id(session, noun, words)
+        query: dict[str, Any] = await body(session, noun.filters, words)
         wanted = _where(words["where"] or ())
         attributes.check(noun, wanted.keys() - attributes.QUERIES)
         query |= wanted
@@ -112,21 +112,21 @@ def _list(noun: Noun) -> Any:
             attributes.check(noun, [one.partition(":")[0] for one in once([words["sort"]])])
             query["sort"] = words["sort"]
         chosen = [Column(one, one) for one in once(words["columns"] or ())]
-        columns, called = chosen or noun.columns, Called(desk)
+        columns, called = chosen or noun.columns, NamesOfIds(session)
 
         async def look() -> list[Mapping[str, Any]]:
-            rows = await desk.names.every(noun, parent, query)
+            rows = await session.names.every(noun, parent, query)
             if chosen:
                 attributes.check(noun, [one.of for one in chosen], rows)
-            return list(rows) if desk.as_json else await called.rows(rows, columns)
+            return list(rows) if session.as_json else await called.rows(rows, columns)
 
         def draw(rows: list[Mapping[str, Any]]) -> Any:
-            return desk.printer.table(rows, columns)
+            return session.printer.table(rows, columns)
 
         if words["watch"]:
-            await watching.watch(desk, look, draw, until_settled=False)
+            await watching.watch(session, look, draw, until_settled=False)
         else:
-            desk.printer.list(await look(), columns)
+            session.printer.list(await look(), columns)
 
     return command(act, parameters, f"List {noun.help}.")
 
@@ -142,22 +142,22 @@ def _where(texts: Any) -> dict[str, str]:
 
 
 def _show(noun: Noun) -> Any:
-    async def act(desk: Desk, **words: Any) -> None:
-        parent = await parent_id(desk, noun, words)
-        object_id = await desk.id(noun.word, words["called"], parent)
+    async def act(session: Session, **words: Any) -> None:
+        parent = await parent_id(session, noun, words)
+        object_id = await session.id(noun.word, words["called"], parent)
 
         async def look() -> dict[str, Any]:
-            answer = await desk.rest.get(f"{noun.place(parent)}/{object_id}")
+            answer = await session.rest.get(f"{noun.place(parent)}/{object_id}")
             shown: dict[str, Any] = answer[noun.one]
             return shown
 
         def draw(shown: dict[str, Any]) -> Any:
-            return desk.printer.card(shown, everything=words["everything"])
+            return session.printer.card(shown, everything=words["everything"])
 
         if words.get("watch"):
-            await watching.watch(desk, look, draw, until_settled=True)
+            await watching.watch(session, look, draw, until_settled=True)
         else:
-            desk.printer.one(await look(), everything=words["everything"])
+            session.printer.one(await look(), everything=words["everything"])
 
     watch = [WATCH] if noun.waits else []
     return command(act, [*above(noun), called(noun), ALL, *watch], f"Show {_a(noun)}.")
@@ -169,19 +169,19 @@ def _create(noun: Noun) -> Any:
     options = [option(one, required=one.required) for one in noun.attributes]
     wait = [WAIT, DRY_RUN] if noun.waits else []
 
-    async def act(desk: Desk, **words: Any) -> None:
-        parent = await parent_id(desk, noun, words)
-        said = await body(desk, noun.attributes, words)
+    async def act(session: Session, **words: Any) -> None:
+        parent = await parent_id(session, noun, words)
+        said = await body(session, noun.attributes, words)
         if words.get("name"):
             said["name"] = words["name"]
         place, wish = noun.place(parent), {noun.one: said}
         if words.get("dry_run"):
-            await _tried(desk, lambda query: desk.rest.post(place, wish, query))
+            await _tried(session, lambda query: session.rest.post(place, wish, query))
             return
-        made = await desk.rest.post(place, wish)
+        made = await session.rest.post(place, wish)
         if words.get("wait"):
-            made = await settled(desk, noun, made, parent)
-        desk.printer.one(made)
+            made = await settled(session, noun, made, parent)
+        session.printer.one(made)
 
     return command(act, [*above(noun), *named, *options, *wait], f"Create {_a(noun)}.")
 
@@ -193,27 +193,27 @@ def _set(noun: Noun) -> Any:
     ] if noun.named and noun.key != "name" else []  # fmt: skip
     wait = [WAIT, DRY_RUN] if noun.waits else []
 
-    async def act(desk: Desk, **words: Any) -> None:
-        parent = await parent_id(desk, noun, words)
+    async def act(session: Session, **words: Any) -> None:
+        parent = await parent_id(session, noun, words)
         said: dict[str, Any] = cleared(noun, words["clear"] or ())
-        said |= await body(desk, changeable, words)
+        said |= await body(session, changeable, words)
         if words.get("rename") is not None:
             said["name"] = words["rename"]
         if not said:
             raise Invalid(f"say what to change; --help lists what {_a(noun)} has")
-        object_id = await desk.id(noun.word, words["called"], parent)
+        object_id = await session.id(noun.word, words["called"], parent)
         place, wish = f"{noun.place(parent)}/{object_id}", {noun.one: said}
         if words.get("dry_run"):
-            await _tried(desk, lambda query: desk.rest.put(place, wish, query))
+            await _tried(session, lambda query: session.rest.put(place, wish, query))
             return
-        answer = await desk.rest.put(place, wish)
+        answer = await session.rest.put(place, wish)
         shown = answer[noun.one]
         if words.get("wait"):
-            shown = await settled(desk, noun, shown, parent)
-        if desk.as_json:
-            desk.printer.json(shown)
+            shown = await settled(session, noun, shown, parent)
+        if session.as_json:
+            session.printer.json(shown)
         else:
-            desk.printer.said(f"changed {_title(noun, shown)}: {', '.join(said)}")
+            session.printer.said(f"changed {_title(noun, shown)}: {', '.join(said)}")
 
     parameters = [*above(noun), called(noun), *rename, *map(option, changeable), CLEAR, *wait]
     return command(act, parameters, f"Change {_a(noun)}.")
@@ -228,34 +228,34 @@ def _delete(noun: Noun) -> Any:
     ] if noun.word == "lb" else []  # fmt: skip
     wait = [WAIT, DRY_RUN] if noun.waits else []
 
-    async def act(desk: Desk, **words: Any) -> None:
-        parent = await parent_id(desk, noun, words)
-        object_id = await desk.id(noun.word, words["called"], parent)
+    async def act(session: Session, **words: Any) -> None:
+        parent = await parent_id(session, noun, words)
+        object_id = await session.id(noun.word, words["called"], parent)
         place = f"{noun.place(parent)}/{object_id}"
         waits = words.get("wait")
-        shown = (await desk.rest.get(place))[noun.one] if waits else {}
-        root_ids = await roots(desk, noun, shown, parent) if waits else []
+        shown = (await session.rest.get(place))[noun.one] if waits else {}
+        root_ids = await roots(session, noun, shown, parent) if waits else []
         query = {"cascade": "true"} if words.get("cascade") else {}
         if words.get("dry_run"):
-            await _tried(desk, lambda dry: desk.rest.delete(place, {**query, **dry}))
+            await _tried(session, lambda dry: session.rest.delete(place, {**query, **dry}))
             return
-        await desk.rest.delete(place, query)
+        await session.rest.delete(place, query)
         if waits:
-            await gone(desk, noun, object_id, parent, root_ids)
-        if desk.as_json:
-            desk.printer.json({"deleted": object_id})
+            await gone(session, noun, object_id, parent, root_ids)
+        if session.as_json:
+            session.printer.json({"deleted": object_id})
         else:
-            desk.printer.said(f"deleted {noun.noun} {words['called']}")
+            session.printer.said(f"deleted {noun.noun} {words['called']}")
 
     return command(act, [*above(noun), called(noun), *cascade, *wait], f"Delete {_a(noun)}.")
 
 
-async def _tried(desk: Desk, ask: Callable[[Mapping[str, str]], Awaitable[Any]]) -> None:
-    found = await trials.tried(desk, ask)
-    if desk.as_json:
-        desk.printer.json(found)
+async def _tried(session: Session, ask: Callable[[Mapping[str, str]], Awaitable[Any]]) -> None:
+    found = await dry_runs.tried(session, ask)
+    if session.as_json:
+        session.printer.json(found)
     else:
-        trials.show(desk, found)
+        dry_runs.show(session, found)
 
 
 def _a(noun: Noun) -> str:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from rich.console import RenderableType
 
-from colonnade.cli.objects.desk import Desk
+from colonnade.cli.objects.session import Session
 from colonnade.cli.objects.settling import is_pending
 
 PAUSE_S = 1.0
@@ -21,23 +21,23 @@ T = TypeVar("T")
 
 
 async def watch(
-    desk: Desk,
+    session: Session,
     look: Callable[[], Awaitable[T]],
     draw: Callable[[T], RenderableType],
     *,
     until_settled: bool,
 ) -> None:
-    if desk.as_json or not desk.printer.is_terminal:
+    if session.as_json or not session.printer.is_terminal:
         found: Any = await _settled(look)
-        if desk.as_json:
-            desk.printer.json(found)
+        if session.as_json:
+            session.printer.json(found)
         else:
-            desk.printer.show(draw(found))
+            session.printer.show(draw(found))
         return
     from rich.live import Live
 
     with contextlib.suppress(asyncio.CancelledError, KeyboardInterrupt):
-        with Live(console=desk.printer.console, auto_refresh=False) as live:
+        with Live(console=session.printer.console, auto_refresh=False) as live:
             while True:
                 found = await look()
                 live.update(draw(found), refresh=True)

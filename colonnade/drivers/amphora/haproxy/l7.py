@@ -17,7 +17,7 @@ from colonnade.domain.errors import require
 from colonnade.domain.ids import PoolId
 from colonnade.domain.l7 import REDIRECT_CODE, FixedResponse, L7Policy, L7Rule, RateLimit, Rewrite
 from colonnade.domain.vocabulary import CompareType, L7Action, L7RuleType
-from colonnade.drivers.amphora.haproxy import hosts, regexes, words
+from colonnade.drivers.amphora.haproxy import host_names, regexes, words
 from colonnade.drivers.amphora.haproxy.words import Word
 
 COMPARISONS: Final = {
@@ -199,7 +199,7 @@ def never(rule: L7Rule) -> str:
     ends = how in (CompareType.ENDS_WITH, CompareType.EQUAL_TO)
     match rule.type:
         case L7RuleType.HOST_NAME:
-            return hosts.never(value, how)
+            return host_names.never(value, how)
         case L7RuleType.PATH if begins and not value.startswith("/"):
             return "a path begins with /"
         case L7RuleType.PATH if found := NOT_IN_PATH.search(value):
@@ -260,7 +260,7 @@ def _tests(rule: L7Rule) -> list[tuple[Word, str]]:
         return [(_fetch(rule), _value(rule))]
     name = "req.hdr(host),host_only,rtrim(.)"
     if rule.compare_type is not CompareType.REGEX:
-        return [(Word(name), form) for form in hosts.forms(rule.value, rule.compare_type)]
+        return [(Word(name), form) for form in host_names.forms(rule.value, rule.compare_type)]
     begin = f",bytes(0,{regexes.SUBJECT_MAX})"
     found = [(Word(f"{name}{begin}"), rule.value)]
     if ":" in rule.value:  # it may speak of the port

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from colonnade.domain.errors import Broken
 from colonnade.domain.fleet import Cluster
-from colonnade.drivers.amphora.haproxy.access import access
+from colonnade.drivers.amphora.haproxy.firewall import access
 from colonnade.drivers.amphora.haproxy.l7 import RATE_LIMITS_MAX
 from colonnade.drivers.amphora.haproxy.sample import SAMPLE
 from colonnade.drivers.amphora.haproxy.sections import BackendView, LoadBalancerView

@@ -21,7 +21,7 @@ import structlog
 from colonnade.domain.errors import ColonnadeError, Invalid, OutOfCapacity
 from colonnade.domain.ids import AmphoraId
 from colonnade.drivers.compute.protocol import Boot, Instance, InstanceState
-from colonnade.drivers.network.namespaces.addresses import LB_NETWORK
+from colonnade.drivers.network.namespaces.address_book import LB_NETWORK
 from colonnade.drivers.network.namespaces.fabric import Fabric, machine_link
 from colonnade.drivers.network.namespaces.groups import Bounds, Groups
 from colonnade.drivers.network.namespaces.links import Leg

@@ -14,7 +14,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from colonnade.domain.ids import PortId, derived_id
-from colonnade.drivers.network.namespaces.addresses import NetworkRecord, mac_of
+from colonnade.drivers.network.namespaces.address_book import NetworkRecord, mac_of
 from colonnade.drivers.network.namespaces.links import Leg, Links, bridge_name, link_name
 from colonnade.drivers.network.namespaces.machines import TRAFFIC, Machine
 from colonnade.drivers.network.protocol import Port

@@ -18,7 +18,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from colonnade.domain.errors import Conflict
 from colonnade.domain.ids import PortId, derived_id
-from colonnade.drivers.network.namespaces.addresses import PUBLIC, mac_of
+from colonnade.drivers.network.namespaces.address_book import PUBLIC, mac_of
 from colonnade.drivers.network.namespaces.fabric import opened
 from colonnade.drivers.network.namespaces.lab import Lab
 from colonnade.drivers.network.namespaces.links import Leg, Links

@@ -16,7 +16,7 @@ import msgspec
 
 from colonnade.domain.errors import ColonnadeError, Conflict, Invalid, NotFound
 from colonnade.domain.ids import PortId, derived_id
-from colonnade.drivers.network.namespaces.addresses import AddressBook, network_id
+from colonnade.drivers.network.namespaces.address_book import AddressBook, network_id
 from colonnade.drivers.network.namespaces.fabric import Fabric, host_link
 from colonnade.drivers.network.namespaces.lab import OUTSIDE, WITHOUT_RIGHTS
 from colonnade.drivers.network.namespaces.links import Leg

@@ -12,7 +12,7 @@ import structlog
 
 from colonnade.domain.errors import ColonnadeError, Forbidden, Invalid, NotFound, Unavailable
 from colonnade.domain.ids import AmphoraId, PortId, derived_id
-from colonnade.drivers.network.namespaces.addresses import (
+from colonnade.drivers.network.namespaces.address_book import (
     FIRST_NETWORKS,
     LB_NETWORK,
     AddressBook,

@@ -17,7 +17,7 @@ from yarl import URL
 
 from colonnade.domain import errors
 from colonnade.domain.errors import ColonnadeError, Invalid, Unavailable, Unreachable
-from colonnade.drivers.network.namespaces.addresses import PUBLIC
+from colonnade.drivers.network.namespaces.address_book import PUBLIC
 from colonnade.runtime.mtls import client_context
 
 BODY_BYTES_MAX = 1024 * 1024

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The haproxy process: check, start, adopt, reload, stop, and notice when it ends.
+
+Invariant: at most one master process runs; it outlives the agent, and a new agent adopts it. It
+runs in the traffic namespace with no capability but to bind low ports. This module knows
+neither bundles nor what haproxy serves.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from colonnade.agent.folder import Folder
+from colonnade.agent.haproxy.console import Console, Silent
+
+log = logging.getLogger(__name__)
+START_S_MAX: Final = 20.0
+CHECK_S_MAX: Final = 20.0
+WORDS_MAX: Final = 4000  # characters of haproxy's output that are passed on
+_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
+_PREFIX = re.compile(r"^\[(\w+)\]\s+\(\d+\) : ")  # "[ALERT]    (23) : "
+_POWERS: Final = (
+    "--no-new-privs",
+    "--bounding-set=-all,+net_bind_service",
+    "--inh-caps=-all",
+)
+
+
+class Haproxy:
+    def __init__(self, binary: str, folder: Folder, traffic_namespace: Path) -> None:
+        self.binary = binary
+        self.console = Console(folder.master_socket)
+        self.on_end: Callable[[], None] = lambda: None  # called when it ends unasked
+        self._folder = folder
+        self._namespace = traffic_namespace
+        self._master: _Watched | None = None
+        self._serves = False  # it has started, and not only begun to
+        self.is_reloading = False
+
+    @property
+    def is_running(self) -> bool:
+        return self._master is not None and self._serves
+
+    async def check(self, config: Path) -> str:
+        """ "" when haproxy would take the file, else its words."""
+        code, output = await run(self.binary, "-c", "-f", str(config), within_s=CHECK_S_MAX)
+        return "" if code == 0 else words(output)
+
+    async def version(self) -> str:
+        _code, output = await run(self.binary, "-v", within_s=CHECK_S_MAX)
+        parts = output.split()
+        return parts[2] if len(parts) > 2 else "unknown"
+
+    def adopt(self) -> bool:
+        """Take over the master that an earlier agent started. False when there is none."""
+        pid = _listener_of(self._folder.master_socket)
+        if pid is None:
+            return False
+        self._master = _Watched(pid, self._ended)
+        self._serves = True
+        return True
+
+    async def start(self) -> str:
+        """Start on the file in place. "" when it serves, else haproxy's words; then none runs."""
+        assert self._master is None
+        self._end_orphans()
+        self.forget_output()
+        with self._folder.output.open("ab") as output:
+            child = subprocess.Popen(  # noqa: ASYNC220 - forks at once, is not waited for
+                [
+                    "nsenter",
+                    f"--net={self._namespace}",
+                    "setpriv",
+                    *_POWERS,
+                    *self._command(),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        self._master = _Watched(child.pid, self._ended, child)
+        deadline = asyncio.get_running_loop().time() + START_S_MAX
+        while asyncio.get_running_loop().time() < deadline:
+            if self._master is None:
+                return words(self._folder.output.read_text(errors="replace")) or "haproxy ended"
+            try:
+                if await self.console.workers():
+                    self._serves = True
+                    return ""
+            except Silent:
+                pass
+            await asyncio.sleep(0.005)
+        await self.stop()
+        return f"haproxy did not start within {START_S_MAX:g} s"
+
+    async def reload(self) -> str:
+        """Load the file anew, without losing a connection. "" or haproxy's words."""
+        self.forget_output()
+        self.is_reloading = True
+        try:
+            answer = await self.console.reload()
+        except Silent as error:
+            return str(error)
+        finally:
+            self.is_reloading = False
+        return answer and (words(self._folder.output.read_text(errors="replace")) or answer)
+
+    async def stop(self) -> None:
+        """End it now, with all connections."""
+        master, self._master, self._serves = self._master, None, False
+        if master is not None:
+            await master.end()
+        self._end_orphans()
+
+    def kill(self) -> None:
+        """End it although it is meant to run. `on_end` follows, as after any end unasked."""
+        if self._master is not None:
+            self._master.kill()
+
+    def states(self) -> set[str]:
+        """Those of its threads, master and workers, in the letters of proc_pid_stat(5)."""
+        found = set()
+        for process in self._processes():
+            for thread in process.glob("task/[0-9]*/stat"):
+                with contextlib.suppress(OSError):
+                    # The name before it may hold anything.
+                    found.add(thread.read_text().rpartition(")")[2].split()[0])
+        return found
+
+    def forget_output(self) -> None:
+        """What haproxy said so far; it appends for as long as it lives."""
+        self._folder.output.touch(mode=0o600)
+        os.truncate(self._folder.output, 0)
+
+    def _command(self) -> list[str]:
+        console = f"{self._folder.master_socket},level,admin,mode,600"
+        return [self.binary, "-W", "-S", console, "-f", str(self._folder.config)]
+
+    def _ended(self) -> None:
+        served, self._master, self._serves = self._serves, None, False
+        if served:
+            self.on_end()
+
+    def _end_orphans(self) -> None:
+        """Workers whose master was killed would keep the listening sockets, unwatched."""
+        for process in self._processes():
+            send_signal(int(process.name), signal.SIGKILL)
+
+    def _processes(self) -> Iterator[Path]:
+        """The folders of master and workers in /proc."""
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                ours = str(self._folder.master_socket) in (entry / "cmdline").read_text()
+            except OSError:
+                continue
+            if ours and int(entry.name) != os.getpid():
+                yield entry
+
+
+class _Watched:
+    """A process, child or not, whose end is noticed at once."""
+
+    def __init__(
+        self, pid: int, on_end: Callable[[], None], child: "subprocess.Popen[bytes] | None" = None
+    ) -> None:
+        self._child = child
+        self._on_end = on_end
+        self._handle = os.pidfd_open(pid)
+        self._over = asyncio.Event()
+        self._pid = pid
+        asyncio.get_running_loop().add_reader(self._handle, self._is_over)
+
+    def kill(self) -> None:
+        send_signal(self._pid, signal.SIGKILL)
+
+    async def end(self) -> None:
+        send_signal(self._pid, signal.SIGTERM)
+        try:
+            await asyncio.wait_for(self._over.wait(), 2.0)
+        except TimeoutError:
+            self.kill()
+            await self._over.wait()
+
+    def _is_over(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._handle)
+        os.close(self._handle)
+        if self._child is not None:
+            self._child.wait()
+        self._over.set()
+        self._on_end()
+
+
+def _listener_of(path: Path) -> int | None:
+    """The process that listens on a unix socket, None when nobody does."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return None
+        pid: int = _CREDENTIALS.unpack(
+            probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        )[0]
+    return pid or None
+
+
+def send_signal(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def words(output: str) -> str:
+    """haproxy's output, cut to what is worth reading."""
+    lines = [_PREFIX.sub(r"[\1] ", line) for line in output.splitlines()]
+    return "\n".join(line for line in lines if not line.startswith("[NOTICE]")).strip()[-WORDS_MAX:]
+
+
+async def run(*command: str, given: bytes = b"", within_s: float) -> tuple[int, str]:
+    """Exit code and output of a short-lived process; killed when it takes too long."""
+    child = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        output, _ = await asyncio.wait_for(child.communicate(given), within_s)
+    except TimeoutError:
+        child.kill()
+        await child.wait()
+        return -1, f"{command[0]} did not end within {within_s:g} s"
+    return child.returncode or 0, output.decode(errors="replace")

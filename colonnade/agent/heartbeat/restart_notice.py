@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Say that the agent is starting again: its last heartbeat once more, before all else is loaded.
+
+haproxy goes on while the agent is away, and to load all of the agent takes longer on a busy
+machine than an amphora may be silent. Invariant: between two heartbeats of an agent at work this
+is said `STARTS_MAX` times at most, so that one that never gets to work is found silent all the
+same. Imports little: every import delays the word.
+"""
+
+import contextlib
+import os
+import socket
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from colonnade.agent.folder import Folder, write_if_room
+from colonnade.agent.heartbeat.sequence import Sequence64
+from colonnade.protocol.datagram import Datagram, Heartbeat, Kind, encode
+
+STARTS_MAX: Final = 3
+RECEIVERS_MAX: Final = 8  # that are told
+
+
+class LastHeartbeat(msgspec.Struct, frozen=True):
+    """The last one that was sent by an agent at work, and how many have started since."""
+
+    amphora: UUID = UUID(int=0)
+    receivers: tuple[str, ...] = ()
+    generation: int = 0
+    status: bytes = b""
+    haproxy_running: bool = False
+    starts: int = 0
+
+
+def payload(last: LastHeartbeat) -> bytes:
+    beat = Heartbeat(last.status, os.getloadavg()[0], last.haproxy_running)
+    return msgspec.msgpack.encode(beat)
+
+
+def remember(last: LastHeartbeat, folder: Folder) -> bool:
+    """False: there was no room for it."""
+    return write_if_room(folder.last_heartbeat, msgspec.msgpack.encode(last))
+
+
+def say_so(drive: Path, folder: Folder) -> None:
+    """Send the last heartbeat of the agent before to all receivers, if it may still be believed.
+    There is none at the first start. Whatever hinders it, the agent that follows will tell."""
+    with contextlib.suppress(OSError, ValueError, msgspec.MsgspecError):
+        last = msgspec.msgpack.decode(folder.last_heartbeat.read_bytes(), type=LastHeartbeat)
+        if last.starts >= STARTS_MAX:
+            return
+        # Counted first: what is not counted could be said for ever.
+        counted = msgspec.structs.replace(last, starts=last.starts + 1)
+        if remember(counted, folder):
+            _send(last, bytes.fromhex((drive / "heartbeat.key").read_text().strip()), folder)
+
+
+def _send(last: LastHeartbeat, key: bytes, folder: Folder) -> None:
+    sequence = Sequence64(folder)
+    for receiver in last.receivers[:RECEIVERS_MAX]:
+        datagram = Datagram(
+            kind=Kind.HEARTBEAT,
+            amphora=last.amphora,
+            sequence=sequence.next(),
+            generation=last.generation,
+            payload=payload(last),
+        )
+        host, port = split_address(receiver)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as sender, contextlib.suppress(OSError):
+            sender.sendto(encode(datagram, key), (host, port))
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """ "address:port" or "[address]:port" in two."""
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)

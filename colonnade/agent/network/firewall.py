@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may open connections, as one table of nftables in the traffic namespace.
+
+Invariant: the table is replaced as a whole, in one transaction; a packet passes when every rule
+about its port lets it. Only the packet that opens a connection is looked at (for TCP a SYN without
+ACK), so connections that are open when a client loses its right go on until they end, and nothing
+is remembered per connection. What may not pass is dropped without an answer. A port with no rule
+is open to all. It knows no haproxy.
+"""
+
+import logging
+import shutil
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from colonnade.agent.haproxy.process import run, words
+from colonnade.protocol.bundle import Access
+
+TABLE: Final = "colonnade"
+PLACES: Final = "/usr/sbin:/sbin:/usr/bin:/bin"  # an agent's own PATH may lack the first two
+ENFORCE_S_MAX: Final = 10.0
+Json = dict[str, Any]
+Rules = Sequence[Access]
+log = logging.getLogger(__name__)
+
+
+class FirewallError(Exception):
+    """The rules are those of before; why, in words for a person."""
+
+
+class Firewall:
+    """The rules on the way from one bundle to the next, with nobody let in between whom either
+    of the two keeps out."""
+
+    def __init__(self, namespace: Path) -> None:
+        self._namespace = namespace
+        self._is_narrow = False  # the rules are stricter than wanted
+
+    async def set(self, wanted: Rules) -> None:
+        """Raises FirewallError. The rules of two bundles together let only those in who may by
+        both, and with those a change begins in which ports change hands."""
+        await enforce(tuple(dict.fromkeys(wanted)), self._namespace)
+        self._is_narrow = False
+
+    async def widen(self, wanted: Rules) -> None:
+        """From the rules of two bundles to those of one. A failure keeps people out, until
+        `repair`."""
+        try:
+            await self.set(wanted)
+        except FirewallError as error:
+            self.stay_narrow(str(error))
+
+    def stay_narrow(self, reason: str) -> None:
+        """Nobody knows whether `widen` would be safe; `repair` tries."""
+        log.warning("fewer clients are let in than may: %s", reason)
+        self._is_narrow = True
+
+    async def repair(self, wanted: Rules) -> None:
+        """Set again what somebody else may have changed."""
+        if wanted or self._is_narrow:
+            await self.widen(wanted)
+
+
+async def enforce(rules: Rules, namespace: Path) -> None:
+    """Make these the rules of the namespace. Raises FirewallError."""
+    try:
+        wanted = transaction(rules)
+    except ValueError as error:
+        raise FirewallError(f"the allowed CIDRs cannot be read: {error}") from error
+    nft = shutil.which("nft", path=PLACES)
+    if nft is None:
+        raise FirewallError(
+            "the amphora has no nft (Debian package nftables), which allowed_cidrs need"
+        )
+    code, output = await run(
+        *("nsenter", f"--net={namespace}", nft, "--json", "--file", "-"),
+        given=msgspec.json.encode(wanted),
+        within_s=ENFORCE_S_MAX,
+    )
+    if code != 0:
+        raise FirewallError(f"the allowed CIDRs cannot be enforced: {words(output)}")
+
+
+def transaction(rules: Rules) -> Json:
+    """What nft is told, in the JSON of libnftables-json(5). Pure. Raises ValueError."""
+    table = {"family": "inet", "name": TABLE}
+    # A table is added so that it can be deleted: the transaction works whether it is there or not.
+    said: list[Json] = [{"add": {"table": table}}, {"delete": {"table": table}}]
+    if rules:
+        said.append({"add": {"table": table}})
+        chains: list[Json] = []
+        jumps: list[Json] = []
+        for number, rule in enumerate(rules):
+            chains += _chain(f"rule{number}", rule)
+            jumps.append(_rule("input", [*_opens(rule), {"jump": {"target": f"rule{number}"}}]))
+        hook = {"type": "filter", "hook": "input", "prio": 0, "policy": "accept"}
+        entry = {"chain": {"family": "inet", "table": TABLE, "name": "input", **hook}}
+        said += [*chains, {"add": entry}, *jumps]
+    return {"nftables": said}
+
+
+def _chain(name: str, rule: Access) -> list[Json]:
+    """Back to where it came from when the source is allowed, else dropped."""
+    said: list[Json] = [{"add": {"chain": {"family": "inet", "table": TABLE, "name": name}}}]
+    version = ip_address(rule.address).version
+    networks = [ip_network(text, strict=False) for text in rule.allowed]
+    sources: list[IPv4Network | IPv6Network] = list(
+        collapse_addresses(n for n in networks if n.version == version)  # type: ignore[type-var]
+    )
+    if any(network.prefixlen == 0 for network in sources):
+        return said
+    if sources:
+        source = {"payload": {"protocol": _family(version), "field": "saddr"}}
+        prefixes = [
+            {"prefix": {"addr": str(n.network_address), "len": n.prefixlen}} for n in sources
+        ]
+        said.append(_rule(name, [_match(source, {"set": prefixes}), {"return": None}]))
+    return [*said, _rule(name, [{"drop": None}])]
+
+
+def _opens(rule: Access) -> list[Json]:
+    """A packet that opens a connection to the rule's port."""
+    address = ip_address(rule.address)
+    place = {"payload": {"protocol": _family(address.version), "field": "daddr"}}
+    port = {"payload": {"protocol": rule.protocol, "field": "dport"}}
+    found = [_match(place, str(address)), _match(port, rule.port)]
+    if rule.protocol == "tcp":
+        flags = {"payload": {"protocol": "tcp", "field": "flags"}}
+        found.append(_match({"&": [flags, ["syn", "ack"]]}, "syn"))
+    return found
+
+
+def _match(left: Json, right: Any) -> Json:
+    return {"match": {"op": "==", "left": left, "right": right}}
+
+
+def _rule(chain: str, expression: list[Json]) -> Json:
+    return {"add": {"rule": {"family": "inet", "table": TABLE, "chain": chain, "expr": expression}}}
+
+
+def _family(version: int) -> str:
+    return "ip" if version == 4 else "ip6"

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A short-lived process: make the interfaces of the namespace it runs in as they are wanted.
+
+Reads a JSON list of `protocol.bundle.Interface` from standard input, changes what differs and
+ends; run again it changes nothing. Exit code 3 and the MAC addresses on standard output: those
+interfaces are not there (yet). A process of its own, because netlink needs memory that an idle
+agent should not hold and the namespace is entered with `nsenter`. It knows no haproxy.
+"""
+
+import ipaddress
+import socket
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any, Final
+
+import msgspec
+
+from colonnade.agent.network.announcements import announcement
+from colonnade.protocol.bundle import Interface
+
+if __name__ == "__main__":
+    # The package's own __init__ loads the whole library, a tenth of a second on the way to every
+    # first request and every failover. This process needs one module of it.
+    _found = find_spec("pyroute2")
+    assert _found is not None
+    sys.modules["pyroute2"] = _package = ModuleType("pyroute2")
+    _package.__path__ = list(_found.submodule_search_locations or ())
+
+from pyroute2.iproute import IPRoute
+
+APPEAR_S_MAX: Final = 2.0
+ANNOUNCEMENTS: Final = 2  # a frame may be lost
+MISSING: Final = 3
+NO_DUPLICATE_DETECTION: Final = 0x02  # IFA_F_NODAD, linux/if_addr.h
+TABLE_FIRST: Final = 1000  # policy tables: this and the link's index
+RULE_PRIORITY: Final = 1000
+MAIN_TABLE: Final = 254
+FAMILIES: Final = (int(socket.AF_INET), int(socket.AF_INET6))
+
+
+def main() -> None:
+    wanted = msgspec.json.decode(sys.stdin.buffer.read(), type=tuple[Interface, ...])
+    with IPRoute() as netlink:
+        links = _links_when_there({w.mac.lower() for w in wanted}, netlink)
+        missing = [w.mac for w in wanted if w.mac.lower() not in links]
+        if missing:
+            sys.stdout.write(" ".join(missing))
+            sys.exit(MISSING)
+        arrange(wanted, links, netlink)
+
+
+def arrange(wanted: Sequence[Interface], links: dict[str, Any], netlink: IPRoute) -> None:
+    _bring_up(links.pop("lo"), netlink)
+    by_mac = {w.mac.lower(): w for w in wanted}
+    routes: set[_Route] = set()
+    rules: set[_Rule] = set()
+    for mac, link in links.items():
+        interface = by_mac.get(mac, Interface(mac=mac, addresses=()))
+        index = link["index"]
+        if interface.addresses:
+            _bring_up(link, netlink)
+        _announce(link, _set_addresses(index, interface.addresses, netlink))
+        for gateway in interface.gateways:
+            table = TABLE_FIRST + index
+            routes.add((_family(gateway), table, index, gateway))
+            if interface.is_default:
+                routes.add((_family(gateway), MAIN_TABLE, index, gateway))
+            rules.update(
+                (_family(gateway), address.partition("/")[0], table)
+                for address in interface.addresses
+                if _family(address) == _family(gateway)
+            )
+    _set_routes(routes, netlink)
+    _set_rules(rules, netlink)
+
+
+_Route = tuple[int, int, int, str]  # family, table, link, gateway; always a default route
+_Rule = tuple[int, str, int]  # family, source address, table
+
+
+def _links_when_there(macs: set[str], netlink: IPRoute) -> dict[str, Any]:
+    """All links by MAC address, the loopback as "lo"; waits a little for those named."""
+    deadline = time.monotonic() + APPEAR_S_MAX
+    while True:
+        links = {_link_key(link): link for link in netlink.get_links()}
+        if macs <= links.keys() or time.monotonic() > deadline:
+            return links
+        time.sleep(0.02)
+
+
+def _link_key(link: Any) -> str:
+    name = link.get_attr("IFLA_IFNAME")
+    return "lo" if name == "lo" else str(link.get_attr("IFLA_ADDRESS") or name).lower()
+
+
+def _bring_up(link: Any, netlink: IPRoute) -> None:
+    if link["state"] != "up":
+        netlink.link("set", index=link["index"], state="up")
+
+
+def _announce(
+    link: Any, fresh: Iterable[ipaddress.IPv4Interface | ipaddress.IPv6Interface]
+) -> None:
+    """Tell the neighbours of addresses that have just come here: a VIP that moved is found."""
+    mac = bytes.fromhex(str(link.get_attr("IFLA_ADDRESS")).replace(":", ""))
+    for address in fresh:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
+            raw.bind((link.get_attr("IFLA_IFNAME"), 0))
+            for _ in range(ANNOUNCEMENTS):
+                raw.send(announcement(mac, address.ip))
+
+
+def _set_addresses(
+    index: int, wanted: Sequence[str], netlink: IPRoute
+) -> set[ipaddress.IPv4Interface | ipaddress.IPv6Interface]:
+    """Make the link's addresses those wanted; the answer is those that are new."""
+    present = set()
+    for message in netlink.get_addr(index=index):
+        address = ipaddress.ip_interface(
+            f"{message.get_attr('IFA_ADDRESS')}/{message['prefixlen']}"
+        )
+        if not address.is_link_local:
+            present.add(address)
+    desired = {ipaddress.ip_interface(address) for address in wanted}
+    for address in present - desired:
+        netlink.addr("del", index=index, address=str(address.ip), prefixlen=_length(address))
+    for address in desired - present:
+        # A VIP that moves must answer at once; only one amphora holds it, so nothing to detect.
+        flags = {"IFA_FLAGS": NO_DUPLICATE_DETECTION} if address.version == 6 else {}
+        netlink.addr(
+            "add", index=index, address=str(address.ip), prefixlen=_length(address), **flags
+        )
+    return desired - present
+
+
+def _set_routes(desired: set[_Route], netlink: IPRoute) -> None:
+    present = set()
+    for family in FAMILIES:
+        for message in netlink.get_routes(family=family):
+            table = message.get_attr("RTA_TABLE") or message["table"]
+            gateway, index = message.get_attr("RTA_GATEWAY"), message.get_attr("RTA_OIF")
+            ours = table == MAIN_TABLE or table >= TABLE_FIRST
+            if ours and message["dst_len"] == 0 and gateway is not None:
+                present.add((family, table, index, gateway))
+    for action, routes in (("del", present - desired), ("add", desired - present)):
+        for family, table, index, gateway in routes:
+            netlink.route(
+                action, family=family, dst="default", gateway=gateway, oif=index, table=table
+            )
+
+
+def _set_rules(desired: set[_Rule], netlink: IPRoute) -> None:
+    present = set()
+    for family in FAMILIES:
+        for message in netlink.get_rules(family=family):
+            table = message.get_attr("FRA_TABLE") or message["table"]
+            source = message.get_attr("FRA_SRC")
+            if table >= TABLE_FIRST and source is not None:
+                present.add((family, source, table))
+    for action, rules in (("del", present - desired), ("add", desired - present)):
+        for family, source, table in rules:
+            netlink.rule(
+                action,
+                family=family,
+                src=source,
+                src_len=32 if family == socket.AF_INET else 128,
+                table=table,
+                priority=RULE_PRIORITY,
+            )
+
+
+def _length(address: ipaddress.IPv4Interface | ipaddress.IPv6Interface) -> int:
+    return address.network.prefixlen
+
+
+def _family(address: str) -> int:
+    return int(socket.AF_INET6 if ":" in address else socket.AF_INET)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Secrets: certificates with their keys, CAs and CRLs, for who has no key service. An extra of
+ours; `*_container_ref` of listeners and pools name one by its id or its URL.
+
+What is uploaded comes in and never goes out, not even in the text that refuses it: answers tell
+what any client of a listener could see.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, TypeAlias, TypeVar
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec.structs import asdict, replace
+
+from colonnade.api.http.call import JSON, Call, Route
+from colonnade.api.http.decoding import set_fields
+from colonnade.api.http.lists import Kind, Shown, listed, trimmed
+from colonnade.api.resources.bodies import OptProject
+from colonnade.api.resources.objects import listed as list_of
+from colonnade.api.resources.objects import wrapped
+from colonnade.api.resources.shown import time
+from colonnade.domain.errors import Incompatible, Invalid
+from colonnade.domain.ids import new_id
+from colonnade.domain.limits import TEXT_MAX
+from colonnade.domain.secrets import Secret, SecretId, SecretType
+from colonnade.drivers.secrets.database import Envelope
+from colonnade.drivers.secrets.material import Material, Upload, read_material
+from colonnade.store.secrets import references, secrets
+
+B = TypeVar("B", bound=Struct)
+_Name: TypeAlias = Annotated[str, Meta(max_length=TEXT_MAX)] | UnsetType | None
+_Content: TypeAlias = str | UnsetType | None
+
+
+class SecretUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: _Name = UNSET
+    pem: _Content = UNSET
+    pkcs12: _Content = UNSET
+    passphrase: _Content = UNSET
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+
+class SecretCreate(SecretUpdate, frozen=True, kw_only=True):
+    type: SecretType = SecretType.CERTIFICATE
+    project_id: OptProject = UNSET
+    tenant_id: OptProject = UNSET
+
+
+class SecretObject(Struct, forbid_unknown_fields=True, kw_only=True):
+    """As it is answered, for the OpenAPI document."""
+
+    id: str
+    secret_ref: str
+    name: str
+    type: SecretType
+    project_id: str
+    tenant_id: str
+    subject: str
+    subject_alt_names: list[str]
+    issuer: str
+    serial_number: str
+    fingerprint: str
+    key_type: str
+    count: int
+    not_before: str
+    not_after: str
+    expires_in: int
+    expiring: bool
+    created_at: str
+    updated_at: str | None
+
+
+async def create_secret(call: Call) -> JSON:
+    body = _read(call, SecretCreate)
+    material = _material(body, body.type)
+    secret = Secret(
+        id=SecretId(new_id()),
+        project_id=call.owner(body.project_id or body.tenant_id or None),
+        type=body.type,
+        name=body.name or "",
+        facts=material.facts,
+    )
+    envelope = _enclosed(call, secret.id, material)
+    if call.is_dry_run:
+        return {"secret": trimmed(call, show(call, secret))}
+    async with call.site.database.transaction() as connection:
+        secret = await secrets.insert(connection, secret, envelope, material.public)
+    return {"secret": trimmed(call, show(call, secret))}
+
+
+async def list_secrets(call: Call) -> JSON:
+    return await listed(call, _kind(call), "secrets")
+
+
+async def show_secret(call: Call) -> JSON:
+    async with call.site.database.read() as connection:
+        secret = await secrets.get(connection, call.id("secret_id"), call.project)
+    return {"secret": trimmed(call, show(call, secret))}
+
+
+async def update_secret(call: Call) -> JSON:
+    """A new content is new for all that use it: their clusters have something to serve."""
+    body = _read(call, SecretUpdate)
+    secret_id = call.id("secret_id")
+    given = set_fields(body)
+    if call.is_dry_run:
+        return await _try(call, body)
+    providers = call.site.providers
+    async with call.site.database.transaction() as connection:
+        secret = await secrets.lock(connection, secret_id, call.project)
+        if "name" in given:
+            secret = replace(secret, name=body.name or "")
+            await secrets.rename(connection, secret_id, secret.name)
+        if given.keys() - {"name"}:
+            material = _material(body, secret.type)
+            secret = replace(secret, facts=material.facts)
+            envelope = _enclosed(call, secret_id, material)
+            await secrets.update(connection, secret, envelope, material.public)
+            found = await secrets.users(connection, secret)
+            waiting = [user for user in found if not providers.settles_at_once(user.provider)]
+            await references.check_users(connection, waiting)
+            await secrets.wake_users(connection, secret, waiting, call.context)
+        secret = await secrets.get(connection, secret_id, call.project)
+    return {"secret": trimmed(call, show(call, secret))}
+
+
+async def _try(call: Call, body: SecretUpdate) -> JSON:
+    """As it would be; nothing is kept."""
+    async with call.site.database.read() as connection:
+        secret = await secrets.get(connection, call.id("secret_id"), call.project)
+    if set_fields(body).keys() - {"name"}:
+        secret = replace(secret, facts=_material(body, secret.type).facts)
+    return {"secret": trimmed(call, show(call, secret))}
+
+
+async def delete_secret(call: Call) -> JSON:
+    async with call.site.database.transaction() as connection:
+        secret = await secrets.lock(connection, call.id("secret_id"), call.project)
+        await secrets.delete(connection, secret)
+
+
+def show(call: Call, secret: Secret) -> Shown:
+    now = datetime.now(UTC)
+    facts: dict[str, Any] = asdict(secret.facts)
+    return {
+        "id": secret.id,
+        "secret_ref": f"{call.base}{SECRETS_PATH}/{secret.id}",
+        "name": secret.name,
+        "type": secret.type.value,
+        "project_id": secret.project_id,
+        "tenant_id": secret.project_id,
+        **facts,
+        "not_before": time(secret.facts.not_before),
+        "not_after": time(secret.facts.not_after),
+        "expires_in": max(0, int((secret.facts.not_after - now).total_seconds())),
+        "expiring": secret.is_expiring(now),
+        "created_at": time(secret.created_at),
+        "updated_at": time(secret.updated_at),
+    }
+
+
+def _read(call: Call, kind: type[B]) -> B:
+    """The body. What is wrong with it is said without a value of it."""
+    try:
+        return call.body(kind, "secret")
+    except Invalid as error:
+        before, found, after = error.public.partition(" Value: '")
+        if not found:
+            raise Invalid(_without_content(error.public)) from None
+        reason = after.rpartition("'. ")[2]
+        raise Invalid(f"{before} {reason}") from None
+
+
+def _without_content(text: str) -> str:
+    """A text of ours, unless the caller's own keys are in it, which could be anything."""
+    return text if len(text) <= TEXT_MAX and "-----" not in text else "The body cannot be read."
+
+
+def _material(body: SecretUpdate, kind: SecretType) -> Material:
+    upload = Upload(
+        pem=body.pem or None, pkcs12=body.pkcs12 or None, passphrase=body.passphrase or None
+    )
+    return read_material(kind, upload, datetime.now(UTC))
+
+
+def _enclosed(call: Call, secret_id: str, material: Material) -> Envelope:
+    if call.site.seal is None:
+        raise Incompatible("This service keeps no secrets: it has no master key.")
+    return call.site.seal.enclose(material.pem.encode(), secret_id)
+
+
+def _kind(call: Call) -> Kind:
+    return Kind(
+        source=secrets.SECRETS,
+        find=secrets.find,
+        key=lambda secret: str(secret.id),
+        show=lambda secret: show(call, secret),
+    )
+
+
+SECRETS_PATH: Final = "/v2/lbaas/secrets"
+SECRET_PATH: Final = SECRETS_PATH + "/{secret_id:str}"
+_RULE: Final = "os_load-balancer_api:secret:"
+ROUTES = [
+    Route(
+        method="GET",
+        path=SECRETS_PATH,
+        handler=list_secrets,
+        summary="List secrets; never their content",
+        rule=_RULE + "get_all",
+        answers=list_of("secrets", SecretObject),
+    ),
+    Route(
+        method="POST",
+        path=SECRETS_PATH,
+        handler=create_secret,
+        takes=SecretCreate,
+        example={"name": "web", "type": "CERTIFICATE", "pem": "-----BEGIN CERTIFICATE-----..."},
+        wrapper="secret",
+        success=201,
+        summary="Keep a certificate with its key, CAs or CRLs",
+        rule=_RULE + "post",
+        answers=wrapped("secret", SecretObject),
+    ),
+    Route(
+        method="GET",
+        path=SECRET_PATH,
+        handler=show_secret,
+        query=("fields",),
+        summary="Show what is openly known of a secret",
+        rule=_RULE + "get_one",
+        answers=wrapped("secret", SecretObject),
+    ),
+    Route(
+        method="PUT",
+        path=SECRET_PATH,
+        handler=update_secret,
+        takes=SecretUpdate,
+        example={"name": "web-2027"},
+        wrapper="secret",
+        summary="Give a secret another content, for all that use it",
+        rule=_RULE + "put",
+        answers=wrapped("secret", SecretObject),
+    ),
+    Route(
+        method="DELETE",
+        path=SECRET_PATH,
+        handler=delete_secret,
+        success=204,
+        summary="Forget a secret that nothing uses",
+        rule=_RULE + "delete",
+    ),
+]

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A load balancer's whole tree as one document: read it, or say how it shall be.
+
+What is said becomes one change of one generation: the objects that are meant keep their ids, those
+that are not named go, and what is left out of an object has the default of its creation. Where the
+load balancer is, and what serves it, cannot be changed; what is said of that must hold already.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from colonnade.api.extras.tree_bodies import ListenerWished, PoolWished, TreeWished
+from colonnade.api.http.call import JSON, Call, Route
+from colonnade.api.http.decoding import given
+from colonnade.api.resources.full_trees import full_tree
+from colonnade.api.resources.objects import WholeLoadBalancer, wrapped
+from colonnade.api.user.load_balancers import ROOT_PATH, vip_changes
+from colonnade.api.user.members import check_address
+from colonnade.api.user.nested import NestedObjects, pools_inside
+from colonnade.domain.addresses import canonical
+from colonnade.domain.errors import Invalid
+from colonnade.domain.limits import POSITION_MAX
+from colonnade.domain.listeners import Listener
+from colonnade.domain.matching import matched
+from colonnade.domain.node import Node
+from colonnade.domain.once import once_each
+from colonnade.domain.pools import Pool
+from colonnade.domain.tree import LoadBalancer
+from colonnade.store.rows.tables import LOAD_BALANCERS, load_trees, own_fields
+
+_SETTABLE: Final = (
+    "name",
+    "description",
+    "admin_state_up",
+    "tags",
+    "deletion_protection",
+    "access_log",
+)
+
+
+async def put_tree(call: Call) -> JSON:
+    body = call.body(TreeWished, "loadbalancer")
+    root_id = call.id("load_balancer_id")
+
+    @once_each
+    def after(tree: LoadBalancer) -> LoadBalancer:
+        _check_place(body, tree)
+        return wished(body, tree)
+
+    await call.check_members(LOAD_BALANCERS, root_id, lambda tree: after(tree).members)
+    async with call.editing(LOAD_BALANCERS, root_id) as edit:
+        edit.tree = after(edit.tree)
+    async with call.site.database.read() as connection:
+        return {"loadbalancer": await full_tree(connection, root_id)}
+
+
+async def show_tree(call: Call) -> JSON:
+    """The document that `put_tree` would take to change nothing."""
+    record = await call.record(LOAD_BALANCERS, call.id("load_balancer_id"))
+    async with call.site.database.read() as connection:
+        (tree,) = await load_trees(connection, [record.value])
+    return {"loadbalancer": exported(tree)}
+
+
+def wished(body: TreeWished, tree: LoadBalancer) -> LoadBalancer:
+    """The tree as the body wants it, with the ids of what is there. Pure."""
+    whole, named = NestedObjects(), tuple(body.pools or ())
+    whole.read_pools(named)
+    inside: list[Any] = []
+    for nested in body.listeners or ():
+        whole.add_pools_of(nested)
+        inside += [x for x in pools_inside(nested) if not any(x is y for y in inside)]
+    listeners = tuple(whole.read_listener(nested) for nested in body.listeners or ())
+    pools = tuple(whole.pools)
+    ids = dict(_ids_of_pools(pools, (*named, *inside)))
+    ids |= _ids_of_listeners(listeners, body.listeners or ())
+    listeners, pools = matched(tree, listeners, pools, ids)
+    return replace(tree, listeners=listeners, pools=pools, **_root(body, tree))
+
+
+def _root(body: TreeWished, tree: LoadBalancer) -> dict[str, Any]:
+    """Its own attributes: those that are left out have their defaults, but for the VIP's."""
+    fresh = given(body, LoadBalancer)
+    defaults = {field.name: field.default for field in msgspec.structs.fields(LoadBalancer)}
+    found = {name: fresh.get(name, defaults[name]) for name in _SETTABLE}
+    return found | {"vip": replace(tree.vip, **vip_changes(body))}
+
+
+def _ids_of_pools(pools: Iterable[Pool], bodies: Iterable[PoolWished]) -> Iterator[tuple[str, str]]:
+    for pool, body in zip(pools, bodies, strict=True):
+        yield from _given_id(pool, body)
+        for member, told in zip(pool.members, body.members or (), strict=True):
+            yield from _given_id(member, told)
+        if pool.health_monitor is not None and body.healthmonitor:
+            yield from _given_id(pool.health_monitor, body.healthmonitor)
+
+
+def _ids_of_listeners(
+    listeners: Iterable[Listener], bodies: Iterable[ListenerWished]
+) -> Iterator[tuple[str, str]]:
+    for listener, body in zip(listeners, bodies, strict=True):
+        yield from _given_id(listener, body)
+        # In the order in which the listener has them, which positions may have changed.
+        policies: list[Any] = []
+        for nested in body.l7policies or ():
+            place = nested.position or POSITION_MAX
+            policies.insert(place - 1, nested)
+        for policy, told in zip(listener.l7policies, policies, strict=True):
+            yield from _given_id(policy, told)
+            for rule, said in zip(policy.rules, told.rules or (), strict=True):
+                yield from _given_id(rule, said)
+
+
+def _given_id(node: Node, body: Any) -> Iterator[tuple[str, str]]:
+    if body.own_id:
+        yield node.id, str(body.own_id)
+
+
+def _check_place(body: TreeWished, tree: LoadBalancer) -> None:
+    """Raises Invalid for what cannot be changed and is not so."""
+    told = given(body, TreeWished)
+    more = tuple(
+        (str(vip.subnet_id), _address("ip_address", vip.ip_address) if vip.ip_address else None)
+        for vip in body.additional_vips or ()
+    )
+    address = told.get("vip_address")
+    if address:
+        told["vip_address"] = _address("vip_address", address)
+    for name, is_so in (
+        ("own_id", tree.id),
+        ("project_id", tree.project_id),
+        ("tenant_id", tree.project_id),
+        ("vip_address", canonical(tree.vip.address)),
+        ("vip_port_id", tree.vip.port_id),
+        ("vip_subnet_id", tree.vip.subnet_id),
+        ("vip_network_id", tree.vip.network_id),
+        ("provider", tree.provider),
+        ("flavor_id", tree.flavor_id),
+        ("availability_zone", tree.availability_zone),
+        ("affinity_group_id", tree.affinity_group_id),
+    ):
+        wire = "id" if name == "own_id" else name
+        if told.get(name) and told[name] != is_so:
+            raise Invalid(f"{wire} cannot be changed; it is {is_so}", field=wire)
+    if not body.additional_vips:
+        return
+    there = [(vip.subnet_id, canonical(vip.address)) for vip in tree.additional_vips]
+    same = len(more) == len(there) and all(
+        subnet == old and where in (None, was)
+        for (subnet, where), (old, was) in zip(more, there, strict=True)
+    )
+    if not same:
+        raise Invalid("additional_vips cannot be changed", field="additional_vips")
+
+
+def _address(field: str, text: str) -> str:
+    check_address(field, text)
+    return canonical(text)
+
+
+def exported(tree: LoadBalancer) -> dict[str, Any]:
+    """As a body, without what is as by default."""
+    names = {name: getattr(tree, name) for name in ("id", "provider", *_SETTABLE)}
+    shown = _without_defaults(names, LoadBalancer)
+    shown |= {
+        "vip_address": tree.vip.address,
+        "vip_port_id": tree.vip.port_id,
+        "vip_subnet_id": tree.vip.subnet_id,
+        "vip_network_id": tree.vip.network_id,
+    }
+    if tree.vip.qos_policy_id:
+        shown["vip_qos_policy_id"] = tree.vip.qos_policy_id
+    if tree.vip.sg_ids:
+        shown["vip_sg_ids"] = tree.vip.sg_ids
+    return shown | {
+        "listeners": [_exported_listener(listener) for listener in tree.listeners],
+        "pools": [_exported_pool(pool) for pool in tree.pools],
+    }
+
+
+def _exported_listener(listener: Listener) -> dict[str, Any]:
+    policies = [
+        _exported(policy) | {"rules": [_exported(rule) for rule in policy.rules]}
+        for policy in listener.l7policies
+    ]
+    return _exported(listener) | {"l7policies": policies}
+
+
+def _exported_pool(pool: Pool) -> dict[str, Any]:
+    monitor = pool.health_monitor
+    return (
+        _exported(pool)
+        | {"members": [_exported(member) for member in pool.members]}
+        | ({"healthmonitor": _exported(monitor)} if monitor is not None else {})
+    )
+
+
+def _exported(node: Any) -> dict[str, Any]:
+    return _without_defaults(own_fields(node), type(node))
+
+
+def _without_defaults(fields: Mapping[str, Any], kind: type[msgspec.Struct]) -> dict[str, Any]:
+    defaults = {field.name: field.default for field in msgspec.structs.fields(kind)}
+    empty: tuple[Any, ...] = ((), {}, None)
+    return {n: v for n, v in fields.items() if v != defaults[n] and v not in empty}
+
+
+RULE: Final = "os_load-balancer_api:loadbalancer:"
+ROUTES = [
+    Route(
+        method="GET",
+        path=ROOT_PATH + "/tree",
+        handler=show_tree,
+        answers=wrapped("loadbalancer", dict[str, Any]),
+        rule=RULE + "get_one",
+        summary="Show the whole tree as a document that can be put back",
+    ),
+    Route(
+        method="PUT",
+        path=ROOT_PATH + "/tree",
+        handler=put_tree,
+        rule=RULE + "put_tree",
+        answers=wrapped("loadbalancer", WholeLoadBalancer),
+        example={"name": "web", "listeners": [], "pools": []},
+        guarded=("vip_sg_ids",),
+        takes=TreeWished,
+        wrapper="loadbalancer",
+        summary="Make the whole tree what is said, with as few changes as possible",
+    ),
+]

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One request, as a handler sees it, and the table's row that leads to the handler.
+
+Who calls was found out before, and what it may touch was decided by the route's rule: handlers
+look at `project` alone. What a caller of no project makes belongs to `DEFAULT_PROJECT`. This
+module knows no noun.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final, Literal, TypeAlias, TypeVar
+
+import msgspec
+
+from colonnade.api.http.decoding import read_body, read_flag, read_list
+from colonnade.api.http.open_requests import OpenRequests
+from colonnade.api.identity.caller import Caller, Identity
+from colonnade.api.identity.hosts import Hosts
+from colonnade.api.identity.policy import Policy
+from colonnade.api.identity.rates import Rates
+from colonnade.api.identity.rules import DefaultPolicy
+from colonnade.api.identity.trusting import Trusting
+from colonnade.domain.errors import Forbidden, NotFound, Refused
+from colonnade.domain.ids import ProjectId, read_id
+from colonnade.domain.pools import Member
+from colonnade.domain.tree import LoadBalancer
+from colonnade.drivers.network.protocol import NetworkDriver
+from colonnade.drivers.secrets.database import Seal
+from colonnade.providers.provider import Providers
+from colonnade.runtime.config import Quotas
+from colonnade.store.postgres.database import Database
+from colonnade.store.requests.context import Key, RequestContext
+from colonnade.store.rows.tables import (
+    HEALTH_MONITORS,
+    L7POLICIES,
+    L7RULES,
+    LISTENERS,
+    LOAD_BALANCERS,
+    MEMBERS,
+    POOLS,
+    Table,
+)
+from colonnade.store.trees import edits, records, wishes
+from colonnade.store.trees.records import Record
+from colonnade.store.trees.remembered import Known
+
+T = TypeVar("T", bound=msgspec.Struct)
+JSON: TypeAlias = Any
+
+BODY_S_MAX: Final = 20.0  # for all of a body to come
+DEFAULT_PROJECT: Final = ProjectId("default")
+NOUNS: Final[Mapping[str, Table]] = {
+    "load_balancer_id": LOAD_BALANCERS,
+    "listener_id": LISTENERS,
+    "pool_id": POOLS,
+    "member_id": MEMBERS,
+    "health_monitor_id": HEALTH_MONITORS,
+    "l7policy_id": L7POLICIES,
+    "l7rule_id": L7RULES,
+}
+
+
+class Site(msgspec.Struct, frozen=True, kw_only=True):
+    """What the API stands on: one for each process."""
+
+    database: Database
+    providers: Providers
+    network: NetworkDriver | None = None
+    identity: Identity = msgspec.field(default_factory=Trusting)
+    policy: Policy = msgspec.field(default_factory=DefaultPolicy)
+    hosts: Hosts = msgspec.field(default_factory=lambda: Hosts(None))
+    open_requests: OpenRequests = msgspec.field(default_factory=OpenRequests)
+    rates: Rates = msgspec.field(default_factory=lambda: Rates(0))
+    body_s_max: float = BODY_S_MAX
+    quotas: Quotas = Quotas()  # of projects that have none of their own
+    seal: Seal | None = None  # None: nothing secret is kept
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    site: Site
+    project: ProjectId | None  # whose objects may be touched; None: anybody's
+    caller: Caller = Caller()
+    places: Mapping[str, str]  # the ids in the path
+    query: Mapping[str, list[str]]
+    path: str = ""  # as it was asked for
+    base: str = ""  # scheme and host, as the caller sees them
+    raw: bytes = b""
+    headers: Mapping[str, str] = {}
+    key: Key | None = None  # under which this request may be repeated
+    is_dry_run: bool = False  # nothing is to be kept
+    again: bool = False  # another was quicker the last time
+
+    def id(self, name: str) -> str:
+        """An id from the path. What is no id names nothing."""
+        try:
+            return read_id(self.places[name])
+        except ValueError as error:
+            words = name.removesuffix("_id").replace("_", " ")
+            noun = NOUNS[name].noun if name in NOUNS else words.title()
+            raise NotFound(f"{noun} {self.places[name]} not found.") from error
+
+    def flag(self, name: str) -> bool:
+        """False where it is not said. Raises Invalid for a word that is neither yes nor no."""
+        return read_flag(name, self.query.get(name, [""])[-1])
+
+    def body(self, kind: type[T], wrapper: str) -> T:
+        return read_body(self.raw, kind, wrapper)
+
+    def body_list(self, kind: type[T], wrapper: str) -> list[T]:
+        return read_list(self.raw, kind, wrapper)
+
+    def owner(self, asked: str | None) -> ProjectId:
+        """Who owns what is created now. Raises Forbidden for another's project."""
+        if asked and self.project is not None and asked != self.project:
+            raise Forbidden(wishes.POLICY)
+        return ProjectId(asked) if asked else self.caller.project or DEFAULT_PROJECT
+
+    @asynccontextmanager
+    async def editing(self, table: Table, object_id: str) -> AsyncIterator[edits.Edit]:
+        database, review = self.site.database, self.site.providers
+        async with edits.editing(
+            database, table, object_id, project=self.project, review=review, again=self.again
+        ) as edit:
+            edit.defaults = self.site.quotas
+            edit.context = self.context
+            yield edit
+
+    async def look(self, table: Table, object_id: str) -> Known:
+        """The tree that the object is part of, before it is changed."""
+        project = self.project
+        return await edits.look(self.site.database, table, object_id, project=project, fresh=True)
+
+    async def check_members(
+        self, table: Table, object_id: str, wished: Callable[[LoadBalancer], Iterable[Member]]
+    ) -> None:
+        """Ask the provider of members before the tree is changed, for that may take long, and
+        whoever else changes the tree would wait. What `wished` refuses is left to the change."""
+        database, project = self.site.database, self.project
+        known = await edits.look(database, table, object_id, project=project, fresh=False)
+        try:
+            members = list(wished(known.tree))
+        except Refused:
+            return
+        await self.site.providers.check_members(known.tree.provider, members)
+
+    @property
+    def reader(self) -> tuple[str | None, str]:
+        """Who holds this request open: the project, and which of its callers (in mode `token`
+        that names the token)."""
+        return self.caller.project, self.caller.user
+
+    @property
+    def context(self) -> RequestContext:
+        """What the store shall know of who asks, and of how."""
+        return RequestContext(
+            project=self.caller.project or "",
+            user=self.caller.user,
+            key=self.key,
+            is_dry_run=self.is_dry_run,
+        )
+
+    async def record(self, table: Table, object_id: str) -> Record[Any]:
+        async with self.site.database.read() as connection:
+            return await records.get(connection, table, object_id, project=self.project)
+
+
+Handler: TypeAlias = Callable[[Call], Awaitable[JSON]]
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the table: what leads where, what it takes, what success is called."""
+
+    method: Literal["GET", "POST", "PUT", "DELETE"]
+    path: str
+    handler: Handler
+    success: int = 200
+    summary: str = ""
+    takes: type[msgspec.Struct] | None = None
+    wrapper: str = ""
+    query: tuple[str, ...] = ()
+    rule: str = ""  # the policy rule that decides who may: "os_load-balancer_api:pool:post"
+    # Rules that must hold too, each unless the flag of that name is in the query ("": always).
+    more_rules: Mapping[str, str] = {}
+    guarded: tuple[str, ...] = ()  # attributes whose use has a rule of its own: "<rule>:<name>"
+    media_type: str = "application/json"
+    answers: Any = None  # the type of what success answers, for the OpenAPI document
+    example: Any = None  # of what it takes, inside its wrapper

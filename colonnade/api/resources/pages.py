@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Objects of trees as answers: lists of them, and one of them.
+
+How a list is asked for is the same for all kinds of objects, and said in `api/http/lists.py`.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from colonnade.api.http.call import JSON, Call
+from colonnade.api.http.lists import Kind, listed, trimmed
+from colonnade.api.resources.shown import show
+from colonnade.domain.errors import NotFound
+from colonnade.store.rows.tables import TABLES, Table
+from colonnade.store.trees import records
+from colonnade.store.trees.edits import Edit
+from colonnade.store.trees.records import SOURCES
+from colonnade.store.trees.written_records import record_of
+
+
+def _kind(table: Table) -> Kind:
+    return Kind(
+        source=SOURCES[table.name],
+        find=lambda connection, wanted: records.find(connection, table, wanted),
+        key=lambda record: str(record.value.id),
+        show=lambda record: show(table, record),
+        has_tags=True,
+    )
+
+
+_KINDS: Final[Mapping[str, Kind]] = {table.name: _kind(table) for table in TABLES.values()}
+
+
+async def page(
+    call: Call, table: Table, word: str, *, within: Mapping[str, str] | None = None
+) -> JSON:
+    """The list that the query string asks for, and its links. `within`: parents in the path."""
+    return await listed(call, _KINDS[table.name], word, within=within)
+
+
+async def one(
+    call: Call, table: Table, object_id: str, wrapper: str, *, parent_id: str | None = None
+) -> JSON:
+    """One object. `parent_id`: what the path says it is in."""
+    record = await call.record(table, object_id)
+    if parent_id is not None and record.parent_id != parent_id:
+        raise NotFound(f"{table.noun} {object_id} not found.")
+    return {wrapper: trimmed(call, show(table, record))}
+
+
+def added(call: Call, edit: Edit, table: Table, object_id: str, wrapper: str) -> JSON:
+    """One object that the edit has added, without another look."""
+    return {wrapper: trimmed(call, show(table, record_of(edit.stored, table, object_id)))}

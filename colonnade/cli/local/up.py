@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`colonnade up`: the whole system on one machine, in the foreground.
+
+One supervisor starts the database, the lab (a namespace that holds all networks and amphorae) and
+the processes, says when a request can be served, keeps everything running, and takes all of it
+away when it is told to stop. What must last is in the state folder alone; whatever an earlier,
+killed run left is cleared away first.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from colonnade.api.server.binding import address_of, check_address
+from colonnade.cli.local import folders
+from colonnade.cli.local.children import (
+    PAUSE_MAX_S,
+    PAUSE_MIN_S,
+    Children,
+    Command,
+    colonnade,
+    tied,
+)
+from colonnade.cli.local.identities import ensure_identities
+from colonnade.cli.local.log_rotation import rotate_for_ever
+from colonnade.cli.local.log_tail import said_last
+from colonnade.cli.local.offices import hand_out, of_network, of_office
+from colonnade.cli.local.starting import (
+    api_answers,
+    make_state,
+    only_one,
+    place,
+    started,
+    stop_signal,
+)
+from colonnade.cli.waiting import until
+from colonnade.domain.errors import ColonnadeError, Invalid, Unavailable
+from colonnade.drivers.network.namespaces.lab import SOCKET, Lab, end_leftovers
+from colonnade.runtime import host_ids, logging
+from colonnade.runtime.config import Config, read_config, write_config
+from colonnade.runtime.haproxy_binary import find_haproxy
+from colonnade.store.postgres.embedded import EmbeddedPostgres
+
+READY_S_MAX = 60.0
+
+log = structlog.get_logger()
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line asked for. `api` is "HOST:PORT" or empty for the default."""
+
+    state: Path | None = None
+    api: str = ""
+    spares: int | None = None
+    database_url: str = ""
+    host_route: bool = False
+
+
+def run_up(wish: Wish) -> int:
+    """Run until told to stop. The exit code: 0 after a clean stop, 1 with a reason on stderr."""
+    logging.configure("up", level=os.environ.get("COLONNADE_LOG", "WARNING"))
+    try:
+        asyncio.run(_up(wish))
+    except ColonnadeError as error:
+        print(f"colonnade up: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:  # a full disk, a folder that is read only
+        print(f"colonnade up: {_file_error(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _up(wish: Wish) -> None:
+    if wish.host_route and os.geteuid() != 0:
+        raise Invalid("--host-route changes this host's routes, so it needs root")
+    state = folders.state_dir(wish.state)
+    make_state(state)
+    with only_one(state):
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(folders.remove_run_dir, state)
+            run_dir = folders.run_dir(state)
+            postgres = None if wish.database_url else EmbeddedPostgres(state, run_dir)
+            config = _config(wish, state, run_dir, postgres)
+            check_address(config.api)
+            find_haproxy(config.haproxy)
+            await end_leftovers(run_dir)
+            ensure_identities(state / "pki")
+            await _run(config, postgres, wish.host_route, stack)
+
+
+async def _run(
+    config: Config,
+    postgres: EmbeddedPostgres | None,
+    host_route_wanted: bool,
+    stack: contextlib.AsyncExitStack,
+) -> None:
+    """Start, say so, and return when told to stop, be it before everything has started."""
+    stop = stop_signal()
+    preparing = asyncio.create_task(_prepare(config, postgres, host_route_wanted, stack))
+    told = asyncio.create_task(stop.wait())
+    await asyncio.wait({preparing, told}, return_when=asyncio.FIRST_COMPLETED)
+    if stop.is_set():
+        preparing.cancel()
+        await asyncio.wait({preparing})
+        return
+    await preparing
+    print(f"ready: http://{address_of(config.api)}", flush=True)
+    if sys.stdout.isatty():
+        print(f"logs are in {config.state_dir / 'logs'}; Ctrl-C stops everything", flush=True)
+    await told
+    print("stopping", flush=True)
+
+
+async def _prepare(
+    config: Config,
+    postgres: EmbeddedPostgres | None,
+    host_route_wanted: bool,
+    stack: contextlib.AsyncExitStack,
+) -> None:
+    """Start everything, and return when it answers; what was started is on the stack."""
+    write_config(folders.config_file(config.state_dir), config)
+    hand_out(config, folders.config_file(config.state_dir))
+    lab = Lab(config)
+    parts: list[Lab | EmbeddedPostgres] = [lab] if postgres is None else [lab, postgres]
+    await asyncio.gather(*(stack.enter_async_context(started(part)) for part in parts))
+    if postgres is not None:
+        keeper = asyncio.create_task(_keep(postgres))
+        stack.callback(keeper.cancel)
+    logs = config.state_dir / "logs"
+    children = Children(logs)
+    rotating = asyncio.create_task(rotate_for_ever(logs, [postgres.log_file] if postgres else []))
+    stack.callback(rotating.cancel)
+    stack.push_async_callback(children.stop)
+    await children.starting(_start_processes(children, lab, config))
+    if host_route_wanted:
+        from colonnade.drivers.network.namespaces.host_route import host_route  # netlink is large
+
+        await stack.enter_async_context(host_route(lab))
+
+
+async def _keep(postgres: EmbeddedPostgres) -> None:
+    """Start the database again whenever it ends; the others wait for it by themselves."""
+    while True:
+        code = await postgres.wait()
+        log.warning("process ended", name="postgres", code=code)
+        await asyncio.sleep(PAUSE_MIN_S)
+        try:
+            await postgres.start()
+        except ColonnadeError as error:
+            log.error("the database does not start", error=str(error))
+            await asyncio.sleep(PAUSE_MAX_S)
+
+
+async def _start_processes(children: Children, lab: Lab, config: Config) -> None:
+    file = str(folders.config_file(config.state_dir))
+    network = lab.enter(of_network(colonnade("network", "--config", file)))
+    children.start(Command(name="network", argv=tied(network)))
+    children.start(Command(name="api", argv=tied(_office("api", "api", config))))
+    await _migrate(config)
+    await _until_network_answers(config)
+    is_root = host_ids.of(config.state_dir) is not None
+    for name in ("controller", "health"):
+        # In the lab of an ordinary user everything is root; of root's, `_office` sees to it.
+        inside = lab.enter(_office(name, name, config), netns="control", with_rights=is_root)
+        children.start(Command(name=name, argv=tied(inside)))
+    await _answers(config)
+
+
+async def _until_network_answers(config: Config) -> None:
+    """It listens when all networks are there. Asking it more would take a TLS client here."""
+
+    async def listens() -> bool:
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_unix_connection(config.run_dir / SOCKET)
+            writer.close()
+            return True
+        return False
+
+    await until(listens, within_s=READY_S_MAX, what="the network daemon to answer")
+
+
+def _office(name: str, command: str, config: Config) -> list[str]:
+    file = folders.config_file(config.state_dir)
+    return of_office(name, colonnade(command, "--config", str(file)), config, file)
+
+
+async def _migrate(config: Config) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *tied(_office("controller", "migrate", config)), stderr=asyncio.subprocess.PIPE
+    )
+    _, errors = await process.communicate()
+    if process.returncode:
+        said = said_last(errors.decode(errors="replace"))
+        raise Unavailable(f"the database's schema could not be created: {said}")
+
+
+async def _answers(config: Config) -> None:
+    """Return when the API answers, which takes the database too."""
+
+    async def answers() -> bool:
+        return await api_answers(config.api)
+
+    await until(answers, within_s=READY_S_MAX, what="the API to answer")
+
+
+def _config(wish: Wish, state: Path, run_dir: Path, postgres: EmbeddedPostgres | None) -> Config:
+    """What the file in the state folder says, as far as it says it, and the command line above it.
+
+    Raises Invalid with the place and the reason when the file cannot be read."""
+    above: dict[str, Any] = {
+        "state_dir": str(state),
+        "run_dir": str(run_dir),
+        "database_url": postgres.url if postgres else wish.database_url,
+        "network_url": f"unix:{run_dir / SOCKET}",
+    }
+    if wish.spares is not None:
+        above["spares"] = wish.spares
+    if wish.api:
+        above["api"] = place(wish.api)
+    file = folders.config_file(state)
+    file.touch(mode=0o600)
+    try:
+        return read_config(file, above)
+    except (msgspec.ValidationError, tomllib.TOMLDecodeError) as error:
+        raise Invalid(f"{file}: {error}") from error
+
+
+def _file_error(error: OSError) -> str:
+    named = f"{error.filename}: " if error.filename else ""
+    return f"{named}{error.strerror or error}"

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The address book on disk: one small file for each network and each port.
+
+Invariant: a file is there in whole or not at all, and one change touches one file. Where a
+port is plugged is kept too, for a daemon that starts again beside its machines. A file that
+cannot be read is passed over: the controller makes its port again.
+"""
+
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import structlog
+
+from colonnade.domain.ids import PortId
+from colonnade.drivers.network.namespaces.address_book import NetworkRecord
+from colonnade.drivers.network.protocol import Port
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+
+class AddressFiles:
+    def __init__(self, folder: Path) -> None:
+        self._networks = folder / "networks"
+        self._ports = folder / "ports"
+        for place in (self._networks, self._ports):
+            place.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def networks(self) -> list[NetworkRecord]:
+        return _read_all(self._networks, NetworkRecord)
+
+    def ports(self) -> list[Port]:
+        return _read_all(self._ports, Port)
+
+    def put_network(self, record: NetworkRecord) -> None:
+        _write(self._networks / f"{record.name}.json", record)
+
+    def put_port(self, port: Port) -> None:
+        _write(self._ports / f"{port.id}.json", port)
+
+    def drop_port(self, port_id: PortId) -> None:
+        (self._ports / f"{port_id}.json").unlink(missing_ok=True)
+
+
+def _write(path: Path, value: msgspec.Struct) -> None:
+    fresh = path.with_suffix(".new")
+    fresh.write_bytes(msgspec.json.encode(value))
+    fresh.replace(path)
+
+
+def _read_all(folder: Path, kind: type[T]) -> list[T]:
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found.append(msgspec.json.decode(path.read_bytes(), type=kind))
+        except msgspec.DecodeError as error:
+            log.warning("address book: file passed over", file=str(path), reason=str(error))
+    return found

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`colonnade network`: the only process with rights over the network.
+
+It runs inside the lab and serves the network driver, the compute driver and the lab bench to
+the few processes that have a certificate for it. Machines outlive it; started again, it finds
+them. It has never heard of a load balancer.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import structlog
+from aiohttp import web
+
+from colonnade.drivers.compute.namespaces import image
+from colonnade.drivers.compute.namespaces.amphorae import AGENT, Amphorae, AmphoraPlan
+from colonnade.drivers.network.namespaces import groups
+from colonnade.drivers.network.namespaces.address_book import AddressBook
+from colonnade.drivers.network.namespaces.address_files import AddressFiles
+from colonnade.drivers.network.namespaces.fabric import Fabric
+from colonnade.drivers.network.namespaces.hosts import Hosts
+from colonnade.drivers.network.namespaces.lab import PRIVATE_FOLDER, SOCKET
+from colonnade.drivers.network.namespaces.links import Links
+from colonnade.drivers.network.namespaces.machines import Machines
+from colonnade.drivers.network.namespaces.networks import Networks
+from colonnade.drivers.network.namespaces.wire import UNIX
+from colonnade.drivers.network_daemon.routes import Routes
+from colonnade.runtime import host_ids
+from colonnade.runtime.config import Config
+from colonnade.runtime.haproxy_binary import find_haproxy
+from colonnade.runtime.host_ids import HostIds
+from colonnade.runtime.listener import Bounds, accepting, protocols_of
+from colonnade.runtime.mtls import server_context
+from colonnade.runtime.sockets import tcp_listener
+
+CLOSING_S_MAX = 2.0
+IMAGE = "image"  # below the lab's private folder: what amphorae see of the machine
+log = structlog.get_logger()
+
+
+async def run(config: Config, agent: Sequence[str] = AGENT) -> None:
+    """Serve until TERM or INT. `agent`: another than our own, for tests."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    plan = _plan(config, agent)  # first: threads that there are already would not see the image
+    links = Links()
+    try:
+        routes = await _furnish(config, links, plan)
+        async with _serving(config, routes):
+            log.info("network daemon serves", url=url_of(config))
+            await stop.wait()
+    finally:
+        links.close()
+
+
+def url_of(config: Config) -> str:
+    """Where the daemon of this configuration is reached."""
+    return config.network_url or f"{UNIX}{config.run_dir / SOCKET}"
+
+
+async def _furnish(config: Config, links: Links, plan: AmphoraPlan) -> Routes:
+    folder = config.run_dir / PRIVATE_FOLDER
+    storage = AddressFiles(config.state_dir / "network")
+    book = AddressBook(storage)
+    book.load(storage.networks(), storage.ports())
+    machines = Machines(folder / "machines")
+    machines.load()
+    fabric = Fabric(links, folder)
+    networks = Networks(book, fabric, machines)
+    await networks.furnish(config.lb_network.address)
+    hosts = Hosts(machines, book, fabric)
+    await hosts.furnish()
+    return Routes(networks, Amphorae(machines, networks, fabric, plan), hosts)
+
+
+def _plan(config: Config, agent: Sequence[str]) -> AmphoraPlan:
+    """Raises Broken when the machine lets no amphora be made."""
+    ids = host_ids.of(config.state_dir)
+    if ids is not None:
+        image.check_readable_by_all()
+    place = config.run_dir / PRIVATE_FOLDER / IMAGE
+    haproxy = image.needs_of(Path(find_haproxy(config.haproxy)))
+    image.build(place, [*haproxy], hidden=(config.state_dir, config.run_dir))
+    bounds = groups.Bounds(
+        memory_bytes=config.amphora_memory_mib * groups.MIB, processes=config.amphora_processes
+    )
+    found = groups.found(groups.name_of(config.run_dir), bounds)
+    if not found.are_there:
+        log.warning("no control group can be written: the memory of amphorae has no limit")
+    return AmphoraPlan(image=place, agent=agent, ids=ids, groups=found, bounds=bounds)
+
+
+@contextlib.asynccontextmanager
+async def _serving(config: Config, routes: Routes) -> AsyncIterator[None]:
+    pki = config.pki_dir
+    context = server_context(pki / "network.pem", pki / "ca.pem")
+    runner = web.AppRunner(
+        routes.application(), access_log=None, shutdown_timeout=CLOSING_S_MAX, keepalive_timeout=300
+    )
+    await runner.setup()
+    url = url_of(config)
+    try:
+        if url.startswith(UNIX):
+            listener = _listen(Path(url.removeprefix(UNIX)), host_ids.of(config.state_dir))
+        else:
+            place = urlsplit(url)
+            listener = tcp_listener(place.hostname or "", place.port or 0)
+        async with accepting(listener, protocols_of(runner), context, Bounds(of_one_peer=256)):
+            yield
+    finally:
+        await runner.cleanup()
+        if url.startswith(UNIX):
+            Path(url.removeprefix(UNIX)).unlink(missing_ok=True)
+
+
+def _listen(path: Path, ids: HostIds | None) -> socket.socket:
+    """A socket that only its owner, and the control plane, may open, from the first moment on."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(before)
+    if ids is not None:
+        os.chown(path, os.geteuid(), ids.control)
+        path.chmod(0o660)
+    return listener

@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Amphorae as rows: their births, their states, who serves which cluster and how far.
+
+A state is written only where the state that was read is still there; otherwise `Contended`. The
+allowed steps are those of `domain/lifecycle.py`. What a state means for drivers is not known here.
+"""
+
+import contextlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from colonnade.domain import lifecycle
+from colonnade.domain.errors import Broken, Contended, OutOfCapacity
+from colonnade.domain.fleet import Amphora, Topology
+from colonnade.domain.ids import AmphoraId, ClusterId, PortId
+from colonnade.domain.lifecycle import State
+from colonnade.store.fleet import clusters
+from colonnade.store.postgres.database import Connection
+from colonnade.store.queue import events, work
+
+_COLUMNS: Final = (
+    "id, state, flavor, cluster_id, lb_network_ip, lb_port_id, applied, created_at, cert_expiration"
+)
+BELIEVED_S: Final = 3.0
+# A birth costs a second of processor time, which whoever takes over now needs more; a cluster that
+# finds no spare asks for one at once.
+_REPLACED_AFTER_S: Final = dict.fromkeys(State, 0.0) | {State.SERVING: 1.0, State.FAILED: 1.0}
+# Those that may answer for a VIP: nothing takes the place of an amphora that is not fenced.
+_STATES: Final = frozenset(State)
+_HOLDING: Final = (State.SERVING, State.FAILED)
+
+
+class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
+    amphora_id: AmphoraId
+    sequence: int
+    generation: int
+    load: float = 0.0
+
+
+async def insert(connection: Connection, amphora: Amphora, sealed_key: bytes) -> None:
+    """A new one, not yet made anywhere, and the work to make it."""
+    await connection.execute(
+        "INSERT INTO amphorae (id, state, flavor, heartbeat_key) VALUES (%s, %s, %s, %s)",
+        [amphora.id, amphora.state, amphora.flavor, sealed_key],
+    )
+    await work.mark(connection, f"amphora:{amphora.id}")
+
+
+async def amphora(connection: Connection, amphora_id: AmphoraId) -> Amphora | None:
+    found = await _select(connection, "id = %s", amphora_id)
+    return found[0] if found else None
+
+
+async def of_cluster(connection: Connection, cluster_id: ClusterId) -> list[Amphora]:
+    """All that the cluster has or had and that are not gone, the oldest first."""
+    return await _select(connection, "cluster_id = %s", cluster_id)
+
+
+async def of_flavor(connection: Connection, flavor: str) -> list[Amphora]:
+    """Those of a flavor that no cluster has, the oldest first."""
+    return await _select(connection, "flavor = %s AND cluster_id IS NULL", flavor)
+
+
+async def everyone(connection: Connection) -> list[Amphora]:
+    return await _select(connection, "true")
+
+
+async def sealed_key(connection: Connection, amphora_id: AmphoraId) -> bytes | None:
+    return (await sealed_keys(connection, [amphora_id])).get(amphora_id)
+
+
+async def sealed_keys(
+    connection: Connection, amphora_ids: Sequence[AmphoraId] | None = None
+) -> dict[AmphoraId, bytes]:
+    """Heartbeat keys, sealed for their amphora's id. All of them without a list."""
+    cursor = await connection.execute(
+        """SELECT id, heartbeat_key FROM amphorae
+        WHERE %(ids)s::uuid[] IS NULL OR id = ANY(%(ids)s::uuid[])""",
+        {"ids": None if amphora_ids is None else list(amphora_ids)},
+    )
+    return {AmphoraId(row[0]): bytes(row[1]) for row in await cursor.fetchall()}
+
+
+async def record_birth(
+    connection: Connection, amphora: Amphora, port: tuple[PortId, str], expires: datetime
+) -> None:
+    """Its LB network port and address, and when its certificate ends."""
+    await connection.execute(
+        """UPDATE amphorae SET lb_port_id = %s, lb_network_ip = %s, cert_expiration = %s
+        WHERE id = %s""",
+        [*port, expires, amphora.id],
+    )
+
+
+async def advance(connection: Connection, amphora: Amphora, event: lifecycle.Event) -> Amphora:
+    """The amphora after the event. Raises Contended when it is no longer as it was read."""
+    after = replace(amphora, state=lifecycle.advance(amphora.state, event))
+    if after.state is State.GONE:
+        cursor = await connection.execute(
+            "DELETE FROM amphorae WHERE id = %s AND state = %s", [amphora.id, amphora.state]
+        )
+    else:
+        cursor = await connection.execute(
+            "UPDATE amphorae SET state = %s, state_since = now() WHERE id = %s AND state = %s",
+            [after.state, amphora.id, amphora.state],
+        )
+    if cursor.rowcount != 1:
+        raise Contended(f"amphora {amphora.id} is no longer {amphora.state}")
+    await _tell(connection, after, event)
+    return after
+
+
+async def lend_spare(
+    connection: Connection, cluster_id: ClusterId, topology: Topology, fresh_s: float
+) -> Amphora | None:
+    """A spare that was heard from in the last `fresh_s`, serving from now on. None when the
+    cluster has all that its topology needs. Raises OutOfCapacity when no spare is ready."""
+    cursor = await connection.execute(
+        "SELECT flavor FROM clusters WHERE id = %s AND NOT deleted FOR UPDATE", [cluster_id]
+    )
+    row = await cursor.fetchone()
+    holding = await _select(
+        connection, "cluster_id = %s AND state = ANY(%s)", cluster_id, list(_HOLDING)
+    )
+    if row is None or len(holding) >= topology.size:
+        return None
+    cursor = await connection.execute(
+        """SELECT a.id FROM amphorae a JOIN heartbeats h ON h.amphora_id = a.id
+        WHERE a.state = 'SPARE' AND a.flavor = %s
+          AND h.seen_at > now() - make_interval(secs => %s)
+        ORDER BY a.created_at LIMIT 1 FOR UPDATE OF a SKIP LOCKED""",
+        [row[0], fresh_s],
+    )
+    spare = await cursor.fetchone()
+    if spare is None:
+        raise OutOfCapacity(f"no spare amphora of flavor {row[0]} is ready")
+    await connection.execute(
+        """UPDATE amphorae SET state = 'SERVING', cluster_id = %s, applied = 0, state_since = now()
+        WHERE id = %s""",
+        [cluster_id, spare[0]],
+    )
+    (lent,) = await _select(connection, "id = %s", spare[0])
+    await _tell(connection, lent, lifecycle.Event.LENT)
+    return lent
+
+
+async def record_applied(connection: Connection, amphora: Amphora, generation: int) -> None:
+    """It answered for this generation. Raises Contended when it no longer serves its cluster,
+    Broken when the cluster never had that generation."""
+    cursor = await connection.execute(
+        """UPDATE amphorae a SET applied = greatest(applied, %(generation)s), applied_at = now(),
+            state_since = CASE WHEN applied = 0 THEN now() ELSE state_since END
+        FROM clusters c WHERE c.id = a.cluster_id
+          AND a.id = %(id)s AND state = 'SERVING' AND cluster_id = %(cluster)s
+        RETURNING c.generation""",
+        {"id": amphora.id, "cluster": amphora.cluster_id, "generation": generation},
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        raise Contended(f"amphora {amphora.id} no longer serves cluster {amphora.cluster_id}")
+    if generation > row[0]:
+        raise Broken(
+            "an amphora says that it serves a newer configuration than there is",
+            detail=f"{amphora.id}: generation {generation}, the newest is {row[0]}",
+        )
+    assert amphora.cluster_id is not None
+    await clusters.record_lowest(connection, amphora.cluster_id)
+
+
+async def record_heartbeats(connection: Connection, batch: Sequence[Heartbeat]) -> None:
+    """The newest heartbeat of each amphora named. Older sequences and strangers change nothing.
+    A cluster one of whose amphorae does not serve what it should is marked."""
+    batch = sorted(batch, key=lambda heartbeat: heartbeat.amphora_id)  # no deadlocks between two
+    await connection.execute(
+        """INSERT INTO heartbeats AS h (amphora_id, seen_at, sequence, generation, load)
+        SELECT a.id, now(), n.sequence, n.generation, n.load
+        FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::real[])
+            AS n (id, sequence, generation, load) JOIN amphorae a ON a.id = n.id
+        ON CONFLICT (amphora_id) DO UPDATE SET seen_at = EXCLUDED.seen_at,
+            sequence = EXCLUDED.sequence, generation = EXCLUDED.generation, load = EXCLUDED.load
+        WHERE h.sequence < EXCLUDED.sequence""",
+        [
+            [heartbeat.amphora_id for heartbeat in batch],
+            [heartbeat.sequence for heartbeat in batch],
+            [heartbeat.generation for heartbeat in batch],
+            [heartbeat.load for heartbeat in batch],
+        ],
+    )
+    # One that serves less than it answered for has forgotten, because its agent began anew; one
+    # that serves more has fetched it by itself. A heartbeat may have been sent before the answer,
+    # so a fresh answer is believed for a while. A generation that its cluster never had is none.
+    cursor = await connection.execute(
+        """UPDATE amphorae a SET applied = least(a.applied, h.generation)
+        FROM heartbeats h, clusters c
+        WHERE h.amphora_id = a.id AND a.id = ANY(%s::uuid[]) AND a.state = 'SERVING'
+          AND c.id = a.cluster_id AND least(h.generation, c.generation) <> a.applied
+          AND a.applied_at < now() - make_interval(secs => %s)
+        RETURNING a.cluster_id""",
+        [[heartbeat.amphora_id for heartbeat in batch], BELIEVED_S],
+    )
+    for (cluster_id,) in await cursor.fetchall():
+        await clusters.record_lowest(connection, cluster_id)
+        await work.mark(connection, f"cluster:{cluster_id}")
+
+
+async def first_heartbeat(connection: Connection, amphora_ids: Sequence[AmphoraId]) -> None:
+    """Those of them that were booting are spares from now on."""
+    booting = await _select(
+        connection, "id = ANY(%s::uuid[]) AND state = 'BOOTING'", list(amphora_ids)
+    )
+    for amphora in booting:
+        await advance(connection, amphora, lifecycle.Event.FIRST_HEARTBEAT)
+    for flavor in {amphora.flavor for amphora in booting}:
+        await wake_waiting(connection, flavor)
+
+
+async def mark_silent(
+    connection: Connection, stale_s: float, spare_stale_s: float, boot_s: float
+) -> list[Amphora]:
+    """Those that should have been heard from and were not are FAILED from now on.
+
+    Whoever was lent a moment ago, and has not answered for a generation, still keeps the slow
+    pace of a spare."""
+    silent = await _select(
+        connection,
+        """id IN (SELECT a.id FROM amphorae a LEFT JOIN heartbeats h ON h.amphora_id = a.id
+            WHERE a.state IN ('BOOTING', 'SPARE', 'SERVING')
+              AND greatest(h.seen_at, a.state_since) < now() - make_interval(secs => CASE
+                WHEN a.state = 'BOOTING' THEN %s
+                WHEN a.state = 'SPARE' OR a.applied = 0 THEN %s ELSE %s END::float))""",
+        boot_s,
+        spare_stale_s,
+        stale_s,
+    )
+    failed = []
+    for amphora in silent:
+        # Another receiver may have been quicker; that is no failure of this one.
+        with contextlib.suppress(Contended):
+            failed.append(await advance(connection, amphora, lifecycle.Event.WENT_SILENT))
+    return failed
+
+
+async def forget_applied(connection: Connection, amphora: Amphora) -> None:
+    """What it answered for no longer holds, so it will be asked again."""
+    await connection.execute(
+        "UPDATE amphorae SET applied = 0 WHERE id = %s AND state = 'SERVING'", [amphora.id]
+    )
+    if amphora.cluster_id is not None:
+        await clusters.record_lowest(connection, amphora.cluster_id)
+
+
+async def lock_flavor(connection: Connection, flavor: str) -> None:
+    """Until the transaction ends, nobody else counts and adds spares of this flavor."""
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"spares:{flavor}"])
+
+
+async def ask_for_spare(connection: Connection, flavor: str) -> None:
+    """Somebody waits for one."""
+    await work.mark(connection, f"spares:{flavor}")
+
+
+async def unmet_demand(connection: Connection, flavor: str) -> int:
+    """How many amphorae the clusters that wait for one still miss."""
+    sizes = {topology.value: topology.size for topology in Topology}
+    cursor = await connection.execute(
+        f"""SELECT c.topology, c.held FROM ({_WAITING}) c WHERE c.flavor = %s""",  # noqa: S608
+        [flavor],
+    )
+    return sum(max(0, sizes[topology] - held) for topology, held in await cursor.fetchall())
+
+
+async def wake_waiting(connection: Connection, flavor: str) -> None:
+    """A spare is ready: clusters that wait for one look again now."""
+    cursor = await connection.execute(
+        f"SELECT c.id FROM ({_WAITING}) c WHERE c.flavor = %s ORDER BY c.id",  # noqa: S608
+        [flavor],
+    )
+    for (cluster_id,) in await cursor.fetchall():
+        await work.mark(connection, f"cluster:{cluster_id}")
+
+
+# Only clusters with work to do: others have what they need, or need no amphora at all.
+_WAITING: Final = """
+    SELECT c.id, c.flavor, c.topology,
+        (SELECT count(*) FROM amphorae a WHERE a.cluster_id = c.id AND a.state = 'SERVING') AS held
+    FROM work w JOIN clusters c ON w.key = 'cluster:' || c.id
+    WHERE NOT c.deleted AND NOT EXISTS (
+        SELECT 1 FROM amphorae a WHERE a.cluster_id = c.id AND a.state = 'SERVING'
+        HAVING count(*) >= CASE c.topology WHEN 'SINGLE' THEN 1 ELSE 2 END)"""
+
+
+async def _tell(connection: Connection, amphora: Amphora, event: lifecycle.Event) -> None:
+    """Whoever may have to act on the step is woken, and people may read of it."""
+    if amphora.cluster_id is not None:
+        await clusters.record_lowest(connection, amphora.cluster_id)
+        # The other steps are taken by whoever works on the cluster.
+        if amphora.state in (State.FAILED, State.GONE):
+            await work.mark(connection, f"cluster:{amphora.cluster_id}")
+    unclaimed = amphora.state is State.FAILED and amphora.cluster_id is None
+    if amphora.state is State.RETIRING or unclaimed:
+        await work.mark(connection, f"amphora:{amphora.id}")
+    await work.mark(connection, f"spares:{amphora.flavor}", _REPLACED_AFTER_S[amphora.state])
+    serving = f" for cluster {amphora.cluster_id}" if amphora.cluster_id is not None else ""
+    await events.record(
+        connection,
+        events.Event(
+            object_kind="amphora",
+            object_id=amphora.id,
+            kind=amphora.state.value.lower(),
+            message=f"amphora {event.value}{serving}",
+        ),
+    )
+
+
+async def _select(connection: Connection, where: str, *values: Any) -> list[Amphora]:
+    cursor = await connection.execute(
+        f"SELECT {_COLUMNS} FROM amphorae WHERE {where} ORDER BY created_at, id",  # noqa: S608
+        values,
+    )
+    names = _COLUMNS.split(", ")
+    rows = [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
+    return [_read(row) for row in rows if row["state"] in _STATES]  # others a newer release knows
+
+
+def _read(row: dict[str, Any]) -> Amphora:
+    return Amphora(**row | {"state": State(row["state"])})
