@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import msgspec
 from rich.console import Console
 
-from bench import api, dataplane, idle, kills, render, results, system
+from bench import api, dataplane, idle, kills, render, results, storm, system
 from colonnade.domain.errors import ColonnadeError
 from colonnade.runtime import logging
 
@@ -27,24 +27,30 @@ class Part(msgspec.Struct, frozen=True):
     goals: Mapping[str, str] = {}
 
 
-async def _api() -> results.Figures:
-    """In a process of its own, as it is run by hand: it is a client that needs a core."""
-    found: results.Figures = {}
-    for workers in (1, 2):
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "bench.api", str(workers), stdout=asyncio.subprocess.PIPE
-        )
-        said, _ = await process.communicate()
-        if process.returncode:
-            raise ColonnadeError(f"bench.api ended with {process.returncode}")
-        figures = msgspec.json.decode(said.splitlines()[-1])
-        found |= results.flat(figures, f"workers_{workers}.")
-    return found
+def _apart(module: str) -> Callable[[], Awaitable[results.Figures]]:
+    """With one worker and with two, each in a process of its own, as it is run by hand: it is a
+    client that needs a core."""
+
+    async def measure() -> results.Figures:
+        found: results.Figures = {}
+        for workers in (1, 2):
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", module, str(workers), stdout=asyncio.subprocess.PIPE
+            )
+            said, _ = await process.communicate()
+            if process.returncode:
+                raise ColonnadeError(f"{module} ended with {process.returncode}")
+            figures = msgspec.json.decode(said.splitlines()[-1])
+            found |= results.flat(figures, f"workers_{workers}.")
+        return found
+
+    return measure
 
 
 PARTS = {
     "render": Part("what is computed without a network: one core", render.measure, render.GOALS),
-    "api": Part("the user API alone, with the noop provider", _api, api.GOALS),
+    "api": Part("the user API alone, with the noop provider", _apart("bench.api"), api.GOALS),
+    "storm": Part("many writers at one load balancer", _apart("bench.storm"), storm.GOALS),
     "idle": Part("what a system costs that has nothing to do", idle.measure, idle.GOALS),
     "system": Part("how long a user waits", system.measure, system.GOALS),
     "dataplane": Part("what traffic pays, and waits", dataplane.measure, dataplane.GOALS),

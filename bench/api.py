@@ -16,7 +16,8 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -49,19 +50,20 @@ Request = Callable[[int], Awaitable[Any]]
 
 
 class Bench:
-    def __init__(self, load: Load, api_pid: int, database_pid: int) -> None:
+    def __init__(self, load: Load, api_pid: int, database_pid: int, start_s: float) -> None:
         self.load = load
+        self.start_s = start_s
         self._api_pid, self._database_pid = api_pid, database_pid
 
     async def measured(self, requests: int, at_once: int, request: Request) -> Figures:
         """Medians of some rounds, and how long one takes when nobody else asks."""
         numbers = iter(range(requests * (ROUNDS + 1)))
-        rounds = [await self._round(requests, at_once, request, numbers) for _ in range(ROUNDS)]
-        alone = await self._round(max(8, requests // 10), 1, request, numbers)
+        rounds = [await self.round(requests, at_once, request, numbers) for _ in range(ROUNDS)]
+        alone = await self.round(max(8, requests // 10), 1, request, numbers)
         found = {name: median(one[name] for one in rounds) for name in rounds[0]}
         return found | {"alone_p50_ms": alone["p50_ms"]}
 
-    async def _round(self, requests: int, at_once: int, request: Request, numbers: Any) -> Figures:
+    async def round(self, requests: int, at_once: int, request: Request, numbers: Any) -> Figures:
         left = requests
         took: list[float] = []
 
@@ -92,11 +94,14 @@ class Bench:
         api = [self._api_pid, *_children(self._api_pid)]
         return _cpu_us(api), _cpu_us(database)
 
+    def api_mb(self) -> int:
+        return sum(map(_own_mb, [self._api_pid, *_children(self._api_pid)]))
+
     async def run(self, *, many: bool) -> dict[str, Any]:
         """`many`: also in a store that has many load balancers, which takes a while to fill."""
         load, measured = self.load, self.measured
         one = await load.root()
-        await self._round(200, 8, lambda _: self._get(one), iter(range(200)))
+        await self.round(200, 8, lambda _: self._get(one), iter(range(200)))
         found = {"list_1": await measured(400, 4, self._list)}
         await self._fill(FEW)
         found["list_100"] = await measured(100, 4, self._list)
@@ -172,7 +177,9 @@ def _growth(few: Figures, many: Figures) -> float:
     return round(spent[0] / spent[1], 2)
 
 
-async def main(workers: int) -> None:
+@asynccontextmanager
+async def serving(workers: int) -> AsyncIterator[Bench]:
+    """A database and an API of its own, and clients that are connected to it."""
     folder = Path(tempfile.mkdtemp(prefix="col-"))
     server = EmbeddedPostgres(folder / "state", folder / "run", durable=True)
     await server.start()
@@ -193,20 +200,23 @@ async def main(workers: int) -> None:
         await _answers(port)
         start_s = round(time.perf_counter() - started, 2)
         lock = (folder / "state" / "postgres" / "postmaster.pid").read_text()
-        pids = [api.pid, *_children(api.pid)]
-        begun = {"start_s": start_s, "pss_at_start_mb": sum(map(_own_mb, pids))}
         load = await Load.of(port)
-        bench = Bench(load, api.pid, int(lock.split()[0]))
-        found = await bench.run(many=workers == 1)
+        yield Bench(load, api.pid, int(lock.split()[0]), start_s)
         load.close()
-        ended = {"pss_mb": sum(map(_own_mb, pids)), "load_average": os.getloadavg()[0]}
-        print(json.dumps(found | begun | ended))
     finally:
         if api is not None:
             api.terminate()
             await api.wait()
         await server.stop()
         shutil.rmtree(folder)
+
+
+async def main(workers: int) -> None:
+    async with serving(workers) as bench:
+        begun = {"start_s": bench.start_s, "pss_at_start_mb": bench.api_mb()}
+        found = await bench.run(many=workers == 1)
+        ended = {"pss_mb": bench.api_mb(), "load_average": os.getloadavg()[0]}
+        print(json.dumps(found | begun | ended))
 
 
 async def _answers(port: int) -> None:

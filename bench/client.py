@@ -106,6 +106,10 @@ class Load:
         self.roots += 1
         return _id(answer)
 
+    async def made(self, path: str, body: Any) -> str:
+        """Its id."""
+        return _id(await self.ask("POST", path, body))
+
     async def pool(self, members: int = 0) -> tuple[str, str]:
         """A load balancer and its pool."""
         root = await self.root()

@@ -48,7 +48,7 @@ from colonnade.store.fleet import amphora_rows, clusters
 from colonnade.store.postgres.database import Database
 from colonnade.store.queue import work
 from colonnade.store.rows.tables import LOAD_BALANCERS
-from colonnade.store.trees import wishes
+from colonnade.store.trees import edits, wishes
 from tests.fakes.amphora import FakeAmphorae
 from tests.fakes.compute import FakeCompute
 from tests.fakes.faults import Faults, Watched, WatchedDatabase
@@ -167,8 +167,8 @@ class World:
         await wishes.create(self.database, tree, NoObjections())
 
     @asynccontextmanager
-    async def editing(self) -> AsyncIterator[wishes.Edit]:
-        async with wishes.editing(
+    async def editing(self) -> AsyncIterator[edits.Edit]:
+        async with edits.editing(
             self.database,
             LOAD_BALANCERS,
             self.load_balancer_id,

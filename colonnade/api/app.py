@@ -7,16 +7,12 @@ in `api/http/admission.py`; what stands around the handlers is `STEPS`. Handlers
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from functools import cache
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from functools import cache, partial
+from typing import Any, TypeAlias
 
 import structlog
-from litestar import Litestar, Request, Response
-from litestar.exceptions import HTTPException
-from litestar.handlers import HTTPRouteHandler
-from litestar.response.base import ASGIResponse
-from litestar.response.streaming import ASGIStreamingResponse
+from msgspec.structs import replace
 
 from colonnade.api import flat_nouns
 from colonnade.api.extras import (
@@ -34,6 +30,15 @@ from colonnade.api.http.answers import Answer, Step, Within, around, encoded
 from colonnade.api.http.call import Call, Route, Site
 from colonnade.api.http.faults import fault, fault_body, framework_body, headers_of
 from colonnade.api.http.middleware import Front
+from colonnade.api.http.routing import (
+    Receive,
+    Request,
+    Scope,
+    Send,
+    Table,
+    send_stream,
+    send_whole,
+)
 from colonnade.api.identity.policy import PUBLIC
 from colonnade.api.operator import amphorae
 from colonnade.api.steps.dry_run import dry_run
@@ -51,7 +56,8 @@ from colonnade.api.user import (
     quotas,
 )
 from colonnade.domain.errors import Broken, ColonnadeError, Contended, Unavailable
-from colonnade.domain.limits import BODY_BYTES_MAX
+
+Handle: TypeAlias = Callable[[Request], Awaitable[Answer]]
 
 ROUTES: Sequence[Route] = [
     *load_balancers.ROUTES,
@@ -83,58 +89,66 @@ log = structlog.get_logger()
 
 def create_app(site: Site) -> Front:
     """The ASGI application that serves the site."""
-    app, public = _routed()
-    return Front(app, site, public)
+    table, public = _routed()
+    return Front(partial(_serve, table), site, public)
 
 
 @cache
-def _routed() -> tuple[Litestar, frozenset[str]]:
+def _routed() -> tuple[Table[Handle], frozenset[str]]:
     """The routes, whatever site they serve (a request says for which it is), and those paths that
-    ask for no token. Made once: a hundred handlers take a tenth of a second."""
-    table = [*ROUTES, *documents.routes(ROUTES)]
-    app = Litestar(
-        route_handlers=[*_options(table), *(_handler(route) for route in table)],
-        exception_handlers={HTTPException: _refused_by_framework, Exception: _bug},
-        openapi_config=None,
-        request_max_body_size=BODY_BYTES_MAX,
-        logging_config=None,
-        debug=False,
-    )
-    return app, frozenset(route.path for route in table if route.rule == PUBLIC)
+    ask for no token."""
+    routes = [*ROUTES, *documents.routes(ROUTES)]
+    rows = [(route.method, route.path, _handle(route)) for route in routes]
+    public = frozenset(route.path for route in routes if route.rule == PUBLIC)
+    return Table([*rows, *_options(routes)]), public
 
 
-def _handler(route: Route) -> HTTPRouteHandler:
+async def _serve(table: Table[Handle], scope: Scope, receive: Receive, send: Send) -> None:
+    await _send(receive, send, await _answer(table, scope, receive))
+
+
+async def _answer(table: Table[Handle], scope: Scope, receive: Receive) -> Answer:
+    try:
+        handle, places = table.find(scope["method"], scope["path"])
+    except LookupError:
+        return Answer(status=404, body=framework_body(404))
+    request = Request(scope, receive, places)
+    if handle is None:
+        allowed, _ = table.find("OPTIONS", scope["path"])
+        assert allowed is not None, "each path has its options"
+        return replace(await allowed(request), status=405, body=framework_body(405))
+    try:
+        return await handle(request)
+    except ColonnadeError as error:
+        return _refused(error)
+    except Exception as error:  # noqa: BLE001 - a bug, which is told here alone
+        return _bug(scope, error)
+
+
+def _handle(route: Route) -> Handle:
     within = around(route, STEPS, _innermost(route))
 
-    async def handle(request: Request[Any, Any, Any]) -> ASGIResponse:
-        scope: Any = request.scope
-        try:
-            answer = await within(await admitted(route, request, scope["site"]))
-        except ColonnadeError as error:
-            answer = _refused(error)
-        return _sent(answer)
+    async def handle(request: Request) -> Answer:
+        return await within(await admitted(route, request, request.scope["site"]))
 
-    # The status is the answer's own: the framework would look at the annotation instead.
-    return HTTPRouteHandler(route.path, http_method=route.method, status_code=200)(handle)
+    return handle
 
 
-def _options(table: Sequence[Route]) -> list[HTTPRouteHandler]:
-    """Which methods a path has. They come first in the application: else the framework adds its
-    own, which know but the first route of a path."""
+def _options(table: Sequence[Route]) -> Iterator[tuple[str, str, Handle]]:
+    """Which methods a path has."""
     methods: dict[str, list[str]] = {}
     for route in table:
         methods.setdefault(route.path, ["OPTIONS"]).append(route.method)
-    return [_allowed(path, sorted(found)) for path, found in methods.items()]
+    for path, found in methods.items():
+        more = ["HEAD"] if "GET" in found else []
+        yield "OPTIONS", path, _allowed(", ".join(sorted([*found, *more])))
 
 
-def _allowed(path: str, methods: Sequence[str]) -> HTTPRouteHandler:
-    more = ["HEAD"] if "GET" in methods else []
-    allow = ", ".join(sorted([*methods, *more]))
+def _allowed(allow: str) -> Handle:
+    async def handle(_: Request) -> Answer:
+        return Answer(status=204, headers={"allow": allow})
 
-    async def handle() -> ASGIResponse:
-        return ASGIResponse(status_code=204, headers={"allow": allow})
-
-    return HTTPRouteHandler(path, http_method="OPTIONS", status_code=200)(handle)
+    return handle
 
 
 def _innermost(route: Route) -> Within:
@@ -152,6 +166,7 @@ async def _found(route: Route, call: Call) -> Any:
             return await route.handler(call)
         except Contended:
             log.info("contended", path=call.path)
+            call = replace(call, again=True)
     return await route.handler(call)
 
 
@@ -176,34 +191,18 @@ def _refused(error: ColonnadeError) -> Answer:
     return Answer(status=status, body=body, headers=headers_of(error))
 
 
-def _sent(answer: Answer) -> ASGIResponse:
-    status, headers = answer.status, dict(answer.headers)
-    kind = answer.media_type.removesuffix("; charset=utf-8")  # the framework adds it to texts
+async def _send(receive: Receive, send: Send, answer: Answer) -> None:
+    headers = dict(answer.headers)
+    if answer.status != 204:
+        headers["content-type"] = answer.media_type
     if answer.stream is not None:
-        return ASGIStreamingResponse(
-            iterator=answer.stream, status_code=status, media_type=kind, headers=headers
-        )
-    return ASGIResponse(body=answer.body, status_code=status, media_type=kind, headers=headers)
-
-
-def _refused_by_framework(
-    _request: Request[Any, Any, Any], error: HTTPException
-) -> Response[bytes]:
-    status = error.status_code
-    if status in (404, 405):
-        body = framework_body(status)
-    elif status == 413:
-        body = fault_body(413, f"The body of a request is at most {BODY_BYTES_MAX} bytes long.")
+        await send_stream(send, receive, answer.stream, headers)
     else:
-        body = fault_body(status, error.detail)
-    return Response(
-        body, status_code=status, media_type="application/json", headers=error.headers or {}
-    )
+        await send_whole(send, answer.status, answer.body, headers)
 
 
-def _bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    scope: Any = request.scope
+def _bug(scope: Scope, error: Exception) -> Answer:
     request_id = scope.get("request_id", "")
     log.error("bug", request=request_id, path=scope["path"], exc_info=error)
-    body = fault_body(500, f"An unknown error happened; the operator finds it under {request_id}.")
-    return Response(body, status_code=500, media_type="application/json")
+    text = f"An unknown error happened; the operator finds it under {request_id}."
+    return Answer(status=500, body=fault_body(500, text))

@@ -13,17 +13,22 @@ REMEMBERED: Final = 8192
 
 
 @lru_cache(REMEMBERED)
-def canonical(text: str) -> str:
-    """The one spelling (RFC 5952). Raises ValueError for what is no address. Remembered, for
-    whoever edits a pool of a thousand members compares all of them anew."""
-    return str(ip_address(text))
+def parsed(text: str) -> IPv4Address | IPv6Address:
+    """Raises ValueError for what is no address. Remembered, for each is asked for in several ways,
+    and whoever edits a pool of a thousand members asks for all of them anew."""
+    return ip_address(text)
 
 
 @lru_cache(REMEMBERED)
+def canonical(text: str) -> str:
+    """The one spelling (RFC 5952). Raises ValueError for what is no address."""
+    return str(parsed(text))
+
+
 def target(text: str) -> IPv4Address | IPv6Address:
     """Where packets for the address go: an IPv6 address that wraps one of IPv4 means that one.
     Raises ValueError."""
-    address = ip_address(text)
+    address = parsed(text)
     wrapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return wrapped or address
 

@@ -34,6 +34,10 @@ class Malformed(Invalid):
     """What came is no whole request: nothing that follows on its connection can be read."""
 
 
+class TooLarge(Refused):
+    """More than is read here."""
+
+
 class UnknownEncoding(Refused):
     """A body in a form that is not read here."""
 

@@ -5,8 +5,11 @@ A `NewType` each, so that a pool's id cannot be passed where a listener's is mea
 This module knows only how an id is written.
 """
 
+import re
 import uuid
-from typing import NewType
+from typing import Final, NewType
+
+_NORMAL: Final = re.compile("-".join(f"[0-9a-f]{{{count}}}" for count in (8, 4, 4, 4, 12)))
 
 ProjectId = NewType("ProjectId", str)  # any text of at most 36 characters, not always a UUID
 LoadBalancerId = NewType("LoadBalancerId", str)
@@ -40,7 +43,7 @@ def derived_id(*parts: str) -> str:
 
 def read_id(text: str) -> str:
     """Normalise a UUID with or without dashes. Raises ValueError when it is none."""
-    return str(uuid.UUID(text))
+    return text if _NORMAL.fullmatch(text) else str(uuid.UUID(text))
 
 
 def is_id(text: str) -> bool:

@@ -4,7 +4,7 @@
 Values are checked as they are made. Nothing here knows whether a pool that is named is there.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Final, Self, TypeAlias
 
 import msgspec
@@ -18,6 +18,7 @@ from colonnade.domain.ids import L7PolicyId, ListenerId, PoolId, is_id
 from colonnade.domain.l7 import L7Policy
 from colonnade.domain.limits import Milliseconds, Port, Seconds, Text
 from colonnade.domain.node import Description, Node, only
+from colonnade.domain.once import once_each_all
 from colonnade.domain.tls import Alpn, CipherList, Versions, check_reference, check_tls
 from colonnade.domain.vocabulary import (
     HTTP_LISTENERS,
@@ -60,7 +61,7 @@ def packed(policies: Iterable[L7Policy]) -> tuple[L7Policy, ...]:
     )
 
 
-class Listener(Node, frozen=True, kw_only=True):
+class Listener(Node, frozen=True, kw_only=True, weakref=True):
     """A port on the VIP. `timeout_*` are milliseconds; -1 connections means no limit."""
 
     id: ListenerId
@@ -195,8 +196,12 @@ class Listener(Node, frozen=True, kw_only=True):
     @property
     def pool_ids(self) -> frozenset[PoolId]:
         """The pools that requests may go to."""
-        default = (self.default_pool_id,) if self.default_pool_id is not None else ()
-        return frozenset((*default, *(p for policy in self.l7policies for p in policy.pool_ids)))
+        return frozenset(pool_id for _, pool_id in self.named_pools)
+
+    @property
+    def named_pools(self) -> tuple[tuple[str, PoolId], ...]:
+        """Each with the attribute that names it: of the listener itself first, each pair once."""
+        return _named_pools(self)
 
     def policy(self, policy_id: L7PolicyId) -> L7Policy:
         return only("L7 Policy", policy_id, (p for p in self.l7policies if p.id == policy_id))
@@ -222,3 +227,11 @@ class Listener(Node, frozen=True, kw_only=True):
         if self.protocol in (ListenerProtocol.UDP, ListenerProtocol.SCTP):
             return self.protocol.value
         return "TCP"
+
+
+@once_each_all
+def _named_pools(listener: Listener) -> Iterator[tuple[str, PoolId]]:
+    if listener.default_pool_id is not None:
+        yield "default_pool_id", listener.default_pool_id
+    named = (pool_id for policy in listener.l7policies for pool_id in policy.pool_ids)
+    yield from (("redirect_pool_id", pool_id) for pool_id in dict.fromkeys(named))

@@ -8,7 +8,6 @@ knows which listener uses a pool.
 import re
 from collections import Counter
 from functools import lru_cache
-from ipaddress import ip_address
 from typing import Annotated, Final, NoReturn, Self
 
 import msgspec
@@ -16,7 +15,7 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from colonnade.domain import limits
-from colonnade.domain.addresses import REMEMBERED, canonical
+from colonnade.domain.addresses import REMEMBERED, canonical, parsed
 from colonnade.domain.attributes import Attribute
 from colonnade.domain.errors import Conflict, require
 from colonnade.domain.ids import HealthMonitorId, MemberId, PoolId, SubnetId
@@ -53,7 +52,7 @@ COOKIE_NAME: Final = re.compile(r"[^\s,;\\\x00-\x20\x7f]*")  # contract (B.6)
 @lru_cache(REMEMBERED)
 def _check_address(text: str) -> None:
     """Remembered, for whoever edits a pool of a thousand members makes all of them anew."""
-    address = ip_address(text)
+    address = parsed(text)
     require("address", not address.is_multicast, "must be unicast")
     require("address", not address.is_unspecified, "must be a real address")
 
@@ -92,7 +91,7 @@ class Member(Node, frozen=True, kw_only=True):
         Node.__post_init__(self)
         _check_address(self.address)
         if self.monitor_address is not None:
-            ip_address(self.monitor_address)
+            parsed(self.monitor_address)
 
     @property
     def endpoint(self) -> tuple[str, int]:
@@ -159,7 +158,7 @@ class OutlierEjection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         require("outlier_ejection.errors", 1 <= self.errors <= 1000, "must be between 1 and 1000")
 
 
-class Pool(Node, frozen=True, kw_only=True):
+class Pool(Node, frozen=True, kw_only=True, weakref=True):
     """Members that share one balancing rule. No two have the same address and port."""
 
     id: PoolId
@@ -216,7 +215,12 @@ class Pool(Node, frozen=True, kw_only=True):
         self._check_persistence()
         count = len(self.members)
         require("members", count <= limits.MEMBERS_PER_POOL_MAX, "are too many")
-        if len({member.endpoint for member in self.members}) != count:
+        # As `endpoint`, but of a thousand: an IPv4 address has one spelling.
+        places = {
+            (m.address if ":" not in m.address else canonical(m.address), m.protocol_port)
+            for m in self.members
+        }
+        if len(places) != count:
             self._refuse_twins()
 
     def _refuse_twins(self) -> NoReturn:

@@ -6,6 +6,7 @@ tree; storing the difference is somebody else's work. This module reads no clock
 socket, and has never heard of amphorae or haproxy.
 """
 
+from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 from typing import Annotated, Self
 
@@ -34,7 +35,7 @@ from colonnade.domain.ids import (
 from colonnade.domain.limits import Text
 from colonnade.domain.listeners import Listener, Logged
 from colonnade.domain.node import Description, Node, only, put
-from colonnade.domain.pools import Pool
+from colonnade.domain.pools import Member, Pool
 from colonnade.domain.vocabulary import POOLS_OF_LISTENER
 
 
@@ -75,7 +76,7 @@ class Vip(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()
 
 
-class LoadBalancer(Node, frozen=True, kw_only=True):
+class LoadBalancer(Node, frozen=True, kw_only=True, weakref=True):
     """The root of a tree. Pools hang here too: listeners name them by id."""
 
     id: LoadBalancerId
@@ -169,11 +170,7 @@ class LoadBalancer(Node, frozen=True, kw_only=True):
             taken.add(place)
 
     def _check_pools(self, listener: Listener, pools: dict[PoolId, Pool]) -> None:
-        default = listener.default_pool_id
-        named = [("default_pool_id", default)] if default is not None else []
-        for policy in listener.l7policies:
-            named += [("redirect_pool_id", pool_id) for pool_id in policy.pool_ids]
-        for field, pool_id in named:
+        for field, pool_id in listener.named_pools:
             pool = pools.get(pool_id)
             if pool is None:
                 raise NotFound(f"Pool {pool_id} not found.")
@@ -187,6 +184,11 @@ class LoadBalancer(Node, frozen=True, kw_only=True):
     @property
     def vips(self) -> tuple[Vip, ...]:
         return (self.vip, *self.additional_vips)
+
+    @property
+    def members(self) -> Iterator[Member]:
+        """Of all pools."""
+        return (member for pool in self.pools for member in pool.members)
 
     def listener(self, listener_id: ListenerId) -> Listener:
         return only("Listener", listener_id, (x for x in self.listeners if x.id == listener_id))

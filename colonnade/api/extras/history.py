@@ -49,10 +49,12 @@ async def show_history(call: Call) -> JSON:
 async def roll_back(call: Call) -> JSON:
     generation: int = read_body(call.raw, int, "generation")  # type: ignore[type-var]
     root_id = call.id("load_balancer_id")
+    now = await call.look(LOAD_BALANCERS, root_id)
+    async with call.site.database.read() as connection:
+        past = await history.at_generation(connection, now.tree, now.generation, generation)
+    await call.site.providers.check_members(past.provider, past.members)
     async with call.editing(LOAD_BALANCERS, root_id) as edit:
-        edit.tree = await history.at_generation(edit.connection, edit.tree, generation)
-        members = (member for pool in edit.tree.pools for member in pool.members)
-        await call.site.providers.check_members(edit.tree.provider, members)
+        edit.tree = past
     async with call.site.database.read() as connection:
         return {"loadbalancer": await full_tree(connection, root_id)}
 

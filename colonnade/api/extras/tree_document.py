@@ -27,6 +27,7 @@ from colonnade.domain.limits import POSITION_MAX
 from colonnade.domain.listeners import Listener
 from colonnade.domain.matching import matched
 from colonnade.domain.node import Node
+from colonnade.domain.once import once_each
 from colonnade.domain.pools import Pool
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.rows.tables import LOAD_BALANCERS, Table, load_trees, own_fields
@@ -38,12 +39,15 @@ _SETTABLE: Final = tuple(n for n, one in _ATTRIBUTES.items() if not (one.about.f
 async def put_tree(call: Call) -> JSON:
     body = call.body(WISHED.root, "loadbalancer")
     root_id = call.id("load_balancer_id")
-    async with call.editing(LOAD_BALANCERS, root_id) as edit:
-        tree = edit.tree
+
+    @once_each
+    def after(tree: LoadBalancer) -> LoadBalancer:
         _check_place(body, tree)
-        edit.tree = wished(body, tree)
-        members = (member for pool in edit.tree.pools for member in pool.members)
-        await call.site.providers.check_members(tree.provider, members)
+        return wished(body, tree)
+
+    await call.check_members(LOAD_BALANCERS, root_id, lambda tree: after(tree).members)
+    async with call.editing(LOAD_BALANCERS, root_id) as edit:
+        edit.tree = after(edit.tree)
     async with call.site.database.read() as connection:
         return {"loadbalancer": await full_tree(connection, root_id)}
 

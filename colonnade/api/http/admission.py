@@ -7,26 +7,24 @@ module knows no noun; that a caller is known already is `api/http/middleware.py`
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 from urllib.parse import parse_qs
 
 import msgspec
-from litestar import Request
-from litestar.exceptions import InternalServerException
 from msgspec.structs import replace
 
 from colonnade.api.http.call import Call, Route, Site
+from colonnade.api.http.routing import Request
 from colonnade.api.identity.policy import scope
-from colonnade.domain.errors import Invalid, Malformed, NotFound, TooSlow, UnknownEncoding
-
-Asked: TypeAlias = Request[Any, Any, Any]
+from colonnade.domain.errors import Invalid, NotFound, TooSlow, UnknownEncoding
+from colonnade.domain.limits import BODY_BYTES_MAX
 
 QUERY_WORDS_MAX: Final = 1000
 BODILESS: Final = frozenset({"GET", "DELETE"})
 _BAD_QUERY: Final = "One or more arguments are either duplicate or invalid"
 
 
-async def admitted(route: Route, request: Asked, site: Site) -> Call:
+async def admitted(route: Route, request: Request, site: Site) -> Call:
     """Raises Forbidden, Invalid for a query that makes no sense, NotFound, TooSlow."""
     about: Any = request.scope
     if "\0" in about["path"]:
@@ -35,7 +33,7 @@ async def admitted(route: Route, request: Asked, site: Site) -> Call:
         site=site,
         project=None,
         caller=about["caller"],
-        places=request.path_params,
+        places=request.places,
         query=_query(about["query_string"].decode("latin-1")),
         path=about["asked_path"],
         base=f"{about['scheme']}://{request.headers.get('host', '')}",
@@ -67,17 +65,15 @@ def _more_rules(route: Route, call: Call) -> Iterator[str]:
     return (rule for rule, spared in route.more_rules.items() if not (spared and call.flag(spared)))
 
 
-async def _body(request: Asked, within_s: float) -> bytes:
+async def _body(request: Request, within_s: float) -> bytes:
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise UnknownEncoding(f"A body is sent as it is, not in the encoding '{encoding[:40]}'.")
     try:
-        return await asyncio.wait_for(request.body(), within_s)
+        async with asyncio.timeout(within_s):
+            return await request.body(BODY_BYTES_MAX)
     except TimeoutError as error:
         raise TooSlow(f"The body of the request did not come within {within_s:g} s.") from error
-    except InternalServerException as error:
-        # The server has no other word for a body that is not framed as HTTP/1.1 has it (RFC 9112).
-        raise Malformed("The body of the request is malformed, or ended too early.") from error
 
 
 def _names(raw: bytes, route: Route, name: str) -> bool:

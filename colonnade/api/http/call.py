@@ -6,7 +6,7 @@ look at `project` alone. What a caller of no project makes belongs to `DEFAULT_P
 module knows no noun.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
@@ -20,8 +20,10 @@ from colonnade.api.identity.policy import Policy
 from colonnade.api.identity.rates import Rates
 from colonnade.api.identity.rules import DefaultPolicy
 from colonnade.api.identity.trusting import Trusting
-from colonnade.domain.errors import POLICY, Forbidden, NotFound
+from colonnade.domain.errors import POLICY, Forbidden, NotFound, Refused
 from colonnade.domain.ids import ProjectId, read_id
+from colonnade.domain.pools import Member
+from colonnade.domain.tree import LoadBalancer
 from colonnade.drivers.network.protocol import NetworkDriver
 from colonnade.drivers.secrets.database import Seal
 from colonnade.providers.provider import Providers
@@ -29,8 +31,9 @@ from colonnade.runtime.config import Quotas
 from colonnade.store.postgres.database import Database
 from colonnade.store.requests.context import Key, RequestContext
 from colonnade.store.rows.tables import TABLES, Table
-from colonnade.store.trees import records, wishes
+from colonnade.store.trees import edits, records
 from colonnade.store.trees.records import Record
+from colonnade.store.trees.remembered import Known
 
 T = TypeVar("T", bound=msgspec.Struct)
 JSON: TypeAlias = Any
@@ -68,6 +71,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
     key: Key | None = None  # under which this request may be repeated
     is_dry_run: bool = False  # nothing is to be kept
+    again: bool = False  # another was quicker the last time
 
     def id(self, name: str) -> str:
         """An id from the path. What is no id names nothing."""
@@ -95,14 +99,32 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         return ProjectId(asked) if asked else self.caller.project or DEFAULT_PROJECT
 
     @asynccontextmanager
-    async def editing(self, table: Table, object_id: str) -> AsyncIterator[wishes.Edit]:
+    async def editing(self, table: Table, object_id: str) -> AsyncIterator[edits.Edit]:
         database, review = self.site.database, self.site.providers
-        async with wishes.editing(
-            database, table, object_id, project=self.project, review=review
+        async with edits.editing(
+            database, table, object_id, project=self.project, review=review, again=self.again
         ) as edit:
             edit.defaults = self.site.quotas
             edit.context = self.context
             yield edit
+
+    async def look(self, table: Table, object_id: str) -> Known:
+        """The tree that the object is part of, before it is changed."""
+        project = self.project
+        return await edits.look(self.site.database, table, object_id, project=project, fresh=True)
+
+    async def check_members(
+        self, table: Table, object_id: str, wished: Callable[[LoadBalancer], Iterable[Member]]
+    ) -> None:
+        """Ask the provider of members before the tree is changed, for that may take long, and
+        whoever else changes the tree would wait. What `wished` refuses is left to the change."""
+        database, project = self.site.database, self.project
+        known = await edits.look(database, table, object_id, project=project, fresh=False)
+        try:
+            members = list(wished(known.tree))
+        except Refused:
+            return
+        await self.site.providers.check_members(known.tree.provider, members)
 
     @property
     def reader(self) -> tuple[str | None, str]:

@@ -47,9 +47,6 @@ class Front:
         self._public = public
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         started = time.perf_counter()
         asked: str = scope["path"]
         request_id = f"req-{uuid4()}"

@@ -13,8 +13,8 @@ from colonnade.api.resources.shown import show
 from colonnade.domain.errors import NotFound
 from colonnade.store.rows.tables import TABLES, Table
 from colonnade.store.trees import records
+from colonnade.store.trees.edits import Edit
 from colonnade.store.trees.records import SOURCES
-from colonnade.store.trees.wishes import Edit
 from colonnade.store.trees.written_records import record_of
 
 

@@ -17,9 +17,10 @@ from colonnade.api.resources import pages
 from colonnade.api.resources.bodies import MemberCreate, MemberUpdate
 from colonnade.api.resources.objects import MemberObject
 from colonnade.api.resources.resource import Act, Wire, resource
-from colonnade.domain.addresses import is_address, target
+from colonnade.domain.addresses import canonical, is_address, target
 from colonnade.domain.errors import Invalid
 from colonnade.domain.ids import MemberId, PoolId, new_id
+from colonnade.domain.once import once_each
 from colonnade.domain.pools import Member, Pool
 from colonnade.store.rows.tables import MEMBERS, POOLS
 
@@ -37,8 +38,8 @@ async def create_member(call: Call) -> JSON:
     body = call.body(MemberCreate, "member")
     pool_id = PoolId(call.id("pool_id"))
     member = read_member(body)
+    await call.check_members(POOLS, pool_id, lambda _: [member])
     async with call.editing(POOLS, pool_id) as edit:
-        await call.site.providers.check_members(edit.tree.provider, [member])
         edit.tree = edit.tree.with_pool(edit.tree.pool(pool_id).with_member(member))
     return pages.added(call, edit, MEMBERS, member.id, "member")
 
@@ -74,12 +75,16 @@ async def delete_member(call: Call) -> JSON:
 async def replace_members(call: Call) -> JSON:
     """The whole list at once: one generation, one push to the amphorae."""
     bodies = call.body_list(MemberCreate, "members")
-    pool_id = PoolId(call.id("pool_id"))
+    pool_id, additive = PoolId(call.id("pool_id")), call.flag("additive_only")
+
+    @once_each
+    def wished(pool: Pool) -> tuple[Member, ...]:
+        return batch(pool, bodies, additive=additive)
+
+    await call.check_members(POOLS, pool_id, lambda tree: wished(tree.pool(pool_id)))
     async with call.editing(POOLS, pool_id) as edit:
         pool = edit.tree.pool(pool_id)
-        members = batch(pool, bodies, additive=call.flag("additive_only"))
-        await call.site.providers.check_members(edit.tree.provider, members)
-        edit.tree = edit.tree.with_pool(replace(pool, members=members))
+        edit.tree = edit.tree.with_pool(replace(pool, members=wished(pool)))
 
 
 def batch(pool: Pool, bodies: Sequence[Body], *, additive: bool) -> tuple[Member, ...]:
@@ -89,18 +94,20 @@ def batch(pool: Pool, bodies: Sequence[Body], *, additive: bool) -> tuple[Member
     wished: list[Member] = []
     seen: set[tuple[str, int]] = set()
     for body in bodies:
-        member = read_member(body)
-        old = there.get(member.endpoint)
-        if old is not None:
-            if member.endpoint in seen:
-                raise Invalid(
-                    f"Member {member.address}:{member.protocol_port} is in the batch twice",
-                    field="members",
-                )
-            kept = {n: getattr(old, n) for n in _KEPT}
-            kept |= {n: getattr(old, n) for n in ("name", "tags") if n not in given(body, Member)}
-            member = replace(member, **kept)
-        seen.add(member.endpoint)
+        fields = _checked(given(body, Member))
+        place = canonical(fields["address"]), fields["protocol_port"]
+        old = there.get(place)
+        if old is None:
+            member = Member(id=MemberId(new_id()), **fields)
+        elif place in seen:
+            raise Invalid(
+                f"Member {fields['address']}:{place[1]} is in the batch twice", field="members"
+            )
+        else:
+            said = {n: getattr(old, n) for n in ("name", "tags") if n not in fields}
+            member = Member(**fields | said | {n: getattr(old, n) for n in _KEPT})
+            member = old if member == old else member  # the very same one is not compared again
+        seen.add(place)
         wished.append(member)
     by_place = {member.endpoint: member for member in wished}
     stay = [by_place.get(m.endpoint, m) for m in pool.members if additive or m.endpoint in seen]

@@ -66,10 +66,9 @@ async def flavor_facts(connection: Connection, flavor_id: str) -> FlavorFacts | 
 
 async def check_flavor(connection: Connection, tree: LoadBalancer, found: Difference) -> None:
     """Raises Invalid for a new or changed object beyond what the tree's flavor allows."""
-    listeners = [p.own for p in (*found.added, *found.altered) if isinstance(p.own, Listener)]
-    sriov = any(isinstance(p.own, Member) and p.own.request_sriov for p in found.added)
-    if not (sriov or (tree.flavor_id is not None and listeners)):
+    if not asks_flavor(tree, found):
         return
+    sriov, listeners = _with_sriov(found), _listeners(found)
     facts = await flavor_facts(connection, tree.flavor_id) if tree.flavor_id else None
     if sriov and not (facts is not None and facts.allow_member_sriov):
         raise Invalid("The load balancer's flavor does not allow members with SR-IOV ports.")
@@ -79,6 +78,19 @@ async def check_flavor(connection: Connection, tree: LoadBalancer, found: Differ
             f"connection_limit must be given and at most {bound}, as the flavor says",
             field="connection_limit",
         )
+
+
+def asks_flavor(tree: LoadBalancer, found: Difference) -> bool:
+    """Whether a flavor may have something against it."""
+    return _with_sriov(found) or (tree.flavor_id is not None and bool(_listeners(found)))
+
+
+def _with_sriov(found: Difference) -> bool:
+    return any(isinstance(p.own, Member) and p.own.request_sriov for p in found.added)
+
+
+def _listeners(found: Difference) -> list[Listener]:
+    return [p.own for p in (*found.added, *found.altered) if isinstance(p.own, Listener)]
 
 
 async def wake_spares(connection: Connection, flavor: Flavor) -> None:

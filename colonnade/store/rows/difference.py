@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence, Set
 
 import msgspec
 
+from colonnade.domain.listeners import Listener
 from colonnade.domain.node import Node
+from colonnade.domain.once import once_each
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.rows.tables import (
     BELOW,
@@ -79,10 +81,14 @@ def _touched(
             parents[_parent(place.table)].add(place.parent_id)
     pools = parents[POOLS] | {place.id for place in changed if place.table is POOLS}
     for listener in after.listeners if after is not None else ():
-        policies = {policy.id for policy in listener.l7policies}
-        if listener.pool_ids & pools or policies & parents[L7POLICIES]:
+        if listener.pool_ids & pools or _policy_ids(listener) & parents[L7POLICIES]:
             parents[LISTENERS].add(listener.id)
     return {table: frozenset(ids) for table, ids in parents.items()}
+
+
+@once_each
+def _policy_ids(listener: Listener) -> frozenset[str]:
+    return frozenset(policy.id for policy in listener.l7policies)
 
 
 def _differ(one: Node | None, other: Node | None) -> bool:

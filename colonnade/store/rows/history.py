@@ -155,14 +155,14 @@ async def generations(
 
 
 async def at_generation(
-    connection: Connection, tree: LoadBalancer, generation: int
+    connection: Connection, tree: LoadBalancer, now: int, generation: int
 ) -> LoadBalancer:
-    """The tree as it was. Raises NotFound for a generation that there never was or that is no
-    longer kept."""
+    """The tree as it was; `now`: the generation of `tree`. Raises NotFound for a generation that
+    there never was or that is no longer kept."""
     cursor = await connection.execute(
         "SELECT generation, changes FROM generations"
-        " WHERE load_balancer_id = %s AND generation >= %s ORDER BY generation DESC",
-        [tree.id, generation],
+        " WHERE load_balancer_id = %s AND generation BETWEEN %s AND %s ORDER BY generation DESC",
+        [tree.id, generation, now],
     )
     rows = await cursor.fetchall()
     # The oldest are forgotten first, so where this one is kept, all after it are.

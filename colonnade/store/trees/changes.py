@@ -14,7 +14,7 @@ import msgspec
 
 from colonnade.domain.catalogue import Sizing
 from colonnade.domain.ids import new_id
-from colonnade.domain.status import Operating
+from colonnade.domain.status import Applied, Operating
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.fleet import clusters
 from colonnade.store.postgres.database import Connection
@@ -33,6 +33,7 @@ from colonnade.store.rows.tables import (
     json_of,
     own_fields,
 )
+from colonnade.store.trees.remembered import NEXT_VERSION, VERSION
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -42,6 +43,21 @@ class Change(msgspec.Struct, frozen=True):
     at_once: bool  # its facts are written with the wish
     was: LoadBalancer | None = None  # the whole tree, before
     context: RequestContext = RequestContext()
+
+
+class Condition(msgspec.Struct, frozen=True, kw_only=True):
+    """What must hold beside the generation, or nothing is written."""
+
+    version: str  # of the load balancer's row
+    without_quota: bool = False  # the project has none of its own
+
+
+class New(msgspec.Struct, frozen=True):
+    """What only the database knows of a change."""
+
+    at: datetime
+    version: str  # of the load balancer's row, from now on
+    applied: Applied
 
 
 class Statement:
@@ -54,13 +70,12 @@ class Statement:
         self._answers: list[str] = []
         self._parameters: dict[str, Any] = {}
 
-    def add(self, text: str, answer: str = "", **parameters: Any) -> None:
-        """`answer`: what is selected of the part's own rows."""
+    def add(self, text: str, *answers: str, **parameters: Any) -> None:
+        """`answers`: what is selected of the part's own rows, each as one value."""
         number = len(self._parts)
         self._parts.append(f"p{number} AS ({text.replace('%(', f'%({number}_')})")
         self._parameters |= {f"{number}_{name}": value for name, value in parameters.items()}
-        if answer:
-            self._answers.append(f"(SELECT {answer} FROM p{number})")  # noqa: S608
+        self._answers += [f"(SELECT {answer} FROM p{number})" for answer in answers]  # noqa: S608
 
     async def execute(self, connection: Connection) -> Any:
         query = f"WITH {', '.join(self._parts)} SELECT {', '.join(self._answers)}"
@@ -73,30 +88,43 @@ async def write_new(
     change: Change,
     issues: Sequence[Any],
     size: Sizing,
-) -> datetime:
-    """All of a new tree, in one statement. When that was."""
+) -> New:
+    """All of a new tree, in one statement."""
     statement = Statement()
     _add_root(statement, tree, change, issues, size)
     _add_children(statement, tree, change)
     _add_news(statement, tree, change)
     cursor = await statement.execute(connection)
-    row = await cursor.fetchone()
-    at: datetime = row[0]
-    return at
+    at, version, *_ = await cursor.fetchone()
+    settled = int(change.at_once)
+    return New(at, version, Applied(lowest=settled, highest_settled=settled))
 
 
 async def write(
-    connection: Connection, root: LoadBalancer, change: Change, issues: Sequence[Any]
-) -> None:
-    """A change of a tree; `root` is the tree as it shall be, or as it was when it is deleted."""
+    connection: Connection,
+    root: LoadBalancer,
+    change: Change,
+    condition: Condition,
+    issues: Sequence[Any] | None,
+) -> Any:
+    """A change of a tree; `root` is the tree as it shall be, or as it was when it is deleted.
+    `issues` None: they stay. A cursor, to be given to `written` once all is committed.
+    DivisionByZero: the condition does not hold, and all of the statement is undone."""
     statement = Statement()
-    _alter_root(statement, root, change, issues)
+    _alter_root(statement, root, change, condition, issues)
     _add_children(statement, root, change)
     _add_news(statement, root, change)
-    await statement.execute(connection)
-    await _follow_monitors(connection, change)
+    cursor = await statement.execute(connection)
+    if follows_monitors(change.found):
+        await _follow_monitors(connection, change)
     if change.at_once and change.verb == "deleted":
         await clusters.settle(connection, root.cluster_id, change.generation)
+    return cursor
+
+
+async def written(cursor: Any) -> New:
+    _, lowest, settled, failed_at, _, at, version, *_ = await cursor.fetchone()
+    return New(at, version, Applied(lowest=lowest, highest_settled=settled, failed_at=failed_at))
 
 
 def _add_news(statement: Statement, tree: LoadBalancer, change: Change) -> None:
@@ -165,10 +193,12 @@ def _add_root(
         noop=new_id() if change.at_once else None,
     )
     statement.add(
-        "INSERT INTO load_balancers (id, cluster_id, project_id, body, issues, created, changed)"
+        "INSERT INTO load_balancers"  # noqa: S608 - our own text
+        " (id, cluster_id, project_id, body, issues, created, changed)"
         " VALUES (%(id)s, %(cluster)s, %(project)s, %(body)s, %(issues)s, 1, 1)"
-        " RETURNING created_at",
+        f" RETURNING created_at, {NEXT_VERSION} AS version",
         "created_at",
+        "version",
         id=tree.id,
         cluster=tree.cluster_id,
         project=tree.project_id,
@@ -178,27 +208,53 @@ def _add_root(
 
 
 def _alter_root(
-    statement: Statement, root: LoadBalancer, change: Change, issues: Sequence[Any]
+    statement: Statement,
+    root: LoadBalancer,
+    change: Change,
+    condition: Condition,
+    issues: Sequence[Any] | None,
 ) -> None:
-    """The root takes part in each generation: a load balancer is ACTIVE when all of it is."""
+    """The root takes part in each generation: a load balancer is ACTIVE when all of it is.
+
+    These two rows are locked by being written, in the order of whoever locks them first. Where one
+    is not as it must be, there is none, and the division ends all: the main query asks for the
+    answers in their order, before any other part is begun."""
     settled = ", applied_lowest = %(new)s, highest_settled = %(new)s" if change.at_once else ""
+    quota = (
+        " AND NOT EXISTS (SELECT FROM quotas WHERE project_id = %(project)s)"
+        if condition.without_quota
+        else ""
+    )
     statement.add(
         f"UPDATE clusters SET generation = %(new)s, deleted = %(deleted)s{settled}"  # noqa: S608
-        " WHERE id = %(id)s",
+        f" WHERE id = %(id)s AND generation = %(old)s{quota}"
+        " RETURNING applied_lowest, highest_settled, failed_at",
+        "1 / count(*)",
+        "max(applied_lowest)",
+        "max(highest_settled)",
+        "max(failed_at)",
         id=root.cluster_id,
+        old=change.generation - 1,
         new=change.generation,
         deleted=change.verb == "deleted",
+        **({"project": root.project_id} if quota else {}),
     )
     altered = (
         ", body = body || %(body)s::jsonb, updated_at = now()" if change.found.root_altered else ""
     )
     statement.add(
-        "UPDATE load_balancers SET changed = %(new)s, deleted = %(deleted)s,"  # noqa: S608
-        f" issues = %(issues)s{altered} WHERE id = %(id)s",
+        "UPDATE load_balancers lb SET changed = %(new)s, deleted = %(deleted)s"  # noqa: S608
+        f"{', issues = %(issues)s' if issues is not None else ''}{altered}"
+        f" WHERE lb.id = %(id)s AND {VERSION} = %(version)s"
+        f" RETURNING now() AS at, {NEXT_VERSION} AS version",
+        "1 / count(*)",
+        "max(at)",
+        "max(version)",
         id=root.id,
+        version=condition.version,
         new=change.generation,
         deleted=change.verb == "deleted",
-        issues=json_of(issues),
+        **({"issues": json_of(issues)} if issues is not None else {}),
         **({"body": body_of(root)} if altered else {}),
     )
 
@@ -240,6 +296,11 @@ def _touch(
         new=generation,
         ids=_array(ids),
     )
+
+
+def follows_monitors(found: Difference) -> bool:
+    """Whether members get another status by the change."""
+    return any(place.table is HEALTH_MONITORS for place in (*found.added, *found.removed))
 
 
 async def _follow_monitors(connection: Connection, change: Change) -> None:

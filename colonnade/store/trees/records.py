@@ -35,7 +35,7 @@ from colonnade.store.rows.tables import (
     TABLES,
     Table,
 )
-from colonnade.store.trees.wishes import Issue
+from colonnade.store.trees.remembered import Issue
 
 log = structlog.get_logger()
 

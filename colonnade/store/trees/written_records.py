@@ -8,7 +8,6 @@ from typing import Any
 
 from colonnade.domain.errors import NotFound
 from colonnade.domain.node import Node
-from colonnade.domain.pools import Pool
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.rows.difference import Place
 from colonnade.store.rows.tables import L7POLICIES, LOAD_BALANCERS, POOLS, Table
@@ -19,18 +18,13 @@ from colonnade.store.trees.wishes import Stored
 
 def record_of(stored: Stored, table: Table, object_id: str) -> Record[Any]:
     """One object that a change has just added, as `get` would find it."""
-    found = ((node, parent) for node, parent in table.each(stored.tree) if node.id == object_id)
-    node, parent = next(found, (None, None))
-    if node is None:
-        raise NotFound(f"{table.noun} {object_id} not found.")
-    parent_id = parent.id if parent is not None and table.parent else None
-    is_monitored = isinstance(parent, Pool) and parent.health_monitor is not None
-    place = Place(table, object_id, node, parent_id, is_monitored)
+    tree = stored.tree
+    place = _place(stored, table, object_id)
     path = "" if table is LOAD_BALANCERS else f"{table.name}/{object_id}"
     return Record(
-        value=node,
-        project_id=stored.tree.project_id,
-        load_balancer_id=stored.tree.id,
+        value=place.own,
+        project_id=tree.project_id,
+        load_balancer_id=tree.id,
         created=stored.generation,
         changed=stored.generation,
         deleted=False,
@@ -41,9 +35,18 @@ def record_of(stored: Stored, table: Table, object_id: str) -> Record[Any]:
         applied=stored.applied,
         is_noop=stored.is_noop,
         parent_id=place.parent_id,
-        issues=[x for x in stored.issues if x.path.startswith(path) and not table.parent],
-        **_ids(stored.tree, table, node),
+        issues=[x for x in stored.issues if not table.parent and x.path.startswith(path)],
+        **_ids(tree, table, place.own),
     )
+
+
+def _place(stored: Stored, table: Table, object_id: str) -> Place:
+    if table is LOAD_BALANCERS:
+        return Place(table, object_id, stored.tree)
+    for place in stored.added:
+        if place.id == object_id:
+            return place
+    raise NotFound(f"{table.noun} {object_id} not found.")
 
 
 def _ids(tree: LoadBalancer, table: Table, node: Node) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from colonnade.domain.addresses import REMEMBERED, endpoint, target
 from colonnade.domain.errors import Invalid, require
 from colonnade.domain.l7 import L7Rule
 from colonnade.domain.listeners import Listener
+from colonnade.domain.once import once_each, once_each_all
 from colonnade.domain.pools import HealthMonitor, Member, Pool
 from colonnade.domain.tree import LoadBalancer
 from colonnade.domain.vocabulary import (
@@ -76,7 +77,8 @@ def objections(tree: LoadBalancer) -> tuple[Objection, ...]:
     found.extend(_of_network(tree))
     found.extend(_unreachable(tree))
     found.extend(_checked("pools", sizes.check, tree))
-    found.extend(_of_tls(tree))
+    found.extend(one for listener in tree.listeners for one in _tls_of_listener(listener))
+    found.extend(one for pool in tree.pools if pool.tls_enabled for one in _tls_of_pool(pool))
     used = {pool_id for listener in tree.listeners for pool_id in listener.pool_ids}
     for pool in tree.pools:
         found.extend(_of_pool(pool))
@@ -95,25 +97,45 @@ def _of_network(tree: LoadBalancer) -> Iterator[Objection]:
             "Use allowed_cidrs of the listeners.",
         )
     for pool in tree.pools:
-        if any(member.request_sriov for member in pool.members):
+        if _wants_sriov(pool):
             yield _incompatible(
                 f"pools/{pool.id}/request_sriov", "request_sriov needs hardware with SR-IOV."
             )
 
 
+@once_each
+def _wants_sriov(pool: Pool) -> bool:
+    return any(member.request_sriov for member in pool.members)
+
+
 def _unreachable(tree: LoadBalancer) -> Iterator[Objection]:
     """Members that no amphora can ever reach, which would be a 503 without a word."""
-    own = {target(vip.address) for vip in tree.vips}
-    versions = {address.version for address in own}
+    own = tuple(target(vip.address) for vip in tree.vips)
     for pool in tree.pools:
-        for member in pool.members:
-            why = _why_unreachable(member, own, versions)
-            if why:
-                yield _incomplete(
-                    f"pools/{pool.id}/members/{member.id}",
-                    f"The member {endpoint(member.address, member.protocol_port)} cannot be "
-                    f"reached: {why}.",
-                )
+        found = _unreachable_in(pool)
+        if own not in found:
+            found[own] = tuple(_unreachable_from(own, pool))
+        yield from found[own]
+
+
+@once_each
+def _unreachable_in(
+    pool: Pool,  # noqa: ARG001 - what is kept is kept for this pool
+) -> dict[tuple[Address, ...], tuple[Objection, ...]]:
+    """By the VIPs, which seldom change."""
+    return {}
+
+
+def _unreachable_from(own: Collection[Address], pool: Pool) -> Iterator[Objection]:
+    versions = {address.version for address in own}
+    for member in pool.members:
+        why = _why_unreachable(member, own, versions)
+        if why:
+            yield _incomplete(
+                f"pools/{pool.id}/members/{member.id}",
+                f"The member {endpoint(member.address, member.protocol_port)} cannot be "
+                f"reached: {why}.",
+            )
 
 
 def _why_unreachable(member: Member, own: Collection[Address], versions: Collection[int]) -> str:
@@ -140,6 +162,7 @@ def _nowhere(address: Address) -> str:
     return ""
 
 
+@once_each_all
 def _of_listener(listener: Listener) -> Iterator[Objection]:
     place = f"listeners/{listener.id}"
     reason = UNSERVED_LISTENERS.get(listener.protocol)
@@ -164,14 +187,22 @@ def _without_pool(listener: Listener) -> str:
     return "requests are answered with 503"
 
 
-def _of_tls(tree: LoadBalancer) -> Iterator[Objection]:
-    encrypted = [pool for pool in tree.pools if pool.tls_enabled]
-    places = [(f"listeners/{listener.id}", listener) for listener in tree.listeners]
-    for place, node in (*places, *((f"pools/{pool.id}", pool) for pool in encrypted)):
-        yield from _checked(place, certificates.check_versions, node)
-        yield from _checked(place, certificates.check_ciphers, node)
+@once_each_all
+def _tls_of_listener(listener: Listener) -> Iterator[Objection]:
+    return _of_tls(f"listeners/{listener.id}", listener)
 
 
+@once_each_all
+def _tls_of_pool(pool: Pool) -> Iterator[Objection]:
+    return _of_tls(f"pools/{pool.id}", pool)
+
+
+def _of_tls(place: str, node: Listener | Pool) -> Iterator[Objection]:
+    yield from _checked(place, certificates.check_versions, node)
+    yield from _checked(place, certificates.check_ciphers, node)
+
+
+@once_each_all
 def _of_policies(listener: Listener) -> Iterator[Objection]:
     place = f"listeners/{listener.id}/l7policies"
     if listener.l7policies and listener.protocol not in HTTP_LISTENERS:
@@ -228,6 +259,7 @@ def _takes_long(listener: Listener) -> None:
     )
 
 
+@once_each_all
 def _of_extras(pool: Pool) -> Iterator[Objection]:
     """What needs something else of the pool to have an effect."""
     place, monitor = f"pools/{pool.id}", pool.health_monitor
@@ -241,6 +273,7 @@ def _of_extras(pool: Pool) -> Iterator[Objection]:
                 )
 
 
+@once_each_all
 def _of_pool(pool: Pool) -> Iterator[Objection]:
     place = f"pools/{pool.id}"
     reason = UNSERVED_POOLS.get(pool.protocol)

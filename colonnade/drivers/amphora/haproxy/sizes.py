@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from colonnade.domain.errors import require
 from colonnade.domain.l7 import L7Policy
 from colonnade.domain.listeners import Listener
+from colonnade.domain.once import once_each
 from colonnade.domain.pools import Pool
 from colonnade.domain.tree import LoadBalancer
 from colonnade.drivers.amphora.haproxy import certificates, view
@@ -57,8 +58,12 @@ def expected_bytes(tree: LoadBalancer) -> int:
 
 def _of_listener(listener: Listener, vips: int) -> int:
     cidrs = vips * sum(len(cidr) + CIDR_BYTES for cidr in listener.allowed_cidrs)
-    policies = sum(map(_of_policy, listener.l7policies))
-    return LISTENER_BYTES + cidrs + policies
+    return LISTENER_BYTES + cidrs + _of_policies(listener)
+
+
+@once_each
+def _of_policies(listener: Listener) -> int:
+    return sum(map(_of_policy, listener.l7policies))
 
 
 def _of_policy(policy: L7Policy) -> int:
@@ -70,6 +75,7 @@ def _of_policy(policy: L7Policy) -> int:
     return len(msgspec.json.encode(replace(policy, rules=()))) + rules
 
 
+@once_each
 def _of_pool(pool: Pool) -> int:
     """One backend of the pool; with a panic threshold it has a twin."""
     tls = TLS_BYTES + len(pool.tls_ciphers or "") if pool.tls_enabled else 0

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trees as this process last read or wrote them, so that a change need not load its tree again.
+
+A tree is remembered with its generation and the version of its root's row. The statement that
+writes the next change compares both, so a tree that is stale costs another try and is never
+written on. Writers of one tree in one process take turns here, not at the row. Bounded by the
+number of objects; what was not used for longest goes first. Asks the database nothing.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from typing import Final
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+import msgspec
+from msgspec.structs import replace
+
+from colonnade.domain.tree import LoadBalancer
+from colonnade.store.catalogue.quotas import Row
+from colonnade.store.postgres.database import Database
+from colonnade.store.rows.difference import Difference, places
+from colonnade.store.rows.tables import L7RULES, MEMBERS
+
+UNASKED: Final = (MEMBERS, L7RULES)  # changed by the names of their parents
+OBJECTS_MAX: Final = 50_000  # of all trees together: some 25 MB
+
+# What changes with each write of a load balancer's row, whoever writes it and with whatever
+# release, and is never the same again: not after a restore, nor on a promoted copy.
+VERSION: Final = "concat(lb.xmin, '@', extract(epoch FROM pg_postmaster_start_time()))"
+NEXT_VERSION: Final = (
+    "concat(pg_current_xact_id()::xid, '@', extract(epoch FROM pg_postmaster_start_time()))"
+)
+
+
+class Issue(msgspec.Struct, frozen=True):
+    """What a tree lacks to be served. `path` begins with the object's plural and id."""
+
+    path: str
+    reason: str
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole tree, and what tells whether it still is what is stored."""
+
+    tree: LoadBalancer
+    generation: int
+    version: str
+    issues: Sequence[Issue] | None = None  # as they are stored; None: nobody looked
+    quota: Row | None = None  # the project's own, when it was last looked at
+    is_shared: bool = False  # another process writes it too: not to be written on without a look
+    objects: int = 0  # how many it is made of; counted as it is kept
+
+    def is_as(self, generation: int, version: str) -> bool:
+        return (self.generation, self.version) == (generation, version)
+
+
+class Remembered:
+    def __init__(self, objects_max: int) -> None:
+        self._objects_max = objects_max
+        self._objects = 0
+        self._known: OrderedDict[str, Known] = OrderedDict()
+        self._roots: dict[str, str] = {}  # by object; without those that nobody asks for
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def turn(self, object_id: str) -> asyncio.Lock:
+        """Held by whoever changes the tree that the object is part of, first come, first served."""
+        return self._turns.setdefault(self._roots.get(object_id, object_id), asyncio.Lock())
+
+    def find(self, object_id: str) -> Known | None:
+        """The tree that the object was part of. It may be stale."""
+        root_id = self._roots.get(object_id)
+        if root_id is None:
+            return None
+        self._known.move_to_end(root_id)
+        return self._known[root_id]
+
+    def keep(self, known: Known) -> None:
+        """What has just been read under the row's lock, or made."""
+        root_id, last = known.tree.id, self._known.get(known.tree.id)
+        if last is None or last.tree is not known.tree:
+            self.forget(root_id)
+            known = replace(known, objects=1 + len(places(known.tree)))
+            self._objects += known.objects
+            self._roots |= dict.fromkeys((root_id, *ids_asked_for(known.tree)), root_id)
+        self._put(known)
+
+    def advance(self, before: Known, after: Known | None, found: Difference) -> None:
+        """What has just been written; None: the tree is deleted."""
+        root_id, last = before.tree.id, self._known.get(before.tree.id)
+        if after is None or last is None or last.tree is not before.tree:
+            self.forget(root_id)
+            return
+        grown = len(found.added) - len(found.removed)
+        self._objects += grown
+        for place in found.removed:
+            self._roots.pop(place.id, None)
+        self._roots |= {p.id: root_id for p in found.added if p.table not in UNASKED}
+        self._put(replace(after, objects=last.objects + grown))
+
+    def _put(self, known: Known) -> None:
+        self._known[known.tree.id] = known
+        self._known.move_to_end(known.tree.id)
+        while self._objects > self._objects_max:
+            self.forget(next(iter(self._known)))
+
+    def forget(self, root_id: str) -> None:
+        known = self._known.pop(root_id, None)
+        if known is None:
+            return
+        self._objects -= known.objects
+        for one in (root_id, *ids_asked_for(known.tree)):
+            self._roots.pop(one, None)
+
+    def lost(self, known: Known) -> None:
+        """Somebody else was quicker: from now on the tree is looked at before it is written."""
+        last = self._known.get(known.tree.id)
+        if last is not None:
+            self._known[known.tree.id] = replace(last, is_shared=True)
+
+
+def ids_asked_for(tree: LoadBalancer) -> Iterator[str]:
+    """Of the objects below the root that requests for a change name."""
+    for listener in tree.listeners:
+        yield listener.id
+        yield from (policy.id for policy in listener.l7policies)
+    for pool in tree.pools:
+        yield pool.id
+        if pool.health_monitor is not None:
+            yield pool.health_monitor.id
+
+
+_REMEMBERED: Final[WeakKeyDictionary[Database, Remembered]] = WeakKeyDictionary()
+
+
+def remembered_by(database: Database, *, objects_max: int = OBJECTS_MAX) -> Remembered:
+    """What this process knows of that database. `objects_max`: for whoever asks first."""
+    found = _REMEMBERED.get(database)
+    if found is None:
+        found = _REMEMBERED[database] = Remembered(objects_max)
+    return found
