@@ -26,7 +26,7 @@ LOADED = "import {module}, sys; sys.exit({library!r} in sys.modules)"
         ("colonnade.api.process", "pyroute2"),
         ("colonnade.api.process", "oslo_policy"),
         ("colonnade.controller.process", "pyroute2"),
-        ("colonnade.health.process", "litestar"),
+        ("colonnade.health.process", "granian"),
         ("colonnade.agent.main", "structlog"),
         ("colonnade.agent.main", "pyroute2"),
     ],
