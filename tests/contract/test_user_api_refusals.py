@@ -260,9 +260,13 @@ async def test_a_member_on_the_network_of_the_machinery_is_refused(api: Api, add
 
 async def test_a_member_on_a_subnet_that_is_not_there_is_refused(api: Api) -> None:
     lost = {"address": "10.0.0.11", "protocol_port": 80, "subnet_id": NOBODY}
-    pool = await api.pool(await api.load_balancer("amphora"))
+    root = await api.load_balancer("amphora")
+    pool = await api.pool(root)
     place = f"pools/{pool['id']}/members"
     nested = {"protocol": "HTTP", "lb_algorithm": "ROUND_ROBIN", "name": "p", "members": [lost]}
+    inside = {"loadbalancer_id": root["id"]}
+    front = inside | {"protocol": "HTTP", "protocol_port": 80}
+    policy = {"action": "REDIRECT_TO_POOL", "redirect_pool": nested}
     ports = len(await api.network.ports())
     answers = [
         await api.post(place, {"member": lost}, 400),
@@ -272,6 +276,9 @@ async def test_a_member_on_a_subnet_that_is_not_there_is_refused(api: Api) -> No
             {"loadbalancer": {"vip_subnet_id": PRIVATE_SUBNET, "pools": [nested]}},
             400,
         ),
+        await api.post("pools", {"pool": nested | inside}, 400),
+        await api.post("listeners", {"listener": front | {"default_pool": nested}}, 400),
+        await api.post("listeners", {"listener": front | {"l7policies": [policy]}}, 400),
     ]
     assert {a["faultstring"] for a in answers} == {f"Subnet {NOBODY} not found."}
     assert (await api.get(place))["members"] == []

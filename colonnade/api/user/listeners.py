@@ -16,7 +16,8 @@ from colonnade.api.resources.bodies import ListenerCreate, ListenerUpdate
 from colonnade.api.resources.objects import SAMPLE_ID, ListenerObject, Statistics, wrapped
 from colonnade.api.resources.resource import Act, Wire, resource
 from colonnade.api.resources.tls import change_tls, refuse_empty_lists
-from colonnade.api.user.nested import NestedObjects, canonical_listener
+from colonnade.api.user.members import read_member
+from colonnade.api.user.nested import NestedObjects, canonical_listener, pools_inside
 from colonnade.domain.ids import ListenerId
 from colonnade.domain.listeners import Listener
 from colonnade.domain.vocabulary import ListenerProtocol
@@ -26,8 +27,11 @@ from colonnade.store.trees import records
 
 async def create_listener(call: Call) -> JSON:
     body = call.body(ListenerCreate, "listener")
+    root_id = str(body.said("loadbalancer_id"))
+    if members := [read_member(one) for pool in pools_inside(body) for one in pool.each("members")]:
+        await call.check_members(LOAD_BALANCERS, root_id, lambda _: members)
     wholes = NestedObjects()
-    async with call.editing(LOAD_BALANCERS, str(body.said("loadbalancer_id"))) as edit:
+    async with call.editing(LOAD_BALANCERS, root_id) as edit:
         tree = edit.tree
         wholes.know(tree.pools)
         listener = wholes.read_listener(body)

@@ -36,6 +36,8 @@ async def create_pool(call: Call) -> JSON:
         place, found = LOAD_BALANCERS, root_id
     else:
         raise Invalid("Must provide at least one of: loadbalancer_id, listener_id", field="pool")
+    if pool.members:
+        await call.check_members(place, found, lambda _: pool.members)
     async with call.editing(place, found) as edit:
         if root_id not in (None, edit.tree.id):
             raise Invalid(
