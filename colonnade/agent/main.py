@@ -39,7 +39,7 @@ from colonnade.protocol.messages import PORT_AGENT, PORT_TASKS, AgentConfig, Inf
 from colonnade.runtime.listener import Bounds, accepting, protocols_of
 from colonnade.runtime.mtls import client_context, server_context
 from colonnade.runtime.sockets import tcp_listener
-from colonnade.runtime.told import until_told
+from colonnade.runtime.termination import until_told
 
 log = logging.getLogger(__name__)
 STATISTICS_S: Final = 10.0

@@ -37,7 +37,7 @@ from colonnade.runtime.listener import Bounds, accepting, protocols_of
 from colonnade.runtime.logging import configure
 from colonnade.runtime.mtls import server_context
 from colonnade.runtime.sockets import tcp_listener
-from colonnade.runtime.told import until_told
+from colonnade.runtime.termination import until_told
 from colonnade.store.fleet import amphora_rows, daemons, incarnation
 from colonnade.store.postgres.database import Database
 from colonnade.store.queue import work

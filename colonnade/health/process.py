@@ -25,7 +25,7 @@ from colonnade.protocol.messages import PORT_HEALTH
 from colonnade.runtime.clock import Clock, SystemClock
 from colonnade.runtime.config import Config, Heartbeats
 from colonnade.runtime.logging import configure
-from colonnade.runtime.told import until_told
+from colonnade.runtime.termination import until_told
 from colonnade.store.fleet import amphora_rows, daemons, heartbeat_keys
 from colonnade.store.postgres.database import Database
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The map of the code says what the tree says: packages, rooms, sentences and imports."""
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -59,4 +60,5 @@ def test_packages_that_import_in_a_circle_are_named(tmp_path: Path) -> None:
 def test_every_package_of_ours_has_a_sentence() -> None:
     from tools.tables import CODE
 
-    assert [package.name for package in packages(CODE) if not package.sentence] == []
+    rooms = CODE.glob("*/__init__.py")
+    assert [path for path in rooms if not ast.get_docstring(ast.parse(path.read_text()))] == []

@@ -140,7 +140,7 @@ def _remove(group: Path) -> None:
     while True:
         try:
             group.rmdir()
-        except (FileNotFoundError, PermissionError):
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
             return
         except OSError:  # somebody is in it still
             if time.monotonic() > deadline:

@@ -10,7 +10,7 @@ END_S_MAX = 20
 
 PROCESS = """
 import asyncio
-from colonnade.runtime.told import until_told
+from colonnade.runtime.termination import until_told
 
 async def work():
     print("works", flush=True)
