@@ -39,7 +39,7 @@ FLAVOR_PROFILES: Final = FlatNoun(
     titles=(Title("Provider", "provider_name"), Title("Data", "flavor_data", wraps=True)),
     list=Verb("List flavor profiles"),
     create=Verb(
-        "Make a flavor profile; its provider checks the data",
+        "Create a flavor profile; its provider checks the data",
         {"name": "gold", "provider_name": "amphora", "flavor_data": '{"spare_pool_size": 2}'},
     ),
     show=Verb("Show a flavor profile"),
@@ -63,7 +63,7 @@ FLAVORS: Final = FlatNoun(
     in_use=_KEPT,
     titles=_OFFERED,
     list=Verb("List flavors"),
-    create=Verb("Offer a flavor", {"name": "gold", "flavor_profile_id": _SAMPLE_ID}),
+    create=Verb("Create a flavor", {"name": "gold", "flavor_profile_id": _SAMPLE_ID}),
     show=Verb("Show a flavor"),
     update=Verb(
         "Change a flavor's name, description or whether it may be chosen", {"enabled": False}
@@ -92,7 +92,7 @@ ZONE_PROFILES: Final = FlatNoun(
     ),
     list=Verb("List availability zone profiles"),
     create=Verb(
-        "Make an availability zone profile; its provider checks the data",
+        "Create an availability zone profile; its provider checks the data",
         {
             "name": "here",
             "provider_name": "amphora",
@@ -100,8 +100,10 @@ ZONE_PROFILES: Final = FlatNoun(
         },
     ),
     show=Verb("Show an availability zone profile"),
-    update=Verb("Change a profile; its data only while no zone has it", {"name": "here"}),
-    delete=Verb("Delete a profile that no zone has"),
+    update=Verb(
+        "Change an availability zone profile; its data only while no zone has it", {"name": "here"}
+    ),
+    delete=Verb("Delete an availability zone profile that no zone has"),
 )
 # A zone has no id: its name is what users and paths know it by.
 ZONES: Final = FlatNoun(
@@ -123,7 +125,7 @@ ZONES: Final = FlatNoun(
     titles=_OFFERED,
     list=Verb("List availability zones"),
     create=Verb(
-        "Offer an availability zone", {"name": "here", "availability_zone_profile_id": _SAMPLE_ID}
+        "Create an availability zone", {"name": "here", "availability_zone_profile_id": _SAMPLE_ID}
     ),
     show=Verb("Show an availability zone"),
     update=Verb("Change a zone's description or whether it may be chosen", {"enabled": False}),
@@ -146,7 +148,7 @@ AFFINITY_GROUPS: Final = FlatNoun(
     titles=(Title("Policy", "policy"), Title("Load balancers", "loadbalancers", refers="lb")),
     list=Verb("List affinity groups"),
     create=Verb(
-        "Make a group of load balancers to be kept together, or apart",
+        "Create a group of load balancers that are placed together, or apart",
         {"name": "apart", "policy": "soft-apolocation"},
     ),
     show=Verb("Show an affinity group"),
@@ -171,7 +173,7 @@ LOG_TARGETS: Final = FlatNoun(
     titles=(Title("Type", "type"), Title("URL", "url")),
     list=Verb("List log targets"),
     create=Verb(
-        "Name a place for access logs",
+        "Create a log target: where access logs go",
         {
             "name": "audit",
             "type": "S3",
@@ -183,7 +185,7 @@ LOG_TARGETS: Final = FlatNoun(
     ),
     show=Verb("Show a log target, and what was sent there"),
     update=Verb("Change a log target; its type stays", {"description": "for the auditors"}),
-    delete=Verb("Forget a log target that nothing logs to"),
+    delete=Verb("Delete a log target that nothing logs to"),
 )
 FLAT_NOUNS: Final[tuple[FlatNoun[Any], ...]] = (
     FLAVORS,

@@ -122,6 +122,6 @@ ROUTES = [
         takes=Rollback,
         answers=wrapped("loadbalancer", WholeLoadBalancer),
         example={"generation": 3},
-        summary="Make the whole tree what it was in an earlier generation",
+        summary="Roll a load balancer back to an earlier generation",
     ),
 ]

@@ -214,14 +214,14 @@ ROUTES = resource(
         handler=create_secret,
         takes=SecretCreate,
         example={"name": "web", "type": "CERTIFICATE", "pem": "-----BEGIN CERTIFICATE-----..."},
-        summary="Keep a certificate with its key, CAs or CRLs",
+        summary="Store a certificate with its key, CAs or CRLs",
     ),
-    show=Act(handler=show_secret, summary="Show what is openly known of a secret"),
+    show=Act(handler=show_secret, summary="Show what may be shown of a secret"),
     update=Act(
         handler=update_secret,
         takes=SecretUpdate,
         example={"name": "web-2027"},
-        summary="Give a secret another content, for all that use it",
+        summary="Replace the content of a secret, for all that use it",
     ),
-    delete=Act(handler=delete_secret, summary="Forget a secret that nothing uses"),
+    delete=Act(handler=delete_secret, summary="Delete a secret that nothing uses"),
 )

@@ -205,6 +205,6 @@ ROUTES = [
         guarded=("vip_sg_ids",),
         takes=WISHED.root,
         wrapper="loadbalancer",
-        summary="Make the whole tree what is said, with as few changes as possible",
+        summary="Replace the whole tree, with as few changes as possible",
     ),
 ]

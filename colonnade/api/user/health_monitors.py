@@ -165,7 +165,7 @@ ROUTES = resource(
             "max_retries": 2,
             "url_path": "/health",
         },
-        summary="Check the members of a pool",
+        summary="Create a health monitor for the members of a pool",
     ),
     show=Act(handler=show_health_monitor, summary="Show a monitor"),
     update=Act(
@@ -174,5 +174,5 @@ ROUTES = resource(
         example={"delay": 10},
         summary="Change a monitor",
     ),
-    delete=Act(handler=delete_health_monitor, summary="Stop checking the members of a pool"),
+    delete=Act(handler=delete_health_monitor, summary="Delete a health monitor"),
 )

@@ -129,7 +129,7 @@ ROUTES = resource(
             "action": "REDIRECT_TO_URL",
             "redirect_url": "https://www.example.org/",
         },
-        summary="Say what a listener does with requests that match",
+        summary="Create an L7 policy: what a listener does with requests that match",
     ),
     show=Act(handler=show_l7policy, summary="Show an L7 policy"),
     update=Act(

@@ -78,12 +78,12 @@ _WIRE: Final = Wire(
 )
 ROUTES = resource(
     _WIRE,
-    list=Act(handler=list_l7rules, summary="List the rules of a policy"),
+    list=Act(handler=list_l7rules, summary="List the rules of an L7 policy"),
     create=Act(
         handler=create_l7rule,
         takes=L7RuleCreate,
         example={"type": "PATH", "compare_type": "STARTS_WITH", "value": "/api"},
-        summary="Add a condition to a policy",
+        summary="Add a rule to an L7 policy",
     ),
     show=Act(handler=show_l7rule, summary="Show a rule"),
     update=Act(
@@ -92,5 +92,5 @@ ROUTES = resource(
         example={"invert": True},
         summary="Change a rule",
     ),
-    delete=Act(handler=delete_l7rule, summary="Remove a condition"),
+    delete=Act(handler=delete_l7rule, summary="Remove a rule from an L7 policy"),
 )

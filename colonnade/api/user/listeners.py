@@ -95,7 +95,7 @@ ROUTES = [
                 "protocol_port": 80,
                 "name": "web",
             },
-            summary="Open a port on a load balancer's VIP",
+            summary="Create a listener: a port of a load balancer's VIP",
         ),
         show=Act(handler=show_listener, summary="Show a listener"),
         update=Act(
@@ -104,7 +104,7 @@ ROUTES = [
             example={"connection_limit": 1000},
             summary="Change a listener",
         ),
-        delete=Act(handler=delete_listener, summary="Close a port"),
+        delete=Act(handler=delete_listener, summary="Delete a listener"),
     ),
     Route(
         method="GET",

@@ -218,7 +218,7 @@ ROUTES = [
             takes=LoadBalancerCreate,
             example={"vip_subnet_id": SAMPLE_ID, "name": "web"},
             guarded=("vip_sg_ids",),
-            summary="Make a load balancer, alone or with its whole tree",
+            summary="Create a load balancer, alone or with its whole tree",
         ),
         show=Act(handler=show_load_balancer, summary="Show a load balancer"),
         update=Act(

@@ -131,7 +131,7 @@ ROUTES = resource(
             "protocol": "HTTP",
             "lb_algorithm": "ROUND_ROBIN",
         },
-        summary="Make a pool, under a load balancer or as a listener's default",
+        summary="Create a pool, of a load balancer or as a listener's default",
     ),
     show=Act(handler=show_pool, summary="Show a pool"),
     update=Act(

@@ -132,7 +132,7 @@ ROUTES = [
             summary="Change a project's quota; what is not named stays",
         ),
         delete=Act(
-            handler=reset_quota, success=202, summary="Give a project the default quota again"
+            handler=reset_quota, success=202, summary="Reset a project's quota to the default"
         ),
     ),
     Route(
