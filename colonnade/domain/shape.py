@@ -36,6 +36,11 @@ class Noun(msgspec.Struct, frozen=True, eq=False):
         return self.one.replace("_", "")
 
     @property
+    def words(self) -> str:
+        """What it is called inside of a sentence."""
+        return self.noun.lower().replace("l7", "L7")
+
+    @property
     def word(self) -> str:
         """What its parent has it under on the wire."""
         return self.field.replace("_", "")

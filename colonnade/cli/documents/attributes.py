@@ -27,18 +27,10 @@ CHOSEN, NEEDED = Absent.CHOSEN, Absent.NEEDED
 LB, LISTENER, POLICY, RULE = "loadbalancer", "listener", "l7policy", "rule"
 POOL, MEMBER, MONITOR = "pool", "member", "healthmonitor"
 
-WORDS: Final[Mapping[str, str]] = {
-    LB: "load balancer",
-    LISTENER: "listener",
-    POLICY: "L7 policy",
-    RULE: "rule",
-    POOL: "pool",
-    MEMBER: "member",
-    MONITOR: "health monitor",
-}
 _KINDS: Final[Mapping[shape.Noun, str]] = {
     noun: RULE if noun is shape.L7RULES else noun.kind for noun in shape.NOUNS
 }
+WORDS: Final = {kind: noun.words for noun, kind in _KINDS.items()} | {RULE: "rule"}
 _POOLS: Final = {"default_pool_id": "default_pool", "redirect_pool_id": "redirect_pool"}
 
 

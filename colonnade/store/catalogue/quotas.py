@@ -95,8 +95,9 @@ async def read_row(asked: Any) -> Row | None:
 
 
 def bounds(added: Mapping[Table, int], limits: Quotas) -> Mapping[Table, int]:
-    """What bounds the kinds that become more: nothing where there is no limit."""
-    found = {table: getattr(limits, table.kind) for table, count in added.items() if count > 0}
+    """What bounds the kinds that become more: nothing where there is no limit, or no such quota."""
+    more = (table for table, count in added.items() if count > 0)
+    found = {table: getattr(limits, table.kind, -1) for table in more}
     return {table: bound for table, bound in found.items() if bound >= 0}
 
 

@@ -16,7 +16,7 @@ from colonnade.domain.node import Node
 from colonnade.domain.pools import HealthMonitor, Member
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.rows.difference import Difference, Place
-from colonnade.store.rows.tables import BELOW, LOAD_BALANCERS, Table, own_fields
+from colonnade.store.rows.tables import BELOW, LOAD_BALANCERS, own_fields
 
 NAMED_MAX: Final = 3  # objects of one change that are named one by one
 ATTRIBUTES_MAX: Final = 3  # of one object that are told with their values
@@ -51,7 +51,7 @@ class Names:
             for table in BELOW:
                 for node, _ in table.each(tree) if table.below else ():
                     if node.id == parent_id:
-                        yield words_of(table), node
+                        yield table.words, node
 
 
 def told(
@@ -67,7 +67,7 @@ def told(
     else:
         words = list(_named(found, (before, after), names))
     if found.root_altered and before is not None and after is not None:
-        words = [_altered(LOAD_BALANCERS.noun.lower(), before, after, (before, after)), *words]
+        words = [_altered(LOAD_BALANCERS.words, before, after, (before, after)), *words]
     what = verb if verb == "updated" else f"{verb} load balancer {called(tree)}"
     return f"{what}: {', '.join(words)}" if words else what
 
@@ -165,11 +165,7 @@ def _counted(found: Difference, names: Names) -> Iterator[str]:
 
 
 def _noun(place: Place) -> str:
-    return words_of(place.table)
-
-
-def words_of(table: Table) -> str:
-    return table.noun.lower().replace("l7", "L7")
+    return place.table.words
 
 
 def _plural(noun: str) -> str:

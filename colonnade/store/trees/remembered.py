@@ -20,7 +20,7 @@ from colonnade.domain.tree import LoadBalancer
 from colonnade.store.catalogue.quotas import Row
 from colonnade.store.postgres.database import Database
 from colonnade.store.rows.difference import Difference, places
-from colonnade.store.rows.tables import L7RULES, MEMBERS
+from colonnade.store.rows.tables import BELOW, L7RULES, MEMBERS
 
 UNASKED: Final = (MEMBERS, L7RULES)  # changed by the names of their parents
 OBJECTS_MAX: Final = 50_000  # of all trees together: some 25 MB
@@ -121,13 +121,9 @@ class Remembered:
 
 def ids_asked_for(tree: LoadBalancer) -> Iterator[str]:
     """Of the objects below the root that requests for a change name."""
-    for listener in tree.listeners:
-        yield listener.id
-        yield from (policy.id for policy in listener.l7policies)
-    for pool in tree.pools:
-        yield pool.id
-        if pool.health_monitor is not None:
-            yield pool.health_monitor.id
+    for table in BELOW:
+        if table not in UNASKED:
+            yield from (node.id for node, _ in table.each(tree))
 
 
 _REMEMBERED: Final[WeakKeyDictionary[Database, Remembered]] = WeakKeyDictionary()
