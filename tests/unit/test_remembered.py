@@ -20,7 +20,7 @@ from colonnade.drivers.amphora.haproxy.objections import objections
 from colonnade.store.postgres.migrations import SCHEMA
 from colonnade.store.rows.difference import difference
 from colonnade.store.rows.tables import BELOW
-from colonnade.store.trees.remembered import Known, Remembered
+from colonnade.store.trees.remembered import UNASKED, Known, Remembered, ids_asked_for
 from tests.haproxy_extras import policy, rule
 from tests.haproxy_trees import HTTP, ident, listener, member, pool, tree
 
@@ -40,6 +40,14 @@ def test_a_tree_is_found_by_each_object_that_requests_name() -> None:
         found = memory.find(object_id)
         assert found is not None and found.tree is whole.tree
     assert memory.find(ident(999)) is None
+
+
+def test_what_comes_with_a_tree_is_what_comes_with_a_change() -> None:
+    decided = policy(300, L7Action.REJECT, rule(400, "/admin"))
+    front = listener(100, HTTP).with_policies((decided,))
+    whole = tree((front,), (pool(200),))
+    found = difference(None, whole).added
+    assert {*ids_asked_for(whole)} == {place.id for place in found if place.table not in UNASKED}
 
 
 def test_what_was_not_used_for_longest_is_forgotten_first() -> None:
