@@ -7,7 +7,6 @@ when the wheel, installed in an empty environment, answers. Nothing is committed
 the commands for that are printed. Needs a package index and some two minutes.
 """
 
-import io
 import json
 import os
 import re
@@ -15,7 +14,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tarfile
 import tempfile
 import urllib.request
 import zipfile
@@ -81,11 +79,9 @@ def release(root: Path, day: str) -> list[Path]:
 
 
 def _committed(root: Path, folder: Path) -> Path:
-    archive = subprocess.run(
-        ["git", "archive", "--format=tar", "HEAD"], cwd=root, check=True, stdout=subprocess.PIPE
-    ).stdout
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        tar.extractall(folder, filter="data")
+    """A clone has what is committed, and nothing else."""
+    command = ["git", "clone", "--quiet", "--depth", "1", f"file://{root}", str(folder)]
+    subprocess.run(command, check=True)
     return folder
 
 
