@@ -65,16 +65,22 @@ async def number(database: Database) -> int:
         return int(row[0])
 
 
+async def rows_kept_before(folder: Path) -> int:
+    """How many rows a server finds there as it starts; it adds one, and is stopped."""
+    server = EmbeddedPostgres(folder / "state", folder / "run", durable=False)
+    await server.start()
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS kept (n int)")
+        found = connection.execute("SELECT count(*) FROM kept").fetchone()
+        connection.execute("INSERT INTO kept VALUES (1)")
+    await server.stop()
+    assert found is not None
+    return int(found[0])
+
+
 async def test_data_outlives_a_restart(folder: Path) -> None:
     for expected in (0, 1):
-        server = EmbeddedPostgres(folder / "state", folder / "run", durable=False)
-        await server.start()
-        with psycopg.connect(server.url, autocommit=True) as connection:
-            connection.execute("CREATE TABLE IF NOT EXISTS kept (n int)")
-            found = connection.execute("SELECT count(*) FROM kept").fetchone()
-            connection.execute("INSERT INTO kept VALUES (1)")
-        await server.stop()
-        assert found == (expected,)
+        assert await rows_kept_before(folder) == expected
 
 
 async def test_only_our_user_may_enter_its_folders(server: EmbeddedPostgres, folder: Path) -> None:
@@ -94,14 +100,7 @@ async def test_only_our_user_may_enter_its_folders(server: EmbeddedPostgres, fol
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's database is another id's")
 async def test_a_database_that_root_owned_is_taken_over(folder: Path) -> None:
     for expected in (0, 1):
-        server = EmbeddedPostgres(folder / "state", folder / "run", durable=False)
-        await server.start()
-        with psycopg.connect(server.url, autocommit=True) as connection:
-            connection.execute("CREATE TABLE IF NOT EXISTS kept (n int)")
-            found = connection.execute("SELECT count(*) FROM kept").fetchone()
-            connection.execute("INSERT INTO kept VALUES (1)")
-        await server.stop()
-        assert found == (expected,)
+        assert await rows_kept_before(folder) == expected
         for place in (folder / "state/postgres", *(folder / "state/postgres").rglob("*")):
             os.chown(place, 0, 0)  # as an earlier release left it
 

@@ -90,7 +90,6 @@ ID: Final = Column("ID", "id")
 STATUS: Final = Column("Status", "statuses")
 WHY: Final = Column("Why", "operating_status_reason", wraps=True)
 
-DESCRIPTION: Final = Attribute("description", "What it is for.")
 OF_LOAD_BALANCER: Final = Attribute(
     "loadbalancer_id", "Of this load balancer.", options=("--lb",), refers="lb"
 )
