@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the agent asks of the controllers: its bundle, and who there is.
 
-Controllers are interchangeable: whichever answers first is right, and one that does not answer
-is passed over. Both ends check the other's certificate. It knows no haproxy.
+Controllers are interchangeable: the first answer is taken, and a controller that does not answer
+is skipped. Both ends check the other's certificate. It knows no haproxy.
 """
 
 import asyncio

@@ -61,7 +61,7 @@ class LogLine(logging.Formatter):
 
 
 class _Dropping(QueueHandler):
-    """Never waits. How many lines were lost is said with the next one that finds room."""
+    """A queue that never waits: lines without room are lost, and their number is logged later."""
 
     def __init__(self, lines: "queue.Queue[logging.LogRecord | None]") -> None:
         super().__init__(lines)

@@ -3,7 +3,7 @@
 
 The program reads what it needs as far as modes of files let it. Folders above, such as /root, may
 be closed to it: they are covered in a mount namespace of its own, and what it needs is put back
-there, so that nobody's modes have to be changed. It knows no process by name.
+there, so that no file's mode has to be changed. It knows no process by name.
 """
 
 import stat

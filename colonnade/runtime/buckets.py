@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How often somebody may do something: a bucket for each, which fills at a steady rate.
+"""Rate limits: a token bucket for each name, which fills at a steady rate.
 
-Each process counts for itself, so that counting costs no query. Who has no bucket yet may do as
-much as who has a full one, so the oldest are dropped when there are too many. Nothing here knows
-who asks for what.
+Each process counts by itself, so that counting costs no query. A name without a bucket may do as
+much as one with a full bucket, so the oldest are dropped when there are too many. What the names
+stand for is not known here.
 """
 
 from collections import OrderedDict

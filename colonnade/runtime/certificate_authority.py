@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The internal certificate authority; the contexts of mutual TLS are those of `mtls`.
+"""The internal certificate authority. Contexts of mutual TLS are made in `mtls.py`.
 
 A certificate names its holder in one DNS name of the subject alternative names: an id, or an
 office such as `controller`. Both ends of every connection check the other's chain and name.

@@ -17,7 +17,7 @@ _VERSION = re.compile(r"version (\d+\.\d+[^\s-]*)")
 
 
 class NoHaproxy(OSError):
-    """There is none that will do; the text says what to install or configure."""
+    """No usable haproxy; the text says what to install or configure."""
 
 
 def find_haproxy(configured: str = "") -> str:

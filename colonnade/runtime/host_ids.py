@@ -2,9 +2,9 @@
 """Which ids of this machine a system that root starts may use: a block of its own.
 
 A block has 65 536 ids and lies between 2^30 and 2^31, far above accounts and what else gives out
-ranges; a block that an account or `/etc/subuid` reaches into is passed over. The state folder's
+ranges; a block that overlaps an account or a range of `/etc/subuid` is skipped. The state folder's
 path chooses it, so it is the same at each start. The first ids are the offices', the rest go to
-amphorae. Whoever is not root of the machine has one id only, and no block.
+amphorae. Without root there is one id only, and no block.
 """
 
 import os

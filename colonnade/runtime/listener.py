@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Take TLS connections, so many and no more: in all, from one peer, and for so long until the
-handshake is done.
+"""Accept TLS connections within bounds: how many in all, how many from one peer, and how long a
+handshake may take.
 
 A peer that has not shown its certificate yet may be anybody, so what it can hold is bounded before
 TLS begins. Connections beyond the bounds are closed at once and counted. Nothing here knows what

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sockets that listen. Small: who only asks whether an address is free loads no server."""
+"""Listening sockets. A small module: a check whether an address is free must load no server."""
 
 import socket
 

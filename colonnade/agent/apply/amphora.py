@@ -53,8 +53,8 @@ class Amphora:
 
     @property
     def is_lent(self) -> bool:
-        """Whether a cluster has it: it was given a bundle, be there anything to serve or not. The
-        receivers expect the heartbeats of one that serves from then on."""
+        """Whether a cluster uses this amphora: it was given a bundle, though that may be empty.
+        From then on receivers expect heartbeats at the rate of a serving amphora."""
         return self.present is not None
 
     @property
@@ -89,7 +89,7 @@ class Amphora:
         """Returns when it, or a newer one, is served. Raises Older, Refused, NotNow or
         TooLittleMemory; then all is as before.
 
-        Of those that wait for a reload the newest is served, and all are answered by that."""
+        When several bundles wait for a reload, the newest is served and answers for all."""
         if wanted.generation < self.generation:
             raise Older(self.generation)
         if wanted.unknown_needs:
@@ -114,7 +114,7 @@ class Amphora:
         return self._applier.pause_s(Transition(self.present, wanted)) if is_newest else None
 
     async def repair(self) -> None:
-        """Set again what somebody else may have changed: a port taken out and put back."""
+        """Set firewall and interfaces again: a port may have been taken out and put back."""
         async with self._lock:
             if self.present is not None and self.present.interfaces:
                 await self._applier.repair(self.present)

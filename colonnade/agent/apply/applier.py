@@ -43,8 +43,8 @@ class Applier:
         self._firewall = Firewall(namespace)
 
     async def carry_out(self, transition: Transition) -> Means:
-        """How it came to be served. Raises Refused, NotNow or TooLittleMemory; then all is as
-        before."""
+        """Apply it, and say by which means. Raises Refused, NotNow or TooLittleMemory; then all
+        is as before."""
         before, wanted, change = transition.before, transition.wanted, transition.change
         await self._afford(transition)
         try:
@@ -70,7 +70,7 @@ class Applier:
         return Means.RUNTIME if means is Means.NOTHING and change.access else means
 
     def pause_s(self, transition: Transition) -> float:
-        """How long it has to wait for its reload; 0 when it needs none."""
+        """Seconds that the transition must wait for its reload; 0 when it needs none."""
         if self._haproxy.is_running and transition.wanted.serves and self._needs_reload(transition):
             return self._reloads.pause_s()
         return 0.0
@@ -80,11 +80,12 @@ class Applier:
         await self._reloads.reload()
 
     async def adopt(self, served: Bundle) -> None:
-        """haproxy runs already, and serves this."""
+        """Take note that haproxy runs already and serves this bundle."""
         await self._servers.adopt(served)
 
     async def start(self) -> str:
-        """ "" when haproxy runs, else its words. What it knew of servers is gone with it."""
+        """Start haproxy: "" when it runs, else its words. What an earlier process was told of
+        servers is lost."""
         self._servers.forget()
         write_if_room(self._folder.server_state, b"1\n")
         return await self._haproxy.start()
@@ -102,7 +103,7 @@ class Applier:
         return change.reload or (change.touches_servers and self._servers.needs_reload(change))
 
     async def _afford(self, transition: Transition) -> None:
-        """Raises TooLittleMemory. A forced reload has been afforded when it was begun."""
+        """Raises TooLittleMemory. A forced reload was checked when it was begun the first time."""
         if transition.before is None or transition.force_reload or not transition.wanted.serves:
             return
         if self._haproxy.is_running and self._needs_reload(transition):
@@ -110,7 +111,7 @@ class Applier:
 
     @contextlib.asynccontextmanager
     async def _guarded(self, transition: Transition) -> AsyncIterator[None]:
-        """What is done inside lets nobody in whom either bundle keeps out."""
+        """Inside, a client must be allowed by both bundles to open a connection."""
         wanted = transition.wanted
         old = transition.before.access if transition.before is not None else ()
         if old == wanted.access and not (transition.force_reload and old):
@@ -190,7 +191,7 @@ class Applier:
         raise Refused(objection)
 
     async def _save_for_reload(self, transition: Transition) -> None:
-        """What the next process should know of this one: who is down, and the counters."""
+        """Save which servers are down, and the counters, for the next haproxy process."""
         text = ""
         if self._haproxy.is_running:
             await self._watch.count()
@@ -200,7 +201,9 @@ class Applier:
             except Silent as error:
                 log.warning("the servers' states are lost: %s", error)
         if not write_if_room(self._folder.server_state, text.encode() or b"1\n"):
-            self._folder.server_state.unlink(missing_ok=True)  # none is better than another's
+            self._folder.server_state.unlink(
+                missing_ok=True
+            )  # an old state would be wrong; none is safe
 
     async def _arrange(self, wanted: Bundle) -> None:
         try:

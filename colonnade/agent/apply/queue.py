@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Those who wait to have a bundle applied: one at a time, the newest generation first.
+"""The queue of callers with a bundle to apply: one at a time, the newest generation first.
 
-Whoever waits looks again when somebody came or left. Nothing is kept of those who left. It knows
-neither bundles nor haproxy, only generations.
+A waiting caller looks again when another comes or leaves. Nothing is kept of callers that left.
+The queue knows neither bundles nor haproxy, only generations.
 """
 
 import asyncio
@@ -12,17 +12,17 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Final, TypeAlias
 
 WAITING_MAX: Final = 16
-# How long a turn has to be waited for, told whether it is the newest's: 0 when it may begin, None
-# until somebody comes or leaves.
+# Given whether the caller has the newest generation: seconds to wait for its turn, 0 when it may
+# begin, None for a wait until another caller comes or leaves.
 Pause: TypeAlias = Callable[[bool], float | None]
 
 
 class TooMany(Exception):
-    """As many as may wait do."""
+    """The queue is full."""
 
 
 class ApplyQueue:
-    """`lock`: who has it is alone; turns are taken under it."""
+    """`lock` is held during each turn, so that two never overlap."""
 
     def __init__(self, lock: asyncio.Lock) -> None:
         self._lock = lock
@@ -31,7 +31,7 @@ class ApplyQueue:
 
     @contextlib.asynccontextmanager
     async def turn(self, generation: int, pause: Pause) -> AsyncIterator[None]:
-        """Wait for one's turn, and have it. Raises TooMany."""
+        """Wait for a turn, and hold it inside the context. Raises TooMany."""
         with self._be_waiting(generation):
             while True:
                 async with self._lock:
@@ -51,11 +51,11 @@ class ApplyQueue:
             yield
         finally:
             self._waiting[generation] -= 1
-            self._waiting += Counter()  # forget those that nobody waits for
+            self._waiting += Counter()  # drop generations with a count of 0
             self._stir()
 
     async def _look_again(self, within_s: float | None) -> None:
-        """Return when somebody came or left, or the time is over."""
+        """Return when a caller came or left, or when the time is over."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._stirred.wait()

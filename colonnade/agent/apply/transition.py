@@ -9,8 +9,8 @@ from colonnade.protocol.bundle import Bundle, Change, plan_change
 
 
 class Transition(msgspec.Struct, frozen=True, dict=True):
-    """`before` None: nothing was served. `force_reload`: what runs may be anything between the
-    two bundles, so it is told nothing but the whole of the wanted one."""
+    """`before` is None when nothing was served. `force_reload`: the running haproxy may be
+    anywhere between the two bundles, so it must read the whole wanted file."""
 
     before: Bundle | None
     wanted: Bundle

@@ -26,7 +26,7 @@ class Certificates:
         self._console = console
 
     async def change(self, change: Change, wanted: Bundle) -> bool:
-        """True when haproxy has all that is new; else it is somewhere between and must reload."""
+        """True when haproxy took every change; otherwise it took some, and must reload."""
         for name in change.replaced:
             secret = wanted.secrets[name]
             if len(secret.pem) > TEXT_BYTES_MAX:
@@ -56,7 +56,7 @@ def is_in_memory(folder: Path) -> bool:
     for line in Path("/proc/self/mounts").read_text().splitlines():
         _, place, found, *_ = line.split(" ")
         mounted = Path(place.replace("\\040", " "))
-        # The last of two at one place is the one that is seen.
+        # Where two are mounted at one place, the later one is seen.
         if folder.resolve().is_relative_to(mounted) and len(mounted.parts) >= depth:
             kind, depth = found, len(mounted.parts)
     return kind in ("tmpfs", "ramfs")

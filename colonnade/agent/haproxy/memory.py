@@ -34,7 +34,7 @@ def held_bytes(pid: int, proc: Path = PROC) -> int:
         return 0
     try:
         in_part = _fields(proc / str(pid) / "smaps_rollup").get("Pss", 0)
-    except OSError:  # the kernel tells it to some only
+    except OSError:  # not every process may read it
         in_part = 0
     return max(alone, in_part) * KIB
 

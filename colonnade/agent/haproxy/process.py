@@ -41,7 +41,7 @@ class Haproxy:
         self._folder = folder
         self._namespace = traffic_namespace
         self._master: _Watched | None = None
-        self._serves = False  # it has started, and not only begun to
+        self._serves = False  # the start is complete, and not only begun
         self.is_reloading = False
 
     @property
@@ -121,22 +121,22 @@ class Haproxy:
         self._end_orphans()
 
     def kill(self) -> None:
-        """End it although it is meant to run. `on_end` follows, as after any end unasked."""
+        """End haproxy although it should run. `on_end` is called, as after any unexpected end."""
         if self._master is not None:
             self._master.kill()
 
     def states(self) -> set[str]:
-        """Those of its threads, master and workers, in the letters of proc_pid_stat(5)."""
+        """The states of all threads of master and workers, as letters of proc_pid_stat(5)."""
         found = set()
         for process in self._processes():
             for thread in process.glob("task/[0-9]*/stat"):
                 with contextlib.suppress(OSError):
-                    # The name before it may hold anything.
+                    # The name before the bracket may itself hold brackets and spaces.
                     found.add(thread.read_text().rpartition(")")[2].split()[0])
         return found
 
     def forget_output(self) -> None:
-        """What haproxy said so far; it appends for as long as it lives."""
+        """Empty the file of haproxy's output, which grows as long as haproxy runs."""
         self._folder.output.touch(mode=0o600)
         os.truncate(self._folder.output, 0)
 

@@ -41,7 +41,7 @@ class Reloads:
         self._begun_at = float("-inf")
 
     def pause_s(self) -> float:
-        """How long the next one has to wait."""
+        """Seconds that the next reload must wait."""
         now = asyncio.get_running_loop().time()
         return max(0.0, self._begun_at + self._limits.pause_s - now)
 
@@ -51,7 +51,7 @@ class Reloads:
         try:
             workers = await self._haproxy.console.workers()
         except Silent:
-            return  # then nobody can say, and the reload will
+            return  # not known here: the reload itself will show it
         if not workers:
             return
         need = int(memory.held_bytes(workers[0]) * max(1.0, growth))

@@ -73,15 +73,15 @@ class Servers:
         self._leaving: dict[tuple[str, str], Server] = {}
         self._deadlines: dict[tuple[str, str], float] = {}
         self._removal: asyncio.Task[None] | None = None
-        # What a change is planned on, and what a deletion is, holds until it is carried out.
+        # Held from the plan of a change, or of a deletion, until it is carried out.
         self._telling = asyncio.Lock()
 
     def needs_reload(self, change: Change) -> bool:
-        """Whether it is known before asking haproxy."""
+        """Whether the change surely needs a reload; known without asking haproxy."""
         return commands(change, self._leaving) is None
 
     async def change(self, change: Change) -> bool:
-        """True when haproxy took all of it; else it is somewhere between and must reload."""
+        """True when haproxy took every change; otherwise it took some, and must reload."""
         async with self._telling:
             return await self._change(change)
 
@@ -102,12 +102,12 @@ class Servers:
         return True
 
     def forget(self) -> None:
-        """A new process knows nothing of the servers that left."""
+        """Forget the servers that are leaving: a new haproxy process never had them."""
         self._leaving.clear()
         self._deadlines.clear()
 
     async def adopt(self, served: Bundle) -> None:
-        """haproxy was taken over: servers that are not the bundle's are on their way out."""
+        """After a running haproxy was adopted: its servers that the bundle lacks are leaving."""
         named = {(backend.name, one.name) for backend in served.backends for one in backend.servers}
         try:
             state = await self._console.ask("show servers state")
@@ -119,7 +119,7 @@ class Servers:
             key = (fields[1], fields[3]) if len(fields) > 3 else None
             if key is not None and key not in named:
                 self._leaves(key, Server(name=key[1], address=""))
-                with contextlib.suppress(Silent):  # how long it was to drain is not known any more
+                with contextlib.suppress(Silent):  # its time to drain is no longer known
                     await self._console.ask(f"set server {key[0]}/{key[1]} state maint")
         self._remove_soon()
 

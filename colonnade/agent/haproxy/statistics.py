@@ -62,7 +62,7 @@ class Totals(msgspec.Struct, frozen=True, array_like=True):
     responses_5xx: int = 0
 
     def plus(self, newer: "Totals") -> "Totals":
-        """Both together. Of two means the newer one is told, where it has seen anything."""
+        """The sum of both. A mean is taken from the newer one, if that has measured anything."""
         sums = [
             mine + theirs
             for mine, theirs in zip(
@@ -74,11 +74,11 @@ class Totals(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def ended(self) -> "Totals":
-        """The same when the process is no more: nothing is active, and nobody waits."""
+        """The same after the process ended: nothing is active, and nothing is queued."""
         return msgspec.structs.replace(self, active=0, queued=0)
 
     def follows(self, before: "Totals") -> bool:
-        """Whether one process can have counted both, this one later."""
+        """Whether both can be readings of one process, this one later: no counter fell."""
         now, then = msgspec.structs.astuple(self), msgspec.structs.astuple(before)
         return all(map(operator.ge, now[OF_NOW:], then[OF_NOW:]))
 
@@ -89,7 +89,7 @@ NO_TOTALS: Final = Totals()
 
 
 def rows(text: str) -> list[Row]:
-    """The lines of `show stat`. Anything that is not that gives none."""
+    """The lines of `show stat`; none when the text is something else."""
     lines = text.strip().removeprefix("# ").splitlines()
     if not lines or not lines[0].startswith("pxname,"):
         return []
@@ -99,8 +99,8 @@ def rows(text: str) -> list[Row]:
 def status(
     found: Sequence[Row], served: Bundle, before: StatusReport | None = None
 ) -> StatusReport:
-    """The statuses, of the servers that the bundle names; others are on their way out. `before`:
-    the last report. A check that says what it said then is told with the same words."""
+    """Statuses of the servers in the bundle; other servers are leaving and are not told.
+    `before` is the last report: a check with the same result keeps the same words."""
     named = {(b.name, s.name) for b in served.backends for s in b.servers}
     known = {(s.backend, s.name): s.check for s in before.servers} if before is not None else {}
     listeners = tuple(
@@ -171,7 +171,7 @@ def totals(found: Sequence[Row]) -> dict[str, Totals]:
 
 def _read(row: Row) -> Totals:
     responses = [_count(row, f"hrsp_{kind}") for kind in RESPONSES]
-    # A server has no count of requests of its own: what it answered is what it was asked.
+    # haproxy does not count a server's requests, so its responses are added up instead.
     requests = _count(row, "req_tot") if row["type"] == FRONTEND else sum(responses)
     return Totals(
         active=_count(row, "scur"),
@@ -199,7 +199,7 @@ class Counters(msgspec.Struct, frozen=True):
     living: dict[int, dict[str, Totals]] = {}
 
     def read(self, samples: Mapping[int, Mapping[str, Totals]]) -> "Counters":
-        """With a new reading of all processes there are."""
+        """Take new readings of all processes that run."""
         ended = dict(self.ended)
         for pid, before in self.living.items():
             now = samples.get(pid, {})
@@ -214,7 +214,7 @@ class Counters(msgspec.Struct, frozen=True):
         return Counters(ended, living)
 
     def report(self, served: Bundle) -> StatisticsReport:
-        """Of all listeners that ever were, and of the bundle's servers."""
+        """Counters of every listener that ever was, and of the servers in the bundle."""
         sums = dict(self.ended)
         for sample in reversed(self.living.values()):  # the newest process is read first
             for name, counted in sample.items():

@@ -2,7 +2,7 @@
 """Look at haproxy: statuses when something may have changed, counters from time to time.
 
 Invariant: `report` is what was last seen, and every difference between two looks is told once to
-`on_news`. haproxy's log says when to look, never what is so. It knows no network.
+`on_news`. A line in haproxy's log is a reason to look; its text is not read. It knows no network.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class Watch:
         self._counters = _saved_counters(folder)
 
     def look(self) -> None:
-        """Have the statuses read soon."""
+        """Ask for statuses to be read soon."""
         self._wanted.set()
 
     async def run(self) -> None:
@@ -76,7 +76,7 @@ class Watch:
             self.on_news(_news(before, self.report))
 
     async def refresh(self) -> StatusReport:
-        """What is so now; news are told before it is returned."""
+        """Read the statuses now, tell `on_news` of differences, and return them."""
         async with self._lock:
             before = self.report
             self.report = await self._seen()

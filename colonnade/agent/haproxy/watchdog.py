@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """End an haproxy that runs and does not answer, so that a new one takes its place.
 
-Its end would be noticed by itself; that it is stopped, or waits for what never comes, is noticed
-here, within two seconds. Invariant: one that only lacks processor time, or is loading its file, is
+The end of a process is noticed elsewhere. A process that is stopped, or waits for ever, is noticed
+here within two seconds. Invariant: one that only lacks processor time, or is loading its file, is
 left alone. It knows no bundle, and nobody waits for it.
 """
 
@@ -38,7 +38,7 @@ class Pulse:
                 misses = 0
 
     async def _missed(self) -> bool:
-        """Whether it did not answer in time and has no excuse."""
+        """Whether haproxy did not answer in time, though it had processor time to do so."""
         if not self._haproxy.is_running:
             return False
         loop = asyncio.get_running_loop()

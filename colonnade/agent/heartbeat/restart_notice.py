@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Say that the agent is starting again: its last heartbeat once more, before all else is loaded.
+"""Tell receivers that the agent is starting again: send its last heartbeat once more, at once.
 
 haproxy goes on while the agent is away, and to load all of the agent takes longer on a busy
 machine than an amphora may be silent. Invariant: between two heartbeats of an agent at work this
-is said `STARTS_MAX` times at most, so that one that never gets to work is found silent all the
-same. Imports little: every import delays the word.
+is sent `STARTS_MAX` times at most, so that an agent which never gets to work is still found silent.
+It imports little, because each import delays the datagram.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ RECEIVERS_MAX: Final = 8  # that are told
 
 
 class LastHeartbeat(msgspec.Struct, frozen=True):
-    """The last one that was sent by an agent at work, and how many have started since."""
+    """The last heartbeat of an agent at work, and how many agents have started since."""
 
     amphora: UUID = UUID(int=0)
     receivers: tuple[str, ...] = ()
@@ -41,18 +41,18 @@ def payload(last: LastHeartbeat) -> bytes:
 
 
 def remember(last: LastHeartbeat, folder: Folder) -> bool:
-    """False: there was no room for it."""
+    """Write it down. False when the disk has no room."""
     return write_if_room(folder.last_heartbeat, msgspec.msgpack.encode(last))
 
 
 def say_so(drive: Path, folder: Folder) -> None:
     """Send the last heartbeat of the agent before to all receivers, if it may still be believed.
-    There is none at the first start. Whatever hinders it, the agent that follows will tell."""
+    There is none at the first start. A failure here is left to the agent that starts next."""
     with contextlib.suppress(OSError, ValueError, msgspec.MsgspecError):
         last = msgspec.msgpack.decode(folder.last_heartbeat.read_bytes(), type=LastHeartbeat)
         if last.starts >= STARTS_MAX:
             return
-        # Counted first: what is not counted could be said for ever.
+        # Counted before it is sent: without the count it could be sent for ever.
         counted = msgspec.structs.replace(last, starts=last.starts + 1)
         if remember(counted, folder):
             _send(last, bytes.fromhex((drive / "heartbeat.key").read_text().strip()), folder)

@@ -15,7 +15,7 @@ RESERVED: Final = 60 * 10**9  # sequences reserved at a time, so that few writes
 
 
 class Sequence64:
-    """Nanoseconds since 1970, made to rise always. What may have been used is on file."""
+    """Nanoseconds since 1970, made to rise always. The highest that may be in use is on file."""
 
     def __init__(self, folder: Folder) -> None:
         self._path = folder.sequence

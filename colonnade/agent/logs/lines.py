@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lines of a packed file, some at a time, and when each was written.
 
-The time is that of the JSON format; a line of the combined format has its own inside and none
-here.
+The time is read from lines in the JSON format; for a line in the combined format none is given.
 """
 
 import gzip

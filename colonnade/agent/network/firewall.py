@@ -33,29 +33,29 @@ class FirewallError(Exception):
 
 
 class Firewall:
-    """The rules on the way from one bundle to the next, with nobody let in between whom either
-    of the two keeps out."""
+    """The rules while one bundle replaces another: meanwhile a client must be allowed by both to
+    open a connection."""
 
     def __init__(self, namespace: Path) -> None:
         self._namespace = namespace
         self._is_narrow = False  # the rules are stricter than wanted
 
     async def set(self, wanted: Rules) -> None:
-        """Raises FirewallError. The rules of two bundles together let only those in who may by
-        both, and with those a change begins in which ports change hands."""
+        """Set the rules of one bundle, or of two together: then a client must be allowed by both.
+        Raises FirewallError."""
         await enforce(tuple(dict.fromkeys(wanted)), self._namespace)
         self._is_narrow = False
 
     async def widen(self, wanted: Rules) -> None:
-        """From the rules of two bundles to those of one. A failure keeps people out, until
-        `repair`."""
+        """Go from the rules of two bundles to those of one. After a failure some clients stay
+        locked out until `repair`."""
         try:
             await self.set(wanted)
         except FirewallError as error:
             self.stay_narrow(str(error))
 
     def stay_narrow(self, reason: str) -> None:
-        """Nobody knows whether `widen` would be safe; `repair` tries."""
+        """Keep the narrow rules, as it is not known whether `widen` is safe; `repair` tries."""
         log.warning("fewer clients are let in than may: %s", reason)
         self._is_narrow = True
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A request becomes a call: admitted by its route's rules, its body read within limits.
 
-The rules are asked before the body is read, so that who may not does not make us work. This
-module knows no noun; that a caller is known already is `api/http/middleware.py`'s affair.
+The rules are asked before the body is read, so that a caller without the right costs no work. This
+module knows no noun. Who the caller is was found out before, in `api/http/middleware.py`.
 """
 
 import asyncio

@@ -18,7 +18,7 @@ JSON_TYPE = "application/json"
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """A handler may give one itself, to send another status or a stream."""
+    """A handler may return one itself, to send another status or a stream."""
 
     status: int
     body: bytes = b""
@@ -47,7 +47,7 @@ def around(route: Route, steps: Sequence[Step], innermost: Within) -> Within:
 
 
 def encoded(route: Route, found: Any) -> Answer:
-    """What a handler gave, as the answer that its route promises."""
+    """What a handler returned, as the answer that its route promises."""
     if isinstance(found, Answer):
         return found
     if route.success == 204 or found is None:

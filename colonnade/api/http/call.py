@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One request, as a handler sees it, and the table's row that leads to the handler.
 
-Who calls was found out before, and what it may touch was decided by the route's rule: handlers
-look at `project` alone. What a caller of no project makes belongs to `DEFAULT_PROJECT`. This
-module knows no noun.
+The caller is known before, and the route's rule has decided which objects it may touch: handlers
+look at `project` alone. An object made by a caller without a project belongs to `DEFAULT_PROJECT`.
+This module knows no noun.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -44,7 +44,7 @@ NOUNS: Final[Mapping[str, Table]] = {f"{table.one}_id": table for table in TABLE
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
-    """What the API stands on: one for each process."""
+    """What handlers need beside the request: one for each process."""
 
     database: Database
     providers: Providers
@@ -71,7 +71,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
     key: Key | None = None  # under which this request may be repeated
     is_dry_run: bool = False  # nothing is to be kept
-    again: bool = False  # another was quicker the last time
+    again: bool = False  # tried again: another request changed the tree first
 
     def id(self, name: str) -> str:
         """An id from the path. What is no id names nothing."""
@@ -134,7 +134,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def context(self) -> RequestContext:
-        """What the store shall know of who asks, and of how."""
+        """What the store records of this request and its caller."""
         return RequestContext(
             project=self.caller.project or "",
             user=self.caller.user,

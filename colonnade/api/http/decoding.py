@@ -53,7 +53,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     emptied: ClassVar[frozenset[str]] = frozenset()  # attributes that an empty text makes null
 
     def said(self, name: str) -> Any:
-        """None too for what was not said, or cannot be."""
+        """The attribute's value; None as well when the body does not name it."""
         value = getattr(self, name, None)
         return None if value is UNSET else value
 

@@ -33,7 +33,7 @@ from colonnade.domain.errors import (
     Unprocessable,
 )
 
-# Found along the class hierarchy: the most exact class that is named.
+# Looked up along the class hierarchy: the nearest class in this table counts.
 STATUS: Final[Mapping[type[BaseException], int]] = {
     Invalid: 400,
     Refused: 400,
@@ -97,7 +97,7 @@ def framework_body(status: int, text: str = "") -> bytes:
 
 
 def unauthorized_body(text: str) -> bytes:
-    """As Keystone's middleware says it, whose errors clients of a token know."""
+    """In the form of Keystone's middleware, which clients with tokens expect."""
     return msgspec.json.encode({"error": {"code": 401, "title": "Unauthorized", "message": text}})
 
 

@@ -63,7 +63,7 @@ async def listed(
 async def _check_marker(
     connection: Connection, kind: Kind, project: ProjectId | None, marker: str
 ) -> None:
-    """Another project's object marks nothing: else its place in the order could be felt out."""
+    """A marker must be an object that the caller may see: its place in the order tells about it."""
     alone = Wanted(project=project, filters={kind.key_name: [marker]})
     if not await kind.find(connection, alone):
         raise Invalid(f"Supplied pagination marker '{marker}' is not valid.")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every request meets first and every answer last, whatever it is about.
+"""The first step of every request and the last of every answer.
 
 Paths have many spellings (with and without version, tree or `.json`) and one meaning; each
 answer carries a request id; each write leaves an audit line. Who calls is found out here, so that
@@ -80,7 +80,7 @@ class Front:
                 scope["caller"] = await self._caller(scope, headers)
                 await self._app(scope, receive, send_marked)
         except ColonnadeError as error:
-            # Of the framework's handlers none lets one out, so it is from before them.
+            # Handlers let no error out, so this one was raised before a handler was called.
             await _answer(send_marked, *fault(error), headers_of(error))
         if scope["method"] not in READS:
             self._audit(scope, status, time.perf_counter() - started)

@@ -53,7 +53,7 @@ _LIST_WORDS: Final[dict[str, Schema]] = {
     "marker": _TEXT,
     "page_reverse": _FLAG,
 }
-# Ours, for those who ask, are `wait` and `dry_run`: `docs/kinder.md`.
+# `wait` and `dry_run` are Colonnade's own, and optional: `docs/kinder.md`.
 _ONE_WORDS: Final[dict[str, Schema]] = {"fields": _TEXT, "wait": _COUNT}
 _WRITE_WORDS: Final[dict[str, Schema]] = {"wait": _COUNT, "dry_run": _FLAG}
 _WORDS: Final[dict[str, Schema]] = {

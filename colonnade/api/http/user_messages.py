@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the machinery says, as its users may read it.
+"""Messages of drivers and haproxy, in the form that users may read.
 
 An error of a driver, or haproxy's own, may name amphorae, files and addresses that are no
 business of a load balancer's owner. What is said of the owner's own configuration stays, in the
-words it was said in. This module knows no driver: it takes away what no user should see,
-whoever said it.
+words it was said in. This module knows no driver: it takes away what no user should see
+from any message.
 """
 
 import re

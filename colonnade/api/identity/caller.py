@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who calls, and what anything that finds that out must look like.
+"""The caller of a request, and the contract of a mode of identity, which finds it out.
 
 A caller is what Keystone would say of a token: a project, roles in it, a user. Whether that is
 enough for what is asked is for `policy.py` to say; how it was found out is the mode's own affair.

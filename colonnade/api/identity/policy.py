@@ -36,7 +36,7 @@ def scope(policy: Policy, rules: Sequence[str], caller: Caller) -> ProjectId | N
     Raises Forbidden."""
     deciding = [rule for rule in rules if rule not in (PUBLIC, KNOWN)]
     if not deciding:
-        return NOBODYS  # such routes are about no object, and shall not become so by mistake
+        return NOBODYS  # these routes concern no object, so no object may be reached by mistake
     own: ProjectId | None = None
     for rule in deciding:
         if policy.allows(_widest(policy, rule), caller, None):

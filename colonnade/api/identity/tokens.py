@@ -32,7 +32,7 @@ _REFUSAL: Final = "The request you have made requires authentication."
 
 
 def new_secret() -> str:
-    """256 bits of chance, in a form that scanners for leaked secrets can tell."""
+    """256 random bits, in a form that scanners for leaked secrets recognize."""
     return f"col_{secrets.token_urlsafe(32)}"
 
 
@@ -78,7 +78,7 @@ class Tokens:
         found = self._remembered(digest)
         if found is None:
             async with self._questions:
-                # Whoever waited may find that another request has asked meanwhile.
+                # Another request may have looked this token up while we waited.
                 found = self._remembered(digest) or await self._ask(digest)
         if found.caller is None:
             raise NotAuthenticated(_REFUSAL)

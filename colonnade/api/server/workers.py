@@ -2,9 +2,9 @@
 """Several processes that serve one address: forked, watched, started again, ended together.
 
 Each listens by itself on the same address (SO_REUSEPORT), and the kernel deals out connections.
-They share what was loaded before the fork. All see one stop sign, the end of a socket that only
-this process holds open: so they end with it, even when it is killed. What they do is not known
-here.
+They share what was loaded before the fork. Each watches one socket that only this process
+holds open: it closes when this process ends, even when it is killed, and then the workers end. What
+they do is not known here.
 """
 
 import gc
@@ -101,7 +101,7 @@ def _told_to_stop(workers: list[_Worker]) -> bool:
 
 
 def _end(workers: list[_Worker]) -> None:
-    """Wait for all to go, and kill whoever does not in time."""
+    """Wait until all have ended, and kill those that take too long."""
     until = time.monotonic() + STOP_S
     left = [worker.pid for worker in workers if worker.pid]
     while left:

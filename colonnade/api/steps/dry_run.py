@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`?dry_run=true`: a write to a tree is taken through everything, told, and undone.
+"""`?dry_run=true`: a write to a tree is carried out, described, and undone.
 
 It is validated, its provider objects, quotas are counted, rows are written, and then the
 transaction ends as if nothing had been. So what it says is what the request would do. No VIP is

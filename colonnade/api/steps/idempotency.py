@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`Idempotency-Key`: a POST that is sent again makes nothing again, and answers the same object.
+"""`Idempotency-Key`: a POST that is sent again makes no second object, and answers the first.
 
 Where the request makes an object of a tree, the store writes the key together with it, so that not
 even a crash comes between. For other objects a claim is written first and the answer last. The key
@@ -37,7 +37,7 @@ from colonnade.store.rows.tables import LOAD_BALANCERS, TABLES
 HEADER: Final = "idempotency-key"
 KEY_MAX: Final = 255
 REPLAYED: Final = {"idempotency-replayed": "true"}
-# Whoever was quicker may not have committed yet.
+# The other request with this key may not have committed yet.
 LOOKS_S: Final = (0.0, 0.05, 0.2, 0.5)
 _KINDS: Final = {table.kind: table for table in TABLES.values()}
 # Two requests with one key at this process wait for each other; those at others meet in the store.
@@ -89,8 +89,8 @@ async def _together(route: Route, call: Call, within: Within) -> Answer:
     try:
         return await within(call)
     except (Conflict, OverQuota, Unavailable):
-        # Another may have been quicker, and then is what stands in the way; or all is written and
-        # only the answer was lost.
+        # Another request with this key may have made the object first, which is the conflict; or
+        # all was written and only the answer was lost.
         for pause_s in LOOKS_S:
             await asyncio.sleep(pause_s)
             made = await _look(call, call.key)

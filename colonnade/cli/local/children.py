@@ -25,7 +25,7 @@ PAUSE_MIN_S = 0.2
 PAUSE_MAX_S = 10.0
 STEADY_S = 30.0
 STOP_S = 8.0
-SIGNALLED = 128  # what entered namespaces for a child says in this way which signal ended it
+SIGNALLED = 128  # `nsenter` and `sh` add this to the number of the signal that ended a child
 
 log = structlog.get_logger()
 T = TypeVar("T")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run of the system left behind, looked for from outside and by marks, not by names.
+"""Find what a run of the system left behind: from outside, by marks and not by names.
 
 Most processes of a run inherit one mark in their environment; those that do not (an amphora is born
 with an environment of its own) descend from one that does, and are remembered by pid and start

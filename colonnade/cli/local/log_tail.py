@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a process said last in its log, for the one who asks why it ended.
+"""The last words in a process's log, which mostly say why it ended.
 
 That is the sentence in which a command of ours ended, else the last line, be it an event, the end
 of a traceback or another program's words. Knows no process.

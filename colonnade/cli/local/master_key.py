@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`colonnade master-key`: exchange the key that all kept secrets are sealed with.
 
-While it works the file has both keys: the first seals, either opens. Whoever runs sees the change
-by itself. When it is ended in the middle, the same command goes on where it was; the old key goes
-only when nothing is under it any more. No key is ever printed.
+While it works the file has both keys: the first seals, either opens. Running processes see the
+change by themselves. When the command is ended in the middle, run it again: it goes on where it
+was. The old key is removed only when no secret is sealed with it any more. No key is ever printed.
 """
 
 import asyncio
@@ -106,7 +106,7 @@ async def _rotate(config: "Config", settled_s: float, *, keep_old: bool) -> int:
         seal = Seal.from_file(file)
         first = await key_rotation.renew(database, seal)
         total = first.rows
-        # Who had read the file before may still have written a row with the old key.
+        # A process that had read the old file may still have written a row with the old key.
         await asyncio.sleep(settled_s)
         for _ in range(PASSES_MAX):
             again = await key_rotation.renew(database, seal)

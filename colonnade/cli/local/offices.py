@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""As whom the processes of the control plane run, and what each of them may read.
+"""The ids that processes of the control plane run as, and the files that each may read.
 
 Started by root, each is an id of its own that no account has, without any right and without a way
 to one; all of them are in one group. Files stay root's: what one office needs is readable by its
@@ -26,7 +26,7 @@ OWN: Final = {
 }
 NETWORK_RIGHTS: Final = (
     *("net_admin", "sys_admin"),  # links, namespaces, mounts
-    *("setuid", "setgid", "setpcap"),  # whom it starts is somebody else, with fewer rights
+    *("setuid", "setgid", "setpcap"),  # it starts programs as other ids, with fewer rights
     *("kill", "sys_ptrace"),  # to end them, and to open their namespaces
     "chown",  # its socket is the control plane's
     "setfcap",  # an ordinary user's lab: what is root there is root of an amphora as well

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every supervisor of this machine does alike: hold its state alone, start and stop its
-parts, tell when the API answers, and hear that it is to stop. It knows no command.
+"""What every supervisor on this machine does: lock its state folder, start and stop its parts,
+tell when the API answers, and stop on a signal. It knows no command.
 """
 
 import asyncio

@@ -11,7 +11,7 @@ from colonnade.domain.attributes import Described, bare, described
 from colonnade.domain.l7 import WeightedPool
 from colonnade.domain.tree import Vip
 
-_NAMED: Final = frozenset({"name"})  # which comes first on the command line, without an option
+_NAMED: Final = frozenset({"name"})  # given first on the command line, without an option
 _LAST: Final = ("description", "admin_state_up", "tags")  # what every noun has
 _KINDS: Final[dict[Any, Kind]] = {
     bool: Kind.FLAG,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a noun of the API is, as a table: where it lives, what it shows, what may be said of it.
+"""A noun of the API as a table: its path, what it shows, and which attributes may be given.
 
 The tables beside this module are all that differs from noun to noun; commands, completion and
 look-ups by name are made from them. Nothing here speaks to an endpoint or prints.

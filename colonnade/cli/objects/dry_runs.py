@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`--dry-run`: a change is taken through everything by the endpoint, told, and not kept.
+"""`--dry-run`: the endpoint carries a change out, describes it, and does not keep it.
 
 An endpoint that does not know the word would carry the change out, so it is first asked for
 something that only those have that know it.

@@ -50,8 +50,8 @@ COMMANDS: Final[Mapping[str, str]] = dict.fromkeys(
 
 
 class OnDemand(MutableMapping[str, Any]):
-    """What is there, and what is made when it is looked at. `makers` is asked for once, and only
-    when something is looked for."""
+    """A map whose values are made when they are first read. `makers` is called once, when the
+    first name is looked up."""
 
     def __init__(self, made: Mapping[str, Any], makers: Callable[[], Mapping[str, Maker]]) -> None:
         self._made = dict(made)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names in the place of ids, for people: one list of a noun tells all its names.
+"""Names in place of ids, for people: one list of a noun gives all its names.
 
 An id whose name cannot be found out, or that has none, stays an id. JSON is never changed.
 """

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Quotas: a project's own, and what projects have that have none. -1 is no limit.
+"""Quotas: of a project, and the default for projects without one. -1 is no limit.
 
-A quota is called by its project's id; without one it is that of the project one speaks for.
+A quota is named by its project's id; without an id it is that of the caller's own project.
 """
 
 from typing import Annotated, Any

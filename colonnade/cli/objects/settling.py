@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waiting until the endpoint is done with what it was asked to do.
+"""Wait until the endpoint has carried out a change.
 
 Asked from here, again and again, so it works with any endpoint. Done means that the object, and
 the load balancer it is part of, are not PENDING any more; ERROR is said with its reasons.

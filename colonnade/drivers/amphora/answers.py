@@ -2,7 +2,7 @@
 """The one door for everything that an amphora says: answers, reports, datagrams.
 
 An amphora carries its owner's traffic and may be broken into, so nothing it says is trusted. What
-passes here is bounded in bytes, has finite numbers that many of can be added up in a bigint, and
+passes here is bounded in bytes, has finite numbers small enough to be added up in a bigint, and
 texts without NUL and control characters. Fields that are not known come from a newer release and
 are ignored. Whether names and generations can be true is decided by those who know the cluster.
 """

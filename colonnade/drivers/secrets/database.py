@@ -46,7 +46,7 @@ Find = Callable[[Collection[str]], Awaitable[Mapping[str, Kept]]]
 
 
 class Seal:
-    """`renewed` tells the keys of today, None when they are still those of before."""
+    """`renewed` returns the present keys, or None when they have not changed."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class Seal:
         self._ciphers = [AESGCM(key) for key in keys]
 
     def _look(self) -> bool:
-        """Whether there are other keys than before."""
+        """Read the key file again if it has changed."""
         keys = self._renewed()
         if keys is None:
             return False
@@ -154,7 +154,7 @@ class _File:
 
 
 def _mark(file: Path) -> tuple[int, int] | None:
-    """Other after each exchange of the file, for it is never written in place."""
+    """A value that differs after each exchange of the file, which is never written in place."""
     try:
         found = file.stat()
     except OSError:
@@ -185,7 +185,7 @@ def read_ring(file: Path) -> Ring:
         prepared = bool(words) and words[-1].startswith(NEXT)
         keys = tuple(bytes.fromhex(word.removeprefix(NEXT)) for word in words)
     except (OSError, ValueError) as error:
-        # Without the cause: a ValueError could quote the key.
+        # Raised without its cause: a ValueError could quote the key.
         raise Broken(f"{file} contains no master key", detail=type(error).__name__) from None
     if not keys:
         raise Broken(f"{file} contains no master key")

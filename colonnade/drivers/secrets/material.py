@@ -140,7 +140,7 @@ def _read_key(block: str, passphrase: str | None) -> PrivateKey:
         password = passphrase.encode() if encrypted and passphrase else None
         key = load_pem_private_key(block.encode(), password)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        # Without the cause, which could quote what it could not read.
+        # Raised without its cause, which could quote the secret.
         why = ": is the passphrase right?" if encrypted else "."
         raise Invalid(f"The private key cannot be read{why}") from None
     if not isinstance(key, PrivateKey):

@@ -67,7 +67,7 @@ def check_order(chain: Sequence[x509.Certificate]) -> None:
 def in_order(
     leaf: x509.Certificate, others: Sequence[x509.Certificate]
 ) -> Sequence[x509.Certificate]:
-    """From the leaf up; what is no part of the chain comes last, where `check_order` tells."""
+    """From the leaf up; those outside the chain come last, and `check_order` refuses them."""
     chain, left = [leaf], list(others)
     while found := next((one for one in left if is_issued(chain[-1], by=one)), None):
         chain.append(found)
@@ -106,7 +106,7 @@ def facts(certificates: Sequence[x509.Certificate]) -> Facts:
 
 
 def crl_facts(crls: Sequence[x509.CertificateRevocationList], now: datetime) -> Facts:
-    """Raises Invalid for one that is out of time: nothing passes beside such a one."""
+    """Raises Invalid for a CRL that is out of time: OpenSSL then refuses every certificate."""
     ends = []
     for crl in crls:
         name = f"The CRL of {crl.issuer.rfc4514_string()}"

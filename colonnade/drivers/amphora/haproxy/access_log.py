@@ -54,7 +54,7 @@ def access_log(listener: Listener, tree: LoadBalancer, *, http: bool) -> AccessL
 
 
 def wished(listener: Listener, tree: LoadBalancer) -> AccessLog | None:
-    """A setting without a target says: nowhere, whatever the load balancer says."""
+    """The setting in force. A listener's setting without a target turns logging off."""
     wish = listener.access_log or tree.access_log
     return wish if wish is not None and wish.target_id is not None else None
 

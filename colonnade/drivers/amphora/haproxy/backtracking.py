@@ -91,11 +91,13 @@ class _Count:
             return _Rest(after.cost, NONE if is_end else ALL, True)
         if kind in (_code.ASSERT, _code.ASSERT_NOT):
             return _Rest(self._cut(self.rest(about[1], _END).cost + after.cost), ALL, True)
-        return _Rest(self._cut(REFERENCE * after.cost), ALL, True)  # a reference, or unheard of
+        return _Rest(
+            self._cut(REFERENCE * after.cost), ALL, True
+        )  # a reference to a group, or an operation that is not known here
 
     def _branch(self, found: Sequence[_Rest]) -> _Rest:
         first = reduce(int.__or__, (one.first for one in found))
-        # What may begin with nothing overlaps with everything.
+        # A part that can match the empty text overlaps with every other.
         apart = _are_apart([x.first for x in found]) and all(one.may_fail for one in found)
         costs = [one.cost for one in found]
         cost = max(costs) + len(costs) - 1 if apart else sum(costs)
@@ -116,7 +118,7 @@ class _Count:
                 return _Rest(self._cut(spread * after.cost), first, may_fail)
             return _Rest(self._cut((one + 1) * after.cost), first, may_fail)
         if not after.may_fail:
-            return _Rest(after.cost, first, may_fail)  # whoever comes here has a match
+            return _Rest(after.cost, first, may_fail)  # the whole text has matched here
         if begins & after.first == 0 and _is_characters(inner):
             return _Rest(self._cut(times + after.cost), first, may_fail)
         # What follows is tried behind each round, and goes on where its first letters are there.

@@ -169,7 +169,7 @@ def _versions_and_ciphers(node: TlsAttributes) -> Iterator[Word]:
     older, suites = _ciphers(node)
     lowest, highest = _span(node.tls_versions)
     if suites and not older:
-        lowest = TlsVersion.TLSV1_3  # or older versions would go by a list of nobody's
+        lowest = TlsVersion.TLSV1_3  # else older versions would be offered with OpenSSL's own list
     yield Word(f"ssl-min-ver {VERSIONS[lowest]} ssl-max-ver {VERSIONS[highest]}")
     if older:
         yield Word(f"ciphers {older}")

@@ -70,7 +70,7 @@ class HaproxyDriver:
         try:
             bundle = render(wanted, interfaces, self._templates)
         except Invalid as wrong:
-            # An older version of us may have stored what this one knows better about.
+            # An older release may have stored a tree that this release would refuse.
             raise Broken(f"the load balancer cannot be served: {wrong.public}") from wrong
         found: dict[str, Secret] = {}
         for tree in wanted.load_balancers:
@@ -105,7 +105,7 @@ class HaproxyDriver:
         try:
             applied = await self._agents.put_bundle(_address(amphora), amphora.id, bundle)
         except Outdated as newer:
-            return newer.generation  # somebody else was faster, with a newer wish
+            return newer.generation  # another controller has pushed a newer generation
         return applied.generation
 
     async def observe(self, amphora: Amphora) -> StatusReport:

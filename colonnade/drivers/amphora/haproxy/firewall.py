@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who may open connections to which port, as the bundle says it. Pure.
 
-A listener with no allowed CIDRs is open to all and has no entry. What is administratively down
-has one too, which hurts nobody: the port is not there. Knows no packet filter.
+A listener with no allowed CIDRs is open to all and has no entry. A listener that is
+administratively down has one too: it has no effect, because the port is closed. Knows no packet
+filter.
 """
 
 from colonnade.domain.addresses import canonical

@@ -27,7 +27,7 @@ GROUPS: Final = re.compile(
     r"\?(?:[:=!>]|<[=!]|P<[A-Za-z_]\w{0,30}>|P=\w+\)|[ims]+\)|[ims]*:)", re.ASCII
 )
 REPEAT: Final = re.compile(r"\{(\d*)(,?)(\d*)\}", re.ASCII)
-# Nothing but these is tried from the first character alone.
+# An expression that begins with one of these is tried from the first character only.
 ANCHOR: Final = re.compile(r"(?:\(\?[ims]+\))*(?:\^(?![*?{])|\\A|\.\*)", re.ASCII)
 HEX: Final = re.compile(r"x[0-9a-fA-F]{2}", re.ASCII)
 
@@ -44,7 +44,7 @@ def steps(text: str) -> int:
     require("value", text.isascii(), "of a regular expression must be ASCII")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # of sets that are refused below
+            warnings.simplefilter("ignore", FutureWarning)  # about sets, which are refused below
             re.compile(text)
     except (re.error, RecursionError, OverflowError) as error:
         raise Invalid(f"value is not a regular expression: {error}", field="value") from error

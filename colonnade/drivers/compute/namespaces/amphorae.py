@@ -107,7 +107,9 @@ class Amphorae:
         try:
             newborn = await self._machines.conceive(self._start(boot))
         finally:
-            del self._ids[boot.amphora_id]  # the machine's record has it now, or nobody
+            del self._ids[
+                boot.amphora_id
+            ]  # from now on the machine's record holds it, if there is one
         addresses = (f"{port.address}/{LB_PREFIX}",)
         leg = Leg(name="lb0", mac=port.mac, addresses=addresses)
         try:

@@ -44,7 +44,7 @@ class AddressStorage(Protocol):
 
 
 class NoShelf:
-    """Nothing outlives a book with this one."""
+    """Keeps nothing: the book lives in memory only."""
 
     def put_network(self, record: NetworkRecord) -> None: ...
     def put_port(self, port: Port) -> None: ...

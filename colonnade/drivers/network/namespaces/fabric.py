@@ -106,7 +106,7 @@ class Fabric:
         name = machine_link(port.id)
         if again and self._links.has(name):
             return
-        self._links.delete(name)  # before the new one is made: two owners are worse than none
+        self._links.delete(name)  # first: two amphorae with one address are worse than none
         leg = Leg(name=link_name("v-", port.id), mac=port.mac)
         self._links.add_pair(name, bridge_name(network), leg, namespace)
 

@@ -51,7 +51,7 @@ def kill(process: ProcessName, number: signal.Signals = signal.SIGKILL) -> None:
     except ProcessLookupError:
         return
     try:
-        # The handle is held first, so the pid cannot change hands between look and shot.
+        # The descriptor is opened first, so that the pid cannot be reused between check and signal.
         if process.is_alive:
             signal.pidfd_send_signal(handle, number)
     except ProcessLookupError:
