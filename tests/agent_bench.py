@@ -24,7 +24,7 @@ from colonnade.protocol import paths
 from colonnade.protocol.bundle import Backend, Bundle, Interface, Server
 from colonnade.protocol.datagram import Datagram, Kind, decode
 from colonnade.protocol.logs import LogPlaces, LogQuestion
-from colonnade.protocol.messages import Peers, Report
+from colonnade.protocol.messages import Peers, Renewal, Report
 from colonnade.runtime.certificate_authority import Authority
 from colonnade.runtime.haproxy_binary import find_haproxy
 from colonnade.runtime.mtls import server_context
@@ -101,6 +101,8 @@ class Bench:
         # What a controller would answer of access logs.
         self.places: Callable[[LogQuestion], LogPlaces] = lambda _question: LogPlaces()
         self.asked = 0
+        self.renew = False  # whether a controller has a new identity for it
+        self.renewals = 0
         (folder / "ca.pem").write_text(authority.certificate)
         self.client = self.client_named("controller")
         self._open: list[Callable[[], Awaitable[None]]] = []
@@ -253,8 +255,19 @@ class Bench:
             return web.Response(body=msgspec.json.encode(self.wanted))
 
         async def peers(_request: web.Request) -> web.Response:
-            known = Peers(controllers=(f"{CONTROL_IP}:9442",), receivers=(f"{CONTROL_IP}:5555",))
+            known = Peers(
+                controllers=(f"{CONTROL_IP}:9442",),
+                receivers=(f"{CONTROL_IP}:5555",),
+                renew=self.renew,
+            )
             return web.Response(body=msgspec.json.encode(known))
+
+        async def identity(_request: web.Request) -> web.Response:
+            self.renewals += 1
+            fresh = self.ca.issue(self.amphora_id, days=1).pem
+            found = Renewal(identity=fresh, authorities=self.ca.trusted_pem)
+            self.renew = False
+            return web.Response(body=msgspec.json.encode(found))
 
         async def report(request: web.Request) -> web.Response:
             self.reports.append(msgspec.json.decode(await request.read(), type=Report))
@@ -269,6 +282,7 @@ class Bench:
             [
                 web.get("/bundle", give),
                 web.get("/peers", peers),
+                web.post("/identity", identity),
                 web.post("/report", report),
                 web.post("/log-places", log_places),
             ]

@@ -18,6 +18,7 @@ from colonnade.controller.amphorae import Amphorae, Births
 from colonnade.controller.clusters import Clusters
 from colonnade.controller.leaks import Leaks
 from colonnade.controller.loop import Loop, Reconciler
+from colonnade.controller.renewals import Certificates
 from colonnade.controller.spares import Spares
 from colonnade.domain.fleet import Amphora
 from colonnade.domain.ids import (
@@ -56,7 +57,8 @@ from tests.fakes.network import PRIVATE_SUBNET, PUBLIC_SUBNET, FakeNetwork
 
 ROUNDS_MAX: Final = 40
 STANDING: Final = ("leaks:all", "spares:default")
-AUTHORITY: Final = Authority(Authority.new())
+CA: Final = Authority.new()
+AUTHORITY: Final = Authority(CA)
 SEAL: Final = Seal(bytes(32))
 
 
@@ -100,6 +102,8 @@ class World:
         self.load_balancer_id = LoadBalancerId("")
         self.cluster_id = ClusterId("")
         self.faults = Faults()
+        self.authority = AUTHORITY  # the one that signs; tests exchange it
+        self.certificates = Certificates(lambda: self.authority, SEAL, days=1)
         self.loop = self._controller()
         self._sequence = 0
 
@@ -118,10 +122,10 @@ class World:
         network = cast(NetworkDriver, Watched(self.network, faults))
         compute = cast(ComputeDriver, Watched(self.compute, faults))
         amphorae = cast(AmphoraDriver, Watched(self.amphorae, faults))
-        births = Births(self.config, AUTHORITY, SEAL, "haproxy")
+        births = Births(self.config, self.certificates, SEAL, "haproxy")
         reconcilers: dict[str, Reconciler] = {
             "cluster": Clusters(database, network, compute, amphorae),
-            "amphora": Amphorae(database, network, compute, births),
+            "amphora": Amphorae(database, network, compute, births, amphorae.notify),
             "spares": Spares(database, SEAL, self.config.spares),
             "leaks": Leaks(database, network, compute, patience_s=0),
         }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the agent asks of the controllers: its bundle, and who there is.
+"""What the agent asks of the controllers: its bundle, who there is, a new certificate.
 
 Controllers are interchangeable: the first answer is taken, and a controller that does not answer
 is skipped. Both ends check the other's certificate. It knows no haproxy.
@@ -8,7 +8,6 @@ is skipped. Both ends check the other's certificate. It knows no haproxy.
 import asyncio
 import contextlib
 import logging
-import ssl
 from typing import Final
 
 import aiohttp
@@ -16,7 +15,8 @@ import msgspec
 
 from colonnade.protocol.bundle import BUNDLE_BYTES_MAX, Bundle
 from colonnade.protocol.logs import LogPlaces, LogQuestion
-from colonnade.protocol.messages import Peers, Report
+from colonnade.protocol.messages import Peers, Renewal, Renewing, Report
+from colonnade.runtime.mtls import Contexts
 
 log = logging.getLogger(__name__)
 CONTROLLER: Final = "controller"  # the name in a controller's certificate
@@ -28,29 +28,41 @@ class NobodyAnswers(Exception):
     """No controller could be reached or understood."""
 
 
+class Expired(Exception):
+    """A controller answers that this amphora's certificate has expired: only `renewal` helps."""
+
+
 class Controllers:
-    def __init__(self, addresses: tuple[str, ...], context: ssl.SSLContext) -> None:
+    """Every method raises NobodyAnswers, and all but `renewal` raise Expired."""
+
+    def __init__(self, addresses: tuple[str, ...], contexts: Contexts) -> None:
         self.addresses = addresses
-        self._context = context
+        self._contexts = contexts
 
     async def bundle(self, newer_than: int) -> Bundle | None:
-        """The wanted bundle, None when there is nothing newer. Raises NobodyAnswers."""
+        """The wanted bundle, None when there is nothing newer."""
         body = await self._ask("GET", f"/bundle?generation={newer_than}")
         return msgspec.json.decode(body, type=Bundle) if body else None
 
-    async def peers(self) -> Peers:
-        """Raises NobodyAnswers."""
-        peers = msgspec.json.decode(await self._ask("GET", "/peers"), type=Peers)
-        return Peers(
-            controllers=peers.controllers[:PEERS_MAX], receivers=peers.receivers[:PEERS_MAX]
+    async def peers(self, authorities: str) -> Peers:
+        """`authorities`: a digest of those that this amphora trusts."""
+        body = await self._ask("GET", f"/peers?authorities={authorities}")
+        peers = msgspec.json.decode(body, type=Peers)
+        return msgspec.structs.replace(
+            peers, controllers=peers.controllers[:PEERS_MAX], receivers=peers.receivers[:PEERS_MAX]
         )
 
+    async def renewal(self, request: Renewing) -> Renewal:
+        """A new certificate, and the authorities to trust."""
+        body = await self._ask("POST", "/identity", msgspec.json.encode(request))
+        return msgspec.json.decode(body, type=Renewal)
+
     async def report(self, failure: Report) -> None:
-        """Say that a fetched bundle could not be applied. Raises NobodyAnswers."""
+        """Say that a fetched bundle could not be applied."""
         await self._ask("POST", "/report", msgspec.json.encode(failure))
 
     async def log_places(self, question: LogQuestion) -> LogPlaces:
-        """Where files of access logs go. Raises NobodyAnswers."""
+        """Where files of access logs go."""
         body = await self._ask("POST", "/log-places", msgspec.json.encode(question))
         return msgspec.json.decode(body, type=LogPlaces)
 
@@ -69,11 +81,13 @@ class Controllers:
 
     async def _ask_one(self, method: str, url: str, body: bytes | None) -> bytes:
         # A connection each time: there is one a minute, and nothing is held in between.
-        connector = aiohttp.TCPConnector(ssl=self._context, force_close=True)
+        connector = aiohttp.TCPConnector(ssl=self._contexts(), force_close=True)
         async with (
             aiohttp.ClientSession(connector=connector, timeout=TIMEOUT) as session,
             session.request(method, url, data=body, server_hostname=CONTROLLER) as answer,
         ):
+            if answer.status == 401:
+                raise Expired("the certificate of this amphora has expired")
             if answer.status not in (200, 204):
                 raise aiohttp.ClientPayloadError(f"answered {answer.status}")
             content = bytearray()

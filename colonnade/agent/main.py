@@ -20,13 +20,14 @@ from aiohttp import web
 import colonnade
 from colonnade.agent.apply.amphora import Amphora
 from colonnade.agent.apply.errors import NotNow, Older, Refused
-from colonnade.agent.controllers import Controllers, NobodyAnswers, pause
+from colonnade.agent.controllers import Controllers, Expired, NobodyAnswers, pause
 from colonnade.agent.folder import Folder
 from colonnade.agent.haproxy.process import Haproxy
 from colonnade.agent.haproxy.reloads import Limits, TooLittleMemory
 from colonnade.agent.haproxy.status import Watch
 from colonnade.agent.haproxy.watchdog import Pulse
 from colonnade.agent.heartbeat.sender import HeartbeatSender
+from colonnade.agent.identity import Identity, Unusable
 from colonnade.agent.logs.shipping import Logs
 from colonnade.agent.logs.spool import Spool
 from colonnade.agent.network import interfaces
@@ -37,7 +38,6 @@ from colonnade.protocol import paths
 from colonnade.protocol.bundle import Bundle
 from colonnade.protocol.messages import PORT_AGENT, PORT_TASKS, AgentConfig, Info, Report
 from colonnade.runtime.listener import Bounds, accepting, protocols_of
-from colonnade.runtime.mtls import client_context, server_context
 from colonnade.runtime.sockets import tcp_listener
 from colonnade.runtime.termination import until_told
 
@@ -52,7 +52,6 @@ FROM_THE_CONTROL_PLANE: Final = Bounds(connections=128, of_one_peer=64)
 class Agent:
     def __init__(self, config: AgentConfig, drive: Path, folder: Folder, namespace: Path) -> None:
         self._config = config
-        self._drive = drive
         self._tasks = asyncio.Event()
         self._haproxy = Haproxy(config.haproxy, folder, namespace)
         self._watch = Watch(folder, self._haproxy)
@@ -63,14 +62,13 @@ class Agent:
         )
         self._watch.old_workers_max = config.old_workers_max
         self._amphora = Amphora(folder, self._haproxy, self._watch, namespace, limits)
-        key = bytes.fromhex((drive / "heartbeat.key").read_text().strip())
-        self._heartbeats = HeartbeatSender(config.amphora_id, key, folder)
+        self._identity = Identity(config.amphora_id, drive)
+        self._heartbeats = HeartbeatSender(config.amphora_id, self._identity.key, folder)
         self._heartbeats.receivers = config.receivers
         self._heartbeats.generation = lambda: self._amphora.generation
         self._heartbeats.on_tasks = self._tasks.set
         self._watch.on_news = self._heartbeats.tell
-        identity, ca = drive / "agent.pem", drive / "ca.pem"
-        self._controllers = Controllers(config.controllers, client_context(identity, ca))
+        self._controllers = Controllers(config.controllers, self._identity.for_servers)
         spool = Spool(Path(paths.ACCESS_LOGS), config.logs)
         access = Path(paths.HAPROXY_ACCESS_SOCKET)
         self._logs = Logs(access, spool, self._controllers.log_places, namespace)
@@ -91,7 +89,7 @@ class Agent:
         door = accepting(
             tcp_listener(self._config.lb_network_ip, PORT_AGENT),
             protocols_of(runner),
-            server_context(self._drive / "agent.pem", self._drive / "ca.pem"),
+            self._identity.for_clients,
             FROM_THE_CONTROL_PLANE,
         )
         gc.collect()
@@ -159,13 +157,31 @@ class Agent:
                 await self._apply(wanted)
             elif not self._tasks.is_set():
                 await self._amphora.repair()
-            peers = await self._controllers.peers()
-        except (NobodyAnswers, NotNow, Refused, msgspec.MsgspecError) as error:
+            peers = await self._controllers.peers(self._identity.authorities())
+            if peers.renew:
+                await self._renew()
+                # The controllers see what is in use by whoever asks: so ask once more.
+                peers = await self._controllers.peers(self._identity.authorities())
+        except Expired as error:
+            log.warning("pull: %s", error)
+            await self._come_back()
+            return
+        except (NobodyAnswers, NotNow, Refused, Unusable, msgspec.MsgspecError) as error:
             log.info("pull: %s", error)
             return
         if peers.controllers and peers.receivers:
             self._controllers.addresses = peers.controllers
             self._heartbeats.receivers = peers.receivers
+
+    async def _come_back(self) -> None:
+        try:
+            await self._renew()
+            self._tasks.set()  # what could not be asked before is asked now
+        except (Expired, NobodyAnswers, Unusable, msgspec.MsgspecError) as error:
+            log.warning("the certificate has expired and is not renewed: %s", error)
+
+    async def _renew(self) -> None:
+        self._identity.renew(await self._controllers.renewal(self._identity.request()))
 
     async def _apply(self, wanted: Bundle) -> None:
         try:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What amphorae may ask of a controller, over mutual TLS: my bundle, my report, my peers,
-places for my logs.
+"""What amphorae may ask of a controller, over mutual TLS: my bundle, my report, my peers, a new
+certificate, places for my logs.
 
 An amphora is the one that its certificate names, and learns of nothing but itself. It asks at
-boot, when told of pending tasks, and every minute; mostly there is nothing new.
+boot, when told of pending tasks, and every minute; mostly there is nothing new. One whose
+certificate has expired may ask for a new one, and for nothing else.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,6 +16,7 @@ from aiohttp import web
 
 from colonnade.controller.clusters import Clusters
 from colonnade.controller.log_places import Places
+from colonnade.controller.renewals import Certificates, is_expired
 from colonnade.domain.errors import Broken, Refused, Unavailable
 from colonnade.domain.fleet import Amphora, Cluster
 from colonnade.domain.ids import AmphoraId, read_id
@@ -24,9 +26,9 @@ from colonnade.drivers.amphora.answers import Unbelievable
 from colonnade.drivers.amphora.haproxy.client import in_its_words
 from colonnade.protocol.bundle import Bundle, Interface
 from colonnade.protocol.logs import LogQuestion
-from colonnade.protocol.messages import Peers, Refusal, Report
+from colonnade.protocol.messages import Peers, Refusal, Renewing, Report
 from colonnade.runtime.buckets import Buckets
-from colonnade.runtime.mtls import peer_name
+from colonnade.runtime.mtls import Peer, peer_of
 from colonnade.store.fleet import amphora_rows, daemons
 from colonnade.store.postgres.database import Database
 
@@ -38,19 +40,26 @@ log = structlog.get_logger()
 
 Render = Callable[[Cluster, Sequence[Interface]], Awaitable[Bundle]]
 AMPHORA: Final = web.RequestKey("amphora", Amphora)
+PEER: Final = web.RequestKey("peer", Peer)
+IDENTITY: Final = "/identity"
 
 
 def application(
-    database: Database, clusters: Clusters, render: Render, places: Places
+    database: Database,
+    clusters: Clusters,
+    render: Render,
+    places: Places,
+    certificates: Certificates,
 ) -> web.Application:
-    """The routes; who serves it brings the TLS context."""
-    api = _AmphoraApi(database, clusters, render, places)
+    """The routes; who serves it brings TLS contexts (`mtls.contexts_for_late_clients`)."""
+    api = _AmphoraApi(database, clusters, render, places, certificates)
     app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[api.guard])
     app.add_routes(
         [
             web.get("/bundle", api.bundle),
             web.post("/report", api.report),
             web.get("/peers", api.peers),
+            web.post(IDENTITY, api.identity),
             web.post("/log-places", api.log_places),
         ]
     )
@@ -59,9 +68,15 @@ def application(
 
 class _AmphoraApi:
     def __init__(
-        self, database: Database, clusters: Clusters, render: Render, places: Places
+        self,
+        database: Database,
+        clusters: Clusters,
+        render: Render,
+        places: Places,
+        certificates: Certificates,
     ) -> None:
         self._places = places
+        self._certificates = certificates
         self._buckets = Buckets(ASKED_PER_S, burst=ASKED_AT_ONCE)
         self._database = database
         self._clusters = clusters
@@ -75,7 +90,11 @@ class _AmphoraApi:
     ) -> web.StreamResponse:
         """Who asks, and what went wrong, for every route."""
         try:
-            request[AMPHORA] = amphora = await self._sender(request)
+            request[PEER] = peer = _peer(request)
+            request[AMPHORA] = amphora = await self._sender(peer)
+            if is_expired(peer) and request.path != IDENTITY:
+                reason = f"the certificate has expired: ask for a new one at {IDENTITY}"
+                return _answer(Refusal(reason=reason), status=401)
             if self._buckets.take(amphora.id) > 0:
                 reason = "this amphora asks more often than it has reason to"
                 return _answer(Refusal(reason=reason), status=429)
@@ -107,17 +126,27 @@ class _AmphoraApi:
         question = answers.decoded(await request.read(), LogQuestion)
         return _answer(await self._places.answer(request[AMPHORA], question))
 
-    async def peers(self, _request: web.Request) -> web.Response:
+    async def peers(self, request: web.Request) -> web.Response:
+        renew = await self._certificates.seen(
+            self._database, request[AMPHORA], request[PEER], request.query.get("authorities", "")
+        )
         async with self._database.read() as connection:
             controllers = await daemons.live(connection, daemons.Kind.CONTROLLER)
             receivers = await daemons.live(connection, daemons.Kind.HEALTH)
-        return _answer(Peers(controllers=tuple(controllers), receivers=tuple(receivers)))
+        return _answer(
+            Peers(controllers=tuple(controllers), receivers=tuple(receivers), renew=renew)
+        )
 
-    async def _sender(self, request: web.Request) -> Amphora:
-        transport = request.transport
-        name = peer_name(transport.get_extra_info("ssl_object") if transport else None)
+    async def identity(self, request: web.Request) -> web.Response:
+        asked = answers.decoded(await request.read(), Renewing)
+        amphora_id, peer = request[AMPHORA].id, request[PEER]
+        renewal = await self._certificates.renewal(self._database, amphora_id, peer, asked.proof)
+        log.info("certificate renewed", amphora_id=amphora_id, late=is_expired(peer))
+        return _answer(renewal)
+
+    async def _sender(self, peer: Peer) -> Amphora:
         try:
-            amphora_id = AmphoraId(read_id(name))
+            amphora_id = AmphoraId(read_id(peer.name))
         except ValueError:
             raise Refused("this API is for amphorae") from None
         async with self._database.read() as connection:
@@ -125,6 +154,14 @@ class _AmphoraApi:
         if amphora is None or amphora.state is State.RETIRING:
             raise Refused("this amphora is not known, or no longer")
         return amphora
+
+
+def _peer(request: web.Request) -> Peer:
+    transport = request.transport
+    peer = peer_of(transport.get_extra_info("ssl_object") if transport else None)
+    if peer is None:
+        raise Refused("this API is for amphorae")
+    return peer
 
 
 def _answer(body: msgspec.Struct, *, status: int = 200) -> web.Response:

@@ -5,11 +5,14 @@ A birth is a port on the LB network, a certificate, a key for heartbeats, and an
 step may be repeated. An amphora's row outlives all that was made for it, so nothing is forgotten.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 import msgspec
 import structlog
 
+from colonnade.controller.renewals import Certificates
 from colonnade.domain.errors import ColonnadeError
 from colonnade.domain.fleet import Amphora
 from colonnade.domain.ids import AmphoraId, PortId, derived_id
@@ -18,20 +21,22 @@ from colonnade.drivers.compute.protocol import Boot, ComputeDriver, InstanceStat
 from colonnade.drivers.network.protocol import NetworkDriver, PortWish
 from colonnade.drivers.secrets.database import Seal
 from colonnade.protocol.messages import PORT_CONTROLLER, PORT_HEALTH, AgentConfig
-from colonnade.runtime.certificate_authority import Authority, expires_at
+from colonnade.runtime.certificate_authority import digest, expires_at
 from colonnade.runtime.config import Config
 from colonnade.store.fleet import amphora_rows, daemons
 from colonnade.store.postgres.database import Database
 from colonnade.store.queue import events
 
 log = structlog.get_logger()
+Notify = Callable[[Amphora], Awaitable[None]]
+LIVING: Final = frozenset({State.SPARE, State.SERVING})
 
 
 class Births(msgspec.Struct, frozen=True):
     """What an amphora is born with comes from here."""
 
     config: Config
-    authority: Authority
+    certificates: Certificates
     seal: Seal
     haproxy: str
 
@@ -43,12 +48,18 @@ class Amphorae:
     """The reconciler of `amphora:<id>`."""
 
     def __init__(
-        self, database: Database, network: NetworkDriver, compute: ComputeDriver, births: Births
+        self,
+        database: Database,
+        network: NetworkDriver,
+        compute: ComputeDriver,
+        births: Births,
+        notify: Notify,
     ) -> None:
         self._database = database
         self._network = network
         self._compute = compute
         self._births = births
+        self._notify = notify
 
     async def reconcile(self, name: str) -> float | None:
         async with self._database.read() as connection:
@@ -57,6 +68,9 @@ class Amphorae:
             return None
         if amphora.state is State.BOOTING:
             await self._give_birth(amphora)
+        if amphora.state in LIVING and self._births.certificates.is_behind(amphora):
+            with contextlib.suppress(ColonnadeError):  # it also asks by itself, every minute
+                await self._notify(amphora)
         if amphora.state is State.FAILED and amphora.cluster_id is None:
             await self._compute.destroy(amphora.id)
             amphora = await self._advance(amphora, Event.FENCED)
@@ -85,12 +99,17 @@ class Amphorae:
             subnet_id=subnet.id,
         )
         port = await self._network.create_port(wish)
-        identity = self._births.authority.issue(
-            amphora.id, days=self._births.config.amphora_certificate_days
-        )
+        certificates = self._births.certificates
+        identity, authority = certificates.issue(amphora.id), certificates.authority
         async with self._database.transaction() as connection:
-            expires = expires_at(identity.certificate)
-            await amphora_rows.record_birth(connection, amphora, (port.id, port.address), expires)
+            await amphora_rows.record_birth(connection, amphora, (port.id, port.address))
+            await amphora_rows.record_certificate(
+                connection,
+                amphora.id,
+                expires_at(identity.certificate).timestamp(),
+                authority.name,
+                digest(authority.trusted_pem),
+            )
             sealed = await amphora_rows.sealed_key(connection, amphora.id)
             controllers = await daemons.live(connection, daemons.Kind.CONTROLLER)
             receivers = await daemons.live(connection, daemons.Kind.HEALTH)
@@ -114,7 +133,7 @@ class Amphorae:
         drive = {
             "agent.json": msgspec.json.encode(agent).decode(),
             "agent.pem": identity.pem,
-            "ca.pem": self._births.authority.certificate_pem,
+            "ca.pem": authority.trusted_pem,
             "heartbeat.key": self._births.seal.unseal(sealed, amphora.id).hex(),
         }
         await self._compute.create(

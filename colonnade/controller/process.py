@@ -20,6 +20,7 @@ from colonnade.controller.expiry import Expiry
 from colonnade.controller.leaks import Leaks
 from colonnade.controller.log_places import Places
 from colonnade.controller.loop import Loop
+from colonnade.controller.renewals import Certificates
 from colonnade.controller.spares import Spares
 from colonnade.controller.sweeping import Sweeping
 from colonnade.domain.errors import Unavailable
@@ -30,12 +31,12 @@ from colonnade.drivers.compute.namespaces.client import ComputeClient
 from colonnade.drivers.network.namespaces.client import NetworkClient
 from colonnade.drivers.secrets.database import DatabaseSecrets, Kept, Seal
 from colonnade.protocol.messages import PORT_CONTROLLER
-from colonnade.runtime.certificate_authority import Authority, Identity
+from colonnade.runtime.certificate_authority import present_authority
 from colonnade.runtime.config import Config
 from colonnade.runtime.haproxy_binary import find_haproxy
 from colonnade.runtime.listener import Bounds, accepting, protocols_of
 from colonnade.runtime.logging import configure
-from colonnade.runtime.mtls import server_context
+from colonnade.runtime.mtls import contexts_for_late_clients
 from colonnade.runtime.sockets import tcp_listener
 from colonnade.runtime.termination import until_told
 from colonnade.store.fleet import amphora_rows, daemons, incarnation
@@ -59,7 +60,9 @@ async def run(config: Config) -> None:
 async def _work(config: Config) -> None:
     identity, ca = config.pki_dir / "controller.pem", config.pki_dir / "ca.pem"
     seal = Seal.from_file(config.pki_dir / "master.key")
-    births = Births(config, _authority(config), seal, str(find_haproxy(config.haproxy)))
+    authority = present_authority(config.pki_dir / "ca-key.pem", ca)
+    certificates = Certificates(authority, seal, config.amphora_certificate_days)
+    births = Births(config, certificates, seal, str(find_haproxy(config.haproxy)))
     async with contextlib.AsyncExitStack() as stack:
         database = await Database.when_there(config.database_url)
         stack.push_async_callback(database.close)
@@ -76,7 +79,7 @@ async def _work(config: Config) -> None:
             database,
             {
                 "cluster": clusters,
-                "amphora": Amphorae(database, network, compute, births),
+                "amphora": Amphorae(database, network, compute, births, driver.notify),
                 "spares": Spares(database, seal, config.spares),
                 "leaks": Leaks(database, network, compute),
                 "expiry": Expiry(database),
@@ -85,7 +88,7 @@ async def _work(config: Config) -> None:
             holder=address,
         )
         runner = web.AppRunner(
-            application(database, clusters, driver.bundle, Places(database, seal)),
+            application(database, clusters, driver.bundle, Places(database, seal), certificates),
             access_log=None,
             shutdown_timeout=SHUTDOWN_S,
         )
@@ -95,7 +98,7 @@ async def _work(config: Config) -> None:
             accepting(
                 tcp_listener(config.lb_network.address, PORT_CONTROLLER),
                 protocols_of(runner),
-                server_context(identity, ca),
+                contexts_for_late_clients(identity, ca),
                 FROM_AMPHORAE,
             )
         )
@@ -154,7 +157,3 @@ def secrets_of(database: Database, seal: Seal) -> DatabaseSecrets:
             return await secrets.contents(connection, ids)
 
     return DatabaseSecrets(find, seal)
-
-
-def _authority(config: Config) -> Authority:
-    return Authority(Identity.from_pem((config.pki_dir / "ca-key.pem").read_text()))

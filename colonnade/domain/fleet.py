@@ -36,6 +36,8 @@ class Amphora(msgspec.Struct, frozen=True, kw_only=True):
     applied: int = 0  # the generation it last answered for; 0: none
     created_at: datetime | None = None
     cert_expiration: datetime | None = None
+    issuer: str = ""  # the authority of its certificate
+    authorities: str = ""  # digest of the authorities that it trusts
 
 
 class Cluster(msgspec.Struct, frozen=True, kw_only=True):

@@ -147,10 +147,27 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Peers(msgspec.Struct, frozen=True, kw_only=True):
-    """Where to send things: "address:port" each, in no order."""
+    """Where to send things: "address:port" each, in no order. `renew`: a new identity is ready."""
 
     controllers: tuple[str, ...]
     receivers: tuple[str, ...]
+    renew: bool = False
+
+
+class Renewal(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to POST /identity: what takes the place of agent.pem and ca.pem."""
+
+    identity: str  # certificate and private key
+    authorities: str  # the certificates of all authorities to trust
+
+    def __repr__(self) -> str:
+        return "Renewal(***)"
+
+
+class Renewing(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of POST /identity. `proof` is needed from an amphora whose certificate has expired."""
+
+    proof: str = ""  # `protocol.lateness.proof`
 
 
 class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,11 @@ office such as `controller`. Both ends of every connection check the other's cha
 Private keys leave this module only as the PEM text that is returned to the caller.
 """
 
+import hashlib
+import secrets
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import msgspec
 from cryptography import x509
@@ -14,9 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from colonnade.runtime.mtls import client_context, peer_name, server_context
-
-__all__ = ["Authority", "Identity", "client_context", "expires_at", "peer_name", "server_context"]
+from colonnade.runtime.files import Reread
 
 CA_DAYS = 3650
 BACKDATE = timedelta(minutes=5)  # clocks of amphorae may be a little behind
@@ -43,20 +45,27 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Authority:
-    """An internal CA, loaded once: signs certificates with a name and a life in days."""
+    """An internal CA: signs certificates with a name and a life in days.
 
-    def __init__(self, identity: Identity) -> None:
+    `trusted_pem`: the authorities that its clients should trust, itself among them. While one
+    authority takes the place of another there are two."""
+
+    def __init__(self, identity: Identity, trusted_pem: str = "") -> None:
         self.certificate_pem = identity.certificate
+        self.trusted_pem = trusted_pem or identity.certificate
         self._certificate = x509.load_pem_x509_certificate(identity.certificate.encode())
         key = serialization.load_pem_private_key(identity.private_key.encode(), None)
         assert isinstance(key, ec.EllipticCurvePrivateKey)
         self._key = key
+        self.name = common_name(self._certificate.subject)
 
     @classmethod
     def new(cls) -> Identity:
         """The certificate and key of a fresh CA."""
         key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Colonnade internal CA")])
+        # Two authorities may be trusted at once, and a certificate tells its issuer by this name.
+        own = f"Colonnade internal CA {secrets.token_hex(4)}"
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, own)])
         certificate = (
             _builder(name, name, key.public_key(), CA_DAYS)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -88,8 +97,32 @@ class Authority:
         return _identity(certificate, key)
 
 
+def present_authority(key_file: Path, trusted_file: Path) -> Callable[[], Authority]:
+    """The authority that signs now, out of its file. Raises OSError or ValueError."""
+
+    def load() -> Authority:
+        return Authority(Identity.from_pem(key_file.read_text()), trusted_file.read_text())
+
+    return Reread(load, key_file, trusted_file)
+
+
 def expires_at(certificate_pem: str) -> datetime:
     return x509.load_pem_x509_certificate(certificate_pem.encode()).not_valid_after_utc
+
+
+def is_half_gone(not_before: float, not_after: float, now: float) -> bool:
+    """Whether more than half of a certificate's life is over: the time to renew it. Seconds."""
+    return now - not_before >= (not_after - not_before) / 2
+
+
+def digest(authorities_pem: str) -> str:
+    """What a set of authorities is compared by."""
+    return hashlib.sha256(authorities_pem.encode()).hexdigest()
+
+
+def common_name(name: x509.Name) -> str:
+    found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[0].value) if found else ""
 
 
 def _builder(

@@ -80,7 +80,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     database_url: str  # a libpq connection string
     network_url: str = ""  # "unix:/path" or "https://host:port" of the network daemon
     spares: int = 2
-    amphora_certificate_days: float = 365.0  # nothing renews them in a running amphora
+    amphora_certificate_days: float = 14.0  # renewed in place at half of it
     amphora_memory_mib: int = 2048  # where control groups can be written
     amphora_processes: int = 4096  # threads included
     templates_dir: Path | None = None  # the operator's own haproxy templates, looked in first

@@ -11,13 +11,14 @@ import asyncio
 import contextlib
 import logging
 import socket
-import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import msgspec
 from aiohttp import web
+
+from colonnade.runtime.mtls import Contexts
 
 log = logging.getLogger(__name__)
 REFUSED_PAUSE_S: Final = 0.05  # after the system itself had no room for a connection
@@ -35,14 +36,15 @@ ProtocolFactory = Callable[[], asyncio.Protocol]
 
 @contextlib.asynccontextmanager
 async def accepting(
-    listener: socket.socket, factory: ProtocolFactory, context: ssl.SSLContext, bounds: Bounds
+    listener: socket.socket, factory: ProtocolFactory, contexts: Contexts, bounds: Bounds
 ) -> AsyncIterator[None]:
     """Serve the connections of a bound socket while the context lasts, and close it then.
 
-    `factory` makes the protocol of each (aiohttp's `runner.server`)."""
+    `factory` makes the protocol of each (aiohttp's `runner.server`); `contexts` is asked for the
+    TLS context of each."""
     listener.setblocking(False)
     listener.listen(min(bounds.connections, 128))
-    door = _Door(factory, context, bounds)
+    door = _Door(factory, contexts, bounds)
     taking = asyncio.create_task(door.take(listener))
     try:
         yield
@@ -60,9 +62,9 @@ def protocols_of(runner: web.AppRunner) -> ProtocolFactory:
 
 
 class _Door:
-    def __init__(self, factory: ProtocolFactory, context: ssl.SSLContext, bounds: Bounds) -> None:
+    def __init__(self, factory: ProtocolFactory, contexts: Contexts, bounds: Bounds) -> None:
         self._factory = factory
-        self._context = context
+        self._contexts = contexts
         self._bounds = bounds
         self._open: Counter[str] = Counter()  # by peer
         self._refused = 0
@@ -102,7 +104,7 @@ class _Door:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: _Counted(self._factory(), place.close),
                 connection,
-                ssl=self._context,
+                ssl=self._contexts(),
                 ssl_handshake_timeout=self._bounds.handshake_s,
             )
         except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError

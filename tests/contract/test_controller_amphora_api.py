@@ -24,14 +24,18 @@ from colonnade.domain.log_targets import LogTarget, TargetType
 from colonnade.protocol.bundle import Bundle, Interface
 from colonnade.protocol.logs import LogCount, LogFile, LogPlaces, LogQuestion
 from colonnade.protocol.messages import Peers, Report
-from colonnade.runtime.certificate_authority import Authority
+from colonnade.runtime.certificate_authority import Authority, digest
 from colonnade.runtime.config import Config
-from colonnade.runtime.mtls import client_context, server_context
+from colonnade.runtime.listener import Bounds, accepting, protocols_of
+from colonnade.runtime.mtls import client_context, contexts_for_late_clients
+from colonnade.runtime.sockets import tcp_listener
 from colonnade.store.extras.log_targets import LOG_TARGETS, shipping
 from colonnade.store.fleet import daemons
 from colonnade.store.postgres.database import Database
 from colonnade.store.rows import flat_rows
 from tests.world import AUTHORITY, SEAL, World
+
+TRUSTED = digest(AUTHORITY.trusted_pem)
 
 
 class Site:
@@ -86,16 +90,17 @@ async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
     await world.settle()
     clusters = Clusters(database, world.network, world.compute, world.amphorae)
     runner = web.AppRunner(
-        application(database, clusters, render, Places(database, SEAL)),
+        application(database, clusters, render, Places(database, SEAL), world.certificates),
         access_log=None,
         shutdown_timeout=0.1,
     )
     await runner.setup()
     (tmp_path / "ca.pem").write_text(AUTHORITY.certificate_pem)
-    context = server_context(identity(tmp_path, "controller"), tmp_path / "ca.pem")
-    listening = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
-    await listening.start()
-    yield Site(world, tmp_path, runner.addresses[0][1])
+    contexts = contexts_for_late_clients(identity(tmp_path, "controller"), tmp_path / "ca.pem")
+    listener = tcp_listener("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    async with accepting(listener, protocols_of(runner), contexts, Bounds()):
+        yield Site(world, tmp_path, port)
     await runner.cleanup()
 
 
@@ -175,7 +180,7 @@ async def test_peers_are_those_that_run(site: Site, database: Database) -> None:
             await daemons.register(connection, daemon)
     async with database.transaction() as connection:
         await daemons.forget(connection, gone)
-    async with site.ask(await named(site, State.SPARE), "/peers") as answer:
+    async with site.ask(await named(site, State.SPARE), f"/peers?authorities={TRUSTED}") as answer:
         peers = msgspec.json.decode(await answer.read(), type=Peers)
     assert peers == Peers(controllers=("198.18.0.1:9442",), receivers=("198.18.0.1:5555",))
 

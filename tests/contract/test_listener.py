@@ -58,7 +58,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     port = listener.getsockname()[1]
     context = server_context(tmp_path / "server.pem", tmp_path / "ca.pem")
     try:
-        async with accepting(listener, protocols_of(runner), context, BOUNDS):
+        async with accepting(listener, protocols_of(runner), lambda: context, BOUNDS):
             made = Site(port, client_context(tmp_path / "client.pem", tmp_path / "ca.pem"))
             yield made
             for writer in made.open:

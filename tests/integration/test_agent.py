@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent serves bundles with real haproxy, and no change, refusal or death hurts traffic."""
 
+import asyncio
 import signal
 import socket
 import ssl
@@ -18,6 +19,7 @@ from colonnade.drivers.amphora.haproxy.client import Outdated
 from colonnade.protocol.bundle import Bundle
 from colonnade.protocol.datagram import Datagram, Edge, Heartbeat, Kind, Statistics, encode
 from colonnade.protocol.messages import PORT_TASKS
+from colonnade.runtime.mtls import client_context
 from tests.agent_bench import CHECKED, Bench, bundle, server, until, until_heard
 from tests.agent_site import AMPHORA_IP, VIP6
 
@@ -130,6 +132,42 @@ async def test_only_a_controller_may_change_and_only_our_own_may_look(bench: Ben
     async with aiohttp.ClientSession(connector=connector) as session:
         with pytest.raises(aiohttp.ClientError):
             await session.get(f"https://{AMPHORA_IP}:9443/info", server_hostname=bench.amphora_id)
+
+
+async def test_its_certificate_is_renewed_while_it_serves_and_kept_over_a_kill(
+    bench: Bench,
+) -> None:
+    context = client_context(bench.folder / "controller.pem", bench.folder / "ca.pem")
+
+    def shake_hands(plain: socket.socket) -> str:
+        plain.settimeout(10)
+        plain.connect((AMPHORA_IP, 9443))
+        with context.wrap_socket(plain, server_hostname=bench.amphora_id) as secure:
+            return str((secure.getpeercert() or {})["serialNumber"])
+
+    async def shown() -> str:
+        return await asyncio.to_thread(shake_hands, bench.site.new_socket(socket.AF_INET))
+
+    await bench.web_server(1)
+    await bench.put(bundle(1, server(1)))
+    await all_up(bench, "s1")
+    before = await shown()
+    haproxy = bench.site.processes(HAPROXY)
+    async with bench.load() as answers:
+        bench.renew = True
+        bench.client.notify(AMPHORA_IP, bench.amphora_id, bench.key)
+
+        async def is_another() -> bool:
+            return await shown() != before
+
+        await until(is_another)
+        renewed = await shown()
+        bench.site.kill(bench.site.processes(AGENT)[0], signal.SIGKILL)
+        await bench.ready()
+        assert await shown() == renewed
+    assert [one for one in answers if one != "1"] == []
+    assert bench.renewals == 1
+    assert bench.site.processes(HAPROXY) == haproxy
 
 
 async def test_a_killed_agent_comes_back_and_adopts_haproxy(bench: Bench) -> None:

@@ -24,6 +24,8 @@ TYPES = {
             "Info",
             "Peers",
             "Refusal",
+            "Renewal",
+            "Renewing",
             "Report",
             "StatisticsReport",
             "StatusReport",

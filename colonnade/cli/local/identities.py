@@ -1,60 +1,96 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The keys of an installation: made on the first start, found on every later one.
+"""The keys of an installation: made on the first start, found on every later one, and renewed.
 
-Everything lies in `<state>/pki`, readable by its owner alone. An identity near its end is issued
-anew at start, under the same authority, so amphorae go on trusting it.
+Everything lies in `<state>/pki`, readable by its owner alone. Processes read a file again when it
+was replaced, so certificates are renewed, and the authority is exchanged, while all runs. Each step
+of an exchange may be repeated, and what is on file says which step is next.
 """
 
-import os
+import enum
 import secrets
-from datetime import UTC, datetime, timedelta
+import time
 from pathlib import Path
 
+from cryptography import x509
+
 from colonnade.runtime import certificate_authority
+from colonnade.runtime.certificate_authority import Authority, Identity
+from colonnade.runtime.files import replace_file
 
 OFFICES = ("controller", "api", "supervisor", "health", "network")
-OFFICE_DAYS = 395.0  # renewed at start only, so longer than anything runs without one
-RENEW_BEFORE = timedelta(days=180)
+OFFICE_DAYS = 90.0
+CA_KEY, CA_NEXT_KEY, TRUSTED = "ca-key.pem", "ca-next-key.pem", "ca.pem"
 
 
 def ensure_identities(pki: Path) -> None:
-    """Make what is missing: the authority, the master key, and a certificate for each office."""
+    """Make what is missing: the authority, the master key, and a certificate for each office.
+    One that is past half of its life, or of an earlier authority, is issued anew."""
     pki.mkdir(mode=0o700, parents=True, exist_ok=True)
-    authority_file = pki / "ca-key.pem"
-    if not authority_file.exists():
-        fresh = certificate_authority.Authority.new()
-        _write(pki / "ca.pem", fresh.certificate)
-        _write(authority_file, fresh.pem)  # last: its presence says that both are there
+    if not (pki / CA_KEY).exists():
+        fresh = Authority.new()
+        replace_file(pki / TRUSTED, fresh.certificate)
+        replace_file(pki / CA_KEY, fresh.pem)  # last: its presence says that both are there
     ensure_master_key(pki)
     authority = load_authority(pki)
     for office in OFFICES:
         file = pki / f"{office}.pem"
-        if not file.exists() or _ends_soon(file):
-            _write(file, authority.issue(office, days=OFFICE_DAYS).pem)
+        if not file.exists() or _is_due(file, authority):
+            replace_file(file, authority.issue(office, days=OFFICE_DAYS).pem)
 
 
 def ensure_master_key(pki: Path) -> None:
     """What the secrets in the database are sealed with."""
     pki.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not (pki / "master.key").exists():
-        _write(pki / "master.key", secrets.token_hex(32) + "\n")
+        replace_file(pki / "master.key", secrets.token_hex(32) + "\n")
 
 
-def load_authority(pki: Path) -> certificate_authority.Authority:
-    pem = (pki / "ca-key.pem").read_text()
-    return certificate_authority.Authority(certificate_authority.Identity.from_pem(pem))
+def load_authority(pki: Path) -> Authority:
+    """The authority that signs now."""
+    return certificate_authority.present_authority(pki / CA_KEY, pki / TRUSTED)()
 
 
-def _ends_soon(file: Path) -> bool:
-    return certificate_authority.expires_at(file.read_text()) - datetime.now(UTC) < RENEW_BEFORE
+class Exchange(enum.Enum):
+    """How far the exchange of the authority has come."""
+
+    NOT_BEGUN = enum.auto()
+    BOTH_TRUSTED = enum.auto()  # the old one signs, until all trust the new one
+    NEW_SIGNS = enum.auto()  # and both are trusted, until nothing of the old one is in use
 
 
-def _write(file: Path, text: str) -> None:
-    """All or nothing, and never readable by others, not even for a moment."""
-    draft = file.with_suffix(".new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    draft.replace(file)
+def exchange(pki: Path) -> Exchange:
+    if (pki / CA_NEXT_KEY).exists():
+        return Exchange.BOTH_TRUSTED
+    trusted = x509.load_pem_x509_certificates((pki / TRUSTED).read_bytes())
+    return Exchange.NEW_SIGNS if len(trusted) > 1 else Exchange.NOT_BEGUN
+
+
+def trust_next(pki: Path) -> None:
+    """The first step: a new authority, trusted beside the present one."""
+    if not (pki / CA_NEXT_KEY).exists():
+        replace_file(pki / CA_NEXT_KEY, Authority.new().pem)
+    fresh = Identity.from_pem((pki / CA_NEXT_KEY).read_text())
+    trusted = (pki / TRUSTED).read_text()
+    if fresh.certificate not in trusted:
+        replace_file(pki / TRUSTED, trusted + fresh.certificate)
+
+
+def sign_with_next(pki: Path) -> None:
+    """The second step, when all trust both: the new authority signs from now on."""
+    replace_file(pki / CA_KEY, (pki / CA_NEXT_KEY).read_text())
+    ensure_identities(pki)
+    (pki / CA_NEXT_KEY).unlink()
+
+
+def trust_present_only(pki: Path) -> None:
+    """The last step, when nothing of the old authority is in use."""
+    replace_file(pki / TRUSTED, load_authority(pki).certificate_pem)
+
+
+def _is_due(file: Path, authority: Authority) -> bool:
+    found = x509.load_pem_x509_certificate(file.read_bytes())
+    since, until = found.not_valid_before_utc.timestamp(), found.not_valid_after_utc.timestamp()
+    return (
+        certificate_authority.is_half_gone(since, until, time.time())
+        or certificate_authority.common_name(found.issuer) != authority.name
+    )

@@ -49,6 +49,7 @@ from colonnade.runtime.haproxy_binary import find_haproxy
 from colonnade.store.postgres.embedded import EmbeddedPostgres
 
 READY_S_MAX = 60.0
+RENEWING_S = 6 * 3600.0  # between two looks at the certificates of our processes
 
 log = structlog.get_logger()
 
@@ -137,12 +138,25 @@ async def _prepare(
     children = Children(logs)
     rotating = asyncio.create_task(rotate_for_ever(logs, [postgres.log_file] if postgres else []))
     stack.callback(rotating.cancel)
+    renewing = asyncio.create_task(_renew_identities(config))
+    stack.callback(renewing.cancel)
     stack.push_async_callback(children.stop)
     await children.starting(_start_processes(children, lab, config))
     if host_route_wanted:
         from colonnade.drivers.network.namespaces.host_route import host_route  # netlink is large
 
         await stack.enter_async_context(host_route(lab))
+
+
+async def _renew_identities(config: Config) -> None:
+    """Issue certificates of our processes anew at half of their lives; they read them again."""
+    while True:
+        await asyncio.sleep(RENEWING_S)
+        try:
+            ensure_identities(config.pki_dir)
+            hand_out(config, folders.config_file(config.state_dir))
+        except (OSError, ValueError, ColonnadeError) as error:
+            log.error("the processes' certificates are not renewed", error=str(error))
 
 
 async def _keep(postgres: EmbeddedPostgres) -> None:

@@ -41,6 +41,11 @@ ELSEWHERE: Final[Mapping[str, tuple[str, str, str]]] = {
         "colonnade.cli.local.master_key",
         "master_key",
     ),
+    "ca": (
+        "The authority of the processes' own certificates.",
+        "colonnade.cli.local.authority",
+        "authority",
+    ),
     "lab": ("Test hosts and test networks.", "colonnade.cli.lab.lab", "lab"),
     "token": ("Tokens for the API's mode 'token'.", "colonnade.cli.local.token", "token"),
 }

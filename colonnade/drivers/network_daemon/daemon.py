@@ -36,7 +36,7 @@ from colonnade.runtime.config import Config
 from colonnade.runtime.haproxy_binary import find_haproxy
 from colonnade.runtime.host_ids import HostIds
 from colonnade.runtime.listener import Bounds, accepting, protocols_of
-from colonnade.runtime.mtls import server_context
+from colonnade.runtime.mtls import server_contexts
 from colonnade.runtime.sockets import tcp_listener
 
 CLOSING_S_MAX = 2.0
@@ -101,7 +101,7 @@ def _plan(config: Config, agent: Sequence[str]) -> AmphoraPlan:
 @contextlib.asynccontextmanager
 async def _serving(config: Config, routes: Routes) -> AsyncIterator[None]:
     pki = config.pki_dir
-    context = server_context(pki / "network.pem", pki / "ca.pem")
+    contexts = server_contexts(pki / "network.pem", pki / "ca.pem")
     runner = web.AppRunner(
         routes.application(), access_log=None, shutdown_timeout=CLOSING_S_MAX, keepalive_timeout=300
     )
@@ -113,7 +113,7 @@ async def _serving(config: Config, routes: Routes) -> AsyncIterator[None]:
         else:
             place = urlsplit(url)
             listener = tcp_listener(place.hostname or "", place.port or 0)
-        async with accepting(listener, protocols_of(runner), context, Bounds(of_one_peer=256)):
+        async with accepting(listener, protocols_of(runner), contexts, Bounds(of_one_peer=256)):
             yield
     finally:
         await runner.cleanup()

@@ -8,7 +8,6 @@ ever in a message or a repr.
 """
 
 import os
-import stat
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Final, Self
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from colonnade.domain.errors import Broken
 from colonnade.domain.ids import ProjectId
 from colonnade.drivers.secrets.protocol import id_of
+from colonnade.runtime.files import Reread, replace_file
 
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
@@ -46,22 +46,20 @@ Find = Callable[[Collection[str]], Awaitable[Mapping[str, Kept]]]
 
 
 class Seal:
-    """`renewed` returns the present keys, or None when they have not changed."""
+    """`present` returns the keys of now, for keys that may be exchanged while we run."""
 
     def __init__(
-        self,
-        key: bytes,
-        *older: bytes,
-        renewed: Callable[[], tuple[bytes, ...] | None] | None = None,
+        self, key: bytes, *older: bytes, present: Callable[[], tuple[bytes, ...]] | None = None
     ) -> None:
-        self._renewed = renewed or (lambda: None)
-        self._use(key, *older)
+        self._keys = (key, *older)
+        self._present = present or (lambda: self._keys)
+        self._use(self._keys)
 
     @classmethod
     def from_file(cls, file: Path) -> Self:
         """A key is a line of hexadecimal digits. Raises Broken when it cannot be read."""
-        watched = _File(file)
-        return cls(*watched.keys, renewed=watched.changed)
+        keys = Reread(lambda: read_keys(file), file, failures=(Broken,))
+        return cls(*keys(), present=keys)
 
     def seal(self, secret: bytes, owner: str) -> bytes:
         self._look()
@@ -94,17 +92,18 @@ class Seal:
         """Raises Broken as `unseal` does."""
         return Seal(self.unseal(envelope.wrapped_key, owner)).unseal(envelope.sealed, owner)
 
-    def _use(self, *keys: bytes) -> None:
+    def _use(self, keys: tuple[bytes, ...]) -> None:
         if not keys or any(len(key) != KEY_BYTES for key in keys):
             raise Broken(f"the master key must have {KEY_BYTES} bytes")
+        self._keys = keys
         self._ciphers = [AESGCM(key) for key in keys]
 
     def _look(self) -> bool:
-        """Read the key file again if it has changed."""
-        keys = self._renewed()
-        if keys is None:
+        """Whether the keys were exchanged since the last look."""
+        keys = self._present()
+        if keys == self._keys:
             return False
-        self._use(*keys)
+        self._use(keys)
         return True
 
     def _open(self, sealed: bytes, owner: str) -> tuple[bytes, int] | None:
@@ -135,31 +134,6 @@ class DatabaseSecrets:
                 raise Broken(f"Could not retrieve certificate: {[reference]}")
             found[reference] = self._seal.disclose(row.envelope, secret_id).decode()
         return found
-
-
-class _File:
-    """The file of the master key, read again when it is another one."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._seen = _mark(file)
-        self.keys = read_keys(file)
-
-    def changed(self) -> tuple[bytes, ...] | None:
-        seen = _mark(self._file)
-        if seen is None or seen == self._seen:
-            return None
-        self.keys, self._seen = read_keys(self._file), seen
-        return self.keys
-
-
-def _mark(file: Path) -> tuple[int, int] | None:
-    """A value that differs after each exchange of the file, which is never written in place."""
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns
 
 
 def read_keys(file: Path) -> tuple[bytes, ...]:
@@ -197,23 +171,7 @@ def write_ring(file: Path, ring: Ring) -> None:
     words = [key.hex() for key in ring.keys]
     if ring.is_prepared:
         words[-1] = NEXT + words[-1]
-    draft = file.with_name(f"{file.name}.new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        if file.exists():  # who may read it stays so
-            known = file.stat()
-            os.fchown(descriptor, known.st_uid, known.st_gid)
-            os.fchmod(descriptor, stat.S_IMODE(known.st_mode))
-        stream.writelines(word + "\n" for word in words)
-        stream.flush()
-        os.fsync(stream.fileno())
-    draft.replace(file)
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # a new key that is lost with the power would lose what it sealed
-    finally:
-        os.close(folder)
+    replace_file(file, "".join(word + "\n" for word in words))
 
 
 def write_keys(file: Path, *keys: bytes) -> None:

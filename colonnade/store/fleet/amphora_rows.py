@@ -7,7 +7,6 @@ allowed steps are those of `domain/lifecycle.py`. What a state means for drivers
 
 import contextlib
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -23,7 +22,8 @@ from colonnade.store.postgres.database import Connection
 from colonnade.store.queue import events, work
 
 _COLUMNS: Final = (
-    "id, state, flavor, cluster_id, lb_network_ip, lb_port_id, applied, created_at, cert_expiration"
+    "id, state, flavor, cluster_id, lb_network_ip, lb_port_id, applied, created_at,"
+    " cert_expiration, issuer, authorities"
 )
 BELIEVED_S: Final = 3.0
 # A birth costs a second of processor time, which whoever takes over now needs more; a cluster that
@@ -85,14 +85,25 @@ async def sealed_keys(
     return {AmphoraId(row[0]): bytes(row[1]) for row in await cursor.fetchall()}
 
 
-async def record_birth(
-    connection: Connection, amphora: Amphora, port: tuple[PortId, str], expires: datetime
-) -> None:
-    """Its LB network port and address, and when its certificate ends."""
+async def record_birth(connection: Connection, amphora: Amphora, port: tuple[PortId, str]) -> None:
+    """Its LB network port and address."""
     await connection.execute(
-        """UPDATE amphorae SET lb_port_id = %s, lb_network_ip = %s, cert_expiration = %s
-        WHERE id = %s""",
-        [*port, expires, amphora.id],
+        "UPDATE amphorae SET lb_port_id = %s, lb_network_ip = %s WHERE id = %s",
+        [*port, amphora.id],
+    )
+
+
+async def record_certificate(
+    connection: Connection, amphora_id: AmphoraId, expires: float, issuer: str, authorities: str
+) -> None:
+    """The certificate that it has: its end in seconds since 1970, the name of its authority, and
+    a digest of the authorities that the amphora trusts. Writes only what is new."""
+    await connection.execute(
+        """UPDATE amphorae SET (cert_expiration, issuer, authorities) = (
+            to_timestamp(%(expires)s), %(issuer)s, %(authorities)s)
+        WHERE id = %(id)s AND (cert_expiration, issuer, authorities)
+            IS DISTINCT FROM (to_timestamp(%(expires)s), %(issuer)s, %(authorities)s)""",
+        {"id": amphora_id, "expires": expires, "issuer": issuer, "authorities": authorities},
     )
 
 

@@ -32,7 +32,7 @@ from colonnade.protocol.messages import (
     StatisticsReport,
     StatusReport,
 )
-from colonnade.runtime.mtls import client_context
+from colonnade.runtime.mtls import client_contexts
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=10.0, sock_connect=1.8)
 BUNDLE_S_PER_MIB: Final = 5.0  # haproxy reads its file twice, and long lists of rules slowly
@@ -59,7 +59,7 @@ class AgentClient:
     def __init__(
         self, identity_file: Path, ca_file: Path, *, new_socket: NewSocket | None = None
     ) -> None:
-        self._context = client_context(identity_file, ca_file)
+        self._contexts = client_contexts(identity_file, ca_file)
         self._new_socket = new_socket
         self._sessions: aiohttp.ClientSession | None = None
         self._sequence = 0
@@ -120,7 +120,6 @@ class AgentClient:
     def _session(self) -> aiohttp.ClientSession:
         if self._sessions is None or self._sessions.closed:
             connector = aiohttp.TCPConnector(
-                ssl=self._context,
                 limit=CONNECTIONS_MAX,
                 keepalive_timeout=KEEPALIVE_S,
                 socket_factory=self._new_socket,
@@ -155,6 +154,7 @@ class AgentClient:
                 method,
                 url,
                 data=body,
+                ssl=self._contexts(),
                 server_hostname=amphora_id,
                 timeout=within,
                 allow_redirects=False,

@@ -7,7 +7,6 @@ calls do. Clients import this and not what the daemon does with it: netlink's li
 """
 
 import asyncio
-import ssl
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -18,7 +17,7 @@ from yarl import URL
 from colonnade.domain import errors
 from colonnade.domain.errors import ColonnadeError, Invalid, Unavailable, Unreachable
 from colonnade.drivers.network.namespaces.address_book import PUBLIC
-from colonnade.runtime.mtls import client_context
+from colonnade.runtime.mtls import Contexts, client_contexts
 
 BODY_BYTES_MAX = 1024 * 1024
 CONNECT_S_MAX = 2.0
@@ -104,7 +103,7 @@ class Connection:
     def __init__(self, url: str, identity_file: Path, ca_file: Path) -> None:
         self._url = url
         self._files = (identity_file, ca_file)
-        self._session: aiohttp.ClientSession | None = None
+        self._open: tuple[aiohttp.ClientSession, Contexts] | None = None
 
     async def call(
         self, method: str, path: str, answer: type[T], body: msgspec.Struct | None = None
@@ -117,18 +116,21 @@ class Connection:
         return msgspec.json.decode(said or b"null", type=answer)
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        if self._open is not None:
+            await self._open[0].close()
+            self._open = None
 
     async def _exchange(self, method: str, path: str, content: bytes | None) -> tuple[int, bytes]:
-        if self._session is None:
-            self._session = self._open()
+        if self._open is None:
+            contexts = client_contexts(*self._files)
+            self._open = self._new_session(contexts), contexts
+        session, contexts = self._open
         root = f"https://{SERVER_NAME}" if self._url.startswith(UNIX) else self._url.rstrip("/")
-        call = self._session.request(
+        call = session.request(
             method,
             URL(root + path, encoded=True),
             data=content,
+            ssl=contexts(),
             server_hostname=SERVER_NAME,  # checked, whatever address the daemon is reached at
         )
         try:
@@ -138,13 +140,12 @@ class Connection:
             reason = f"{type(error).__name__}: {error}"
             raise Unreachable("the network daemon does not answer", detail=reason) from error
 
-    def _open(self) -> aiohttp.ClientSession:
-        context = client_context(*self._files)
+    def _new_session(self, contexts: Contexts) -> aiohttp.ClientSession:
         connector: aiohttp.BaseConnector
         if self._url.startswith(UNIX):
-            connector = _TlsUnixConnector(self._url.removeprefix(UNIX), context)
+            connector = _TlsUnixConnector(self._url.removeprefix(UNIX), contexts)
         else:
-            connector = aiohttp.TCPConnector(ssl=context)
+            connector = aiohttp.TCPConnector()
         timeout = aiohttp.ClientTimeout(total=CALL_S_MAX, sock_connect=CONNECT_S_MAX)
         return aiohttp.ClientSession(connector=connector, timeout=timeout)
 
@@ -152,13 +153,13 @@ class Connection:
 class _TlsUnixConnector(aiohttp.UnixConnector):
     """aiohttp speaks TLS over TCP only; this is its unix connector with TLS."""
 
-    def __init__(self, path: str, context: ssl.SSLContext) -> None:
+    def __init__(self, path: str, contexts: Contexts) -> None:
         super().__init__(path)
-        self._context = context
+        self._contexts = contexts
 
     async def _create_connection(self, *_request: Any) -> Any:
         async with asyncio.timeout(CONNECT_S_MAX):
             _, protocol = await self._loop.create_unix_connection(
-                self._factory, self._path, ssl=self._context, server_hostname=SERVER_NAME
+                self._factory, self._path, ssl=self._contexts(), server_hostname=SERVER_NAME
             )
         return protocol
