@@ -528,6 +528,23 @@ async def test_bad_datagrams_are_counted_and_change_nothing(bench: Bench) -> Non
     assert bench.health.receiver.accepted == 1
 
 
+async def test_a_stolen_key_speaks_for_its_own_amphora_alone(bench: Bench) -> None:
+    stolen, victim = await bench.amphora(), await bench.amphora()
+    stolen.beat()
+    victim.beat()
+    await accepted(bench, 2)
+    thief = bench.speaker(victim.id, stolen.key)
+    thief.sequence = 1000
+    thief.beat()
+
+    async def is_refused() -> bool:
+        return bench.health.receiver.rejected["tag"] == 1
+
+    await until(is_refused)
+    victim.beat()
+    await accepted(bench, 3)
+
+
 async def test_a_flood_of_strangers_stays_bounded_and_a_friend_is_heard(bench: Bench) -> None:
     speaker = await bench.amphora()
     speaker.beat()

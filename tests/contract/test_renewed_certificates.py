@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from aiohttp import web
+from cryptography import x509
 
 from colonnade.agent.controllers import Controllers, Expired, NobodyAnswers
 from colonnade.agent.identity import Identity
@@ -229,3 +230,39 @@ async def test_who_was_given_up_is_given_nothing(site: Site) -> None:
         await controllers.renewal(identity.request())
     with pytest.raises(NobodyAnswers):
         await controllers.bundle(0)
+
+
+async def test_a_stolen_certificate_gets_what_is_its_amphoras_and_no_more(site: Site) -> None:
+    stolen, serving = await site.amphora(State.SPARE), await site.amphora(State.SERVING)
+    identity, controllers = await site.agent(stolen.id)
+    assert await controllers.bundle(0) is None, "what another serves is not for it"
+    renewal = await controllers.renewal(identity.request())
+    named = x509.load_pem_x509_certificate(renewal.identity.encode()).subject.rfc4514_string()
+    assert stolen.id in named
+    assert serving.id not in named
+
+
+async def test_a_stolen_certificate_is_no_controllers(site: Site) -> None:
+    """Whoever sits on a controller's address with it configures nobody."""
+    stolen, victim = await site.amphora(State.SPARE), await site.amphora(State.SERVING)
+    identity, _ = await site.agent(stolen.id)
+    asked = []
+
+    async def bundle(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(status=204)
+
+    app = web.Application()
+    app.router.add_get("/bundle", bundle)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    listener = tcp_listener("127.0.0.1", 0)
+    address = f"127.0.0.1:{listener.getsockname()[1]}"
+    own, _ = await site.agent(victim.id)
+    try:
+        async with accepting(listener, protocols_of(runner), identity.for_clients, Bounds()):
+            with pytest.raises(NobodyAnswers):
+                await Controllers((address,), own.for_servers).bundle(0)
+    finally:
+        await runner.cleanup()
+    assert asked == []

@@ -115,18 +115,24 @@ async def test_an_older_generation_is_refused(bench: Bench) -> None:
 
 async def test_only_a_controller_may_change_and_only_our_own_may_look(bench: Bench) -> None:
     health, other = bench.client_named("health"), bench.client_named("api")
+    stolen = bench.client_named("7d9c1b52-5a0e-4f2f-9a4e-0c3d1f6b8a21")  # another amphora's
     try:
         await health.status(AMPHORA_IP, bench.amphora_id)
         with pytest.raises(Broken):
             await health.put_bundle(AMPHORA_IP, bench.amphora_id, bundle(1, server(1)))
         with pytest.raises(Broken):
             await other.status(AMPHORA_IP, bench.amphora_id)
+        with pytest.raises(Broken):
+            await stolen.status(AMPHORA_IP, bench.amphora_id)
+        with pytest.raises(Broken):
+            await stolen.put_bundle(AMPHORA_IP, bench.amphora_id, bundle(1, server(1)))
         with pytest.raises(Broken, match="cannot read its bundle: Request Entity Too Large"):
             huge = Bundle(generation=1, config="#" * 9_000_000, frame="")
             await bench.client.put_bundle(AMPHORA_IP, bench.amphora_id, huge)
     finally:
         await health.close()
         await other.close()
+        await stolen.close()
     nameless = ssl.create_default_context(cafile=str(bench.folder / "ca.pem"))
     connector = aiohttp.TCPConnector(ssl=nameless, socket_factory=bench.site.factory)
     async with aiohttp.ClientSession(connector=connector) as session:
