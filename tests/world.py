@@ -45,7 +45,8 @@ from colonnade.drivers.network.protocol import NetworkDriver, Port, PortWish
 from colonnade.drivers.secrets.database import Seal
 from colonnade.runtime.certificate_authority import Authority
 from colonnade.runtime.config import Config
-from colonnade.store.fleet import amphora_rows, clusters
+from colonnade.store.fleet import amphora_rows, clusters, failovers
+from colonnade.store.fleet.safe_mode import Windows
 from colonnade.store.postgres.database import Database
 from colonnade.store.queue import work
 from colonnade.store.rows.tables import LOAD_BALANCERS
@@ -56,6 +57,7 @@ from tests.fakes.faults import Faults, Watched, WatchedDatabase
 from tests.fakes.network import PRIVATE_SUBNET, PUBLIC_SUBNET, FakeNetwork
 
 ROUNDS_MAX: Final = 40
+WINDOWS: Final = Windows(stale_s=3.5, spare_stale_s=75, boot_s=60)
 STANDING: Final = ("leaks:all", "spares:default")
 CA: Final = Authority.new()
 AUTHORITY: Final = Authority(CA)
@@ -238,7 +240,7 @@ class World:
                 WHERE id IN (SELECT amphora_id FROM heartbeats WHERE sequence < %s)""",
                 [self._sequence],
             )
-            await amphora_rows.mark_silent(connection, 3.5, 75, 60)
+            await failovers.mark_silent(connection, WINDOWS)
 
     # What controllers do.
 

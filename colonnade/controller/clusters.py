@@ -52,7 +52,9 @@ from colonnade.drivers.amphora.protocol import AmphoraDriver
 from colonnade.drivers.compute.protocol import ComputeDriver, InstanceState
 from colonnade.drivers.network.protocol import NetworkDriver, Port, PortWish, Subnet, vip_owner
 from colonnade.protocol.bundle import Interface
-from colonnade.store.fleet import amphora_rows, clusters
+from colonnade.store.fleet import amphora_rows, clusters, failovers
+from colonnade.store.fleet.failovers import Rules
+from colonnade.store.fleet.safe_mode import Cause
 from colonnade.store.postgres.database import Connection, Database
 from colonnade.store.queue import events
 from colonnade.store.trees import wishes
@@ -75,11 +77,13 @@ class Clusters:
         network: NetworkDriver,
         compute: ComputeDriver,
         amphorae: AmphoraDriver,
+        rules: Rules | None = None,
     ) -> None:
         self._database = database
         self._network = network
         self._compute = compute
         self._amphorae = amphorae
+        self._rules = rules or Rules()
         self._tried: dict[str, int] = {}  # cluster -> generation of the pass under way
         self._unanswered: dict[AmphoraId, int] = {}  # lent, never yet answered: failed pushes
         self._subnets: Mapping[str, Subnet] = {}
@@ -212,17 +216,18 @@ class Clusters:
         except (NotFound, Unavailable):
             if not await self._is_dead(amphora):
                 raise
-            await self._give_up(amphora)
+            await self._give_up(amphora, Cause.NOT_RUNNING)
 
     async def _deploy(self, amphora: Amphora, wanted: Cluster, facts: Facts) -> None:
         wires = await self._interfaces(wanted, amphora, facts)
         try:
             generation = await self._push(amphora, wanted, wires)
         except Unreachable:
-            if not await self._is_lost(amphora):
+            cause = await self._lost_by(amphora)
+            if cause is None:
                 await self._notify(amphora)
                 raise
-            await self._give_up(amphora)
+            await self._give_up(amphora, cause)
             return
         self._unanswered.pop(amphora.id, None)
         async with self._database.transaction() as connection:
@@ -248,21 +253,24 @@ class Clusters:
         with contextlib.suppress(ColonnadeError):  # the push that failed is what is told
             await self._amphorae.notify(amphora)
 
-    async def _is_lost(self, amphora: Amphora) -> bool:
-        """Whether to give it up. Of one that has served, liveness decides by its heartbeats."""
+    async def _lost_by(self, amphora: Amphora) -> Cause | None:
+        """Why to give it up. Of one that has served, liveness decides by its heartbeats."""
         if await self._is_dead(amphora):
-            return True
+            return Cause.NOT_RUNNING
         if amphora.applied > 0:
-            return False
+            return None
         count = self._unanswered.pop(amphora.id, 0) + 1
         if count < PATIENCE:
             self._unanswered[amphora.id] = count
-        return count >= PATIENCE
+        return Cause.UNANSWERED if count >= PATIENCE else None
 
-    async def _give_up(self, amphora: Amphora) -> None:
-        # Another step of this pass, or a receiver, may have said so first.
-        with contextlib.suppress(Contended):
-            await self._advance(amphora, Event.WENT_SILENT)
+    async def _give_up(self, amphora: Amphora, cause: Cause) -> None:
+        """Raises Unavailable when it may not be replaced now."""
+        async with self._database.transaction() as connection:
+            found = await failovers.fail(connection, [amphora], cause, self._rules)
+        failovers.tell(found)
+        if found.held:
+            raise Unavailable(f"amphora {amphora.id} is {cause.value}, and not replaced for now")
 
     async def _is_dead(self, amphora: Amphora) -> bool:
         instance = await self._compute.instance(amphora.id)

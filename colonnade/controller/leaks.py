@@ -3,7 +3,8 @@
 
 A port or instance that no row names for a whole minute is removed; it waits that long because a
 thing may be made before its row. An amphora that a row needs and that does not run is said to be
-lost at once. Only things that carry our own marks are touched.
+lost at once; whether it is replaced now, safe mode decides. Only things that carry our own marks
+are touched.
 """
 
 import time
@@ -13,13 +14,15 @@ from typing import Final
 import structlog
 
 from colonnade.controller.planning import own_port_id
-from colonnade.domain.errors import ColonnadeError, Contended
+from colonnade.domain.errors import ColonnadeError
 from colonnade.domain.fleet import Amphora
 from colonnade.domain.ids import AmphoraId, ClusterId, SubnetId
-from colonnade.domain.lifecycle import Event, State
+from colonnade.domain.lifecycle import State
 from colonnade.drivers.compute.protocol import ComputeDriver, InstanceState
 from colonnade.drivers.network.protocol import NetworkDriver, Port, is_vip, load_balancer_of
-from colonnade.store.fleet import amphora_rows, clusters
+from colonnade.store.fleet import amphora_rows, clusters, failovers
+from colonnade.store.fleet.failovers import Rules
+from colonnade.store.fleet.safe_mode import Cause
 from colonnade.store.postgres.database import Database
 from colonnade.store.queue import work
 
@@ -39,18 +42,22 @@ class Leaks:
         compute: ComputeDriver,
         *,
         patience_s: float = PATIENCE_S,
+        rules: Rules | None = None,
     ) -> None:
         self._database = database
         self._network = network
         self._compute = compute
         self._patience_s = patience_s
+        self._rules = rules or Rules()
         self._unknown_since: dict[str, float] = {}
 
     async def reconcile(self, _name: str) -> float | None:
         # Things first: what is made after this look is not missed in the rows.
-        instances = {i.amphora_id: i.state for i in await self._compute.instances()}
+        found = await self._compute.instances()
+        instances = {i.amphora_id: i.state for i in found}
         ports = await self._network.ports()
         async with self._database.read() as connection:
+            await amphora_rows.record_hosts(connection, {i.amphora_id: i.host for i in found})
             rows = {a.id: a for a in await amphora_rows.everyone(connection)}
             owners = {load_balancer_of(p.owner) for p in ports if is_vip(p.owner)}
             balancers = await clusters.load_balancers_among(connection, sorted(owners))
@@ -75,20 +82,19 @@ class Leaks:
     async def _report_losses(
         self, rows: Iterable[Amphora], instances: dict[AmphoraId, InstanceState]
     ) -> None:
+        lost = []
         for amphora in rows:
             if instances.get(amphora.id) is InstanceState.RUNNING:
                 continue
             now = await self._compute.instance(amphora.id)  # it may be younger than the list
-            if now is not None and now.state is InstanceState.RUNNING:
-                continue
-            async with self._database.transaction() as connection:
+            if now is None or now.state is not InstanceState.RUNNING:
+                lost.append(amphora)
+        async with self._database.transaction() as connection:
+            for amphora in lost:
                 if amphora.state is State.BOOTING:
                     await work.mark(connection, f"amphora:{amphora.id}")
-                elif amphora.state in (State.SPARE, State.SERVING):
-                    try:
-                        await amphora_rows.advance(connection, amphora, Event.WENT_SILENT)
-                    except Contended:
-                        continue  # it has just been lent or released: looked at again soon
+            judged = await failovers.fail(connection, lost, Cause.NOT_RUNNING, self._rules)
+        failovers.tell(judged)
 
     def _long_unknown(self, ids: Sequence[str]) -> set[str]:
         now = time.monotonic()

@@ -40,6 +40,7 @@ from colonnade.runtime.mtls import contexts_for_late_clients
 from colonnade.runtime.sockets import tcp_listener
 from colonnade.runtime.termination import until_told
 from colonnade.store.fleet import amphora_rows, daemons, incarnation
+from colonnade.store.fleet.failovers import Rules
 from colonnade.store.postgres.database import Database
 from colonnade.store.queue import work
 from colonnade.store.secrets import secrets
@@ -74,14 +75,15 @@ async def _work(config: Config) -> None:
         stack.push_async_callback(agents.close)
         driver = HaproxyDriver(config, agents, _key_of(database, seal), secrets_of(database, seal))
         address = f"{config.lb_network.address}:{PORT_CONTROLLER}"
-        clusters = Clusters(database, network, compute, driver)
+        rules = Rules(heartbeats=config.heartbeats, failovers=config.failovers)
+        clusters = Clusters(database, network, compute, driver, rules)
         loop = Loop(
             database,
             {
                 "cluster": clusters,
                 "amphora": Amphorae(database, network, compute, births, driver.notify),
                 "spares": Spares(database, seal, config.spares),
-                "leaks": Leaks(database, network, compute),
+                "leaks": Leaks(database, network, compute, rules=rules),
                 "expiry": Expiry(database),
                 "sweeping": Sweeping(database),
             },

@@ -91,11 +91,17 @@ class FlavorFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     front_end: FrontEnd = FrontEnd.LAYER_2
     connection_limit_max: Annotated[int, Meta(ge=1)] | None = None
     amphora_driver: str = "haproxy"
+    failover_after_s: Annotated[float, Meta(ge=3, le=60)] | None = None
 
     @property
     def needs_own_spares(self) -> bool:
         """Whether its amphorae differ from any other's, or are kept ready apart."""
-        machine = (self.compute_flavor, self.amp_image_tag, self.spare_pool_size)
+        machine = (
+            self.compute_flavor,
+            self.amp_image_tag,
+            self.spare_pool_size,
+            self.failover_after_s,
+        )
         return any(fact is not None for fact in machine)
 
 

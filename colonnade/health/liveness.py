@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from colonnade.runtime.config import Heartbeats
+from colonnade.store.fleet.safe_mode import Windows
 
 LATE_S: Final = 2.0  # between two looks: longer, and this process was not listening
 NEVER_S: Final = 10 * 365 * 86_400.0
@@ -22,18 +23,6 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
 
     since: float | None = None
     looked_at: float | None = None
-
-
-class Windows(msgspec.Struct, frozen=True, kw_only=True):
-    """The silence, in seconds, after which each kind is FAILED."""
-
-    stale_s: float
-    spare_stale_s: float
-    boot_s: float
-
-    @property
-    def judges(self) -> bool:
-        return min(self.stale_s, self.spare_stale_s, self.boot_s) < NEVER_S
 
 
 def look(watch: Watch, now: float, *, is_well: bool) -> Watch:
@@ -56,4 +45,7 @@ def windows(watch: Watch, now: float, allowed: Heartbeats) -> Windows:
         stale_s=judged(allowed.stale_s),
         spare_stale_s=judged(allowed.spare_stale_s),
         boot_s=judged(allowed.boot_s),
+        beat_s=allowed.interval_s,
+        spare_beat_s=allowed.spare_interval_s,
+        watched_s=watched_s,
     )

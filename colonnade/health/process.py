@@ -13,20 +13,21 @@ from uuid import UUID
 
 import structlog
 
-from colonnade.domain.errors import Broken, Contended, Unavailable
+from colonnade.domain.errors import Broken, Unavailable
 from colonnade.domain.ids import AmphoraId, new_id
 from colonnade.drivers.amphora.haproxy.client import AgentClient
 from colonnade.drivers.secrets.database import Seal
 from colonnade.health import liveness
 from colonnade.health.intake import WORKERS, Agents, Intake
+from colonnade.health.judgement import judge
 from colonnade.health.receiver import Listening, Receiver
 from colonnade.health.senders import Senders
 from colonnade.protocol.messages import PORT_HEALTH
 from colonnade.runtime.clock import Clock, SystemClock
-from colonnade.runtime.config import Config, Heartbeats
+from colonnade.runtime.config import Config, Failovers, Heartbeats
 from colonnade.runtime.logging import configure
 from colonnade.runtime.termination import until_told
-from colonnade.store.fleet import amphora_rows, daemons, heartbeat_keys
+from colonnade.store.fleet import daemons, heartbeat_keys
 from colonnade.store.postgres.database import Database
 
 log = structlog.get_logger()
@@ -59,10 +60,18 @@ class Keys:
 class Health:
     """All of it but the process: tests run it on loopback."""
 
-    def __init__(self, database: Database, keys: Keys, agents: Agents, allowed: Heartbeats) -> None:
+    def __init__(
+        self,
+        database: Database,
+        keys: Keys,
+        agents: Agents,
+        allowed: Heartbeats,
+        limits: Failovers | None = None,
+    ) -> None:
         self._clock: Clock = SystemClock()
         self._database = database
         self._allowed = allowed
+        self._limits = limits or Failovers()
         self.intake = Intake(database, agents, self._clock)
         self.senders = Senders(keys, self._clock)
         self.receiver = Receiver(self.senders, self.intake, self._clock)
@@ -98,7 +107,7 @@ class Health:
             is_well = await self._flush()
             watch = liveness.look(watch, self._clock.monotonic(), is_well=is_well)
             windows = liveness.windows(watch, self._clock.monotonic(), self._allowed)
-            if windows.judges and not await self._judge(windows):
+            if windows.judges and not await judge(self._database, windows, self._limits):
                 watch = liveness.look(watch, self._clock.monotonic(), is_well=False)
             await self._pause()
 
@@ -112,21 +121,6 @@ class Health:
             log.warning("heartbeats not written", reason=str(error))
             return False
         return self._clock.monotonic() - began < self._allowed.stale_s / 2
-
-    async def _judge(self, windows: liveness.Windows) -> bool:
-        try:
-            async with self._database.transaction() as connection:
-                failed = await amphora_rows.mark_silent(
-                    connection, windows.stale_s, windows.spare_stale_s, windows.boot_s
-                )
-        except Contended:
-            return True
-        except Unavailable as error:
-            log.warning("silence not judged", reason=str(error))
-            return False
-        for amphora in failed:
-            log.warning("amphora silent", amphora=amphora.id, cluster=amphora.cluster_id)
-        return True
 
     async def _pause(self) -> None:
         """Until the next flush; a newcomer is waited for by somebody, so it need not wait."""
@@ -161,7 +155,7 @@ async def _work(config: Config) -> None:
     database = await Database.when_there(config.database_url, pool_max=4)
     try:
         agents = AgentClient(config.pki_dir / "health.pem", config.pki_dir / "ca.pem")
-        health = Health(database, Keys(database, seal), agents, config.heartbeats)
+        health = Health(database, Keys(database, seal), agents, config.heartbeats, config.failovers)
         try:
             async with health.listening(config.lb_network.address, PORT_HEALTH) as socket:
                 log.info("listening", address=f"{socket.address}:{socket.port}")

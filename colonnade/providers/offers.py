@@ -27,6 +27,8 @@ FLAVOR_CAPABILITIES: Final[Mapping[str, str]] = {
     "front_end": "How packets reach the amphorae: layer2 or routed.",
     "connection_limit_max": "The highest connection_limit that a listener may have.",
     "amphora_driver": "What serves on each amphora: haproxy.",
+    "failover_after_s": "After how many seconds without a heartbeat an amphora is replaced (3 to "
+    "60).",
 }
 ZONE_CAPABILITIES: Final[Mapping[str, str]] = {
     "compute_zone": "The compute availability zone.",

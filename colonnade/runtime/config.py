@@ -54,6 +54,21 @@ class Heartbeats(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     boot_s: float = 60.0  # longest wait for an amphora's first heartbeat
 
 
+class Failovers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the system may replace by itself. What a person asks for is never held back."""
+
+    safe_mode: bool = True  # hold back when so many fall silent that the fault may be ours
+    mass_percent: float = 10.0  # of those that are watched: more is a mass,
+    mass_least: int = 3  # when it is at least as many as these
+    window_s: float = 10.0  # in which they fall silent
+    deaf_s: float = 120.0  # nobody at all is heard: none is replaced for so long
+    settle_s: float = 60.0  # after an outage, or a start: as if in safe mode
+    calm_s: float = 60.0  # with nobody silent, and safe mode ends
+    trickle_per_minute: int = 1  # in safe mode: amphorae that serve; and as many spares
+    per_minute: int = 60  # in all other times
+    per_host_per_minute: int = 20
+
+
 class Reloads(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Of haproxy, on each amphora that is born from now on."""
 
@@ -89,6 +104,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     api: Api = Api()
     lb_network: LbNetwork = LbNetwork()
     heartbeats: Heartbeats = Heartbeats()
+    failovers: Failovers = Failovers()
     reloads: Reloads = Reloads()
     quotas: Quotas = Quotas()
 

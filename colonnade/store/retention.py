@@ -4,6 +4,7 @@
 Each says itself for how long. Any number of processes may sweep at once.
 """
 
+from colonnade.store.fleet import failovers
 from colonnade.store.postgres.database import PATIENT_S, Database
 from colonnade.store.queue import events
 from colonnade.store.requests import idempotency
@@ -15,3 +16,4 @@ async def sweep(database: Database) -> None:
         await events.forget_old(connection)
         await history.forget_old(connection)
         await idempotency.forget_old(connection)
+        await failovers.forget_old(connection)

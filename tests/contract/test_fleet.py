@@ -10,10 +10,12 @@ from colonnade.domain.fleet import Amphora, Topology
 from colonnade.domain.ids import AmphoraId, ClusterId, new_id
 from colonnade.domain.lifecycle import Event, State
 from colonnade.drivers.secrets.database import Seal
-from colonnade.store.fleet import amphora_rows, clusters
+from colonnade.store.fleet import amphora_rows, clusters, failovers
+from colonnade.store.fleet.safe_mode import Windows
 from colonnade.store.postgres.database import Database
 
 FRESH_S = 75.0
+WINDOWS = Windows(stale_s=3.5, spare_stale_s=75, boot_s=60)
 
 
 async def booting(database: Database) -> Amphora:
@@ -80,8 +82,8 @@ async def pass_time(database: Database, seconds: float) -> None:
 
 async def silent(database: Database) -> list[AmphoraId]:
     async with database.transaction() as connection:
-        failed = await amphora_rows.mark_silent(connection, 3.5, 75, 60)
-    return [amphora.id for amphora in failed]
+        found = await failovers.mark_silent(connection, WINDOWS)
+    return [amphora.id for amphora, _ in found.failed]
 
 
 async def read(database: Database, amphora: Amphora) -> Amphora:

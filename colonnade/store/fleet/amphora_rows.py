@@ -5,8 +5,7 @@ A state is written only where the state that was read is still there; otherwise 
 allowed steps are those of `domain/lifecycle.py`. What a state means for drivers is not known here.
 """
 
-import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -107,7 +106,9 @@ async def record_certificate(
     )
 
 
-async def advance(connection: Connection, amphora: Amphora, event: lifecycle.Event) -> Amphora:
+async def advance(
+    connection: Connection, amphora: Amphora, event: lifecycle.Event, why: str = ""
+) -> Amphora:
     """The amphora after the event. Raises Contended when it is no longer as it was read."""
     after = replace(amphora, state=lifecycle.advance(amphora.state, event))
     if after.state is State.GONE:
@@ -121,7 +122,7 @@ async def advance(connection: Connection, amphora: Amphora, event: lifecycle.Eve
         )
     if cursor.rowcount != 1:
         raise Contended(f"amphora {amphora.id} is no longer {amphora.state}")
-    await _tell(connection, after, event)
+    await _tell(connection, after, event, why)
     return after
 
 
@@ -229,30 +230,29 @@ async def first_heartbeat(connection: Connection, amphora_ids: Sequence[AmphoraI
         await wake_waiting(connection, flavor)
 
 
-async def mark_silent(
-    connection: Connection, stale_s: float, spare_stale_s: float, boot_s: float
-) -> list[Amphora]:
-    """Those that should have been heard from and were not are FAILED from now on.
-
-    Whoever was lent a moment ago, and has not answered for a generation, still keeps the slow
-    pace of a spare."""
-    silent = await _select(
+async def silent_births(connection: Connection, boot_s: float) -> list[Amphora]:
+    """Those that should have been heard from for the first time and were not."""
+    return await _select(
         connection,
         """id IN (SELECT a.id FROM amphorae a LEFT JOIN heartbeats h ON h.amphora_id = a.id
-            WHERE a.state IN ('BOOTING', 'SPARE', 'SERVING')
-              AND greatest(h.seen_at, a.state_since) < now() - make_interval(secs => CASE
-                WHEN a.state = 'BOOTING' THEN %s
-                WHEN a.state = 'SPARE' OR a.applied = 0 THEN %s ELSE %s END::float))""",
+            WHERE a.state = 'BOOTING'
+              AND greatest(h.seen_at, a.state_since) < now() - make_interval(secs => %s))""",
         boot_s,
-        spare_stale_s,
-        stale_s,
     )
-    failed = []
-    for amphora in silent:
-        # Another receiver may have been quicker; that is no failure of this one.
-        with contextlib.suppress(Contended):
-            failed.append(await advance(connection, amphora, lifecycle.Event.WENT_SILENT))
-    return failed
+
+
+async def those(connection: Connection, amphora_ids: Sequence[AmphoraId]) -> list[Amphora]:
+    """Of these ids, the ones there are."""
+    return await _select(connection, "id = ANY(%s::uuid[])", list(amphora_ids))
+
+
+async def record_hosts(connection: Connection, hosts: Mapping[AmphoraId, str]) -> None:
+    """Where compute says that each runs."""
+    await connection.execute(
+        """UPDATE amphorae a SET host = n.host FROM unnest(%s::uuid[], %s::text[]) AS n (id, host)
+        WHERE a.id = n.id AND a.host <> n.host""",
+        [list(hosts), list(hosts.values())],
+    )
 
 
 async def forget_applied(connection: Connection, amphora: Amphora) -> None:
@@ -304,7 +304,9 @@ _WAITING: Final = """
         HAVING count(*) >= CASE c.topology WHEN 'SINGLE' THEN 1 ELSE 2 END)"""
 
 
-async def _tell(connection: Connection, amphora: Amphora, event: lifecycle.Event) -> None:
+async def _tell(
+    connection: Connection, amphora: Amphora, event: lifecycle.Event, why: str = ""
+) -> None:
     """Whoever may have to act on the step is woken, and people may read of it."""
     if amphora.cluster_id is not None:
         await clusters.record_lowest(connection, amphora.cluster_id)
@@ -322,7 +324,7 @@ async def _tell(connection: Connection, amphora: Amphora, event: lifecycle.Event
             object_kind="amphora",
             object_id=amphora.id,
             kind=amphora.state.value.lower(),
-            message=f"amphora {event.value}{serving}",
+            message=f"amphora {event.value}{serving}{why and ': '}{why}",
         ),
     )
 

@@ -1,0 +1,382 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one door to FAILED for amphorae that are in use, and the facts that `safe_mode.py` judges by.
+
+Any number of receivers and controllers come through it; whoever does holds the one row of safe mode
+until its transaction ends, so all of them agree on the state, and rates hold for them together. An
+amphora that is not let through stays as it is, and is looked at again.
+"""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+import structlog
+from prometheus_client import Counter
+
+from colonnade.domain import lifecycle
+from colonnade.domain.catalogue import NO_ID, FlavorFacts
+from colonnade.domain.errors import Contended
+from colonnade.domain.fleet import Amphora
+from colonnade.domain.ids import AmphoraId
+from colonnade.runtime.config import Failovers, Heartbeats
+from colonnade.store.fleet import amphora_rows, safe_mode
+from colonnade.store.fleet.safe_mode import (
+    MINUTE_S,
+    Cause,
+    Facts,
+    Replaced,
+    Suspect,
+    Verdict,
+    Watched,
+    Windows,
+)
+from colonnade.store.postgres.database import Connection
+from colonnade.store.postgres.lenient import LenientDecoder
+from colonnade.store.queue import events, work
+
+log = structlog.get_logger()
+
+FAILOVERS: Final = Counter(
+    "colonnade_failovers", "Amphorae that were replaced by themselves, by cause", ["cause"]
+)
+GAP_S: Final = 10.0  # without a look: calm is counted anew
+# Who has not been heard since somebody listens again may only have been slow to learn of it.
+_UNHEARD: Final = 3
+_IN_USE: Final = (lifecycle.State.SPARE, lifecycle.State.SERVING)
+_KEPT_DAYS: Final = 30
+_FLAVOR_FACTS: Final[LenientDecoder[FlavorFacts]] = LenientDecoder(FlavorFacts)
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """What is configured about silence and failovers."""
+
+    heartbeats: Heartbeats = Heartbeats()
+    failovers: Failovers = Failovers()
+
+    @property
+    def windows(self) -> Windows:
+        """Of somebody who need not have listened."""
+        beats = self.heartbeats
+        return Windows(
+            stale_s=beats.stale_s,
+            spare_stale_s=beats.spare_stale_s,
+            boot_s=beats.boot_s,
+            beat_s=beats.interval_s,
+            spare_beat_s=beats.spare_interval_s,
+        )
+
+
+class Mode(msgspec.Struct, frozen=True, kw_only=True):
+    """Safe mode as it is. `since` None: off."""
+
+    now: datetime
+    since: datetime | None = None
+    reason: str = ""
+    held: int = 0
+    calm_since: datetime | None = None
+    looked_at: datetime | None = None
+    lifted_until: datetime | None = None
+
+    @property
+    def is_lifted(self) -> bool:
+        return self.lifted_until is not None and self.now < self.lifted_until
+
+
+# `silent_s`: of one that was never heard, since it is what it is now.
+_WATCHED: Final = """
+    SELECT id, host, serving, silent_s, heard_s, allowed_s, beat_s FROM (
+        SELECT a.id, a.host, a.flavor, a.state = 'SERVING' AND a.applied > 0 AS serving,
+            extract(epoch FROM now() - greatest(h.seen_at, a.state_since))::float AS silent_s,
+            extract(epoch FROM now() - h.seen_at)::float AS heard_s
+        FROM amphorae a LEFT JOIN heartbeats h ON h.amphora_id = a.id
+        WHERE a.state IN ('SPARE', 'SERVING')) s
+    LEFT JOIN unnest(%(flavors)s::text[], %(stales)s::float[]) AS f (flavor, stale_s)
+        USING (flavor)
+    CROSS JOIN LATERAL (SELECT
+        CASE WHEN serving THEN coalesce(f.stale_s, %(stale_s)s::float)
+             ELSE %(spare_stale_s)s::float END,
+        CASE WHEN serving THEN %(beat_s)s::float ELSE %(spare_beat_s)s::float END)
+        AS c (allowed_s, beat_s)"""
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of those that were to be replaced."""
+
+    failed: Sequence[tuple[Amphora, Cause]] = ()
+    held: int = 0
+    is_on: bool = False  # safe mode, from now on
+    is_deaf: bool = False  # nobody at all is heard
+    turned: str = ""  # the sentence, when it just began or ended
+
+
+async def mark_silent(
+    connection: Connection, windows: Windows, limits: Failovers | None = None
+) -> Judgement:
+    """Those that should have been heard from and were not are FAILED from now on, as far as safe
+    mode and the rates let them.
+
+    Whoever was lent a moment ago, and has not answered for a generation, still keeps the slow
+    pace of a spare."""
+    limits = limits or Failovers()
+    words = await _words(connection, windows)
+    found = Judgement()
+    if await _silent(connection, words) or (await _mode(connection)).since is not None:
+        before = await _locked_mode(connection)
+        # Whoever had the lock may have replaced them, and they may have been heard meanwhile.
+        suspects = await _silent(connection, words)
+        found = await _judged(connection, before, suspects, words, limits)
+    # Nobody has lost anything with them; but who hears nobody does not hear them either.
+    if found.is_deaf:
+        return found
+    births = await amphora_rows.silent_births(connection, windows.boot_s)
+    gone = [(a, Cause.UNBORN) for a in births if await _advance(connection, a, Cause.UNBORN)]
+    return msgspec.structs.replace(found, failed=[*found.failed, *gone])
+
+
+async def fail(
+    connection: Connection, lost: Sequence[Amphora], cause: Cause, rules: Rules
+) -> Judgement:
+    """The same of those that somebody else than a receiver has found lost."""
+    if not lost:
+        return Judgement()
+    words = await _words(connection, rules.windows)
+    before = await _locked_mode(connection)
+    cursor = await connection.execute(
+        f"""SELECT id, host, serving, silent_s, silent_s > allowed_s - beat_s FROM ({_WATCHED}) w
+        WHERE id = ANY(%(ids)s::uuid[])""",  # noqa: S608 - our own text
+        words | {"ids": [amphora.id for amphora in lost]},
+    )
+    suspects = [
+        Suspect(
+            amphora_id=amphora_id,
+            host=host,
+            serving=serving,
+            silent_s=silent_s,
+            cause=cause,
+            certain=is_late and cause is Cause.NOT_RUNNING,
+        )
+        for amphora_id, host, serving, silent_s, is_late in await cursor.fetchall()
+    ]
+    if not suspects:
+        return Judgement()
+    return await _judged(connection, before, suspects, words, rules.failovers)
+
+
+def tell(found: Judgement) -> None:
+    """To the log and to metrics, once it is written."""
+    for amphora, cause in found.failed:
+        FAILOVERS.labels(cause=cause.name.lower()).inc()
+        log.warning(
+            "amphora to be replaced",
+            amphora=amphora.id,
+            cluster=amphora.cluster_id,
+            cause=cause.value,
+        )
+    if found.turned:
+        log.warning(found.turned)
+
+
+async def mode(connection: Connection) -> Mode:
+    """Safe mode, for people."""
+    return await _mode(connection)
+
+
+async def lift(connection: Connection, for_s: float) -> None:
+    """A person says that what is silent is dead: safe mode ends, and does not begin before
+    `for_s` is over. The rates hold."""
+    found = await _locked_mode(connection)
+    await connection.execute(
+        """UPDATE safe_mode SET since = NULL, reason = '', held = 0, calm_since = NULL,
+            lifted_until = now() + make_interval(secs => %s)""",
+        [for_s],
+    )
+    if found.since is not None:
+        await _tell(connection, "safe_mode_ended", f"an operator lifted safe mode for {for_s:g} s")
+
+
+async def forget_old(connection: Connection) -> None:
+    await connection.execute(
+        "DELETE FROM failovers WHERE at < now() - make_interval(days => %s)", [_KEPT_DAYS]
+    )
+
+
+async def _judged(
+    connection: Connection,
+    before: Mode,
+    suspects: Sequence[Suspect],
+    words: Mapping[str, Any],
+    limits: Failovers,
+) -> Judgement:
+    """Under the lock, which whoever read `before` has: counted, judged, written."""
+    facts = await _facts(connection, before, words, limits)
+    verdict = safe_mode.judge(facts, suspects, limits)
+    rows = await amphora_rows.those(connection, [AmphoraId(s.amphora_id) for s in verdict.allowed])
+    by_id = {amphora.id: amphora for amphora in rows if amphora.state in _IN_USE}
+    failed = []
+    for suspect in verdict.allowed:
+        amphora = by_id.get(AmphoraId(suspect.amphora_id))
+        if amphora is not None and await _advance(connection, amphora, suspect.cause):
+            await _remember(connection, amphora, suspect)
+            failed.append((amphora, suspect.cause))
+    turned = await _turn(connection, before, verdict, limits)
+    is_on = bool(verdict.reason) if turned else before.since is not None
+    return Judgement(
+        failed=failed,
+        held=len(verdict.held),
+        is_on=is_on,
+        is_deaf=safe_mode.is_deaf(facts, limits),
+        turned=turned,
+    )
+
+
+async def _words(connection: Connection, windows: Windows) -> dict[str, Any]:
+    """The values that `_WATCHED` names."""
+    # Few flavors say it, so that nearly always nothing is found.
+    cursor = await connection.execute(
+        """SELECT f.id::text, p.flavor_data FROM flavors f
+        JOIN flavor_profiles p ON p.id = f.flavor_profile_id
+        WHERE strpos(p.flavor_data, 'failover_after_s') > 0"""
+    )
+    stales = {}
+    for flavor, data in await cursor.fetchall():
+        with contextlib.suppress(msgspec.ValidationError):  # another provider's words
+            after_s = _FLAVOR_FACTS.decode(data).failover_after_s
+            if after_s is not None:
+                stales[flavor] = after_s
+    return msgspec.structs.asdict(windows) | {
+        "flavors": list(stales),
+        "stales": list(stales.values()),
+    }
+
+
+async def _silent(connection: Connection, words: Mapping[str, Any]) -> list[Suspect]:
+    cursor = await connection.execute(
+        f"""SELECT id, host, serving, silent_s FROM ({_WATCHED}) w
+        WHERE allowed_s <= %(watched_s)s AND silent_s > allowed_s
+          AND (heard_s <= %(watched_s)s OR %(watched_s)s > allowed_s * {_UNHEARD})""",  # noqa: S608
+        words,
+    )
+    return [
+        Suspect(amphora_id=row[0], host=row[1], serving=row[2], silent_s=row[3], cause=Cause.SILENT)
+        for row in await cursor.fetchall()
+    ]
+
+
+async def _facts(
+    connection: Connection, before: Mode, words: Mapping[str, Any], limits: Failovers
+) -> Facts:
+    cursor = await connection.execute(
+        f"""SELECT count(*) FILTER (WHERE serving),
+            count(*) FILTER (WHERE serving AND silent_s > allowed_s - beat_s),
+            count(*) FILTER (WHERE NOT serving),
+            count(*) FILTER (WHERE NOT serving AND silent_s > allowed_s - beat_s),
+            coalesce(min(heard_s), 'infinity')
+        FROM ({_WATCHED}) w""",  # noqa: S608 - our own text
+        words,
+    )
+    row = await cursor.fetchone()
+    assert row is not None, "counts are one row"
+    cursor = await connection.execute(
+        """SELECT host, serving, certain, extract(epoch FROM now() - at)::float FROM failovers
+        WHERE at > now() - make_interval(secs => %s)""",
+        [max(MINUTE_S, limits.window_s)],
+    )
+    return Facts(
+        serving=Watched(row[0], row[1]),
+        spares=Watched(row[2], row[3]),
+        replaced=[
+            Replaced(host=host, serving=serving, certain=certain, ago_s=ago_s)
+            for host, serving, certain, ago_s in await cursor.fetchall()
+        ],
+        quiet_s=min(row[4], words["watched_s"]),
+        watched_s=words["watched_s"],
+        stale_s=words["stale_s"],
+        is_on=before.since is not None,
+        is_lifted=before.is_lifted,
+    )
+
+
+async def _advance(connection: Connection, amphora: Amphora, cause: Cause) -> bool:
+    """Another may have been quicker, or it has just been lent or released: that is no failure."""
+    event = lifecycle.Event.WENT_SILENT
+    with contextlib.suppress(Contended):
+        why = "" if cause is Cause.SILENT else cause.value
+        await amphora_rows.advance(connection, amphora, event, why)
+        return True
+    return False
+
+
+async def _remember(connection: Connection, amphora: Amphora, suspect: Suspect) -> None:
+    await connection.execute(
+        """INSERT INTO failovers (amphora_id, cluster_id, host, serving, certain, cause)
+        VALUES (%s, %s, %s, %s, %s, %s)""",
+        [
+            amphora.id,
+            amphora.cluster_id,
+            suspect.host,
+            suspect.serving,
+            suspect.certain,
+            suspect.cause.name.lower(),
+        ],
+    )
+
+
+async def _turn(connection: Connection, before: Mode, verdict: Verdict, limits: Failovers) -> str:
+    """Write down what safe mode is from now on. The sentence, when it began or ended."""
+    held = len(verdict.held)
+    if before.since is None:
+        if not verdict.reason:
+            return ""
+        await connection.execute(
+            """UPDATE safe_mode SET since = now(), reason = %s, held = %s, calm_since = NULL,
+                looked_at = now()""",
+            [verdict.reason, held],
+        )
+        await work.mark(connection, "leaks:all")  # who is dead in compute's eyes need not wait
+        sentence = f"safe mode: {verdict.reason}; {held} are not replaced for now"
+        await _tell(connection, "safe_mode", sentence)
+        return sentence
+    is_calm = not verdict.allowed and not verdict.held
+    cursor = await connection.execute(
+        """UPDATE safe_mode SET held = %(held)s, looked_at = now(),
+            calm_since = CASE WHEN NOT %(calm)s THEN NULL
+                WHEN looked_at < now() - make_interval(secs => %(gap)s) THEN now()
+                ELSE coalesce(calm_since, now()) END
+        RETURNING calm_since <= now() - make_interval(secs => %(calm_s)s)""",
+        {"held": held, "calm": is_calm, "gap": GAP_S, "calm_s": limits.calm_s},
+    )
+    row = await cursor.fetchone()
+    is_over = row is not None and bool(row[0])
+    if not is_over and limits.safe_mode:
+        return ""
+    await connection.execute("UPDATE safe_mode SET since = NULL, reason = '', calm_since = NULL")
+    why = f"nobody has been silent for {limits.calm_s:g} s" if is_over else "it is switched off"
+    sentence = f"safe mode has ended: {why}"
+    await _tell(connection, "safe_mode_ended", sentence)
+    return sentence
+
+
+async def _mode(connection: Connection, lock: str = "") -> Mode:
+    names = Mode.__struct_fields__
+    columns = ", ".join(names[1:])
+    cursor = await connection.execute(
+        f"SELECT now(), {columns} FROM safe_mode {lock}".encode()  # noqa: S608 - our own words
+    )
+    row = await cursor.fetchone()
+    if row is not None:
+        return Mode(**dict(zip(names, row, strict=True)))
+    await connection.execute("INSERT INTO safe_mode DEFAULT VALUES ON CONFLICT DO NOTHING")
+    return await _mode(connection, lock)
+
+
+async def _locked_mode(connection: Connection) -> Mode:
+    return await _mode(connection, "FOR UPDATE")
+
+
+async def _tell(connection: Connection, kind: str, message: str) -> None:
+    await events.record(
+        connection,
+        events.Event(object_kind="fleet", object_id=NO_ID, kind=kind, message=message),
+    )

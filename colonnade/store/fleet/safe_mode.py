@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which of those that should be failed over may be, now. Pure: facts in, a verdict out.
+
+One that falls silent is dead. When many do at once it is likelier that nobody listens, so failovers
+come at a trickle then: this is safe mode. A mass that truly died heals slowly, one that did not
+costs little. Who is known to be dead, because compute says so too, is held back by rates alone.
+Invariant: nothing here lets more pass than the rates allow, and safe mode lets pass a trickle.
+`failovers.py` counts the facts and acts.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from colonnade.runtime.config import Failovers
+
+MINUTE_S: Final = 60.0
+
+
+class Cause(StrEnum):
+    """Why an amphora is replaced, as operators read it."""
+
+    SILENT = "silent"
+    UNBORN = "never heard since it was started"
+    NOT_RUNNING = "not running, says compute"
+    UNANSWERED = "never answered a controller"
+
+
+class Windows(msgspec.Struct, frozen=True, kw_only=True):
+    """The silence, in seconds, after which each kind is to be replaced, and the pause between two
+    heartbeats of it. `watched_s`: for how long somebody has been listening without a gap."""
+
+    stale_s: float
+    spare_stale_s: float
+    boot_s: float
+    beat_s: float = 1.0
+    spare_beat_s: float = 30.0
+    watched_s: float = math.inf
+
+    @property
+    def judges(self) -> bool:
+        """Whether any silence counts."""
+        return min(self.stale_s, self.spare_stale_s, self.boot_s) <= self.watched_s
+
+
+class Suspect(msgspec.Struct, frozen=True, kw_only=True):
+    """One that is to be replaced. `serving`: it has answered for a generation of its cluster."""
+
+    amphora_id: str
+    host: str
+    serving: bool
+    silent_s: float
+    cause: Cause
+    certain: bool = False  # silent, and compute says that it does not run
+
+
+class Replaced(msgspec.Struct, frozen=True, kw_only=True):
+    """One that was, and how long ago."""
+
+    host: str
+    serving: bool
+    certain: bool
+    ago_s: float
+
+
+class Watched(msgspec.Struct, frozen=True):
+    """Amphorae of one kind that should be heard, and those that the last beats are missed of."""
+
+    count: int = 0
+    late: int = 0
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    serving: Watched
+    spares: Watched
+    replaced: Sequence[Replaced] = ()  # in the last minute, or the window if that is longer
+    quiet_s: float = 0.0  # nobody at all was heard for so long, and somebody listened
+    watched_s: float = math.inf
+    stale_s: float = 3.5
+    is_on: bool = False  # safe mode, at the last look
+    is_lifted: bool = False  # a person knows better
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """`reason`: why safe mode is on, when this look says so; empty: nothing speaks for it now."""
+
+    reason: str
+    allowed: Sequence[Suspect]
+    held: Sequence[Suspect]
+
+
+def judge(facts: Facts, suspects: Sequence[Suspect], limits: Failovers) -> Verdict:
+    """Those that serve go first, and of them who has been silent longest."""
+    may_be_on = limits.safe_mode and not facts.is_lifted
+    reason = _reason(facts, suspects, limits) if may_be_on else ""
+    is_young = may_be_on and facts.watched_s < limits.settle_s
+    trickles = bool(reason) or is_young or (may_be_on and facts.is_on)
+    room = _Room(facts, limits, trickles=trickles, nobody_heard=is_deaf(facts, limits))
+    order = sorted(suspects, key=lambda s: (not s.serving, -s.silent_s))
+    allowed: list[Suspect] = []
+    held: list[Suspect] = []
+    for suspect in order:
+        (allowed if room.takes(suspect) else held).append(suspect)
+    if is_young and not reason and not facts.is_on and any(room.is_trickled(s) for s in held):
+        reason = (
+            f"{len(suspects)} amphorae are silent since an outage of the database, or since nobody"
+            " listened"
+        )
+    return Verdict(reason=reason, allowed=allowed, held=held)
+
+
+def is_deaf(facts: Facts, limits: Failovers) -> bool:
+    """Nobody is heard, of so many that they cannot have died together."""
+    return facts.serving.count >= limits.mass_least and facts.quiet_s >= facts.stale_s
+
+
+def _reason(facts: Facts, suspects: Sequence[Suspect], limits: Failovers) -> str:
+    if not suspects:
+        return ""
+    if is_deaf(facts, limits):
+        return f"nobody is heard, of {facts.serving.count} amphorae that serve"
+    lost = [one for one in facts.replaced if one.ago_s <= limits.window_s]
+    for kind, serving, words in (
+        (facts.serving, True, "amphorae that serve"),
+        (facts.spares, False, "spares"),
+    ):
+        gone = sum(one.serving is serving for one in lost)
+        # Lost according to somebody else than a receiver: they may still be heard.
+        named = sum(s.serving is serving and s.cause is not Cause.SILENT for s in suspects)
+        missed, watched = max(kind.late, named) + gone, kind.count + gone
+        if missed >= limits.mass_least and missed * 100 > limits.mass_percent * watched:
+            return f"{missed} of {watched} {words} were lost within {limits.window_s:g} s"
+    return ""
+
+
+class _Room:
+    """How many more may pass, by kind and by host."""
+
+    def __init__(
+        self, facts: Facts, limits: Failovers, *, trickles: bool, nobody_heard: bool
+    ) -> None:
+        self._limits = limits
+        self._trickles = trickles
+        # The trickle waits for a while: who hears nobody at all is likelier deaf than alone.
+        self._is_shut = trickles and nobody_heard and facts.quiet_s < limits.deaf_s
+        recent = [one for one in facts.replaced if one.ago_s < MINUTE_S]
+        self._passed = Counter(one.serving for one in recent)
+        self._of_host = Counter((one.serving, one.host) for one in recent)
+        self._doubtful = Counter(one.serving for one in recent if not one.certain)
+
+    def takes(self, suspect: Suspect) -> bool:
+        kind, place = suspect.serving, (suspect.serving, suspect.host)
+        if (
+            self._passed[kind] >= self._limits.per_minute
+            or self._of_host[place] >= self._limits.per_host_per_minute
+            or self.is_trickled(suspect)
+        ):
+            return False
+        self._passed[kind] += 1
+        self._of_host[place] += 1
+        self._doubtful[kind] += not suspect.certain
+        return True
+
+    def is_trickled(self, suspect: Suspect) -> bool:
+        """Whether safe mode, and not a rate, holds it back."""
+        if not self._trickles or suspect.certain:
+            return False
+        return self._is_shut or self._doubtful[suspect.serving] >= self._limits.trickle_per_minute
