@@ -40,7 +40,7 @@ from colonnade.api.http.routing import (
     send_whole,
 )
 from colonnade.api.identity.policy import PUBLIC
-from colonnade.api.operator import amphorae
+from colonnade.api.operator import amphorae, fleet_health
 from colonnade.api.steps.dry_run import dry_run
 from colonnade.api.steps.idempotency import idempotent
 from colonnade.api.steps.waiting import waiting
@@ -72,6 +72,7 @@ ROUTES: Sequence[Route] = [
     *quotas.ROUTES,
     *flat_nouns.ROUTES,
     *amphorae.ROUTES,
+    *fleet_health.ROUTES,
     *tree_document.ROUTES,
     *history.ROUTES,
     *events.ROUTES,

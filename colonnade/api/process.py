@@ -35,6 +35,7 @@ from colonnade.providers.enabled import enabled_providers
 from colonnade.providers.provider import Words
 from colonnade.runtime import logging
 from colonnade.runtime.config import NO_AUTH, Api, Config
+from colonnade.store.fleet.failovers import Rules
 from colonnade.store.postgres.database import Database
 
 BACKLOG: Final = 1024
@@ -103,6 +104,7 @@ def _site(config: Config, database: Database, network: NetworkClient | None) -> 
         body_s_max=api.body_timeout_s,
         seal=_seal(config),
         quotas=config.quotas,
+        rules=Rules(heartbeats=config.heartbeats, failovers=config.failovers),
     )
 
 

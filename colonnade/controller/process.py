@@ -7,7 +7,7 @@ any moment. This is where the real drivers are chosen; nothing else knows which 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from typing import Final
 
 import structlog
@@ -23,8 +23,8 @@ from colonnade.controller.loop import Loop
 from colonnade.controller.renewals import Certificates
 from colonnade.controller.spares import Spares
 from colonnade.controller.sweeping import Sweeping
-from colonnade.domain.errors import Unavailable
-from colonnade.domain.ids import AmphoraId, new_id
+from colonnade.domain.errors import ColonnadeError, Unavailable
+from colonnade.domain.ids import AmphoraId, derived_id, new_id
 from colonnade.drivers.amphora.haproxy.client import AgentClient
 from colonnade.drivers.amphora.haproxy.driver import HaproxyDriver, HeartbeatKey
 from colonnade.drivers.compute.namespaces.client import ComputeClient
@@ -106,7 +106,12 @@ async def _work(config: Config) -> None:
         )
         # Nobody else listens there, so whoever did before has ended.
         await _begin_work(database, address)
-        await stack.enter_async_context(_registered(database, address))
+        here = daemons.Daemon(new_id(), daemons.Kind.CONTROLLER, address)
+        await stack.enter_async_context(_registered(database, here))
+        # It knows no database, so whoever calls it says that it is there.
+        place = f"{config.network_url} of {config.lb_network.address}"
+        called = daemons.Daemon(derived_id(place, "network"), daemons.Kind.NETWORK, place)
+        await stack.enter_async_context(_registered(database, called, network.lb_subnet))
         log.info("ready", address=config.lb_network.address)
         await loop.run()
 
@@ -123,10 +128,11 @@ async def _begin_work(database: Database, holder: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _registered(database: Database, address: str) -> AsyncIterator[None]:
-    """Listed, from now until the end, as a controller that amphorae may call."""
-    daemon = daemons.Daemon(new_id(), daemons.Kind.CONTROLLER, address)
-    refreshing = asyncio.create_task(_refresh(database, daemon))
+async def _registered(
+    database: Database, daemon: daemons.Daemon, call: Callable[[], Awaitable[object]] | None = None
+) -> AsyncIterator[None]:
+    """Listed, from now until the end, as one that runs; as long as the call, if any, succeeds."""
+    refreshing = asyncio.create_task(_refresh(database, daemon, call))
     try:
         yield
     finally:
@@ -136,9 +142,13 @@ async def _registered(database: Database, address: str) -> AsyncIterator[None]:
                 await daemons.forget(connection, daemon)
 
 
-async def _refresh(database: Database, daemon: daemons.Daemon) -> None:
+async def _refresh(
+    database: Database, daemon: daemons.Daemon, call: Callable[[], Awaitable[object]] | None
+) -> None:
     while True:
-        with contextlib.suppress(Unavailable):
+        with contextlib.suppress(ColonnadeError):
+            if call is not None:
+                await call()
             async with database.transaction() as connection:
                 await daemons.register(connection, daemon)
         await asyncio.sleep(daemons.REFRESH_S)

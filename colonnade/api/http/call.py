@@ -28,6 +28,7 @@ from colonnade.drivers.network.protocol import NetworkDriver
 from colonnade.drivers.secrets.database import Seal
 from colonnade.providers.provider import Providers
 from colonnade.runtime.config import Quotas
+from colonnade.store.fleet.failovers import Rules
 from colonnade.store.postgres.database import Database
 from colonnade.store.requests.context import Key, RequestContext
 from colonnade.store.rows.tables import TABLES, Table
@@ -56,6 +57,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     rates: Rates = msgspec.field(default_factory=lambda: Rates(0))
     body_s_max: float = BODY_S_MAX
     quotas: Quotas = Quotas()  # of projects that have none of their own
+    rules: Rules = Rules()  # of silence, as it is configured
     seal: Seal | None = None  # None: nothing secret is kept
 
 

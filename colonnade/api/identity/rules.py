@@ -105,6 +105,7 @@ DEFAULTS: Final[Mapping[str, Actions]] = {
         "put_failover": OPERATE,
     },
     # Ours, beyond the contract.
+    "fleet": {"get_one": OPERATE, "put": OPERATE},
     "network": {**_READ, "put": WRITE},
     "secret": _OBJECT,
     "event": {"get_all": READ, "get_all-global": READ_GLOBAL},

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +28,7 @@ from colonnade.cli.local.starting import api_answers, is_held
 from colonnade.domain.errors import ColonnadeError
 from colonnade.drivers.network.namespaces import groups
 from colonnade.drivers.network.namespaces.lab import what_to_allow
-from colonnade.runtime.config import Api
+from colonnade.runtime.config import Api, Config, read_config
 
 CHECK_S_MAX: Final = 10
 MIB: Final = 1024 * 1024
@@ -45,13 +45,14 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     found: str
     cure: str = ""
     needed: bool = True
+    wrong: str = "missing"  # the word for it, when it is
 
 
 def run_doctor(state: Path | None) -> int:
     findings = list(findings_of(folders.state_dir(state)))
     table = Table("", "what", "found", "what to do")
     for finding in findings:
-        mark = "[green]ok[/green]" if not finding.cure else "[red]missing[/red]"
+        mark = "[green]ok[/green]" if not finding.cure else f"[red]{finding.wrong}[/red]"
         if finding.cure and not finding.needed:
             mark = "[yellow]optional[/yellow]"
         table.add_row(mark, finding.what, finding.found, finding.cure)
@@ -74,6 +75,7 @@ def findings_of(state: Path) -> Iterator[Finding]:
     yield _disk(state)
     yield _memory()
     yield _api(state)
+    yield from _fleet(state)
 
 
 def _tool(name: str) -> Finding:
@@ -179,6 +181,38 @@ def _api(state: Path) -> Finding:
     except ColonnadeError as error:
         return Finding(what="API address", found=error.public, cure="choose with --api HOST:PORT")
     return Finding(what="API address", found=f"{address_of(api)} is free; no system runs")
+
+
+def _fleet(state: Path) -> Iterator[Finding]:
+    """Of a running system what its own processes have found."""
+    if not is_held(state):
+        return
+    try:
+        problems = asyncio.run(problems_of(read_config(folders.config_file(state))))
+    except (ColonnadeError, OSError, ValueError) as error:
+        reason = f"cannot be asked: {error}"
+        cure = "run this as the user that runs the system"
+        yield Finding(what="fleet", found=reason, cure=cure, needed=False)
+        return
+    if not problems:
+        yield Finding(what="fleet", found="nothing is wrong")
+    for problem in problems:
+        cure = "see 'When safe mode is on' and 'Processes' in docs/operations.md"
+        yield Finding(what="fleet", found=problem, cure=cure, wrong="alarm")
+
+
+async def problems_of(config: Config) -> Sequence[str]:
+    from colonnade.store.fleet.failovers import Rules
+    from colonnade.store.fleet.overview import overview
+    from colonnade.store.postgres.database import Database
+
+    rules = Rules(heartbeats=config.heartbeats, failovers=config.failovers)
+    database = await Database.connect(config.database_url)
+    try:
+        async with database.read() as connection:
+            return (await overview(connection, rules)).problems
+    finally:
+        await database.close()
 
 
 def _configured(state: Path) -> Api:

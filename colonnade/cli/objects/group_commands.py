@@ -25,6 +25,7 @@ ONLY: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "provider": (("capabilities", "operations"),),
     "quota": (("show", "quotas"), ("set", "quotas"), ("reset", "quotas"), ("defaults", "quotas")),
     "amphora": (("stats", "counters"), ("failover", "operations"), ("configure", "operations")),
+    "admin": (("fleet", "fleet_commands"), ("lift", "fleet_commands")),
     "event": (("list", "history"),),
 }  # fmt: skip
 

@@ -31,6 +31,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "provider": "Providers, and their capabilities.",
     "quota": "Quotas of projects.",
     "amphora": "Amphorae: the machines that serve (operators).",
+    "admin": "The fleet as a whole, and safe mode (operators).",
     "event": "Events: what happened.",
     "subnet": "Subnets that VIPs and members can be on.",
 }

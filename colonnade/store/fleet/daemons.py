@@ -1,45 +1,75 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which controllers and health receivers run, and where amphorae find them.
+"""Which processes of the control plane run, where amphorae find them, and who of them is missed.
 
-A process that has not said so for a while is no longer listed. Nothing is decided by this list
-but where to send things.
+Each says regularly that it runs, and looks then whether all others did. One that ends says so; one
+that falls silent is missed: people are told, once, and again when it is back. Nobody replaces it,
+and nothing is decided by this list but where to send things. Whoever has not been there himself
+for a while, as after an outage of the database, misses nobody.
 """
 
+from collections.abc import Sequence
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 import msgspec
+from prometheus_client import Gauge
 
 from colonnade.store.postgres.database import Connection
+from colonnade.store.queue import events
 
 REFRESH_S: Final = 10.0
 LIVE_S: Final = 35.0
-FORGOTTEN_S: Final = 3600.0
+FORGOTTEN_S: Final = 86_400.0
+MISSED: Final = Gauge(
+    "colonnade_missed_daemons", "Processes that run no more and did not say so", ["kind"]
+)
 
 
 class Kind(StrEnum):
     CONTROLLER = "controller"
     HEALTH = "health"
+    NETWORK = "network"  # registered by the controller that calls it
 
 
 class Daemon(msgspec.Struct, frozen=True):
     id: str  # a new one for each run of a process
     kind: Kind
-    address: str  # "address:port" on the LB network
+    address: str  # "address:port" on the LB network; of a network daemon, where it is called
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the list, for people. `missed_since`: when it was last seen, of one that is missed."""
+
+    kind: str
+    address: str
+    seen_at: datetime
+    missed_since: datetime | None = None
 
 
 async def register(connection: Connection, daemon: Daemon) -> None:
     """Say that it runs now; again every `REFRESH_S`. Whoever was at that address is no more."""
-    await connection.execute(
+    cursor = await connection.execute(
         """DELETE FROM daemons WHERE id <> %s AND ((kind = %s AND address = %s)
-            OR seen_at < now() - make_interval(secs => %s))""",
-        [daemon.id, daemon.kind, daemon.address, FORGOTTEN_S],
+            OR seen_at < now() - make_interval(secs => %s))
+        RETURNING missed_since IS NOT NULL AND kind = %s AND address = %s""",
+        [daemon.id, daemon.kind, daemon.address, FORGOTTEN_S, daemon.kind, daemon.address],
     )
-    await connection.execute(
-        """INSERT INTO daemons (id, kind, address) VALUES (%s, %s, %s)
-        ON CONFLICT (id) DO UPDATE SET address = EXCLUDED.address, seen_at = now()""",
-        [daemon.id, daemon.kind, daemon.address],
+    is_back = any(row[0] for row in await cursor.fetchall())
+    cursor = await connection.execute(
+        """WITH before AS (SELECT missed_since FROM daemons WHERE id = %(id)s)
+        INSERT INTO daemons AS d (id, kind, address) VALUES (%(id)s, %(kind)s, %(address)s)
+        ON CONFLICT (id) DO UPDATE SET address = EXCLUDED.address, seen_at = now(),
+            missed_since = NULL, since = CASE
+                WHEN d.seen_at < now() - make_interval(secs => %(live_s)s) THEN now()
+                ELSE d.since END
+        RETURNING (SELECT missed_since IS NOT NULL FROM before)""",
+        {"id": daemon.id, "kind": daemon.kind, "address": daemon.address, "live_s": LIVE_S},
     )
+    row = await cursor.fetchone()
+    if is_back or (row is not None and row[0]):
+        await _tell(connection, daemon, "daemon_back", "is back")
+    await _watch(connection, daemon)
 
 
 async def forget(connection: Connection, daemon: Daemon) -> None:
@@ -54,3 +84,46 @@ async def live(connection: Connection, kind: Kind) -> list[str]:
         [kind, LIVE_S],
     )
     return [row[0] for row in await cursor.fetchall()]
+
+
+async def everyone(connection: Connection) -> Sequence[Seen]:
+    """Those that run and those that are missed."""
+    cursor = await connection.execute(
+        "SELECT kind, address, seen_at, missed_since FROM daemons ORDER BY kind, address"
+    )
+    return [
+        Seen(kind=row[0], address=row[1], seen_at=row[2], missed_since=row[3])
+        for row in await cursor.fetchall()
+    ]
+
+
+async def _watch(connection: Connection, watcher: Daemon) -> None:
+    """Miss those that should have been seen, if the watcher has been there long enough to tell."""
+    cursor = await connection.execute(
+        """UPDATE daemons d SET missed_since = d.seen_at FROM daemons me
+        WHERE me.id = %(me)s AND me.since < now() - make_interval(secs => %(live_s)s)
+          AND d.missed_since IS NULL AND d.seen_at < now() - make_interval(secs => %(live_s)s)
+        RETURNING d.id, d.kind, d.address""",
+        {"me": watcher.id, "live_s": LIVE_S},
+    )
+    for row in await cursor.fetchall():
+        gone = Daemon(row[0], row[1], row[2])
+        await _tell(connection, gone, "daemon_missed", f"has not been seen for {LIVE_S:g} s")
+    counts = dict.fromkeys(Kind, 0)
+    for one in await everyone(connection):
+        if one.missed_since is not None and one.kind in counts:
+            counts[Kind(one.kind)] += 1
+    for kind, count in counts.items():
+        MISSED.labels(kind=kind).set(count)
+
+
+async def _tell(connection: Connection, daemon: Daemon, kind: str, words: str) -> None:
+    await events.record(
+        connection,
+        events.Event(
+            object_kind="daemon",
+            object_id=daemon.id,
+            kind=kind,
+            message=f"the {daemon.kind} process at {daemon.address} {words}",
+        ),
+    )

@@ -8,7 +8,7 @@ amphora that is not let through stays as it is, and is looked at again.
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -179,8 +179,14 @@ def tell(found: Judgement) -> None:
 
 
 async def mode(connection: Connection) -> Mode:
-    """Safe mode, for people."""
+    """Safe mode as it is, for people."""
     return await _mode(connection)
+
+
+async def overdue(connection: Connection, rules: Rules, most: int) -> list[Suspect]:
+    """Those in use that should have been heard from, the longest silent first."""
+    found = await _silent(connection, await _words(connection, rules.windows))
+    return sorted(found, key=lambda suspect: -suspect.silent_s)[:most]
 
 
 async def lift(connection: Connection, for_s: float) -> None:
@@ -358,6 +364,11 @@ async def _turn(connection: Connection, before: Mode, verdict: Verdict, limits: 
     return sentence
 
 
+async def _locked_mode(connection: Connection) -> Mode:
+    await connection.execute("INSERT INTO safe_mode DEFAULT VALUES ON CONFLICT DO NOTHING")
+    return await _mode(connection, "FOR UPDATE")
+
+
 async def _mode(connection: Connection, lock: str = "") -> Mode:
     names = Mode.__struct_fields__
     columns = ", ".join(names[1:])
@@ -365,14 +376,9 @@ async def _mode(connection: Connection, lock: str = "") -> Mode:
         f"SELECT now(), {columns} FROM safe_mode {lock}".encode()  # noqa: S608 - our own words
     )
     row = await cursor.fetchone()
-    if row is not None:
-        return Mode(**dict(zip(names, row, strict=True)))
-    await connection.execute("INSERT INTO safe_mode DEFAULT VALUES ON CONFLICT DO NOTHING")
-    return await _mode(connection, lock)
-
-
-async def _locked_mode(connection: Connection) -> Mode:
-    return await _mode(connection, "FOR UPDATE")
+    if row is None:  # nobody has ever judged
+        return Mode(now=datetime.now(UTC))
+    return Mode(**dict(zip(names, row, strict=True)))
 
 
 async def _tell(connection: Connection, kind: str, message: str) -> None:

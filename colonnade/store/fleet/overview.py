@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fleet at a glance, for operators: safe mode, who is silent, what was replaced, who runs.
+
+Reads only; nothing is decided by it. What is wrong is said in sentences, here and nowhere else, so
+that every place that shows it says the same.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from colonnade.store.fleet import daemons, failovers
+from colonnade.store.fleet.daemons import Kind, Seen
+from colonnade.store.fleet.failovers import Mode, Rules
+from colonnade.store.fleet.safe_mode import Suspect
+from colonnade.store.postgres.database import Connection
+
+SHOWN_MAX: Final = 100
+HOUR_S: Final = 3600.0
+NEEDED: Final = (Kind.CONTROLLER, Kind.HEALTH)
+
+
+class Overview(msgspec.Struct, frozen=True, kw_only=True):
+    mode: Mode
+    states: Mapping[str, int]  # how many amphorae are in each
+    overdue: Sequence[Suspect]  # of those in use, the longest silent first
+    replaced: Mapping[str, int]  # within an hour, by cause
+    daemons: Sequence[Seen]
+
+    @property
+    def problems(self) -> list[str]:
+        """What a person should know of. Empty: all is well."""
+        found = []
+        if self.mode.since is not None:
+            found.append(
+                f"safe mode since {self.mode.since:%Y-%m-%d %H:%M:%S}: {self.mode.reason};"
+                f" {self.mode.held} amphorae are not replaced for now"
+            )
+        found += [
+            f"the {one.kind} process at {one.address} has not been seen since"
+            f" {one.missed_since:%Y-%m-%d %H:%M:%S}"
+            for one in self.daemons
+            if one.missed_since is not None
+        ]
+        running = {one.kind for one in self.daemons if one.missed_since is None}
+        found += [f"no {kind} process runs" for kind in NEEDED if kind not in running]
+        return found
+
+
+async def overview(connection: Connection, rules: Rules) -> Overview:
+    cursor = await connection.execute("SELECT state, count(*) FROM amphorae GROUP BY state")
+    states = {state: count for state, count in await cursor.fetchall()}
+    cursor = await connection.execute(
+        """SELECT cause, count(*) FROM failovers WHERE at > now() - make_interval(secs => %s)
+        GROUP BY cause""",
+        [HOUR_S],
+    )
+    replaced = {cause: count for cause, count in await cursor.fetchall()}
+    return Overview(
+        mode=await failovers.mode(connection),
+        states=states,
+        overdue=await failovers.overdue(connection, rules, SHOWN_MAX),
+        replaced=replaced,
+        daemons=await daemons.everyone(connection),
+    )
