@@ -34,6 +34,7 @@ from colonnade.agent.network import interfaces
 from colonnade.agent.network.lb_address import have_lb_address
 from colonnade.agent.own_log import OwnLog
 from colonnade.agent.server import application
+from colonnade.agent.troubles import Troubles
 from colonnade.protocol import paths
 from colonnade.protocol.bundle import Bundle
 from colonnade.protocol.messages import PORT_AGENT, PORT_TASKS, AgentConfig, Info, Report
@@ -61,6 +62,7 @@ class Agent:
             memory_reserve_mib=config.memory_reserve_mib,
         )
         self._watch.old_workers_max = config.old_workers_max
+        self._watch.troubles = Troubles(folder, self._haproxy).look
         self._amphora = Amphora(folder, self._haproxy, self._watch, namespace, limits)
         self._identity = Identity(config.amphora_id, drive)
         self._heartbeats = HeartbeatSender(config.amphora_id, self._identity.key, folder)

@@ -52,7 +52,7 @@ from colonnade.drivers.amphora.protocol import AmphoraDriver
 from colonnade.drivers.compute.protocol import ComputeDriver, InstanceState
 from colonnade.drivers.network.protocol import NetworkDriver, Port, PortWish, Subnet, vip_owner
 from colonnade.protocol.bundle import Interface
-from colonnade.store.fleet import amphora_rows, clusters, failovers
+from colonnade.store.fleet import amphora_rows, clusters, failovers, troubles
 from colonnade.store.fleet.failovers import Rules
 from colonnade.store.fleet.safe_mode import Cause
 from colonnade.store.postgres.database import Connection, Database
@@ -222,9 +222,11 @@ class Clusters:
         wires = await self._interfaces(wanted, amphora, facts)
         try:
             generation = await self._push(amphora, wanted, wires)
-        except Unreachable:
+        except Unreachable as error:
             cause = await self._lost_by(amphora)
             if cause is None:
+                async with self._database.transaction() as connection:
+                    await troubles.applies_nothing(connection, amphora.id, error.public)
                 await self._notify(amphora)
                 raise
             await self._give_up(amphora, cause)
@@ -267,7 +269,7 @@ class Clusters:
     async def _give_up(self, amphora: Amphora, cause: Cause) -> None:
         """Raises Unavailable when it may not be replaced now."""
         async with self._database.transaction() as connection:
-            found = await failovers.fail(connection, [amphora], cause, self._rules)
+            found = await failovers.fail(connection, {amphora.id: (cause, "")}, self._rules)
         failovers.tell(found)
         if found.held:
             raise Unavailable(f"amphora {amphora.id} is {cause.value}, and not replaced for now")

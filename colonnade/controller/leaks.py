@@ -89,11 +89,12 @@ class Leaks:
             now = await self._compute.instance(amphora.id)  # it may be younger than the list
             if now is None or now.state is not InstanceState.RUNNING:
                 lost.append(amphora)
+        gone = {amphora.id: (Cause.NOT_RUNNING, "") for amphora in lost}
         async with self._database.transaction() as connection:
             for amphora in lost:
                 if amphora.state is State.BOOTING:
                     await work.mark(connection, f"amphora:{amphora.id}")
-            judged = await failovers.fail(connection, lost, Cause.NOT_RUNNING, self._rules)
+            judged = await failovers.fail(connection, gone, self._rules)
         failovers.tell(judged)
 
     def _long_unknown(self, ids: Sequence[str]) -> set[str]:

@@ -26,7 +26,7 @@ from colonnade.health.senders import Sender
 from colonnade.protocol.datagram import Edge, Heartbeat, Statistics
 from colonnade.protocol.messages import StatisticsReport, StatusReport
 from colonnade.runtime.clock import Clock
-from colonnade.store.fleet import amphora_rows
+from colonnade.store.fleet import amphora_rows, troubles
 from colonnade.store.postgres.database import ILL_VALUED, Connection, Database
 from colonnade.store.reports import statistics, statuses, traffic
 from colonnade.store.trees.records import Statistics as Counters
@@ -195,6 +195,9 @@ class Intake:
         if chores.digest:
             report = await self._agents.status(amphora.lb_network_ip, amphora_id)
             await self._record(amphora_id, facts_of_report(report), None)
+            told = [(trouble.kind, trouble.text) for trouble in report.troubles]
+            async with self._database.transaction() as connection:
+                await troubles.record(connection, amphora_id, told)
         if chores.counts:
             counted = await self._agents.statistics(amphora.lb_network_ip, amphora_id)
             listeners, members = traffic_of_report(counted)

@@ -22,6 +22,7 @@ from colonnade.health.intake import WORKERS, Agents, Intake
 from colonnade.health.judgement import judge
 from colonnade.health.receiver import Listening, Receiver
 from colonnade.health.senders import Senders
+from colonnade.health.troubles import Troubles
 from colonnade.protocol.messages import PORT_HEALTH
 from colonnade.runtime.clock import Clock, SystemClock
 from colonnade.runtime.config import Config, Failovers, Heartbeats
@@ -75,6 +76,7 @@ class Health:
         self.intake = Intake(database, agents, self._clock)
         self.senders = Senders(keys, self._clock)
         self.receiver = Receiver(self.senders, self.intake, self._clock)
+        self.troubles = Troubles(database, agents, self._clock, allowed, self._limits)
         self.running: asyncio.Task[None] | None = None  # done only when something is broken
 
     @contextlib.asynccontextmanager
@@ -88,6 +90,7 @@ class Health:
             self._flush_and_judge(),
             self._register(daemon),
             self._tidy(),
+            self.troubles.run(),
             *(self.intake.work() for _ in range(WORKERS)),
         ]
         self.running = asyncio.create_task(_all(loops))

@@ -62,6 +62,22 @@ class ListenerStatus(msgspec.Struct, frozen=True, kw_only=True):
     state: str
 
 
+class TroubleKind(StrEnum):
+    """What an agent may complain of. Whatever else runs on an amphora gets its own."""
+
+    HAPROXY = "haproxy"  # it does not run, or does not answer, and should
+    DISK = "disk"  # there is no room for a change
+    GATEWAY = "gateway"  # no route to it, or it answers no more
+
+
+class Trouble(msgspec.Struct, frozen=True, kw_only=True):
+    """What keeps an amphora from serving as it should, and its agent cannot mend. `kind`: one of
+    `TroubleKind`; an agent of another release may know others."""
+
+    kind: str
+    text: str = ""
+
+
 class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     """What haproxy says of itself, under the names that the bundle gave."""
 
@@ -70,6 +86,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     listeners: tuple[ListenerStatus, ...] = ()
     servers: tuple[ServerStatus, ...] = ()
     backends: tuple[BackendStatus, ...] = ()
+    troubles: tuple[Trouble, ...] = ()
 
 
 class ListenerStatistics(msgspec.Struct, frozen=True, kw_only=True):

@@ -67,6 +67,12 @@ class Failovers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     trickle_per_minute: int = 1  # in safe mode: amphorae that serve; and as many spares
     per_minute: int = 60  # in all other times
     per_host_per_minute: int = 20
+    # How long one that is heard may be in trouble before it is replaced.
+    haproxy_s: float = 20.0
+    disk_s: float = 60.0
+    gateway_s: float = 30.0
+    applies_nothing_s: float = 120.0
+    again_s: float = 600.0  # until the next of the same load balancer may be, for trouble
 
 
 class Reloads(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

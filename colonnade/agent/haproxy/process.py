@@ -48,6 +48,11 @@ class Haproxy:
     def is_running(self) -> bool:
         return self._master is not None and self._serves
 
+    @property
+    def pid(self) -> int | None:
+        """Of the master, while it serves."""
+        return self._master.pid if self._master is not None and self._serves else None
+
     async def check(self, config: Path) -> str:
         """ "" when haproxy would take the file, else its words."""
         code, output = await run(self.binary, "-c", "-f", str(config), within_s=CHECK_S_MAX)
@@ -175,14 +180,14 @@ class _Watched:
         self._on_end = on_end
         self._handle = os.pidfd_open(pid)
         self._over = asyncio.Event()
-        self._pid = pid
+        self.pid = pid
         asyncio.get_running_loop().add_reader(self._handle, self._is_over)
 
     def kill(self) -> None:
-        send_signal(self._pid, signal.SIGKILL)
+        send_signal(self.pid, signal.SIGKILL)
 
     async def end(self) -> None:
-        send_signal(self._pid, signal.SIGTERM)
+        send_signal(self.pid, signal.SIGTERM)
         try:
             await asyncio.wait_for(self._over.wait(), 2.0)
         except TimeoutError:

@@ -19,7 +19,7 @@ from colonnade.agent.haproxy import statistics
 from colonnade.agent.haproxy.console import Silent
 from colonnade.agent.haproxy.process import Haproxy
 from colonnade.protocol.bundle import Bundle
-from colonnade.protocol.messages import ServerStatus, StatisticsReport, StatusReport
+from colonnade.protocol.messages import ServerStatus, StatisticsReport, StatusReport, Trouble
 
 log = logging.getLogger(__name__)
 PAUSE_S: Final = 0.05  # between two looks, so that a storm of log lines costs little
@@ -38,6 +38,9 @@ class Watch:
         self.served: Bundle | None = None
         self.report = StatusReport(generation=0, haproxy_running=False)
         self.on_news: Callable[[News], None] = lambda _news: None
+        self.troubles: Callable[[Bundle | None, StatusReport], tuple[Trouble, ...]] = (
+            lambda _served, _seen: ()
+        )
         self.old_workers_max = 24  # of those that finish after reloads, how many are counted
         self._folder = folder
         self._haproxy = haproxy
@@ -79,7 +82,8 @@ class Watch:
         """Read the statuses now, tell `on_news` of differences, and return them."""
         async with self._lock:
             before = self.report
-            self.report = await self._seen()
+            seen = await self._seen()
+            self.report = msgspec.structs.replace(seen, troubles=self.troubles(self.served, seen))
             if before != self.report:
                 self.on_news(_news(before, self.report))
             return self.report

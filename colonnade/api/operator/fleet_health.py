@@ -40,6 +40,14 @@ class OverdueObject(Struct, forbid_unknown_fields=True, kw_only=True):
     silent_s: float
 
 
+class TroubleObject(Struct, forbid_unknown_fields=True, kw_only=True):
+    """One that is heard, and does not serve as it should."""
+
+    amphora_id: Id
+    reason: str
+    since: Time
+
+
 class DaemonObject(Struct, forbid_unknown_fields=True, kw_only=True):
     """A process of the control plane. `missed`: it fell silent, and did not say that it ends."""
 
@@ -57,6 +65,7 @@ class FleetObject(Struct, forbid_unknown_fields=True, kw_only=True):
     safe_mode: SafeModeObject
     amphorae: dict[str, int]
     overdue: list[OverdueObject]
+    troubled: list[TroubleObject]
     failovers: dict[str, int]
     daemons: list[DaemonObject]
 
@@ -99,6 +108,10 @@ def show_fleet(found: Overview, *, is_enabled: bool) -> dict[str, Any]:
                 "silent_s": round(one.silent_s, 1),
             }
             for one in found.overdue
+        ],
+        "troubled": [
+            {"amphora_id": one.amphora_id, "reason": one.reason, "since": time(one.since)}
+            for one in found.troubled
         ],
         "failovers": dict(found.replaced),
         "daemons": [

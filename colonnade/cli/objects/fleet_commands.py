@@ -33,6 +33,8 @@ async def admin_fleet(session: Session) -> None:
     session.printer.said(f"replaced within an hour: {_counts(found['failovers'])}")
     for one in found["overdue"]:
         session.printer.said(f"silent for {one['silent_s']:g} s: amphora {one['amphora_id']}")
+    for one in found["troubled"]:
+        session.printer.said(f"in trouble: amphora {one['amphora_id']}: {one['reason']}")
     session.printer.list(found["daemons"], DAEMONS)
 
 

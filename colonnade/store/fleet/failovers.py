@@ -24,6 +24,7 @@ from colonnade.runtime.config import Failovers, Heartbeats
 from colonnade.store.fleet import amphora_rows, safe_mode
 from colonnade.store.fleet.safe_mode import (
     MINUTE_S,
+    TROUBLES,
     Cause,
     Facts,
     Replaced,
@@ -136,9 +137,10 @@ async def mark_silent(
 
 
 async def fail(
-    connection: Connection, lost: Sequence[Amphora], cause: Cause, rules: Rules
+    connection: Connection, lost: Mapping[AmphoraId, tuple[Cause, str]], rules: Rules
 ) -> Judgement:
-    """The same of those that somebody else than a receiver has found lost."""
+    """The same of those that were found lost by something else than silence; the cause of each,
+    and what more there is to say."""
     if not lost:
         return Judgement()
     words = await _words(connection, rules.windows)
@@ -146,7 +148,7 @@ async def fail(
     cursor = await connection.execute(
         f"""SELECT id, host, serving, silent_s, silent_s > allowed_s - beat_s FROM ({_WATCHED}) w
         WHERE id = ANY(%(ids)s::uuid[])""",  # noqa: S608 - our own text
-        words | {"ids": [amphora.id for amphora in lost]},
+        words | {"ids": list(lost)},
     )
     suspects = [
         Suspect(
@@ -154,8 +156,9 @@ async def fail(
             host=host,
             serving=serving,
             silent_s=silent_s,
-            cause=cause,
-            certain=is_late and cause is Cause.NOT_RUNNING,
+            cause=lost[amphora_id][0],
+            words=lost[amphora_id][1],
+            certain=is_late and lost[amphora_id][0] is Cause.NOT_RUNNING,
         )
         for amphora_id, host, serving, silent_s, is_late in await cursor.fetchall()
     ]
@@ -223,10 +226,13 @@ async def _judged(
     failed = []
     for suspect in verdict.allowed:
         amphora = by_id.get(AmphoraId(suspect.amphora_id))
-        if amphora is not None and await _advance(connection, amphora, suspect.cause):
+        if amphora is not None and await _advance(
+            connection, amphora, suspect.cause, suspect.words
+        ):
             await _remember(connection, amphora, suspect)
             failed.append((amphora, suspect.cause))
-    turned = await _turn(connection, before, verdict, limits)
+    is_calm = safe_mode.is_calm(facts, suspects, limits)
+    turned = await _turn(connection, (before, verdict), limits, is_calm=is_calm)
     is_on = bool(verdict.reason) if turned else before.since is not None
     return Judgement(
         failed=failed,
@@ -278,7 +284,9 @@ async def _facts(
             count(*) FILTER (WHERE serving AND silent_s > allowed_s - beat_s),
             count(*) FILTER (WHERE NOT serving),
             count(*) FILTER (WHERE NOT serving AND silent_s > allowed_s - beat_s),
-            coalesce(min(heard_s), 'infinity')
+            coalesce(min(heard_s), 'infinity'),
+            (SELECT count(DISTINCT amphora_id) FROM troubles JOIN amphorae a ON a.id = amphora_id
+                WHERE a.state = 'SERVING')
         FROM ({_WATCHED}) w""",  # noqa: S608 - our own text
         words,
     )
@@ -292,6 +300,7 @@ async def _facts(
     return Facts(
         serving=Watched(row[0], row[1]),
         spares=Watched(row[2], row[3]),
+        troubled=row[5],
         replaced=[
             Replaced(host=host, serving=serving, certain=certain, ago_s=ago_s)
             for host, serving, certain, ago_s in await cursor.fetchall()
@@ -304,11 +313,13 @@ async def _facts(
     )
 
 
-async def _advance(connection: Connection, amphora: Amphora, cause: Cause) -> bool:
+async def _advance(connection: Connection, amphora: Amphora, cause: Cause, words: str = "") -> bool:
     """Another may have been quicker, or it has just been lent or released: that is no failure."""
     event = lifecycle.Event.WENT_SILENT
+    if cause in TROUBLES:
+        event = lifecycle.Event.GIVEN_UP
     with contextlib.suppress(Contended):
-        why = "" if cause is Cause.SILENT else cause.value
+        why = "" if cause is Cause.SILENT else f"{cause.value}{words and ': '}{words}"
         await amphora_rows.advance(connection, amphora, event, why)
         return True
     return False
@@ -329,8 +340,11 @@ async def _remember(connection: Connection, amphora: Amphora, suspect: Suspect) 
     )
 
 
-async def _turn(connection: Connection, before: Mode, verdict: Verdict, limits: Failovers) -> str:
+async def _turn(
+    connection: Connection, look: tuple[Mode, Verdict], limits: Failovers, *, is_calm: bool
+) -> str:
     """Write down what safe mode is from now on. The sentence, when it began or ended."""
+    before, verdict = look
     held = len(verdict.held)
     if before.since is None:
         if not verdict.reason:
@@ -344,7 +358,6 @@ async def _turn(connection: Connection, before: Mode, verdict: Verdict, limits: 
         sentence = f"safe mode: {verdict.reason}; {held} are not replaced for now"
         await _tell(connection, "safe_mode", sentence)
         return sentence
-    is_calm = not verdict.allowed and not verdict.held
     cursor = await connection.execute(
         """UPDATE safe_mode SET held = %(held)s, looked_at = now(),
             calm_since = CASE WHEN NOT %(calm)s THEN NULL

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from colonnade.store.fleet import daemons, failovers
+from colonnade.store.fleet import daemons, failovers, troubles
 from colonnade.store.fleet.daemons import Kind, Seen
 from colonnade.store.fleet.failovers import Mode, Rules
 from colonnade.store.fleet.safe_mode import Suspect
@@ -25,6 +25,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode
     states: Mapping[str, int]  # how many amphorae are in each
     overdue: Sequence[Suspect]  # of those in use, the longest silent first
+    troubled: Sequence[troubles.Shown]  # of those that are heard
     replaced: Mapping[str, int]  # within an hour, by cause
     daemons: Sequence[Seen]
 
@@ -61,6 +62,7 @@ async def overview(connection: Connection, rules: Rules) -> Overview:
         mode=await failovers.mode(connection),
         states=states,
         overdue=await failovers.overdue(connection, rules, SHOWN_MAX),
+        troubled=await troubles.everyone(connection, SHOWN_MAX),
         replaced=replaced,
         daemons=await daemons.everyone(connection),
     )

@@ -28,6 +28,13 @@ class Cause(StrEnum):
     UNBORN = "never heard since it was started"
     NOT_RUNNING = "not running, says compute"
     UNANSWERED = "never answered a controller"
+    HAPROXY = "its haproxy does not serve, and its agent cannot mend that"
+    DISK = "its disk is full"
+    GATEWAY = "it has lost its gateway"
+    APPLIES_NOTHING = "it is heard, and takes no change"
+
+
+TROUBLES: Final = (Cause.HAPROXY, Cause.DISK, Cause.GATEWAY, Cause.APPLIES_NOTHING)
 
 
 class Windows(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +62,7 @@ class Suspect(msgspec.Struct, frozen=True, kw_only=True):
     serving: bool
     silent_s: float
     cause: Cause
+    words: str = ""  # what more there is to say of it
     certain: bool = False  # silent, and compute says that it does not run
 
 
@@ -77,6 +85,7 @@ class Watched(msgspec.Struct, frozen=True):
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     serving: Watched
     spares: Watched
+    troubled: int = 0  # of those that serve: are heard, and complained of
     replaced: Sequence[Replaced] = ()  # in the last minute, or the window if that is longer
     quiet_s: float = 0.0  # nobody at all was heard for so long, and somebody listened
     watched_s: float = math.inf
@@ -118,6 +127,15 @@ def is_deaf(facts: Facts, limits: Failovers) -> bool:
     return facts.serving.count >= limits.mass_least and facts.quiet_s >= facts.stale_s
 
 
+def is_calm(facts: Facts, suspects: Sequence[Suspect], limits: Failovers) -> bool:
+    """Nobody is silent, and those in trouble are no mass."""
+    return not suspects and not _is_mass(facts.troubled, facts.serving.count, limits)
+
+
+def _is_mass(lost: int, of: int, limits: Failovers) -> bool:
+    return lost >= limits.mass_least and lost * 100 > limits.mass_percent * of
+
+
 def _reason(facts: Facts, suspects: Sequence[Suspect], limits: Failovers) -> str:
     if not suspects:
         return ""
@@ -131,8 +149,10 @@ def _reason(facts: Facts, suspects: Sequence[Suspect], limits: Failovers) -> str
         gone = sum(one.serving is serving for one in lost)
         # Lost according to somebody else than a receiver: they may still be heard.
         named = sum(s.serving is serving and s.cause is not Cause.SILENT for s in suspects)
+        if serving and any(s.cause in TROUBLES for s in suspects):
+            named = max(named, facts.troubled)
         missed, watched = max(kind.late, named) + gone, kind.count + gone
-        if missed >= limits.mass_least and missed * 100 > limits.mass_percent * watched:
+        if _is_mass(missed, watched, limits):
             return f"{missed} of {watched} {words} were lost within {limits.window_s:g} s"
     return ""
 
