@@ -81,6 +81,11 @@ class Site:
         self._say({"do": "forget_rules"})
         self._hear()
 
+    def forget_routes(self) -> None:
+        """Remove the default routes from the traffic namespace."""
+        self._say({"do": "forget_routes"})
+        self._hear()
+
     def fill_disk(self, *, free_again: bool = False) -> None:
         """Leave no byte free where the agent keeps its files."""
         self._say({"do": "fill_disk", "free_again": free_again})
@@ -219,6 +224,14 @@ class _Inside:
             check=True,
             env={"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"},
         )
+        return {}
+
+    def forget_routes(self, _request: dict[str, Any]) -> dict[str, Any]:
+        net = f"--net=/proc/{self.init}/root/run/netns/traffic"
+        act = "from pyroute2.iproute import IPRoute; IPRoute().flush_routes(dst_len=0, family={})"
+        for family in (socket.AF_INET, socket.AF_INET6):
+            words = ["nsenter", net, sys.executable, "-c", act.format(int(family))]
+            subprocess.run(words, check=True)
         return {}
 
     def _veth(

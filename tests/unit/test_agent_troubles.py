@@ -1,7 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the kernel says of routes and neighbours, as an agent reads it."""
 
-from colonnade.agent.troubles import answers, gateways
+from pathlib import Path
+
+from colonnade.agent.folder import Folder
+from colonnade.agent.haproxy.process import Haproxy
+from colonnade.agent.troubles import Troubles, answers, gateways
+from colonnade.protocol.bundle import Bundle
+from colonnade.protocol.messages import StatusReport, Trouble, TroubleKind
 
 ROUTE = """\
 Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
@@ -32,3 +38,16 @@ def test_gateways_of_default_routes_are_read() -> None:
 def test_who_answered_is_told_from_who_did_not() -> None:
     assert answers(ARP.splitlines()) == {"203.0.113.1": True, "203.0.113.9": False}
     assert answers([]) == {}
+
+
+def test_haproxy_is_missed_only_where_there_is_something_to_serve(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    troubles = Troubles(folder, Haproxy("haproxy", folder, tmp_path))
+    serving = Bundle(generation=1, config="frontend web", frame="")
+    nothing = Bundle(generation=1, config="", frame="")
+    down = StatusReport(generation=1, haproxy_running=False)
+    up = StatusReport(generation=1, haproxy_running=True)
+    assert troubles.look(serving, down) == (Trouble(kind=TroubleKind.HAPROXY),)
+    assert troubles.look(serving, up) == ()
+    assert troubles.look(nothing, down) == ()
+    assert troubles.look(None, down) == ()

@@ -197,7 +197,7 @@ def _fleet(state: Path) -> Iterator[Finding]:
     if not problems:
         yield Finding(what="fleet", found="nothing is wrong")
     for problem in problems:
-        cure = "see 'When safe mode is on' and 'Processes' in docs/operations.md"
+        cure = "see 'Safe mode is on' and 'Processes are missed' in docs/operations.md"
         yield Finding(what="fleet", found=problem, cure=cure, wrong="alarm")
 
 
