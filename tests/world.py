@@ -46,6 +46,7 @@ from colonnade.drivers.secrets.database import Seal
 from colonnade.runtime.certificate_authority import Authority
 from colonnade.runtime.config import Config
 from colonnade.store.fleet import amphora_rows, clusters, failovers
+from colonnade.store.fleet.failovers import Rules
 from colonnade.store.fleet.safe_mode import Windows
 from colonnade.store.postgres.database import Database
 from colonnade.store.queue import work
@@ -125,11 +126,12 @@ class World:
         compute = cast(ComputeDriver, Watched(self.compute, faults))
         amphorae = cast(AmphoraDriver, Watched(self.amphorae, faults))
         births = Births(self.config, self.certificates, SEAL, "haproxy")
+        rules = Rules(heartbeats=self.config.heartbeats, failovers=self.config.failovers)
         reconcilers: dict[str, Reconciler] = {
-            "cluster": Clusters(database, network, compute, amphorae),
+            "cluster": Clusters(database, network, compute, amphorae, rules),
             "amphora": Amphorae(database, network, compute, births, amphorae.notify),
             "spares": Spares(database, SEAL, self.config.spares),
-            "leaks": Leaks(database, network, compute, patience_s=0),
+            "leaks": Leaks(database, network, compute, patience_s=0, rules=rules),
         }
         return Loop(database, reconcilers, lease_s=60)
 
@@ -240,7 +242,7 @@ class World:
                 WHERE id IN (SELECT amphora_id FROM heartbeats WHERE sequence < %s)""",
                 [self._sequence],
             )
-            await failovers.mark_silent(connection, WINDOWS)
+            await failovers.mark_silent(connection, WINDOWS, self.config.failovers)
 
     # What controllers do.
 

@@ -33,8 +33,8 @@ from colonnade.agent.logs.spool import Spool
 from colonnade.agent.network import interfaces
 from colonnade.agent.network.lb_address import have_lb_address
 from colonnade.agent.own_log import OwnLog
+from colonnade.agent.own_troubles import Troubles
 from colonnade.agent.server import application
-from colonnade.agent.troubles import Troubles
 from colonnade.protocol import paths
 from colonnade.protocol.bundle import Bundle
 from colonnade.protocol.messages import PORT_AGENT, PORT_TASKS, AgentConfig, Info, Report

@@ -22,7 +22,7 @@ from colonnade.health.intake import WORKERS, Agents, Intake
 from colonnade.health.judgement import judge
 from colonnade.health.receiver import Listening, Receiver
 from colonnade.health.senders import Senders
-from colonnade.health.troubles import Troubles
+from colonnade.health.trouble_watch import Troubles
 from colonnade.protocol.messages import PORT_HEALTH
 from colonnade.runtime.clock import Clock, SystemClock
 from colonnade.runtime.config import Config, Failovers, Heartbeats

@@ -9,7 +9,7 @@ import pytest
 from colonnade.domain.ids import AmphoraId, new_id
 from colonnade.health import liveness
 from colonnade.runtime.config import Failovers, Heartbeats
-from colonnade.store.fleet import amphora_rows, failovers
+from colonnade.store.fleet import amphora_rows, failovers, safe_mode_rows
 from colonnade.store.fleet.failovers import Judgement, Rules
 from colonnade.store.fleet.safe_mode import Cause
 from colonnade.store.postgres.database import Database
@@ -93,9 +93,9 @@ class Fleet:
         """As if the receiver had been at work for so long."""
         self.watch = liveness.Watch(since=self.now - seconds, looked_at=self.now)
 
-    async def mode(self) -> failovers.Mode:
+    async def mode(self) -> safe_mode_rows.Mode:
         async with self.database.transaction() as connection:
-            return await failovers.mode(connection)
+            return await safe_mode_rows.read(connection)
 
     async def told(self) -> list[tuple[str, str]]:
         async with self.database.read() as connection:
@@ -114,6 +114,7 @@ def fleet(database: Database) -> Fleet:
 async def test_one_that_falls_silent_is_replaced_at_once(fleet: Fleet, count: int) -> None:
     first, *others = await fleet.serve(count)
     await fleet.watched_for(600)
+    await fleet.beat(fleet.ids)
     assert await fleet.goes_on(2, others, step_s=1) == []  # the machine's own clock goes on, too
     assert await fleet.goes_on(2, others, step_s=2) == [first]
     assert await fleet.told() == []
@@ -131,8 +132,8 @@ async def test_a_mass_is_replaced_at_a_trickle_and_it_is_said(fleet: Fleet) -> N
     assert await fleet.told() == [
         ("safe_mode", f"safe mode: {mode.reason}; 199 are not replaced for now")
     ]
-    assert await fleet.goes_on(50, heard) == []
-    assert len(await fleet.goes_on(20, heard)) == 1
+    assert await fleet.goes_on(40, heard) == []
+    assert len(await fleet.goes_on(24, heard)) == 1
     async with fleet.database.read() as connection:
         cursor = await connection.execute("SELECT key FROM work WHERE key = 'leaks:all'")
         assert await cursor.fetchone() is not None, "compute is asked at once who is dead"
@@ -152,9 +153,9 @@ async def test_safe_mode_ends_when_nobody_has_been_silent_for_a_while(fleet: Fle
     await fleet.watched_for(600)
     assert len(await fleet.goes_on(4, ids[4:])) == 1
     back = [one for one in ids if (await _state(fleet, one)) == "SERVING"]
-    assert await fleet.goes_on(LIMITS.calm_s - 4, back) == []
+    assert await fleet.goes_on(LIMITS.calm_s - 20, back) == []
     assert (await fleet.mode()).since is not None
-    assert await fleet.goes_on(8, back) == []
+    assert await fleet.goes_on(24, back) == []
     assert (await fleet.mode()).since is None
     assert (await fleet.told())[-1] == (
         "safe_mode_ended",
@@ -230,7 +231,7 @@ async def test_a_person_may_lift_it_and_the_rates_hold(fleet: Fleet) -> None:
     await fleet.watched_for(600)
     assert len(await fleet.goes_on(4, ids[50:])) == 1
     async with fleet.database.transaction() as connection:
-        await failovers.lift(connection, 900)
+        await safe_mode_rows.lift(connection, 900)
     assert (await fleet.mode()).since is None
     assert len(await fleet.goes_on(2, ids[50:])) == LIMITS.per_host_per_minute - 1
     assert len(await fleet.goes_on(62, ids[50:])) == LIMITS.per_host_per_minute
@@ -272,7 +273,7 @@ async def test_a_flavor_may_be_replaced_later(fleet: Fleet) -> None:
     async with fleet.database.transaction() as connection:
         await connection.execute(
             """INSERT INTO flavor_profiles (id, name, provider_name, flavor_data)
-            VALUES (%s, 'p', 'amphora', '{"failover_after_s": 20}')""",
+            VALUES (%s, 'p', 'amphora', '{"failover_after_s": 40}')""",
             [profile],
         )
         await connection.execute(
@@ -284,8 +285,8 @@ async def test_a_flavor_may_be_replaced_later(fleet: Fleet) -> None:
     (quick,) = await fleet.serve(1)
     heard = await fleet.serve(20)
     await fleet.watched_for(600)
-    assert await fleet.goes_on(18, heard) == [quick]
-    assert await fleet.goes_on(4, heard) == [slow]
+    assert await fleet.goes_on(10, heard) == [quick]
+    assert await fleet.goes_on(34, heard) == [slow]
 
 
 async def _state(fleet: Fleet, amphora_id: AmphoraId) -> str:

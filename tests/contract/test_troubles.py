@@ -7,7 +7,7 @@ import pytest
 
 from colonnade.api.operator.fleet_health import FLEET_PATH
 from colonnade.domain.ids import AmphoraId
-from colonnade.health.troubles import Troubles
+from colonnade.health.trouble_watch import Troubles
 from colonnade.protocol.messages import StatusReport, Trouble, TroubleKind
 from colonnade.runtime.clock import SystemClock
 from colonnade.runtime.config import Failovers

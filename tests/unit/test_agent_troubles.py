@@ -5,7 +5,7 @@ from pathlib import Path
 
 from colonnade.agent.folder import Folder
 from colonnade.agent.haproxy.process import Haproxy
-from colonnade.agent.troubles import Troubles, answers, gateways
+from colonnade.agent.own_troubles import Troubles, answers, gateways
 from colonnade.protocol.bundle import Bundle
 from colonnade.protocol.messages import StatusReport, Trouble, TroubleKind
 

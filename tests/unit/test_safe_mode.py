@@ -16,6 +16,7 @@ def suspects(
     return [
         Suspect(
             amphora_id=f"{serving}-{host}-{number}",
+            cluster_id=f"{host}-{number}",
             host=host,
             serving=serving,
             silent_s=4.0 + number / 1000,
@@ -24,6 +25,10 @@ def suspects(
         )
         for number in range(count)
     ]
+
+
+def replaced(cluster: str, ago_s: float, host: str = "h") -> Replaced:
+    return Replaced(cluster_id=cluster, host=host, serving=True, certain=False, ago_s=ago_s)
 
 
 def facts(silent: int, watched: int, **more: object) -> Facts:
@@ -41,9 +46,11 @@ def test_a_mass_is_more_than_a_tenth_and_at_least_three(watched: int, data: st.D
 
 
 def test_those_that_were_just_replaced_belong_to_the_mass() -> None:
-    just = [Replaced(host="h", serving=True, certain=False, ago_s=2.0)] * 2
+    just = [replaced("x", 2.0), replaced("y", 2.0)]
     assert judge(facts(1, 10, replaced=just), suspects(1), LIMITS).reason
-    before = [Replaced(host="h", serving=True, certain=False, ago_s=LIMITS.window_s + 1)] * 2
+    same = [replaced("h-0", 2.0), replaced("h-0", 5.0)]
+    assert not judge(facts(1, 10, replaced=same), suspects(1), LIMITS).reason, "one cluster"
+    before = [replaced(name, LIMITS.window_s + 1) for name in "xy"]
     verdict = judge(facts(1, 10, replaced=before), suspects(1), LIMITS)
     assert not verdict.reason
     assert len(verdict.allowed) == 1
@@ -88,7 +95,7 @@ def test_rates_hold_for_each_host_and_for_all() -> None:
     assert len(verdict.allowed) == 12
     assert max(sum(one.host == host for one in verdict.allowed) for host in "abcd") <= 5
     assert not verdict.reason
-    earlier = [Replaced(host="a", serving=True, certain=True, ago_s=59.0)] * 5
+    earlier = [replaced("x", 59.0, host="a")] * 5
     assert not judge(facts(1, 9, replaced=earlier), suspects(1, host="a"), limits).allowed
     assert judge(facts(1, 9, replaced=earlier), suspects(1, host="b"), limits).allowed
 

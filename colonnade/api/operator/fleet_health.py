@@ -13,7 +13,7 @@ from colonnade.api.http.call import JSON, Call, Route
 from colonnade.api.resources.derived import Id
 from colonnade.api.resources.objects import Time, wrapped
 from colonnade.api.resources.shown import time
-from colonnade.store.fleet import failovers
+from colonnade.store.fleet import safe_mode_rows
 from colonnade.store.fleet.overview import Overview, overview
 
 LIFTED_S_MAX: Final = 86_400
@@ -83,7 +83,7 @@ async def get_fleet(call: Call) -> JSON:
 async def lift_safe_mode(call: Call) -> JSON:
     wish = call.body(Lift, "safe_mode")
     async with call.site.database.transaction() as connection:
-        await failovers.lift(connection, wish.seconds)
+        await safe_mode_rows.lift(connection, wish.seconds)
     return await get_fleet(call)
 
 

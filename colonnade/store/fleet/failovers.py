@@ -8,7 +8,6 @@ amphora that is not let through stays as it is, and is looked at again.
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -16,12 +15,12 @@ import structlog
 from prometheus_client import Counter
 
 from colonnade.domain import lifecycle
-from colonnade.domain.catalogue import NO_ID, FlavorFacts
+from colonnade.domain.catalogue import FlavorFacts
 from colonnade.domain.errors import Contended
 from colonnade.domain.fleet import Amphora
 from colonnade.domain.ids import AmphoraId
 from colonnade.runtime.config import Failovers, Heartbeats
-from colonnade.store.fleet import amphora_rows, safe_mode
+from colonnade.store.fleet import amphora_rows, safe_mode, safe_mode_rows
 from colonnade.store.fleet.safe_mode import (
     MINUTE_S,
     TROUBLES,
@@ -29,20 +28,18 @@ from colonnade.store.fleet.safe_mode import (
     Facts,
     Replaced,
     Suspect,
-    Verdict,
     Watched,
     Windows,
 )
+from colonnade.store.fleet.safe_mode_rows import Mode
 from colonnade.store.postgres.database import Connection
 from colonnade.store.postgres.lenient import LenientDecoder
-from colonnade.store.queue import events, work
 
 log = structlog.get_logger()
 
 FAILOVERS: Final = Counter(
     "colonnade_failovers", "Amphorae that were replaced by themselves, by cause", ["cause"]
 )
-GAP_S: Final = 10.0  # without a look: calm is counted anew
 # Who has not been heard since somebody listens again may only have been slow to learn of it.
 _UNHEARD: Final = 3
 _IN_USE: Final = (lifecycle.State.SPARE, lifecycle.State.SERVING)
@@ -69,26 +66,11 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class Mode(msgspec.Struct, frozen=True, kw_only=True):
-    """Safe mode as it is. `since` None: off."""
-
-    now: datetime
-    since: datetime | None = None
-    reason: str = ""
-    held: int = 0
-    calm_since: datetime | None = None
-    looked_at: datetime | None = None
-    lifted_until: datetime | None = None
-
-    @property
-    def is_lifted(self) -> bool:
-        return self.lifted_until is not None and self.now < self.lifted_until
-
-
 # `silent_s`: of one that was never heard, since it is what it is now.
 _WATCHED: Final = """
-    SELECT id, host, serving, silent_s, heard_s, allowed_s, beat_s FROM (
-        SELECT a.id, a.host, a.flavor, a.state = 'SERVING' AND a.applied > 0 AS serving,
+    SELECT id, cluster_id, host, serving, silent_s, heard_s, allowed_s, beat_s FROM (
+        SELECT a.id, a.cluster_id, a.host, a.flavor,
+            a.state = 'SERVING' AND a.applied > 0 AS serving,
             extract(epoch FROM now() - greatest(h.seen_at, a.state_since))::float AS silent_s,
             extract(epoch FROM now() - h.seen_at)::float AS heard_s
         FROM amphorae a LEFT JOIN heartbeats h ON h.amphora_id = a.id
@@ -123,8 +105,11 @@ async def mark_silent(
     limits = limits or Failovers()
     words = await _words(connection, windows)
     found = Judgement()
-    if await _silent(connection, words) or (await _mode(connection)).since is not None:
-        before = await _locked_mode(connection)
+    if (
+        await _silent(connection, words)
+        or (await safe_mode_rows.read(connection)).since is not None
+    ):
+        before = await safe_mode_rows.locked(connection)
         # Whoever had the lock may have replaced them, and they may have been heard meanwhile.
         suspects = await _silent(connection, words)
         found = await _judged(connection, before, suspects, words, limits)
@@ -144,15 +129,16 @@ async def fail(
     if not lost:
         return Judgement()
     words = await _words(connection, rules.windows)
-    before = await _locked_mode(connection)
+    before = await safe_mode_rows.locked(connection)
     cursor = await connection.execute(
-        f"""SELECT id, host, serving, silent_s, silent_s > allowed_s - beat_s FROM ({_WATCHED}) w
-        WHERE id = ANY(%(ids)s::uuid[])""",  # noqa: S608 - our own text
+        f"""SELECT id, cluster_id, host, serving, silent_s, silent_s > allowed_s - beat_s
+        FROM ({_WATCHED}) w WHERE id = ANY(%(ids)s::uuid[])""",  # noqa: S608 - our own text
         words | {"ids": list(lost)},
     )
     suspects = [
         Suspect(
             amphora_id=amphora_id,
+            cluster_id=cluster_id,
             host=host,
             serving=serving,
             silent_s=silent_s,
@@ -160,7 +146,7 @@ async def fail(
             words=lost[amphora_id][1],
             certain=is_late and lost[amphora_id][0] is Cause.NOT_RUNNING,
         )
-        for amphora_id, host, serving, silent_s, is_late in await cursor.fetchall()
+        for amphora_id, cluster_id, host, serving, silent_s, is_late in await cursor.fetchall()
     ]
     if not suspects:
         return Judgement()
@@ -181,28 +167,10 @@ def tell(found: Judgement) -> None:
         log.warning(found.turned)
 
 
-async def mode(connection: Connection) -> Mode:
-    """Safe mode as it is, for people."""
-    return await _mode(connection)
-
-
 async def overdue(connection: Connection, rules: Rules, most: int) -> list[Suspect]:
     """Those in use that should have been heard from, the longest silent first."""
     found = await _silent(connection, await _words(connection, rules.windows))
     return sorted(found, key=lambda suspect: -suspect.silent_s)[:most]
-
-
-async def lift(connection: Connection, for_s: float) -> None:
-    """A person says that what is silent is dead: safe mode ends, and does not begin before
-    `for_s` is over. The rates hold."""
-    found = await _locked_mode(connection)
-    await connection.execute(
-        """UPDATE safe_mode SET since = NULL, reason = '', held = 0, calm_since = NULL,
-            lifted_until = now() + make_interval(secs => %s)""",
-        [for_s],
-    )
-    if found.since is not None:
-        await _tell(connection, "safe_mode_ended", f"an operator lifted safe mode for {for_s:g} s")
 
 
 async def forget_old(connection: Connection) -> None:
@@ -232,7 +200,7 @@ async def _judged(
             await _remember(connection, amphora, suspect)
             failed.append((amphora, suspect.cause))
     is_calm = safe_mode.is_calm(facts, suspects, limits)
-    turned = await _turn(connection, (before, verdict), limits, is_calm=is_calm)
+    turned = await safe_mode_rows.turn(connection, (before, verdict), limits, is_calm=is_calm)
     is_on = bool(verdict.reason) if turned else before.since is not None
     return Judgement(
         failed=failed,
@@ -265,14 +233,21 @@ async def _words(connection: Connection, windows: Windows) -> dict[str, Any]:
 
 async def _silent(connection: Connection, words: Mapping[str, Any]) -> list[Suspect]:
     cursor = await connection.execute(
-        f"""SELECT id, host, serving, silent_s FROM ({_WATCHED}) w
+        f"""SELECT id, cluster_id, host, serving, silent_s FROM ({_WATCHED}) w
         WHERE allowed_s <= %(watched_s)s AND silent_s > allowed_s
           AND (heard_s <= %(watched_s)s OR %(watched_s)s > allowed_s * {_UNHEARD})""",  # noqa: S608
         words,
     )
     return [
-        Suspect(amphora_id=row[0], host=row[1], serving=row[2], silent_s=row[3], cause=Cause.SILENT)
-        for row in await cursor.fetchall()
+        Suspect(
+            amphora_id=amphora_id,
+            cluster_id=cluster_id,
+            host=host,
+            serving=serving,
+            silent_s=silent_s,
+            cause=Cause.SILENT,
+        )
+        for amphora_id, cluster_id, host, serving, silent_s in await cursor.fetchall()
     ]
 
 
@@ -293,7 +268,8 @@ async def _facts(
     row = await cursor.fetchone()
     assert row is not None, "counts are one row"
     cursor = await connection.execute(
-        """SELECT host, serving, certain, extract(epoch FROM now() - at)::float FROM failovers
+        """SELECT cluster_id, host, serving, certain, extract(epoch FROM now() - at)::float
+        FROM failovers
         WHERE at > now() - make_interval(secs => %s)""",
         [max(MINUTE_S, limits.window_s)],
     )
@@ -302,8 +278,10 @@ async def _facts(
         spares=Watched(row[2], row[3]),
         troubled=row[5],
         replaced=[
-            Replaced(host=host, serving=serving, certain=certain, ago_s=ago_s)
-            for host, serving, certain, ago_s in await cursor.fetchall()
+            Replaced(
+                cluster_id=cluster_id, host=host, serving=serving, certain=certain, ago_s=ago_s
+            )
+            for cluster_id, host, serving, certain, ago_s in await cursor.fetchall()
         ],
         quiet_s=min(row[4], words["watched_s"]),
         watched_s=words["watched_s"],
@@ -337,65 +315,4 @@ async def _remember(connection: Connection, amphora: Amphora, suspect: Suspect) 
             suspect.certain,
             suspect.cause.name.lower(),
         ],
-    )
-
-
-async def _turn(
-    connection: Connection, look: tuple[Mode, Verdict], limits: Failovers, *, is_calm: bool
-) -> str:
-    """Write down what safe mode is from now on. The sentence, when it began or ended."""
-    before, verdict = look
-    held = len(verdict.held)
-    if before.since is None:
-        if not verdict.reason:
-            return ""
-        await connection.execute(
-            """UPDATE safe_mode SET since = now(), reason = %s, held = %s, calm_since = NULL,
-                looked_at = now()""",
-            [verdict.reason, held],
-        )
-        await work.mark(connection, "leaks:all")  # who is dead in compute's eyes need not wait
-        sentence = f"safe mode: {verdict.reason}; {held} are not replaced for now"
-        await _tell(connection, "safe_mode", sentence)
-        return sentence
-    cursor = await connection.execute(
-        """UPDATE safe_mode SET held = %(held)s, looked_at = now(),
-            calm_since = CASE WHEN NOT %(calm)s THEN NULL
-                WHEN looked_at < now() - make_interval(secs => %(gap)s) THEN now()
-                ELSE coalesce(calm_since, now()) END
-        RETURNING calm_since <= now() - make_interval(secs => %(calm_s)s)""",
-        {"held": held, "calm": is_calm, "gap": GAP_S, "calm_s": limits.calm_s},
-    )
-    row = await cursor.fetchone()
-    is_over = row is not None and bool(row[0])
-    if not is_over and limits.safe_mode:
-        return ""
-    await connection.execute("UPDATE safe_mode SET since = NULL, reason = '', calm_since = NULL")
-    why = f"nobody has been silent for {limits.calm_s:g} s" if is_over else "it is switched off"
-    sentence = f"safe mode has ended: {why}"
-    await _tell(connection, "safe_mode_ended", sentence)
-    return sentence
-
-
-async def _locked_mode(connection: Connection) -> Mode:
-    await connection.execute("INSERT INTO safe_mode DEFAULT VALUES ON CONFLICT DO NOTHING")
-    return await _mode(connection, "FOR UPDATE")
-
-
-async def _mode(connection: Connection, lock: str = "") -> Mode:
-    names = Mode.__struct_fields__
-    columns = ", ".join(names[1:])
-    cursor = await connection.execute(
-        f"SELECT now(), {columns} FROM safe_mode {lock}".encode()  # noqa: S608 - our own words
-    )
-    row = await cursor.fetchone()
-    if row is None:  # nobody has ever judged
-        return Mode(now=datetime.now(UTC))
-    return Mode(**dict(zip(names, row, strict=True)))
-
-
-async def _tell(connection: Connection, kind: str, message: str) -> None:
-    await events.record(
-        connection,
-        events.Event(object_kind="fleet", object_id=NO_ID, kind=kind, message=message),
     )

@@ -10,10 +10,11 @@ from typing import Final
 
 import msgspec
 
-from colonnade.store.fleet import daemons, failovers, troubles
+from colonnade.store.fleet import daemons, failovers, safe_mode_rows, troubles
 from colonnade.store.fleet.daemons import Kind, Seen
-from colonnade.store.fleet.failovers import Mode, Rules
+from colonnade.store.fleet.failovers import Rules
 from colonnade.store.fleet.safe_mode import Suspect
+from colonnade.store.fleet.safe_mode_rows import Mode
 from colonnade.store.postgres.database import Connection
 
 SHOWN_MAX: Final = 100
@@ -59,7 +60,7 @@ async def overview(connection: Connection, rules: Rules) -> Overview:
     )
     replaced = {cause: count for cause, count in await cursor.fetchall()}
     return Overview(
-        mode=await failovers.mode(connection),
+        mode=await safe_mode_rows.read(connection),
         states=states,
         overdue=await failovers.overdue(connection, rules, SHOWN_MAX),
         troubled=await troubles.everyone(connection, SHOWN_MAX),

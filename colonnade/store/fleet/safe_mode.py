@@ -58,6 +58,7 @@ class Suspect(msgspec.Struct, frozen=True, kw_only=True):
     """One that is to be replaced. `serving`: it has answered for a generation of its cluster."""
 
     amphora_id: str
+    cluster_id: str | None
     host: str
     serving: bool
     silent_s: float
@@ -69,6 +70,7 @@ class Suspect(msgspec.Struct, frozen=True, kw_only=True):
 class Replaced(msgspec.Struct, frozen=True, kw_only=True):
     """One that was, and how long ago."""
 
+    cluster_id: str | None
     host: str
     serving: bool
     certain: bool
@@ -146,7 +148,7 @@ def _reason(facts: Facts, suspects: Sequence[Suspect], limits: Failovers) -> str
         (facts.serving, True, "amphorae that serve"),
         (facts.spares, False, "spares"),
     ):
-        gone = sum(one.serving is serving for one in lost)
+        gone = _clusters(lost, suspects) if serving else sum(not one.serving for one in lost)
         # Lost according to somebody else than a receiver: they may still be heard.
         named = sum(s.serving is serving and s.cause is not Cause.SILENT for s in suspects)
         if serving and any(s.cause in TROUBLES for s in suspects):
@@ -155,6 +157,12 @@ def _reason(facts: Facts, suspects: Sequence[Suspect], limits: Failovers) -> str
         if _is_mass(missed, watched, limits):
             return f"{missed} of {watched} {words} were lost within {limits.window_s:g} s"
     return ""
+
+
+def _clusters(lost: Sequence[Replaced], suspects: Sequence[Suspect]) -> int:
+    """How many lost what served them. One that loses it again and again is one and no mass."""
+    gone = {one.cluster_id for one in lost if one.serving}
+    return len(gone - {suspect.cluster_id for suspect in suspects})
 
 
 class _Room:
