@@ -125,7 +125,7 @@ def test_all_that_goes_over_the_wire_is_tried_here() -> None:
     }
     parts = {
         "AgentConfig", "BackendStatus", "CheckResult", "Datagram", "ListenerStatistics",
-        "ListenerStatus", "MemberStatistics", "ServerStatus",
+        "ListenerStatus", "MemberStatistics", "ServerStatus", "Trouble",
     }  # fmt: skip
     assert said - parts <= {*TYPES, "Heartbeat", "Edge", "Statistics"}
 
