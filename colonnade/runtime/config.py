@@ -62,7 +62,7 @@ class Failovers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     mass_least: int = 3  # when it is at least as many as these
     window_s: float = 10.0  # in which they fall silent
     deaf_s: float = 120.0  # nobody at all is heard: none is replaced for so long
-    settle_s: float = 60.0  # after an outage, or a start: as if in safe mode
+    settle_s: float = 60.0  # after an outage, or a start: those not heard since trickle
     calm_s: float = 60.0  # with nobody silent, and safe mode ends
     trickle_per_minute: int = 1  # in safe mode: amphorae that serve; and as many spares
     per_minute: int = 60  # in all other times

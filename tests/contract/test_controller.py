@@ -111,6 +111,18 @@ async def test_a_failover_takes_one_pass(database: Database, config: Config) -> 
     assert old not in world.network.amphorae
 
 
+async def test_where_amphorae_run_is_known_and_why_one_was_replaced_is_kept(
+    database: Database, config: Config
+) -> None:
+    world = await begun(database, config, silence)
+    old = world.kill()
+    await world.pass_once("leaks:all")
+    async with database.read() as connection:
+        cursor = await connection.execute("SELECT amphora_id, host, cause FROM failovers")
+        assert await cursor.fetchall() == [(old, "fake", "not_running")]
+    await world.settle()
+
+
 async def test_an_amphora_that_freezes_while_it_is_told_is_fenced_without_waiting_for_it(
     database: Database, config: Config
 ) -> None:

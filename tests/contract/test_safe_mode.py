@@ -213,6 +213,19 @@ async def test_an_hour_without_any_control_plane_replaces_nobody(fleet: Fleet) -
     assert await fleet.goes_on(14, others) == [first]
 
 
+async def test_spares_that_beat_while_nobody_listened_are_no_mass(fleet: Fleet) -> None:
+    spares = await fleet.serve(5)
+    async with fleet.database.transaction() as connection:
+        await connection.execute("UPDATE amphorae SET state = 'SPARE', cluster_id = NULL")
+    first, *others = await fleet.serve(3)
+    await fleet.passes(55)
+    fleet.watch = liveness.Watch()
+    await fleet.goes_on(4, [first, *others])
+    assert await fleet.goes_on(6, others) == [first]
+    assert await fleet.told() == []
+    assert {await _state(fleet, one) for one in spares} == {"SPARE"}
+
+
 async def test_the_trickle_is_one_for_all_who_judge(fleet: Fleet) -> None:
     await fleet.serve(100)
     heard = await fleet.serve(20)

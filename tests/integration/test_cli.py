@@ -104,6 +104,8 @@ STORY: list[tuple[str, int, str]] = [
     ("quota reset p", 0, "default quota"),
     ("quota defaults", 0, "l7rule"),
     ("amphora list", 0, "Role"),
+    ("admin fleet", 0, "no controller process runs"),
+    ("admin lift --for 60", 0, "safe mode is off until"),
     (
         "lb create two --subnet public-subnet --additional-vip public-subnet-v6=2001:db8:1::99",
         0, "2001:db8:1::99",

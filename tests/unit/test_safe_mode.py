@@ -73,11 +73,13 @@ def test_who_is_known_to_be_dead_is_held_back_by_rates_alone() -> None:
 
 
 def test_after_an_outage_it_trickles_and_says_so_when_somebody_waits() -> None:
-    assert not judge(facts(1, 200, watched_s=5), suspects(1), LIMITS).reason
-    verdict = judge(facts(4, 200, watched_s=5), suspects(4), LIMITS)
+    assert not judge(facts(1, 200, watched_s=4), suspects(1), LIMITS).reason
+    verdict = judge(facts(4, 200, watched_s=4), suspects(4), LIMITS)
     assert len(verdict.allowed) == 1
     assert "outage" in verdict.reason
-    assert len(judge(facts(4, 200, watched_s=61), suspects(4), LIMITS).allowed) == 4
+    heard_since = judge(facts(4, 200, watched_s=5), suspects(4), LIMITS)
+    assert len(heard_since.allowed) == 4
+    assert not heard_since.reason
 
 
 def test_a_person_may_know_better_and_the_rates_hold_all_the_same() -> None:

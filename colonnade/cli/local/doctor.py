@@ -189,7 +189,7 @@ def _fleet(state: Path) -> Iterator[Finding]:
         return
     try:
         problems = asyncio.run(problems_of(read_config(folders.config_file(state))))
-    except (ColonnadeError, OSError, ValueError) as error:
+    except (ColonnadeError, OSError, ValueError, msgspec.MsgspecError) as error:
         reason = f"cannot be asked: {error}"
         cure = "run this as the user that runs the system"
         yield Finding(what="fleet", found=reason, cure=cure, needed=False)

@@ -256,13 +256,14 @@ async def _facts(
 ) -> Facts:
     cursor = await connection.execute(
         f"""SELECT count(*) FILTER (WHERE serving),
-            count(*) FILTER (WHERE serving AND silent_s > allowed_s - beat_s),
+            count(*) FILTER (WHERE serving AND seen_silent_s > allowed_s - beat_s),
             count(*) FILTER (WHERE NOT serving),
-            count(*) FILTER (WHERE NOT serving AND silent_s > allowed_s - beat_s),
+            count(*) FILTER (WHERE NOT serving AND seen_silent_s > allowed_s - beat_s),
             coalesce(min(heard_s), 'infinity'),
             (SELECT count(DISTINCT amphora_id) FROM troubles JOIN amphorae a ON a.id = amphora_id
                 WHERE a.state = 'SERVING')
-        FROM ({_WATCHED}) w""",  # noqa: S608 - our own text
+        FROM ({_WATCHED}) w
+        CROSS JOIN LATERAL (SELECT least(silent_s, %(watched_s)s::float)) AS s (seen_silent_s)""",  # noqa: S608 - our own text
         words,
     )
     row = await cursor.fetchone()

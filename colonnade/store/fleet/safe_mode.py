@@ -109,8 +109,8 @@ def judge(facts: Facts, suspects: Sequence[Suspect], limits: Failovers) -> Verdi
     may_be_on = limits.safe_mode and not facts.is_lifted
     reason = _reason(facts, suspects, limits) if may_be_on else ""
     is_young = may_be_on and facts.watched_s < limits.settle_s
-    trickles = bool(reason) or is_young or (may_be_on and facts.is_on)
-    room = _Room(facts, limits, trickles=trickles, nobody_heard=is_deaf(facts, limits))
+    trickles = bool(reason) or (may_be_on and facts.is_on)
+    room = _Room(facts, limits, trickles=trickles, is_young=is_young)
     order = sorted(suspects, key=lambda s: (not s.serving, -s.silent_s))
     allowed: list[Suspect] = []
     held: list[Suspect] = []
@@ -148,6 +148,8 @@ def _reason(facts: Facts, suspects: Sequence[Suspect], limits: Failovers) -> str
         (facts.serving, True, "amphorae that serve"),
         (facts.spares, False, "spares"),
     ):
+        if not any(suspect.serving is serving for suspect in suspects):
+            continue
         gone = _clusters(lost, suspects) if serving else sum(not one.serving for one in lost)
         # Lost according to somebody else than a receiver: they may still be heard.
         named = sum(s.serving is serving and s.cause is not Cause.SILENT for s in suspects)
@@ -168,13 +170,13 @@ def _clusters(lost: Sequence[Replaced], suspects: Sequence[Suspect]) -> int:
 class _Room:
     """How many more may pass, by kind and by host."""
 
-    def __init__(
-        self, facts: Facts, limits: Failovers, *, trickles: bool, nobody_heard: bool
-    ) -> None:
+    def __init__(self, facts: Facts, limits: Failovers, *, trickles: bool, is_young: bool) -> None:
         self._limits = limits
         self._trickles = trickles
+        # Who was not heard since somebody listens again may have been silent for our sake.
+        self._unheard_s = facts.watched_s if is_young else math.inf
         # The trickle waits for a while: who hears nobody at all is likelier deaf than alone.
-        self._is_shut = trickles and nobody_heard and facts.quiet_s < limits.deaf_s
+        self._is_shut = trickles and is_deaf(facts, limits) and facts.quiet_s < limits.deaf_s
         recent = [one for one in facts.replaced if one.ago_s < MINUTE_S]
         self._passed = Counter(one.serving for one in recent)
         self._of_host = Counter((one.serving, one.host) for one in recent)
@@ -195,6 +197,7 @@ class _Room:
 
     def is_trickled(self, suspect: Suspect) -> bool:
         """Whether safe mode, and not a rate, holds it back."""
-        if not self._trickles or suspect.certain:
+        doubtful = self._trickles or suspect.silent_s >= self._unheard_s
+        if not doubtful or suspect.certain:
             return False
         return self._is_shut or self._doubtful[suspect.serving] >= self._limits.trickle_per_minute
