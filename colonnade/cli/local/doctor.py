@@ -12,6 +12,7 @@ import pwd
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -31,6 +32,8 @@ from colonnade.drivers.network.namespaces.lab import what_to_allow
 from colonnade.runtime.config import Api, Config, read_config
 
 CHECK_S_MAX: Final = 10
+BEGINS_S: Final = 20.0  # until all processes of a system that has just started are known
+AGAIN_S: Final = 0.2
 MIB: Final = 1024 * 1024
 DISK_NEEDED: Final = 300 * MIB  # the database as it is made, and a day's logs
 DISK_WANTED: Final = 1024 * MIB
@@ -201,7 +204,8 @@ def _fleet(state: Path) -> Iterator[Finding]:
         yield Finding(what="fleet", found=problem, cure=cure, wrong="alarm")
 
 
-async def problems_of(config: Config) -> Sequence[str]:
+async def problems_of(config: Config, begins_s: float = BEGINS_S) -> Sequence[str]:
+    """`begins_s`: for so long processes that are not there yet are waited for."""
     from colonnade.store.fleet.failovers import Rules
     from colonnade.store.fleet.overview import overview
     from colonnade.store.postgres.database import Database
@@ -209,8 +213,13 @@ async def problems_of(config: Config) -> Sequence[str]:
     rules = Rules(heartbeats=config.heartbeats, failovers=config.failovers)
     database = await Database.connect(config.database_url)
     try:
-        async with database.read() as connection:
-            return (await overview(connection, rules)).problems
+        until = time.monotonic() + begins_s
+        while True:
+            async with database.read() as connection:
+                found = await overview(connection, rules)
+            if not found.absent or time.monotonic() > until:
+                return found.problems
+            await asyncio.sleep(AGAIN_S)
     finally:
         await database.close()
 

@@ -45,9 +45,13 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
             for one in self.daemons
             if one.missed_since is not None
         ]
+        return [*found, *(f"no {kind} process runs" for kind in self.absent)]
+
+    @property
+    def absent(self) -> list[Kind]:
+        """Those that must run and do not, or have only just begun."""
         running = {one.kind for one in self.daemons if one.missed_since is None}
-        found += [f"no {kind} process runs" for kind in NEEDED if kind not in running]
-        return found
+        return [kind for kind in NEEDED if kind not in running]
 
 
 async def overview(connection: Connection, rules: Rules) -> Overview:
