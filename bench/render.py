@@ -33,8 +33,10 @@ from colonnade.domain.ids import (
 )
 from colonnade.domain.listeners import Listener
 from colonnade.domain.pools import HealthMonitor, Member, Pool
+from colonnade.domain.shape import MEMBERS
 from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.domain.vocabulary import Algorithm, ListenerProtocol, MonitorType, PoolProtocol
+from colonnade.domain.walking import without_child
 from colonnade.drivers.amphora.haproxy.objections import objections
 from colonnade.drivers.amphora.haproxy.render import Templates, render
 from colonnade.health.intake import Intake
@@ -63,7 +65,7 @@ def _rendering() -> Figures:
     tree = _tree()
     wanted = Cluster(id=tree.cluster_id, generation=2, load_balancers=(tree,))
     pool = tree.pools[0]
-    fewer = tree.with_pool(pool.without_member(pool.members[0].id))
+    fewer = tree.with_pool(without_child(pool, MEMBERS, pool.members[0].id))
     present = render(msgspec.structs.replace(wanted, load_balancers=(fewer,)), (), templates)
     bundle = render(wanted, (), templates)
     change = plan_change(present, bundle)

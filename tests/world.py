@@ -37,8 +37,10 @@ from colonnade.domain.ids import (
 from colonnade.domain.lifecycle import State
 from colonnade.domain.listeners import Listener
 from colonnade.domain.pools import Member, Pool
+from colonnade.domain.shape import LOAD_BALANCERS, MEMBERS
 from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.domain.vocabulary import Algorithm, ListenerProtocol, PoolProtocol
+from colonnade.domain.walking import with_child
 from colonnade.drivers.amphora.protocol import AmphoraDriver
 from colonnade.drivers.compute.protocol import ComputeDriver
 from colonnade.drivers.network.protocol import NetworkDriver, Port, PortWish
@@ -50,7 +52,6 @@ from colonnade.store.fleet.failovers import Rules
 from colonnade.store.fleet.safe_mode import Windows
 from colonnade.store.postgres.database import Database
 from colonnade.store.queue import work
-from colonnade.store.rows.tables import LOAD_BALANCERS
 from colonnade.store.trees import edits, wishes
 from tests.fakes.amphora import FakeAmphorae
 from tests.fakes.compute import FakeCompute
@@ -189,7 +190,7 @@ class World:
         async with self.editing() as edit:
             (pool,) = edit.tree.pools
             fresh = member(len(pool.members) + 1, subnet_id)
-            edit.tree = edit.tree.with_pool(pool.with_member(fresh))
+            edit.tree = edit.tree.with_pool(with_child(pool, MEMBERS, fresh))
 
     async def drop_members(self) -> None:
         async with self.editing() as edit:

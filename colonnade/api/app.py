@@ -44,29 +44,14 @@ from colonnade.api.operator import amphorae, fleet_health
 from colonnade.api.steps.dry_run import dry_run
 from colonnade.api.steps.idempotency import idempotent
 from colonnade.api.steps.waiting import waiting
-from colonnade.api.user import (
-    health_monitors,
-    l7policies,
-    l7rules,
-    listeners,
-    load_balancers,
-    members,
-    pools,
-    providers,
-    quotas,
-)
+from colonnade.api.user import load_balancers, providers, quotas, tree_nouns
 from colonnade.domain.errors import Broken, ColonnadeError, Contended, Unavailable
 
 Handle: TypeAlias = Callable[[Request], Awaitable[Answer]]
 
 ROUTES: Sequence[Route] = [
     *load_balancers.ROUTES,
-    *listeners.ROUTES,
-    *pools.ROUTES,
-    *members.ROUTES,
-    *health_monitors.ROUTES,
-    *l7policies.ROUTES,
-    *l7rules.ROUTES,
+    *tree_nouns.ROUTES,
     *statistics.ROUTES,
     *providers.ROUTES,
     *quotas.ROUTES,

@@ -6,19 +6,18 @@ Nothing here knows in which order a provider looks at policies, or whether a poo
 """
 
 import re
-from typing import Annotated, Final, Self
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
-from msgspec.structs import replace
 
 from colonnade.domain import limits
 from colonnade.domain.attributes import Attribute
 from colonnade.domain.errors import Conflict, Invalid, require
 from colonnade.domain.ids import L7PolicyId, L7RuleId, PoolId
 from colonnade.domain.limits import Integer, Text
-from colonnade.domain.node import Description, Node, only, put
+from colonnade.domain.node import Description, Node
 from colonnade.domain.vocabulary import CompareType, L7Action, L7RuleType
 
 TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~A-Za-z0-9-]+", re.ASCII)  # RFC 9110, 5.6.2
@@ -222,17 +221,6 @@ class L7Policy(Node, frozen=True, kw_only=True):
         """The pools that it sends requests to."""
         alone = (self.redirect_pool_id,) if self.redirect_pool_id is not None else ()
         return (*alone, *(pool.pool_id for pool in self.redirect_pools))
-
-    def rule(self, rule_id: L7RuleId) -> L7Rule:
-        return only("L7 Rule", rule_id, (rule for rule in self.rules if rule.id == rule_id))
-
-    def with_rule(self, rule: L7Rule) -> Self:
-        """Add the rule, or replace the one that has its id. Raises Conflict for the 51st."""
-        return replace(self, rules=put(self.rules, rule))
-
-    def without_rule(self, rule_id: L7RuleId) -> Self:
-        self.rule(rule_id)
-        return replace(self, rules=tuple(rule for rule in self.rules if rule.id != rule_id))
 
 
 # Which attributes an action has; at least one of them must be given.

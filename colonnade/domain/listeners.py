@@ -14,10 +14,10 @@ from msgspec.structs import replace
 from colonnade.domain import limits
 from colonnade.domain.attributes import Attribute
 from colonnade.domain.errors import Invalid, require
-from colonnade.domain.ids import L7PolicyId, ListenerId, PoolId, is_id
+from colonnade.domain.ids import ListenerId, PoolId, is_id
 from colonnade.domain.l7 import L7Policy
 from colonnade.domain.limits import Milliseconds, Port, Seconds, Text
-from colonnade.domain.node import Description, Node, only
+from colonnade.domain.node import Description, Node
 from colonnade.domain.once import once_each_all
 from colonnade.domain.tls import Alpn, CipherList, Versions, check_reference, check_tls
 from colonnade.domain.vocabulary import (
@@ -59,6 +59,14 @@ def packed(policies: Iterable[L7Policy]) -> tuple[L7Policy, ...]:
         policy if policy.position == place else replace(policy, position=place)
         for place, policy in enumerate(policies, start=1)
     )
+
+
+def placed(policies: Iterable[L7Policy], policy: L7Policy) -> tuple[L7Policy, ...]:
+    """The policies with this one at its position, or last, instead of the one that has its id. The
+    others make room, and all are numbered anew from 1."""
+    others = [other for other in policies if other.id != policy.id]
+    others.insert(policy.position - 1, policy)
+    return packed(others)
 
 
 class Listener(Node, frozen=True, kw_only=True, weakref=True):
@@ -203,19 +211,8 @@ class Listener(Node, frozen=True, kw_only=True, weakref=True):
         """Each with the attribute that names it: of the listener itself first, each pair once."""
         return _named_pools(self)
 
-    def policy(self, policy_id: L7PolicyId) -> L7Policy:
-        return only("L7 Policy", policy_id, (p for p in self.l7policies if p.id == policy_id))
-
     def with_policy(self, policy: L7Policy) -> Self:
-        """Put the policy at its position, or last; it replaces the one that has its id. The others
-        make room, and all are numbered anew from 1."""
-        others = [p for p in self.l7policies if p.id != policy.id]
-        others.insert(policy.position - 1, policy)
-        return self.with_policies(others)
-
-    def without_policy(self, policy_id: L7PolicyId) -> Self:
-        self.policy(policy_id)
-        return self.with_policies(p for p in self.l7policies if p.id != policy_id)
+        return replace(self, l7policies=placed(self.l7policies, policy))
 
     def with_policies(self, policies: Iterable[L7Policy]) -> Self:
         """These policies and no others, in this order."""

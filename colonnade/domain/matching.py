@@ -1,58 +1,102 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which of the objects that are there a wished tree means, so that as little as possible changes.
 
-An object is the one whose id is given; else the one with its name; else the one with its natural
-key (a listener's port, a member's address and port, a rule's whole condition). Each is meant once.
-What is matched keeps its id, and references follow. Pure; nothing is known of bodies or rows.
+An object is the one whose id is given; else the one that is alike by a key of its noun, the surest
+key first (a name, a listener's port, a member's address and port, a rule's whole condition). Each
+is meant once. What is matched keeps its id, and references follow. Pure; nothing is known of
+bodies or rows.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 from msgspec.structs import replace
 
+from colonnade.domain.addresses import canonical
+from colonnade.domain.attributes import described
 from colonnade.domain.errors import Invalid
 from colonnade.domain.ids import PoolId
-from colonnade.domain.l7 import L7Policy, L7Rule
+from colonnade.domain.l7 import L7Policy
 from colonnade.domain.listeners import Listener
 from colonnade.domain.node import Node
 from colonnade.domain.pools import Pool
+from colonnade.domain.shape import (
+    L7POLICIES,
+    L7RULES,
+    LISTENERS,
+    LOAD_BALANCERS,
+    NOUNS,
+    POOLS,
+    Noun,
+)
 from colonnade.domain.tree import LoadBalancer
+from colonnade.domain.walking import held
 
-N = TypeVar("N", bound=Node)
 Key: TypeAlias = Callable[[Any], Hashable]
-
+Pairs: TypeAlias = Sequence[tuple[Any, Any]]  # what is wished, and what it means or None
+Below: TypeAlias = Mapping[str, Sequence[Any]]  # by the field of the load balancer, or of a parent
 Ids: TypeAlias = Mapping[str, str]  # by the id of a wished object, the one that was given for it
 
 
-def matched(
-    tree: LoadBalancer, listeners: Sequence[Listener], pools: Sequence[Pool], given: Ids
-) -> tuple[tuple[Listener, ...], tuple[Pool, ...]]:
+def matched(tree: LoadBalancer, wished: Below, given: Ids) -> Below:
     """What is wished, with the ids of what is there. Raises Invalid for a given id that is not."""
-    found = _match(tree.pools, pools, given, (_name, _pool_content, _pool_kind))
-    meant = {new.id: PoolId(old.id if old is not None else new.id) for new, old in found}
-    ports = _match(tree.listeners, listeners, given, (_name, _port))
-    return (
-        tuple(_listener(new, old, meant, given) for new, old in ports),
-        tuple(_pool(new, old, given) for new, old in found),
+    pools = _pairs(POOLS, tree.pools, wished[POOLS.field], given)
+    meant = {new.id: PoolId(old.id) for new, old in pools if old is not None}
+    listeners = tuple(_with_pools(one, meant) for one in wished[LISTENERS.field])
+    return _below(LOAD_BALANCERS, {**wished, LISTENERS.field: listeners}, tree, given)
+
+
+def _below(noun: Noun, wished: Below, old: Node, given: Ids) -> Below:
+    """The children, those that mean one of the old object's with its id."""
+    found = {}
+    for child in noun.below:
+        pairs = _pairs(child, child.of(old), wished[child.field], given)
+        found[child.field] = tuple(_as_meant(child, new, there, given) for new, there in pairs)
+    return found
+
+
+def _as_meant(noun: Noun, new: Any, old: Any, given: Ids) -> Any:
+    """What is below a new object is new."""
+    if old is None:
+        return new
+    below = _below(noun, {child.field: child.of(new) for child in noun.below}, old, given)
+    fields = {child.field: held(child, below[child.field]) for child in noun.below}
+    return replace(new, id=old.id, **fields)
+
+
+def _with_pools(listener: Listener, meant: Mapping[PoolId, PoolId]) -> Listener:
+    """With references to the pools that are meant."""
+    default = listener.default_pool_id
+    return replace(
+        listener,
+        default_pool_id=meant.get(default, default) if default is not None else None,
+        l7policies=tuple(_policy_with_pools(policy, meant) for policy in listener.l7policies),
     )
 
 
-def _match(
-    there: Sequence[N], wished: Sequence[N], given: Ids, keys: Iterable[Key]
-) -> list[tuple[N, N | None]]:
+def _policy_with_pools(policy: L7Policy, meant: Mapping[PoolId, PoolId]) -> L7Policy:
+    pool_id = policy.redirect_pool_id
+    weighted = tuple(
+        replace(pool, pool_id=meant.get(pool.pool_id, pool.pool_id))
+        for pool in policy.redirect_pools
+    )
+    pool_id = meant.get(pool_id, pool_id) if pool_id is not None else None
+    return replace(policy, redirect_pool_id=pool_id, redirect_pools=weighted)
+
+
+def _pairs(noun: Noun, there: Sequence[Node], wished: Sequence[Node], given: Ids) -> Pairs:
     """Each wished object with the one that it means. A key that is None matches nothing."""
     by_id = {old.id: old for old in there}
-    meant: dict[str, N] = {}
-    for new in wished:
+    meant: dict[str, Node] = {}
+    for new in wished if not noun.alone else ():
         old_id = given.get(new.id)
         if old_id is None:
             continue
         if old_id not in by_id:
             raise Invalid(f"{old_id} does not exist, or is given twice", field="id")
         meant[new.id] = by_id.pop(old_id)
-    for key in keys:
-        open_by_key: dict[Hashable, list[N]] = {}
+    for key in _KEYS[noun.name]:
+        open_by_key: dict[Hashable, list[Node]] = {}
         for old in by_id.values():
             open_by_key.setdefault(key(old), []).append(old)
         for new in wished:
@@ -63,63 +107,25 @@ def _match(
     return [(new, meant.get(new.id)) for new in wished]
 
 
-def _listener(
-    new: Listener, old: Listener | None, meant: Mapping[PoolId, PoolId], given: Ids
-) -> Listener:
-    there = old.l7policies if old is not None else ()
-    wished = [_with_pools(policy, meant) for policy in new.l7policies]
-    policies = _match(there, wished, given, (_name, _policy_content, _policy_place))
-    default = new.default_pool_id
-    return replace(
-        new,
-        id=old.id if old is not None else new.id,
-        default_pool_id=meant.get(default, default) if default is not None else None,
-        l7policies=tuple(_policy(policy, is_there, given) for policy, is_there in policies),
-    )
+def _keys(noun: Noun) -> Iterator[Key]:
+    if noun.alone:
+        yield lambda _: noun.name
+        return
+    yield from (_key(noun, names) for names in noun.keys)
 
 
-def _with_pools(policy: L7Policy, meant: Mapping[PoolId, PoolId]) -> L7Policy:
-    pool_id = policy.redirect_pool_id
-    weighted = tuple(
-        replace(pool, pool_id=meant.get(pool.pool_id, pool.pool_id))
-        for pool in policy.redirect_pools
-    )
-    pool_id = meant.get(pool_id, pool_id) if pool_id is not None else None
-    return replace(policy, redirect_pool_id=pool_id, redirect_pools=weighted)
+def _key(noun: Noun, names: Sequence[str]) -> Key:
+    attributes = described(noun.type)
+    addresses = frozenset(n for n in names if n in attributes and attributes[n].about.is_address)
 
+    def key(node: Any) -> Hashable:
+        values = tuple(
+            canonical(getattr(node, name)) if name in addresses else getattr(node, name)
+            for name in names
+        )
+        return values if any(values) else None
 
-def _policy(new: L7Policy, old: L7Policy | None, given: Ids) -> L7Policy:
-    rules = _match(old.rules if old is not None else (), new.rules, given, (_rule_content,))
-    return replace(
-        new,
-        id=old.id if old is not None else new.id,
-        rules=tuple(replace(rule, id=was.id) if was is not None else rule for rule, was in rules),
-    )
-
-
-def _pool(new: Pool, old: Pool | None, given: Ids) -> Pool:
-    if old is None:
-        return new
-    members = _match(old.members, new.members, given, (lambda member: member.endpoint,))
-    monitor = new.health_monitor
-    if monitor is not None and old.health_monitor is not None:
-        monitor = replace(monitor, id=old.health_monitor.id)
-    return replace(
-        new,
-        id=old.id,
-        members=tuple(
-            replace(member, id=was.id) if was is not None else member for member, was in members
-        ),
-        health_monitor=monitor,
-    )
-
-
-def _name(node: Node) -> Hashable:
-    return node.name or None
-
-
-def _port(listener: Listener) -> Hashable:
-    return listener.protocol, listener.protocol_port
+    return key
 
 
 def _pool_content(pool: Pool) -> Hashable:
@@ -135,7 +141,8 @@ def _pool_kind(pool: Pool) -> Hashable:
 
 
 def _policy_content(policy: L7Policy) -> Hashable:
-    rules = frozenset(_rule_content(rule) for rule in policy.rules)
+    (condition,) = _KEYS[L7RULES.name]
+    rules = frozenset(condition(rule) for rule in policy.rules)
     pools = frozenset((pool.pool_id, pool.weight) for pool in policy.redirect_pools)
     place = policy.redirect_pool_id, policy.redirect_url, policy.redirect_prefix
     return policy.action, place, pools, rules
@@ -145,5 +152,11 @@ def _policy_place(policy: L7Policy) -> Hashable:
     return policy.position, policy.action
 
 
-def _rule_content(rule: L7Rule) -> Hashable:
-    return rule.type, rule.compare_type, rule.key, rule.value, rule.invert
+# Keys of a noun besides those of its attributes.
+_MORE: Final[Mapping[str, tuple[Key, ...]]] = {
+    POOLS.name: (_pool_content, _pool_kind),
+    L7POLICIES.name: (_policy_content, _policy_place),
+}
+_KEYS: Final[Mapping[str, tuple[Key, ...]]] = {
+    noun.name: (*_keys(noun), *_MORE.get(noun.name, ())) for noun in NOUNS
+}

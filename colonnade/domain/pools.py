@@ -8,11 +8,10 @@ knows which listener uses a pool.
 import re
 from collections import Counter
 from functools import lru_cache
-from typing import Annotated, Final, NoReturn, Self
+from typing import Annotated, Final, NoReturn
 
 import msgspec
 from msgspec import Meta
-from msgspec.structs import replace
 
 from colonnade.domain import limits
 from colonnade.domain.addresses import REMEMBERED, canonical, parsed
@@ -28,7 +27,7 @@ from colonnade.domain.limits import (
     Text,
     Weight,
 )
-from colonnade.domain.node import Description, Node, only, put
+from colonnade.domain.node import Description, Node
 from colonnade.domain.tls import Alpn, CipherList, Versions, check_reference, check_tls
 from colonnade.domain.vocabulary import (
     DATAGRAM_POOLS,
@@ -240,14 +239,3 @@ class Pool(Node, frozen=True, kw_only=True, weakref=True):
         for field in ("persistence_timeout", "persistence_granularity"):
             fits = datagrams or getattr(wish, field) is None
             require(f"session_persistence.{field}", fits, "goes with UDP and SCTP pools alone")
-
-    def member(self, member_id: MemberId) -> Member:
-        return only("Member", member_id, (m for m in self.members if m.id == member_id))
-
-    def with_member(self, member: Member) -> Self:
-        """Add the member, or replace the one that has its id."""
-        return replace(self, members=put(self.members, member))
-
-    def without_member(self, member_id: MemberId) -> Self:
-        self.member(member_id)
-        return replace(self, members=tuple(m for m in self.members if m.id != member_id))

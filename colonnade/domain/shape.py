@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from colonnade.domain.attributes import described
 from colonnade.domain.l7 import L7Policy, L7Rule
 from colonnade.domain.listeners import Listener
 from colonnade.domain.node import Node
@@ -19,7 +20,9 @@ from colonnade.domain.tree import LoadBalancer
 
 class Noun(msgspec.Struct, frozen=True, eq=False):
     """One kind of object. `one` and `name` are its singular and plural (that of its table),
-    `noun` is what sentences call it, `field` the attribute of its parent's value that holds it."""
+    `noun` is what sentences call it, `field` the attribute of its parent's value that holds it.
+    `keys`: attributes that make two siblings the same object, the surest first; one that says
+    nothing makes none the same."""
 
     one: str
     name: str
@@ -29,6 +32,10 @@ class Noun(msgspec.Struct, frozen=True, eq=False):
     field: str = ""
     alone: bool = False  # at most one below each parent
     reported: bool = True  # by amphorae; others do their work once they are served
+    wire: str = ""  # its word in bodies and answers, where that is not `kind`
+    nested: bool = False  # its path begins with its parent's, and so names that
+    ordered: bool = False  # by positions, which its parent packs
+    keys: tuple[tuple[str, ...], ...] = (("name",),)
 
     @property
     def kind(self) -> str:
@@ -49,6 +56,31 @@ class Noun(msgspec.Struct, frozen=True, eq=False):
     def parent(self) -> str:
         """The name of its parent's id, when that is not the load balancer's: each has that."""
         return _PARENTS[self.name]
+
+    @property
+    def wrapper(self) -> str:
+        """What bodies and answers have one of it under."""
+        return self.wire or self.kind
+
+    @property
+    def many(self) -> str:
+        """What answers have a list of it under, and paths begin with."""
+        return self.word if self.nested else self.name.replace("_", "")
+
+    @property
+    def place(self) -> str:
+        """What paths call its id."""
+        return f"{self.one}_id"
+
+    @property
+    def wire_id(self) -> str:
+        """What bodies call its id."""
+        return f"{self.kind}_id"
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """The words of pools that it uses, each of which may come along in its body."""
+        return _POOLS[self.name]
 
     @property
     def below(self) -> "tuple[Noun, ...]":
@@ -73,9 +105,26 @@ class Noun(msgspec.Struct, frozen=True, eq=False):
 
 
 LOAD_BALANCERS: Final = Noun("load_balancer", "load_balancers", "Load Balancer", LoadBalancer)
-LISTENERS: Final = Noun("listener", "listeners", "Listener", Listener, LOAD_BALANCERS, "listeners")
+LISTENERS: Final = Noun(
+    "listener",
+    "listeners",
+    "Listener",
+    Listener,
+    LOAD_BALANCERS,
+    "listeners",
+    keys=(("name",), ("protocol", "protocol_port")),
+)
 POOLS: Final = Noun("pool", "pools", "Pool", Pool, LOAD_BALANCERS, "pools")
-MEMBERS: Final = Noun("member", "members", "Member", Member, POOLS, "members")
+MEMBERS: Final = Noun(
+    "member",
+    "members",
+    "Member",
+    Member,
+    POOLS,
+    "members",
+    nested=True,
+    keys=(("address", "protocol_port"),),
+)
 HEALTH_MONITORS: Final = Noun(
     "health_monitor",
     "health_monitors",
@@ -86,18 +135,43 @@ HEALTH_MONITORS: Final = Noun(
     alone=True,
 )
 L7POLICIES: Final = Noun(
-    "l7policy", "l7policies", "L7 Policy", L7Policy, LISTENERS, "l7policies", reported=False
+    "l7policy",
+    "l7policies",
+    "L7 Policy",
+    L7Policy,
+    LISTENERS,
+    "l7policies",
+    reported=False,
+    ordered=True,
 )
-L7RULES: Final = Noun("l7rule", "l7rules", "L7 Rule", L7Rule, L7POLICIES, "rules", reported=False)
+L7RULES: Final = Noun(
+    "l7rule",
+    "l7rules",
+    "L7 Rule",
+    L7Rule,
+    L7POLICIES,
+    "rules",
+    reported=False,
+    wire="rule",
+    nested=True,
+    keys=(("type", "compare_type", "key", "value", "invert"),),
+)
 # Parents before children.
 BELOW: Final = (LISTENERS, POOLS, MEMBERS, HEALTH_MONITORS, L7POLICIES, L7RULES)
 NOUNS: Final = (LOAD_BALANCERS, *BELOW)
 OF_TYPE: Final[Mapping[type[Node], Noun]] = {noun.type: noun for noun in NOUNS}
 CHILD_FIELDS: Final = frozenset(noun.field for noun in BELOW)
 _PARENTS: Final = {
-    noun.name: "" if noun.above in (None, LOAD_BALANCERS) else f"{noun.above.one}_id"
-    for noun in NOUNS
+    noun.name: "" if noun.above in (None, LOAD_BALANCERS) else noun.above.place for noun in NOUNS
 }
 _BELOW: Final = {
     above.name: tuple(noun for noun in BELOW if noun.above is above) for above in NOUNS
+}
+_POOLS: Final = {
+    noun.name: tuple(
+        name.removesuffix("_id")
+        for name, one in described(noun.type).items()
+        if one.about.refers == "pool"
+    )
+    for noun in NOUNS
 }

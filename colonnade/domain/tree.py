@@ -21,7 +21,6 @@ from colonnade.domain.ids import (
     AffinityGroupId,
     ClusterId,
     FlavorId,
-    L7PolicyId,
     ListenerId,
     LoadBalancerId,
     NetworkId,
@@ -196,17 +195,8 @@ class LoadBalancer(Node, frozen=True, kw_only=True, weakref=True):
     def pool(self, pool_id: PoolId) -> Pool:
         return only("Pool", pool_id, (p for p in self.pools if p.id == pool_id))
 
-    def listener_of(self, policy_id: L7PolicyId) -> Listener:
-        """The listener that has the policy."""
-        found = (x for x in self.listeners if any(p.id == policy_id for p in x.l7policies))
-        return only("L7 Policy", policy_id, found)
-
     def with_listener(self, listener: Listener) -> Self:
         return replace(self, listeners=put(self.listeners, listener))
-
-    def without_listener(self, listener_id: ListenerId) -> Self:
-        self.listener(listener_id)
-        return replace(self, listeners=tuple(x for x in self.listeners if x.id != listener_id))
 
     def with_pool(self, pool: Pool) -> Self:
         return replace(self, pools=put(self.pools, pool))

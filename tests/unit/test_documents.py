@@ -29,6 +29,7 @@ from colonnade.cli.documents.difference import compare
 from colonnade.cli.documents.document import Document, exported, read_document
 from colonnade.cli.documents.files import read_documents, written
 from colonnade.cli.nouns.index import NOUNS
+from colonnade.domain import shape
 from colonnade.domain.errors import ColonnadeError, Invalid
 from colonnade.domain.ids import new_id
 
@@ -291,28 +292,30 @@ def test_each_example_is_what_the_api_takes() -> None:
             document = read_document(found, where=file.name)
             document["vip_subnet_id"] = new_id()  # which the endpoint has under its name
             del document["vip_subnet"]
-            body = read_body(json.dumps({"b": document}).encode(), bodies.LoadBalancerCreate, "b")
+            kind = bodies.create(shape.LOAD_BALANCERS)
+            body = read_body(json.dumps({"b": document}).encode(), kind, "b")
             assert body.each("listeners")
 
 
 BODIES = [
-    ("lb", LB, bodies.LoadBalancerCreate, bodies.LoadBalancerUpdate),
-    ("listener", LISTENER, bodies.ListenerNested, bodies.ListenerUpdate),
-    ("policy", POLICY, bodies.L7PolicyNested, bodies.L7PolicyUpdate),
-    ("rule", RULE, bodies.L7RuleCreate, bodies.L7RuleUpdate),
-    ("pool", POOL, bodies.PoolNested, bodies.PoolUpdate),
-    ("member", MEMBER, bodies.MemberCreate, bodies.MemberUpdate),
-    ("hm", MONITOR, bodies.HealthMonitorNested, bodies.HealthMonitorUpdate),
+    ("lb", LB, shape.LOAD_BALANCERS),
+    ("listener", LISTENER, shape.LISTENERS),
+    ("policy", POLICY, shape.L7POLICIES),
+    ("rule", RULE, shape.L7RULES),
+    ("pool", POOL, shape.POOLS),
+    ("member", MEMBER, shape.MEMBERS),
+    ("hm", MONITOR, shape.HEALTH_MONITORS),
 ]
 # Of the create's words: an old one, and those that a document has another word for.
 OTHERWISE = {"tenant_id", "project_id", "default_pool_id", "redirect_pool_id", "position"}
 ONLY_IN_FILES = {"name", "default_pool", "redirect_pool", "tenant_id"}
 
 
-@pytest.mark.parametrize(("word", "kind", "create", "update"), BODIES)
+@pytest.mark.parametrize(("word", "kind", "of"), BODIES)
 def test_files_and_options_have_every_attribute_of_the_api(
-    word: str, kind: str, create: Any, update: Any
+    word: str, kind: str, of: shape.Noun
 ) -> None:
+    create, update = bodies.nested(of), bodies.change(of)
     document = {*FIELDS[kind], *CHILDREN[kind]}
     assert set(create.__struct_fields__) - OTHERWISE <= document
     noun = NOUNS[word]

@@ -14,12 +14,13 @@ from msgspec.structs import replace
 from colonnade.domain.listeners import Listener
 from colonnade.domain.once import once_each
 from colonnade.domain.pools import Pool
+from colonnade.domain.shape import BELOW, L7POLICIES, L7RULES, MEMBERS
 from colonnade.domain.tree import LoadBalancer
 from colonnade.domain.vocabulary import L7Action
+from colonnade.domain.walking import with_child, without_child
 from colonnade.drivers.amphora.haproxy.objections import objections
 from colonnade.store.postgres.migrations import SCHEMA
 from colonnade.store.rows.difference import difference
-from colonnade.store.rows.tables import BELOW
 from colonnade.store.trees.remembered import UNASKED, Known, Remembered, ids_asked_for
 from tests.haproxy_extras import policy, rule
 from tests.haproxy_trees import HTTP, ident, listener, member, pool, tree
@@ -141,16 +142,16 @@ def edited(whole: LoadBalancer, steps: list[int]) -> LoadBalancer:
         first = front.l7policies[0] if front.l7policies else None
         match step:
             case 0:
-                whole = whole.with_pool(servers.with_member(member(50 + number)))
+                whole = whole.with_pool(with_child(servers, MEMBERS, member(50 + number)))
             case 1 if servers.members:
-                whole = whole.with_pool(servers.without_member(servers.members[0].id))
+                whole = whole.with_pool(without_child(servers, MEMBERS, servers.members[0].id))
             case 2:
                 whole = replace(whole, name=f"n{number}")
             case 3 if first is not None:
-                more = front.with_policy(first.with_rule(rule(500 + number, "/d")))
+                more = front.with_policy(with_child(first, L7RULES, rule(500 + number, "/d")))
                 whole = whole.with_listener(more)
             case 4 if first is not None:
-                whole = whole.with_listener(front.without_policy(first.id))
+                whole = whole.with_listener(without_child(front, L7POLICIES, first.id))
             case 5:
                 whole = whole.with_listener(replace(front, connection_limit=number))
             case 6:

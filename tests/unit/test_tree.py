@@ -25,6 +25,7 @@ from colonnade.domain.ids import (
 )
 from colonnade.domain.listeners import Listener
 from colonnade.domain.pools import HealthMonitor, Member, Persistence, Pool
+from colonnade.domain.shape import LISTENERS, MEMBERS, POOLS
 from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.domain.vocabulary import (
     Algorithm,
@@ -33,8 +34,8 @@ from colonnade.domain.vocabulary import (
     PersistenceType,
     PoolProtocol,
 )
+from colonnade.domain.walking import child, with_child
 from colonnade.store.rows.difference import difference
-from colonnade.store.rows.tables import LISTENERS, POOLS
 
 
 def member(number: int = 1, **more: Any) -> Member:
@@ -143,7 +144,7 @@ def test_a_changed_member_is_one_row_and_touches_those_above_it() -> None:
     used, other = pool(one, two), pool(member(3))
     front = listener(default_pool_id=used.id)
     whole = tree(used, other, listeners=(front, listener(81)))
-    found = difference(whole, whole.with_pool(used.with_member(replace(one, weight=9))))
+    found = difference(whole, whole.with_pool(with_child(used, MEMBERS, replace(one, weight=9))))
     assert [(p.id, p.parent_id) for p in found.altered] == [(one.id, used.id)]
     assert (found.added, found.removed, found.root_altered) == ((), (), False)
     assert found.touched[POOLS] == {used.id}
@@ -190,4 +191,4 @@ def test_a_difference_leads_from_one_tree_to_the_other(
         assert isinstance(place.own, Member)
         rows[place.own.id] = place.own
     assert rows == {m.id: m for m in after}
-    assert all(place.own != whole.pools[0].member(MemberId(place.id)) for place in found.altered)
+    assert all(place.own != child(whole.pools[0], MEMBERS, place.id) for place in found.altered)

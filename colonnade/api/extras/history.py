@@ -14,7 +14,7 @@ from colonnade.api.http.call import JSON, Call, Route
 from colonnade.api.http.decoding import read_body
 from colonnade.api.http.lists import Shown
 from colonnade.api.resources.full_trees import full_tree
-from colonnade.api.resources.objects import WholeLoadBalancer, listed, wrapped
+from colonnade.api.resources.objects import listed, whole, wrapped
 from colonnade.api.resources.past_objects import GenerationObject
 from colonnade.api.resources.shown import time
 from colonnade.api.user.load_balancers import ROOT_PATH
@@ -120,7 +120,7 @@ ROUTES = [
         handler=roll_back,
         rule=RULE + "rollback",
         takes=Rollback,
-        answers=wrapped("loadbalancer", WholeLoadBalancer),
+        answers=wrapped("loadbalancer", whole(LOAD_BALANCERS)),
         example={"generation": 3},
         summary="Roll a load balancer back to an earlier generation",
     ),

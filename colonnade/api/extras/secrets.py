@@ -15,7 +15,7 @@ from msgspec.structs import asdict, replace
 from colonnade.api.http.call import JSON, Call
 from colonnade.api.http.decoding import set_fields
 from colonnade.api.http.lists import Kind, Shown, listed, trimmed
-from colonnade.api.resources.bodies import OptProject
+from colonnade.api.resources.derived import Project
 from colonnade.api.resources.resource import Act, Wire, resource
 from colonnade.api.resources.shown import time
 from colonnade.domain.errors import Incompatible, Invalid
@@ -43,8 +43,8 @@ class SecretUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 class SecretCreate(SecretUpdate, frozen=True, kw_only=True):
     type: SecretType = SecretType.CERTIFICATE
-    project_id: OptProject = UNSET
-    tenant_id: OptProject = UNSET
+    project_id: Project | UnsetType | None = UNSET
+    tenant_id: Project | UnsetType | None = UNSET
 
 
 class SecretObject(Struct, forbid_unknown_fields=True, kw_only=True):

@@ -6,7 +6,7 @@ that are not named go, and what is left out of an object has the default of its 
 load balancer is, and what serves it, cannot be changed; what is said of that must hold already.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -14,21 +14,18 @@ from msgspec.structs import replace
 
 from colonnade.api.http.call import JSON, Call, Route
 from colonnade.api.http.decoding import Body, given
-from colonnade.api.resources.bodies import WISHED
+from colonnade.api.resources import bodies
 from colonnade.api.resources.full_trees import full_tree
-from colonnade.api.resources.objects import WholeLoadBalancer, wrapped
+from colonnade.api.resources.objects import whole, wrapped
 from colonnade.api.user.load_balancers import ROOT_PATH, vip_changes
 from colonnade.api.user.members import check_address
-from colonnade.api.user.nested import NestedObjects, pools_inside
+from colonnade.api.user.nested import read_children
 from colonnade.domain.addresses import canonical
 from colonnade.domain.attributes import described
 from colonnade.domain.errors import Invalid
-from colonnade.domain.limits import POSITION_MAX
-from colonnade.domain.listeners import Listener
 from colonnade.domain.matching import matched
 from colonnade.domain.node import Node
 from colonnade.domain.once import once_each
-from colonnade.domain.pools import Pool
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.rows.tables import LOAD_BALANCERS, Table, load_trees, own_fields
 
@@ -37,7 +34,7 @@ _SETTABLE: Final = tuple(n for n, one in _ATTRIBUTES.items() if not (one.about.f
 
 
 async def put_tree(call: Call) -> JSON:
-    body = call.body(WISHED.root, "loadbalancer")
+    body = call.body(bodies.wished(LOAD_BALANCERS), "loadbalancer")
     root_id = call.id("load_balancer_id")
 
     @once_each
@@ -62,18 +59,8 @@ async def show_tree(call: Call) -> JSON:
 
 def wished(body: Body, tree: LoadBalancer) -> LoadBalancer:
     """The tree as the body wants it, with the ids of what is there. Pure."""
-    whole, named = NestedObjects(), tuple(body.each("pools"))
-    whole.read_pools(named)
-    inside: list[Any] = []
-    for nested in body.each("listeners"):
-        whole.add_pools_of(nested)
-        inside += [x for x in pools_inside(nested) if not any(x is y for y in inside)]
-    listeners = tuple(whole.read_listener(nested) for nested in body.each("listeners"))
-    pools = tuple(whole.pools)
-    ids = dict(_ids_of_pools(pools, (*named, *inside)))
-    ids |= _ids_of_listeners(listeners, body.each("listeners"))
-    listeners, pools = matched(tree, listeners, pools, ids)
-    return replace(tree, listeners=listeners, pools=pools, **_root(body, tree))
+    below, given_ids = read_children(body, named=False)
+    return replace(tree, **matched(tree, below, given_ids), **_root(body, tree))
 
 
 def _root(body: Body, tree: LoadBalancer) -> dict[str, Any]:
@@ -82,37 +69,6 @@ def _root(body: Body, tree: LoadBalancer) -> dict[str, Any]:
     defaults = {field.name: field.default for field in msgspec.structs.fields(LoadBalancer)}
     found = {name: fresh.get(name, defaults[name]) for name in _SETTABLE}
     return found | {"vip": replace(tree.vip, **vip_changes(body))}
-
-
-def _ids_of_pools(pools: Iterable[Pool], bodies: Iterable[Body]) -> Iterator[tuple[str, str]]:
-    for pool, body in zip(pools, bodies, strict=True):
-        yield from _given_id(pool, body)
-        for member, told in zip(pool.members, body.each("members"), strict=True):
-            yield from _given_id(member, told)
-        if pool.health_monitor is not None:
-            yield from _given_id(pool.health_monitor, body.said("healthmonitor"))
-
-
-def _ids_of_listeners(
-    listeners: Iterable[Listener], bodies: Iterable[Body]
-) -> Iterator[tuple[str, str]]:
-    for listener, body in zip(listeners, bodies, strict=True):
-        yield from _given_id(listener, body)
-        # In the order in which the listener has them, which positions may have changed.
-        policies: list[Body] = []
-        for nested in body.each("l7policies"):
-            place = nested.said("position") or POSITION_MAX
-            policies.insert(place - 1, nested)
-        for policy, told in zip(listener.l7policies, policies, strict=True):
-            yield from _given_id(policy, told)
-            for rule, said in zip(policy.rules, told.each("rules"), strict=True):
-                yield from _given_id(rule, said)
-
-
-def _given_id(node: Node, body: Body) -> Iterator[tuple[str, str]]:
-    own_id = body.said_id("own_id")
-    if own_id is not None:
-        yield node.id, own_id
 
 
 def _check_place(body: Body, tree: LoadBalancer) -> None:
@@ -200,10 +156,10 @@ ROUTES = [
         path=ROOT_PATH + "/tree",
         handler=put_tree,
         rule=RULE + "put_tree",
-        answers=wrapped("loadbalancer", WholeLoadBalancer),
+        answers=wrapped("loadbalancer", whole(LOAD_BALANCERS)),
         example={"name": "web", "listeners": [], "pools": []},
         guarded=("vip_sg_ids",),
-        takes=WISHED.root,
+        takes=bodies.wished(LOAD_BALANCERS),
         wrapper="loadbalancer",
         summary="Replace the whole tree, with as few changes as possible",
     ),

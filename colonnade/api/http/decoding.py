@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from enum import Enum
 from functools import cache
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import UNSET, inspect
@@ -18,6 +18,7 @@ from msgspec import UNSET, inspect
 from colonnade.domain.errors import Invalid
 
 T = TypeVar("T", bound=msgspec.Struct)
+Fields: TypeAlias = dict[str, Any]  # attributes of a value, by their names
 
 VALUE_SHOWN_MAX: Final = 200
 _TOO_DEEP: Final = "Invalid JSON in the body of the request: it is nested too deeply"
@@ -237,15 +238,15 @@ def _shared(body: type[msgspec.Struct], node: type[msgspec.Struct]) -> tuple[str
     return tuple(name for name in body.__struct_fields__ if name in node.__struct_fields__)
 
 
-def given(body: msgspec.Struct, node: type[msgspec.Struct]) -> dict[str, Any]:
+def given(body: msgspec.Struct, node: type[msgspec.Struct]) -> Fields:
     """Attributes of a new value: those that were given and are not null."""
     said = _said(body, _shared(type(body), node))
     return {name: plain(value) for name, value in said.items() if value is not None}
 
 
-def changed(body: msgspec.Struct, node: type[msgspec.Struct]) -> dict[str, Any]:
+def changed(body: msgspec.Struct, node: type[msgspec.Struct]) -> Fields:
     """Attributes to change: null means the default, and for `admin_state_up` false."""
-    found: dict[str, Any] = {}
+    found: Fields = {}
     for name, value in _said(body, _shared(type(body), node)).items():
         if value is not None:
             found[name] = plain(value)

@@ -17,6 +17,7 @@ from colonnade.api.identity.policy import PREFIX
 from colonnade.domain.flat import Rights
 from colonnade.domain.flat_nouns import FLAT_NOUNS
 from colonnade.domain.ids import ProjectId
+from colonnade.domain.shape import BELOW
 
 SERVICE: Final = "service"
 
@@ -79,12 +80,9 @@ DEFAULTS: Final[Mapping[str, Actions]] = {
         "rollback": WRITE,
         "get_events": READ,
     },
+    **{noun.kind: {**_READ, **_WRITTEN} if noun.nested else _OBJECT for noun in BELOW},
     "listener": {**_OBJECT, "get_stats": READ},
-    "pool": _OBJECT,
     "member": {**_READ, **_WRITTEN, "get_all": READ_OR_SERVICE},
-    "healthmonitor": _OBJECT,
-    "l7policy": _OBJECT,
-    "l7rule": {**_READ, **_WRITTEN},
     "quota": {
         "get_all": READ_QUOTA,
         "get_all-global": READ_QUOTA_GLOBAL,

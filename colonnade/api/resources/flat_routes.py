@@ -12,16 +12,16 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from msgspec import Struct
 
-from colonnade.api.http.call import JSON, Call, Handler, Route
+from colonnade.api.http.call import JSON, Call, Route
 from colonnade.api.http.decoding import Body, changed, given, set_fields
 from colonnade.api.http.lists import Kind, Shown, listed, trimmed
 from colonnade.api.resources.derived import Id, answer, change, creation
 from colonnade.api.resources.objects import Time
-from colonnade.api.resources.resource import Act, Wire, resource
+from colonnade.api.resources.resource import Wire, act, resource
 from colonnade.api.resources.shown import time
 from colonnade.domain.attributes import described
 from colonnade.domain.errors import Invalid, NotFound
-from colonnade.domain.flat import FlatNoun, Verb
+from colonnade.domain.flat import FlatNoun
 from colonnade.domain.ids import new_id, read_id
 from colonnade.store.postgres.database import Connection
 from colonnade.store.rows import flat_rows
@@ -161,11 +161,11 @@ def flat_routes(table: FlatTable[Any], hooks: Hooks[Any]) -> list[Route]:
     )
     return resource(
         _wire(noun, hooks),
-        list=_act(noun.list, own.list, f"list_{noun.name}s"),
-        create=_act(noun.create, own.create, f"create_{noun.name}", own.creation),
-        show=_act(noun.show, own.show, f"show_{noun.name}"),
-        update=_act(noun.update, own.update, f"update_{noun.name}", own.change),
-        delete=_act(noun.delete, own.delete, f"delete_{noun.name}"),
+        list=act(noun.list, own.list, f"list_{noun.name}s"),
+        create=act(noun.create, own.create, f"create_{noun.name}", takes=own.creation),
+        show=act(noun.show, own.show, f"show_{noun.name}"),
+        update=act(noun.update, own.update, f"update_{noun.name}", takes=own.change),
+        delete=act(noun.delete, own.delete, f"delete_{noun.name}"),
     )
 
 
@@ -193,14 +193,6 @@ def _wire(noun: FlatNoun[Any], hooks: Hooks[Any]) -> Wire:
         rule=noun.rule,
         object=answer(name, noun.type, base=base, **own, **hooks.answers),
     )
-
-
-def _act(verb: Verb, handler: Handler, name: str, takes: type[Body] | None = None) -> Act:
-    async def handle(call: Call) -> JSON:
-        return await handler(call)
-
-    handle.__name__ = name  # the OpenAPI document calls its operation so
-    return Act(handler=handle, summary=verb.summary, takes=takes, example=verb.example)
 
 
 def _refuse_null(noun: FlatNoun[T], body: Body) -> None:

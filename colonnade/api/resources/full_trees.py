@@ -5,7 +5,7 @@ The status tree has exactly the keys of the wire contract; suites count them.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from colonnade.api.resources.shown import Shown, monitor_operating, operating, show
 from colonnade.domain.tree import LoadBalancer
@@ -46,7 +46,7 @@ class _Found:
 
     def below(self, table: Table, node: Record[Any]) -> list[Record[Any]]:
         found = self._below.get((table.name, node.value.id), [])
-        if table is L7POLICIES:
+        if table.ordered:
             return sorted(found, key=lambda policy: int(policy.value.position))
         return found
 
@@ -62,13 +62,9 @@ def _whole(table: Table, record: Record[Any], found: _Found, pools: Mapping[str,
             shown[noun.word] = children[0] if children else None
         else:
             shown[noun.word] = children
-    for word in _POOLS.get(table.name, ()):
+    for word in table.pools:
         shown[word] = pools.get(shown[f"{word}_id"] or "")
     return shown
-
-
-# Pools that are shown again with what uses them.
-_POOLS: Final = {LISTENERS.name: ("default_pool",), L7POLICIES.name: ("redirect_pool",)}
 
 
 async def status_tree(connection: Connection, root: Record[LoadBalancer]) -> Shown:

@@ -6,6 +6,7 @@ Their attributes are those of the nouns' tables. Answers are made in `shown.py` 
 encoded with these while the API serves.
 """
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
@@ -13,13 +14,16 @@ import msgspec
 from msgspec import Meta, Struct
 
 from colonnade.api.resources.derived import Id, answer
-from colonnade.domain.l7 import L7Policy, L7Rule
-from colonnade.domain.listeners import Listener
-from colonnade.domain.node import Node
-from colonnade.domain.pools import HealthMonitor, Member, Pool
-from colonnade.domain.shape import OF_TYPE
+from colonnade.domain.shape import (
+    HEALTH_MONITORS,
+    L7POLICIES,
+    LISTENERS,
+    LOAD_BALANCERS,
+    MEMBERS,
+    POOLS,
+    Noun,
+)
 from colonnade.domain.status import Operating, Provisioning
-from colonnade.domain.tree import LoadBalancer
 from colonnade.domain.vocabulary import MonitorType
 
 SAMPLE_ID = "6f1de8a5-1b4c-4a63-9a1e-0d7c5ab1c0de"
@@ -71,56 +75,46 @@ class AdditionalVipObject(Struct, forbid_unknown_fields=True):
     port_id: Id
 
 
-def _object(kind: type[Node], name: str = "", **more: Any) -> type[Struct]:
-    """`more`: what is shown besides the attributes of the noun."""
-    base = Watched if OF_TYPE[kind].reported else Facts
-    return answer(name or f"{kind.__name__}Object", kind, base=base, **more)
+@cache
+def object_of(noun: Noun) -> Any:
+    """As it is shown by itself: its children as ids."""
+    children = {child.word: list[Named] for child in noun.below if not child.alone}
+    return _object(noun, f"{noun.type.__name__}Object", children)
+
+
+@cache
+def whole(noun: Noun) -> Any:
+    """As it is shown in a whole tree: with every child, and the pools that it uses."""
+    if not noun.below:
+        return object_of(noun)
+    found: dict[str, Any] = {}
+    for child in noun.below:
+        kind: Any = whole(child)
+        found[child.word] = kind | None if child.alone else list[kind]
+    for word in noun.pools:
+        found[word] = whole(POOLS) | None
+    return _object(noun, f"Whole{noun.type.__name__}", found)
+
+
+def _object(noun: Noun, name: str, below: Mapping[str, Any]) -> type[Struct]:
+    base = Watched if noun.reported else Facts
+    return answer(name, noun.type, base=base, **_MORE.get(noun.name, {}), **below)
 
 
 _SERVED: Final[Any] = {"issues": list[str], "loadbalancers": list[Named]}
-_POOL: Final[Any] = _SERVED | {"healthmonitor_id": Id | None, "listeners": list[Named]}
-_POLICY: Final[Any] = {"listener_id": Id}
-_LOAD_BALANCER: Final[Any] = {
-    "vip_vnic_type": VnicType,
-    "additional_vips": list[AdditionalVipObject],
-    "issues": list[str],
+# What is shown besides the attributes of the noun and what is below it.
+_MORE: Final[Mapping[str, Any]] = {
+    LOAD_BALANCERS.name: {
+        "vip_vnic_type": VnicType,
+        "additional_vips": list[AdditionalVipObject],
+        "issues": list[str],
+    },
+    LISTENERS.name: _SERVED,
+    POOLS.name: _SERVED | {"healthmonitor_id": Id | None, "listeners": list[Named]},
+    MEMBERS.name: {"vnic_type": VnicType},
+    HEALTH_MONITORS.name: {"pools": list[Named]},
+    L7POLICIES.name: {"listener_id": Id},
 }
-
-MemberObject: Final = _object(Member, vnic_type=VnicType)
-HealthMonitorObject: Final = _object(HealthMonitor, pools=list[Named])
-PoolObject: Final = _object(Pool, **_POOL, members=list[Named])
-L7RuleObject: Final = _object(L7Rule)
-L7PolicyObject: Final = _object(L7Policy, **_POLICY, rules=list[Named])
-ListenerObject: Final = _object(Listener, **_SERVED, l7policies=list[Named])
-LoadBalancerObject: Final = _object(
-    LoadBalancer, **_LOAD_BALANCER, listeners=list[Named], pools=list[Named]
-)
-
-
-def _whole_load_balancer() -> type[Struct]:
-    """A load balancer with every child fully shown."""
-    member: Any = MemberObject
-    monitor: Any = HealthMonitorObject
-    rule: Any = L7RuleObject
-    pool: Any = _object(
-        Pool, "WholePool", **_POOL, members=list[member], healthmonitor=monitor | None
-    )
-    policy: Any = _object(
-        L7Policy, "WholePolicy", **_POLICY, rules=list[rule], redirect_pool=pool | None
-    )
-    listener: Any = _object(
-        Listener, "WholeListener", **_SERVED, l7policies=list[policy], default_pool=pool | None
-    )
-    return _object(
-        LoadBalancer,
-        "WholeLoadBalancer",
-        **_LOAD_BALANCER,
-        listeners=list[listener],
-        pools=list[pool],
-    )
-
-
-WholeLoadBalancer: Final = _whole_load_balancer()
 
 
 class Statistics(Struct, forbid_unknown_fields=True):

@@ -6,13 +6,16 @@ a noun has besides stand beside its call of `resource`. This module knows no nou
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from colonnade.api.http.call import Handler, Route
+from colonnade.api.http.call import JSON, Call, Handler, Route
 from colonnade.api.identity.policy import PREFIX
-from colonnade.api.resources.objects import listed, wrapped
+from colonnade.api.resources.objects import listed, object_of, wrapped
+from colonnade.domain.flat import Verb
+from colonnade.domain.shape import Noun
 
 Method: TypeAlias = Literal["GET", "POST", "PUT", "DELETE"]
 ROOT: Final = "/v2/lbaas/"
@@ -39,6 +42,22 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.path}/{{{self.place}:str}}"
 
 
+@cache
+def wire(noun: Noun) -> Wire:
+    """Of a noun of the tree, by its place in that."""
+    steps = noun.many
+    if noun.nested and noun.above is not None:
+        steps = f"{noun.above.many}/{{{noun.above.place}:str}}/{noun.many}"
+    return Wire(
+        steps=steps,
+        place=noun.place,
+        one=noun.wrapper,
+        many=noun.many,
+        rule=noun.kind,
+        object=object_of(noun),
+    )
+
+
 class Act(msgspec.Struct, frozen=True, kw_only=True):
     """One of the five as a noun has it."""
 
@@ -50,6 +69,16 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
     query: tuple[str, ...] = ()
     guarded: tuple[str, ...] = ()  # attributes whose use has a rule of its own
     success: int = 0  # where it is not the usual one
+
+
+def act(verb: Verb, handler: Handler, name: str, **more: Any) -> Act:
+    """`name`: what the OpenAPI document calls the operation."""
+
+    async def handle(call: Call) -> JSON:
+        return await handler(call)
+
+    handle.__name__ = name
+    return Act(handler=handle, summary=verb.summary, example=verb.example, **more)
 
 
 class _Shape(msgspec.Struct, frozen=True):

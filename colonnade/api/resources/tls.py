@@ -5,8 +5,7 @@ Which ciphers and versions there are is in `domain/tls.py`; an operator's limits
 provider's business.
 """
 
-from typing import Any
-
+from colonnade.api.http.decoding import Body, Fields, set_fields
 from colonnade.domain.errors import Invalid
 from colonnade.domain.tls import ALPN_DEFAULT, CIPHERS_DEFAULT, VERSIONS_DEFAULT
 
@@ -17,25 +16,26 @@ DEFAULTS = {
 }
 
 
-def read_tls(fields: dict[str, Any], *, used: bool, alpn: bool = True) -> dict[str, Any]:
+def read_tls(fields: Fields, *, used: bool, alpn: bool = True) -> Fields:
     """The attributes of a new object. `used`: its traffic is TLS, so what was left out is
     chosen; `alpn`: the protocol to speak is chosen too."""
-    refuse_empty_lists(fields)
+    _refuse_empty_lists(fields)
     if not used:
         return fields
     chosen = {name: value for name, value in DEFAULTS.items() if alpn or name != "alpn_protocols"}
     return chosen | fields
 
 
-def change_tls(fields: dict[str, Any], *, used: bool) -> dict[str, Any]:
+def change_tls(fields: Fields, body: Body, *, used: bool) -> Fields:
     """The attributes of a changed object; null, which reads as empty, is the default again."""
+    _refuse_empty_lists(set_fields(body))
     for name, value in DEFAULTS.items():
         if used and name in fields and not fields[name]:
             fields[name] = value
     return fields
 
 
-def refuse_empty_lists(given: dict[str, Any]) -> None:
+def _refuse_empty_lists(given: Fields) -> None:
     """Raises Invalid for a list that is there and has nothing in it; null is no such list."""
     for name in ("tls_versions", "alpn_protocols"):
         value = given.get(name)

@@ -13,25 +13,25 @@ from msgspec.structs import replace
 
 from colonnade.api.http.call import JSON, Call, Route
 from colonnade.api.http.decoding import Body, changed, given, plain, set_fields
-from colonnade.api.resources import pages
-from colonnade.api.resources.bodies import LoadBalancerCreate, LoadBalancerUpdate
+from colonnade.api.resources import bodies, pages
 from colonnade.api.resources.full_trees import full_tree, status_tree
 from colonnade.api.resources.objects import (
     SAMPLE_ID,
-    LoadBalancerObject,
     LoadBalancerStatuses,
     Statistics,
-    WholeLoadBalancer,
+    whole,
     wrapped,
 )
-from colonnade.api.resources.resource import Act, Wire, resource
+from colonnade.api.resources.resource import wire
 from colonnade.api.resources.shown import show
 from colonnade.api.user.members import check_address
 from colonnade.api.user.nested import read_children
 from colonnade.api.user.placing import choose
+from colonnade.api.user.tree_routes import TreeNoun, tree_routes
 from colonnade.domain.addresses import canonical
 from colonnade.domain.attributes import described
 from colonnade.domain.errors import Conflict, Invalid
+from colonnade.domain.flat import Verb
 from colonnade.domain.ids import (
     ClusterId,
     LoadBalancerId,
@@ -50,14 +50,14 @@ from colonnade.store.trees.written_records import record_of
 
 
 async def create_load_balancer(call: Call) -> JSON:
-    body = call.body(LoadBalancerCreate, "loadbalancer")
+    body = call.body(bodies.create(LOAD_BALANCERS), "loadbalancer")
     providers = call.site.providers
     choice = await choose(call, body)
     name = choice.provider
     provider = providers.get(name)
     root_id = LoadBalancerId(new_id())
     wished = read_vips(body, root_id)
-    listeners, pools = read_children(body)
+    below, _ = read_children(body, named=True)
     vips: list[Vip] = []
     try:
         for wish in wished:
@@ -78,33 +78,24 @@ async def create_load_balancer(call: Call) -> JSON:
             provider=name,
             flavor_id=choice.flavor_id,
             availability_zone=choice.availability_zone,
-            listeners=listeners,
-            pools=pools,
+            **below,
             **_own(given(body, LoadBalancer)),
         )
-        await providers.check_members(name, (m for pool in pools for m in pool.members))
+        await providers.check_members(name, tree.members)
         terms = wishes.Terms(size=choice.sizing, defaults=call.site.quotas, context=call.context)
         stored = await wishes.create(call.site.database, tree, providers, terms=terms)
     except BaseException:
         for vip in vips:
             await provider.release_vip(vip)
         raise
-    if not (listeners or pools):
+    if not any(below.values()):
         return {"loadbalancer": show(LOAD_BALANCERS, record_of(stored, LOAD_BALANCERS, root_id))}
     async with call.site.database.read() as connection:
         return {"loadbalancer": await full_tree(connection, root_id)}
 
 
-async def list_load_balancers(call: Call) -> JSON:
-    return await pages.page(call, LOAD_BALANCERS, "loadbalancers")
-
-
-async def show_load_balancer(call: Call) -> JSON:
-    return await pages.one(call, LOAD_BALANCERS, call.id("load_balancer_id"), "loadbalancer")
-
-
 async def update_load_balancer(call: Call) -> JSON:
-    body = call.body(LoadBalancerUpdate, "loadbalancer")
+    body = call.body(bodies.change(LOAD_BALANCERS), "loadbalancer")
     root_id = call.id("load_balancer_id")
     async with call.editing(LOAD_BALANCERS, root_id) as edit:
         vip = replace(edit.tree.vip, **vip_changes(body))
@@ -199,44 +190,33 @@ _OWN = frozenset(
     if not (one.about.chosen or one.within or name == "additional_vips")
 )
 
-_WIRE: Final = Wire(
-    steps="loadbalancers",
-    place="load_balancer_id",
-    one="loadbalancer",
-    many="loadbalancers",
-    rule="loadbalancer",
-    object=LoadBalancerObject,
-)
-ROOT_PATH: Final = _WIRE.object_path
-ROUTES = [
-    *resource(
-        _WIRE,
-        list=Act(handler=list_load_balancers, summary="List load balancers"),
-        create=Act(
-            handler=create_load_balancer,
-            answers=WholeLoadBalancer,
-            takes=LoadBalancerCreate,
-            example={"vip_subnet_id": SAMPLE_ID, "name": "web"},
-            guarded=("vip_sg_ids",),
-            summary="Create a load balancer, alone or with its whole tree",
-        ),
-        show=Act(handler=show_load_balancer, summary="Show a load balancer"),
-        update=Act(
-            handler=update_load_balancer,
-            takes=LoadBalancerUpdate,
-            example={"description": "the shop"},
-            guarded=("vip_sg_ids",),
-            summary="Change a load balancer",
-        ),
-        delete=Act(
-            handler=delete_load_balancer,
-            query=("cascade",),
-            summary="Delete a load balancer; with cascade, all that is under it",
-        ),
+_NOUN: Final = TreeNoun(
+    noun=LOAD_BALANCERS,
+    list=Verb("List load balancers"),
+    create=Verb(
+        "Create a load balancer, alone or with its whole tree",
+        {"vip_subnet_id": SAMPLE_ID, "name": "web"},
     ),
+    show=Verb("Show a load balancer"),
+    update=Verb("Change a load balancer", {"description": "the shop"}),
+    delete=Verb("Delete a load balancer; with cascade, all that is under it"),
+    handlers={
+        "create": create_load_balancer,
+        "update": update_load_balancer,
+        "delete": delete_load_balancer,
+    },
+    more={
+        "create": {"answers": whole(LOAD_BALANCERS), "guarded": ("vip_sg_ids",)},
+        "update": {"guarded": ("vip_sg_ids",)},
+        "delete": {"query": ("cascade",)},
+    },
+)
+ROOT_PATH: Final = wire(LOAD_BALANCERS).object_path
+ROUTES = [
+    *tree_routes(_NOUN),
     Route(
         method="GET",
-        path=_WIRE.object_path + "/stats",
+        path=ROOT_PATH + "/stats",
         handler=show_load_balancer_stats,
         answers=wrapped("stats", Statistics),
         rule="os_load-balancer_api:loadbalancer:get_stats",
@@ -245,7 +225,7 @@ ROUTES = [
     *(
         Route(
             method="GET",
-            path=f"{_WIRE.object_path}/{word}",
+            path=f"{ROOT_PATH}/{word}",
             handler=show_statuses,
             answers=wrapped("statuses", LoadBalancerStatuses),
             rule="os_load-balancer_api:loadbalancer:get_status",

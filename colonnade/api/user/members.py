@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Members of a pool, as the user API sees them.
-
-A handler says what is asked, what changes and what to answer; who may call it and what success
-is called stand in the route table, and everything around it in `api/app.py`.
-"""
+"""Members of a pool: where they may be, and the whole list of them at once."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -12,11 +8,9 @@ import msgspec
 from msgspec.structs import replace
 
 from colonnade.api.http.call import JSON, Call, Route
-from colonnade.api.http.decoding import Body, changed, given
-from colonnade.api.resources import pages
-from colonnade.api.resources.bodies import MemberCreate, MemberUpdate
-from colonnade.api.resources.objects import MemberObject
-from colonnade.api.resources.resource import Act, Wire, resource
+from colonnade.api.http.decoding import Body, Fields, given
+from colonnade.api.resources.bodies import create
+from colonnade.api.resources.resource import wire
 from colonnade.domain.addresses import canonical, is_address, target
 from colonnade.domain.errors import Invalid
 from colonnade.domain.ids import MemberId, PoolId, new_id
@@ -26,55 +20,14 @@ from colonnade.store.rows.tables import MEMBERS, POOLS
 
 RESERVED = frozenset({"169.254.169.254"})  # where instances find their metadata
 
-
 _KEPT: Final = ("id", "subnet_id", "address", "request_sriov")
-
-
-_MEMBERS: Any = list[MemberCreate]  # type: ignore[valid-type]
+_MEMBERS: Any = list[create(MEMBERS)]  # type: ignore[misc]
 MembersBatch: Final = msgspec.defstruct("MembersBatch", [("members", _MEMBERS)])
-
-
-async def create_member(call: Call) -> JSON:
-    body = call.body(MemberCreate, "member")
-    pool_id = PoolId(call.id("pool_id"))
-    member = read_member(body)
-    await call.check_members(POOLS, pool_id, lambda _: [member])
-    async with call.editing(POOLS, pool_id) as edit:
-        edit.tree = edit.tree.with_pool(edit.tree.pool(pool_id).with_member(member))
-    return pages.added(call, edit, MEMBERS, member.id, "member")
-
-
-async def list_members(call: Call) -> JSON:
-    pool_id = call.id("pool_id")
-    await call.record(POOLS, pool_id)
-    return await pages.page(call, MEMBERS, "members", within={"pool_id": pool_id})
-
-
-async def show_member(call: Call) -> JSON:
-    pool_id, member_id = call.id("pool_id"), call.id("member_id")
-    await call.record(POOLS, pool_id)
-    return await pages.one(call, MEMBERS, member_id, "member", parent_id=pool_id)
-
-
-async def update_member(call: Call) -> JSON:
-    body = call.body(MemberUpdate, "member")
-    pool_id, member_id = PoolId(call.id("pool_id")), MemberId(call.id("member_id"))
-    async with call.editing(POOLS, pool_id) as edit:
-        pool = edit.tree.pool(pool_id)
-        member = replace(pool.member(member_id), **_checked(changed(body, Member)))
-        edit.tree = edit.tree.with_pool(pool.with_member(member))
-    return await pages.one(call, MEMBERS, member_id, "member")
-
-
-async def delete_member(call: Call) -> JSON:
-    pool_id, member_id = PoolId(call.id("pool_id")), MemberId(call.id("member_id"))
-    async with call.editing(POOLS, pool_id) as edit:
-        edit.tree = edit.tree.with_pool(edit.tree.pool(pool_id).without_member(member_id))
 
 
 async def replace_members(call: Call) -> JSON:
     """The whole list at once: one generation, one push to the amphorae."""
-    bodies = call.body_list(MemberCreate, "members")
+    bodies = call.body_list(create(MEMBERS), "members")
     pool_id, additive = PoolId(call.id("pool_id")), call.flag("additive_only")
 
     @once_each
@@ -114,11 +67,15 @@ def batch(pool: Pool, bodies: Sequence[Body], *, additive: bool) -> tuple[Member
     return (*stay, *(member for member in wished if member.endpoint not in there))
 
 
-def read_member(body: Body) -> Member:
-    return Member(id=MemberId(new_id()), **_checked(given(body, Member)))
+def read_member(fields: Fields, _body: Body) -> Fields:
+    return _checked(fields)
 
 
-def _checked(fields: dict[str, Any]) -> dict[str, Any]:
+def change_member(fields: Fields, _member: Member, _body: Body) -> Fields:
+    return _checked(fields)
+
+
+def _checked(fields: Fields) -> Fields:
     for name in ("address", "monitor_address"):
         if fields.get(name) is None:
             continue
@@ -142,36 +99,10 @@ def check_address(field: str, text: str) -> None:
         )
 
 
-_WIRE: Final = Wire(
-    steps="pools/{pool_id:str}/members",
-    place="member_id",
-    one="member",
-    many="members",
-    rule="member",
-    object=MemberObject,
-)
-ROUTES = [
-    *resource(
-        _WIRE,
-        list=Act(handler=list_members, summary="List members"),
-        create=Act(
-            handler=create_member,
-            takes=MemberCreate,
-            example={"address": "10.0.0.11", "protocol_port": 8080, "weight": 10},
-            summary="Add a member to a pool",
-        ),
-        show=Act(handler=show_member, summary="Show a member"),
-        update=Act(
-            handler=update_member,
-            takes=MemberUpdate,
-            example={"weight": 0},
-            summary="Change a member",
-        ),
-        delete=Act(handler=delete_member, summary="Remove a member"),
-    ),
+ROUTES: Final = (
     Route(
         method="PUT",
-        path=_WIRE.path,
+        path=wire(MEMBERS).path,
         handler=replace_members,
         rule="os_load-balancer_api:member:put",
         more_rules={
@@ -184,4 +115,4 @@ ROUTES = [
         query=("additive_only",),
         summary="Replace the members of a pool, or add some",
     ),
-]
+)

@@ -1,31 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trees that come in one request: listeners with their policies and pools, referred to by name.
+"""Objects of a tree from the body of a request, each with all that comes along inside of it.
 
 A pool that comes along has a name, so that others in the request may refer to it; a pool with a
 name alone is such a reference. Nothing is stored here, and nothing is looked up.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import ip_network
 from typing import Any
 
-from colonnade.api.http.decoding import Body, given, set_fields
-from colonnade.api.resources.tls import read_tls
-from colonnade.api.user.l7policies import read_policy
-from colonnade.api.user.pools import read_pool
+from colonnade.api.http.decoding import Body, Fields, given, set_fields
+from colonnade.api.user.special import special
 from colonnade.domain.errors import Invalid
-from colonnade.domain.ids import ListenerId, PoolId, new_id
-from colonnade.domain.l7 import L7Policy
-from colonnade.domain.listeners import Listener
+from colonnade.domain.ids import PoolId, new_id
+from colonnade.domain.node import Node
 from colonnade.domain.pools import Pool
-from colonnade.domain.vocabulary import ListenerProtocol
+from colonnade.domain.shape import CHILD_FIELDS, LOAD_BALANCERS, POOLS, Noun
+from colonnade.domain.walking import gathered
 
 
 class NestedObjects:
-    """The listeners and pools of one request, gathered while they are read."""
+    """What one request brings, gathered while it is read. `given`: the ids that it gives for
+    objects, by the ids that these have here."""
 
     def __init__(self) -> None:
         self.pools: list[Pool] = []
+        self.given: dict[str, str] = {}
         self._names: dict[str, PoolId] = {}
         self._defined: dict[int, PoolId] = {}  # by the body that defines it
 
@@ -33,34 +32,34 @@ class NestedObjects:
         """Pools that are there already; a reference may mean one of them."""
         self._names |= {pool.name: pool.id for pool in pools if pool.name}
 
+    def read(self, noun: Noun, body: Body) -> Any:
+        """The object with its children. Pools that are defined inside of it were read before."""
+        fields = {n: v for n, v in given(body, noun.type).items() if n not in CHILD_FIELDS}
+        for word in noun.pools:
+            if pool := body.said(word):
+                fields[f"{word}_id"] = self._find(pool, word)
+        fields = special(noun).read(fields, body)
+        for child in noun.below:
+            if found := [self.read(child, nested) for nested in _bodies(child, body)]:
+                fields[child.field] = gathered(child, found)
+        node: Node = noun.type(id=new_id(), **fields)
+        for child in noun.below:
+            special(child).check(node)
+        if own_id := body.said_id("own_id"):
+            self.given[node.id] = own_id
+        return node
+
     def read_pools(self, bodies: Sequence[Body]) -> None:
         for body in bodies:
-            self._add(read_pool(body))
+            self._add(self.read(POOLS, body))
 
-    def read_listener(self, body: Body) -> Listener:
-        self.add_pools_of(body)
-        fields = canonical_listener(given(body, Listener))
-        fields.pop("l7policies", None)
-        ends_tls = body.said("protocol") is ListenerProtocol.TERMINATED_HTTPS
-        fields = read_tls(fields, used=ends_tls)
-        if pool := body.said("default_pool"):
-            fields["default_pool_id"] = self._find(pool, "default_pool")
-        listener = Listener(id=ListenerId(new_id()), **fields)
-        for nested in body.each("l7policies"):
-            listener = listener.with_policy(self._read_policy(nested))
-        return listener
-
-    def add_pools_of(self, body: Body) -> None:
-        """The pools that are defined inside of the listener. May be repeated."""
-        for nested in pools_inside(body):
+    def read_pools_of(self, noun: Noun, body: Body) -> None:
+        """The pools that are defined inside of the object. May be repeated."""
+        for nested in pools_inside(noun, body):
             if id(nested) not in self._defined:
-                pool = read_pool(nested)
+                pool = self.read(POOLS, nested)
                 self._defined[id(nested)] = pool.id
                 self._add(pool)
-
-    def _read_policy(self, body: Body) -> L7Policy:
-        pool = body.said("redirect_pool")
-        return read_policy(body, self._find(pool, "redirect_pool") if pool else None)
 
     def _add(self, pool: Pool) -> None:
         if pool.name in self._names:
@@ -77,47 +76,46 @@ class NestedObjects:
         return pool_id
 
 
-def pools_inside(body: Body) -> Iterator[Body]:
-    """The pools that are defined inside of the listener, in order."""
-    redirects = (policy.said("redirect_pool") for policy in body.each("l7policies"))
-    for nested in (body.said("default_pool"), *redirects):
+def read_children(body: Body, *, named: bool) -> tuple[Fields, dict[str, str]]:
+    """What is below a load balancer that comes at once, whichever order it refers in; and which ids
+    are given for it. `named`: each pool must be, else it is Invalid."""
+    whole = NestedObjects()
+    whole.read_pools(body.each(POOLS.word))
+    bodies = [
+        (noun, nested)
+        for noun in LOAD_BALANCERS.below
+        for nested in _bodies(noun, body)
+        if noun is not POOLS
+    ]
+    for noun, nested in bodies:
+        whole.read_pools_of(noun, nested)
+    if named and not all(pool.name for pool in whole.pools):
+        raise Invalid("Pools must be named when they come with their load balancer.", field="pools")
+    found: dict[Noun, list[Any]] = {noun: [] for noun in LOAD_BALANCERS.below}
+    for noun, nested in bodies:
+        found[noun].append(whole.read(noun, nested))
+    found[POOLS] = whole.pools
+    return {noun.field: gathered(noun, nodes) for noun, nodes in found.items()}, whole.given
+
+
+def pools_inside(noun: Noun, body: Body) -> Iterator[Body]:
+    """The pools that are defined inside of the object, in order."""
+    for word in noun.pools:
+        nested = body.said(word)
         if nested and not _is_reference(nested):
             yield nested
+    for child in noun.below:
+        for one in _bodies(child, body):
+            yield from pools_inside(child, one)
 
 
-def read_children(body: Body) -> tuple[tuple[Listener, ...], tuple[Pool, ...]]:
-    """Listeners and pools of a tree that comes at once, whichever order they refer in."""
-    whole = NestedObjects()
-    whole.read_pools(body.each("pools"))
-    for nested in body.each("listeners"):
-        whole.add_pools_of(nested)
-    for pool in whole.pools:
-        if not pool.name:
-            raise Invalid(
-                "Pools must be named when they come with their load balancer.", field="pools"
-            )
-    listeners = tuple(whole.read_listener(nested) for nested in body.each("listeners"))
-    return listeners, tuple(whole.pools)
-
-
-def canonical_listener(fields: dict[str, Any]) -> dict[str, Any]:
-    cidrs = fields.get("allowed_cidrs")
-    if cidrs:
-        fields["allowed_cidrs"] = tuple(_read_cidr(text) for text in cidrs)
-    return fields
-
-
-def _read_cidr(text: str) -> str:
-    """With the bits of the host masked."""
-    try:
-        if "%" not in text:  # a scope may be any text at all
-            return str(ip_network(text, strict=False))
-    except ValueError:
-        pass
-    raise Invalid(
-        f"Invalid input for field/attribute allowed_cidrs. Value: '{text}'. "
-        "Value should be IPv4 or IPv6 CIDR format"
-    )
+def _bodies(noun: Noun, body: Body) -> Sequence[Body]:
+    """Those of this noun that came along in the body of their parent."""
+    said = body.said(noun.word)
+    if said is None:
+        return ()
+    found: Sequence[Body] = (said,) if noun.alone else said
+    return found
 
 
 def _is_reference(body: Body) -> bool:
