@@ -160,6 +160,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     handler: Handler
     success: int = 200
     summary: str = ""
+    operation: str = ""  # in the OpenAPI document, where it is not the handler's name
     takes: type[msgspec.Struct] | None = None
     wrapper: str = ""
     query: tuple[str, ...] = ()

@@ -143,7 +143,8 @@ def _operation(route: Route) -> Schema:
 
 def _operation_id(route: Route) -> str:
     last = route.path.rpartition("/")[2].strip("{}").partition(":")[0]
-    return f"{route.handler.__name__.lstrip('_')}_{last}" if last else route.handler.__name__
+    name = route.operation or route.handler.__name__.lstrip("_")
+    return f"{name}_{last}" if last else name
 
 
 def _tag(path: str) -> str:

@@ -16,7 +16,7 @@ from colonnade.api.http.decoding import Body
 from colonnade.api.resources import derived
 from colonnade.api.resources.derived import creation, optional
 from colonnade.domain.limits import Text
-from colonnade.domain.shape import LISTENERS, LOAD_BALANCERS, POOLS, Noun
+from colonnade.domain.shape import L7POLICIES, LISTENERS, LOAD_BALANCERS, POOLS, Noun
 
 OptText: TypeAlias = Text | UnsetType | None
 
@@ -34,7 +34,10 @@ def create(noun: Noun) -> type[Body]:
         return nested(noun)
     assert noun.above is not None
     above = _ABOVE.get(noun.name, {noun.above.wire_id: UUID})
-    return creation(noun.type, **above, **_inside(noun, nested))
+    inside = _inside(noun, nested)
+    if noun is L7POLICIES:
+        del inside["redirect_pool"]  # which comes with the listener alone
+    return creation(noun.type, **above, **inside)
 
 
 @cache

@@ -60,9 +60,16 @@ def creation(
     )
 
 
-def answer(name: str, kind: type[Struct], *, base: type[Struct], **more: Any) -> type[Struct]:
-    """An object of answers. `more`: what is shown besides the attributes of the noun."""
+def answer(
+    name: str, kind: type[Struct], *, base: type[Struct], defaults: bool = False, **more: Any
+) -> type[Struct]:
+    """An object of answers. `more`: what is shown besides the attributes of the noun; `defaults`:
+    the schema says what they are where nothing was said."""
     fields = {one.name: _answered(one) for one in described(kind).values() if one.about.shown}
+    for one in described(kind).values() if defaults else ():
+        if one.name in fields and not one.required and one.default is not None:
+            told = Meta(extra_json_schema={"default": msgspec.to_builtins(one.default)})
+            fields[one.name] = Annotated[fields[one.name], told]
     return msgspec.defstruct(
         name, list((fields | more).items()), bases=(base,), kw_only=True, module=__name__
     )

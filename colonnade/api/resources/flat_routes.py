@@ -191,7 +191,7 @@ def _wire(noun: FlatNoun[Any], hooks: Hooks[Any]) -> Wire:
         many=noun.many,
         links=noun.links,
         rule=noun.rule,
-        object=answer(name, noun.type, base=base, **own, **hooks.answers),
+        object=answer(name, noun.type, base=base, defaults=True, **own, **hooks.answers),
     )
 
 

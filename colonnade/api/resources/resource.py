@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from colonnade.api.http.call import JSON, Call, Handler, Route
+from colonnade.api.http.call import Handler, Route
 from colonnade.api.identity.policy import PREFIX
 from colonnade.api.resources.objects import listed, object_of, wrapped
 from colonnade.domain.flat import Verb
@@ -69,16 +69,13 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
     query: tuple[str, ...] = ()
     guarded: tuple[str, ...] = ()  # attributes whose use has a rule of its own
     success: int = 0  # where it is not the usual one
+    operation: str = ""  # in the OpenAPI document, where it is not the handler's name
 
 
-def act(verb: Verb, handler: Handler, name: str, **more: Any) -> Act:
-    """`name`: what the OpenAPI document calls the operation."""
-
-    async def handle(call: Call) -> JSON:
-        return await handler(call)
-
-    handle.__name__ = name
-    return Act(handler=handle, summary=verb.summary, example=verb.example, **more)
+def act(verb: Verb, handler: Handler, operation: str, **more: Any) -> Act:
+    return Act(
+        handler=handler, summary=verb.summary, example=verb.example, operation=operation, **more
+    )
 
 
 class _Shape(msgspec.Struct, frozen=True):
@@ -112,6 +109,7 @@ def _route(wire: Wire, name: str, shape: _Shape, act: Act) -> Route:
         method=shape.method,
         path=wire.object_path if shape.of_object else wire.path,
         handler=act.handler,
+        operation=act.operation,
         success=act.success or shape.success,
         summary=act.summary,
         takes=act.takes,
