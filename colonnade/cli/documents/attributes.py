@@ -27,9 +27,7 @@ CHOSEN, NEEDED = Absent.CHOSEN, Absent.NEEDED
 LB, LISTENER, POLICY, RULE = "loadbalancer", "listener", "l7policy", "rule"
 POOL, MEMBER, MONITOR = "pool", "member", "healthmonitor"
 
-_KINDS: Final[Mapping[shape.Noun, str]] = {
-    noun: RULE if noun is shape.L7RULES else noun.kind for noun in shape.NOUNS
-}
+_KINDS: Final[Mapping[shape.Noun, str]] = {noun: noun.wrapper for noun in shape.NOUNS}
 WORDS: Final = {kind: noun.words for noun, kind in _KINDS.items()} | {RULE: "rule"}
 _POOLS: Final = {"default_pool_id": "default_pool", "redirect_pool_id": "redirect_pool"}
 
@@ -83,6 +81,10 @@ PARTS: Final[Mapping[str, Mapping[str, Any]]] = {
 # Lists of children, by the word of the document; a health monitor stands alone.
 CHILDREN: Final[Mapping[str, Mapping[str, str]]] = {
     kind: {child.word: _KINDS[child] for child in noun.below} for noun, kind in _KINDS.items()
+}
+# By what two objects are the same one, the surest first.
+KEYS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
+    kind: noun.keys if not noun.alone else ((),) for noun, kind in _KINDS.items()
 }
 ALONE: Final = frozenset(noun.word for noun in shape.BELOW if noun.alone)
 # What may be said by name instead of by id: the word, the attribute it becomes, whose name it is.

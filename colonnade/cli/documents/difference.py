@@ -7,6 +7,7 @@ chose is compared only where the wanted document says something about it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -17,10 +18,10 @@ from colonnade.cli.documents.attributes import (
     CHOSEN,
     FIELDS,
     FIXED,
+    KEYS,
     LB,
     LISTENER,
     MEMBER,
-    MONITOR,
     PARTS,
     POLICY,
     RULE,
@@ -111,7 +112,7 @@ def _matched(kind: str, old: Sequence[Document], new: Sequence[Document]) -> lis
     found: dict[int, Document] = {}
     for key in _keys(kind):
         for place, wished in enumerate(new):
-            if place in found or not key(wished):
+            if place in found or key(wished) is None:
                 continue
             alike = [one for one in left if key(one) == key(wished)]
             if alike:
@@ -121,29 +122,17 @@ def _matched(kind: str, old: Sequence[Document], new: Sequence[Document]) -> lis
     return [*pairs, *((one, None) for one in left)]
 
 
-def _keys(kind: str) -> Sequence[Callable[[Document], Any]]:
+def _keys(kind: str) -> Iterator[Callable[[Document], Any]]:
     """By what two objects are the same one, the surest first. A key of None matches nothing."""
-    match kind:
-        case "member":
-            return (endpoint,)
-        case "healthmonitor":
-            return (lambda _: MONITOR,)
-        case "rule":
-            return (lambda rule: msgspec.json.encode(rule, order="deterministic"),)
-        case "listener":
-            return (_name, _port)
-        case "l7policy":
-            return (_name, _does)
-        case _:
-            return (_name,)
+    for names in KEYS[kind]:
+        yield partial(_said, kind, names)
+    if kind == POLICY:
+        yield _does
 
 
-def _name(one: Document) -> Any:
-    return one.get("name")
-
-
-def _port(listener: Document) -> Any:
-    return listener["protocol"], listener["protocol_port"]
+def _said(kind: str, names: Sequence[str], one: Document) -> Any:
+    values = [_value(name, one, FIELDS[kind].get(name)) for name in names]
+    return values if any(values) or not names else None
 
 
 def _does(policy: Document) -> Any:

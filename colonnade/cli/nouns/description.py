@@ -10,6 +10,8 @@ from typing import Final
 
 import msgspec
 
+from colonnade.domain import shape
+
 
 class Kind(Enum):
     TEXT = "text"
@@ -67,6 +69,7 @@ class Noun(msgspec.Struct, frozen=True, kw_only=True):
     one: str
     many: str
     columns: tuple[Column, ...]
+    of: shape.Noun | None = None  # its place in the tree of a load balancer
     attributes: tuple[Attribute, ...] = ()
     parent: str = ""
     verbs: tuple[str, ...] = ("list", "show", "create", "set", "delete")

@@ -7,16 +7,11 @@ from typing import Final
 from colonnade.cli.nouns import balancing, catalogue
 from colonnade.cli.nouns.description import Noun
 from colonnade.cli.nouns.flat_words import flat_noun
+from colonnade.domain import shape
 from colonnade.domain.flat_nouns import FLAT_NOUNS
 
 _EVERY: Final = (
-    balancing.LOAD_BALANCERS,
-    balancing.LISTENERS,
-    balancing.POOLS,
-    balancing.MEMBERS,
-    balancing.HEALTH_MONITORS,
-    balancing.L7_POLICIES,
-    balancing.L7_RULES,
+    *balancing.NOUNS,
     catalogue.SECRETS,
     catalogue.PROVIDERS,
     catalogue.QUOTAS,
@@ -26,3 +21,4 @@ _EVERY: Final = (
     *(flat_noun(noun) for noun in FLAT_NOUNS),
 )
 NOUNS: Final[Mapping[str, Noun]] = {noun.word: noun for noun in _EVERY}
+OF_TREE: Final[Mapping[shape.Noun, Noun]] = {noun.of: noun for noun in _EVERY if noun.of}

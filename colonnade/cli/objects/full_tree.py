@@ -6,53 +6,64 @@ those with their rules, pools with their members and health monitor.
 """
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
+from colonnade.cli.nouns.index import OF_TREE
 from colonnade.cli.objects.session import Session
 from colonnade.domain.errors import NotFound
+from colonnade.domain.shape import LISTENERS, LOAD_BALANCERS, MEMBERS, POOLS, Noun
 
 AT_ONCE_MAX = 8  # requests on their way at the same time
+_EVERYWHERE: Final = (LISTENERS, POOLS, MEMBERS)  # an endpoint may lack the others
 
 Shown = dict[str, Any]
 
 
 async def read_whole(session: Session, root_id: str) -> Shown:
-    root = (await session.rest.get(f"lbaas/loadbalancers/{root_id}"))["loadbalancer"]
-    gate = asyncio.Semaphore(AT_ONCE_MAX)
-
-    async def every(word: str, parent: str = "", **query: str) -> list[Shown]:
-        async with gate:
-            return await session.names.every(session.names.noun(word), parent, query)
-
-    listeners, pools = await asyncio.gather(
-        every("listener", loadbalancer_id=root_id), every("pool", loadbalancer_id=root_id)
-    )
-
-    async def fill_pool(pool: Shown) -> None:
-        pool["members"] = await every("member", pool["id"])
-        pool["healthmonitor"] = None
-        if pool.get("healthmonitor_id"):
-            async with gate:
-                path = f"lbaas/healthmonitors/{pool['healthmonitor_id']}"
-                pool["healthmonitor"] = (await session.rest.get(path))["healthmonitor"]
-
-    async def fill_listener(listener: Shown) -> None:
-        if listener.get("l7policies"):
-            listener["l7policies"] = await policies(listener["id"])
-
-    async def policies(listener_id: str) -> list[Shown]:
-        try:
-            found = await every("policy", listener_id=listener_id)
-        except NotFound:  # an endpoint without layer 7
-            return []
-        for policy in sorted(found, key=_position):
-            policy["rules"] = await every("rule", policy["id"])
-        return sorted(found, key=_position)
-
-    await asyncio.gather(*map(fill_pool, pools), *map(fill_listener, listeners))
-    root["listeners"], root["pools"] = listeners, pools
+    root: Shown = (await session.rest.get(f"lbaas/{LOAD_BALANCERS.many}/{root_id}"))["loadbalancer"]
+    await _fill(session, asyncio.Semaphore(AT_ONCE_MAX), LOAD_BALANCERS, root)
     return dict(root)
 
 
-def _position(policy: Shown) -> int:
-    return int(policy.get("position") or 0)
+async def _fill(session: Session, gate: asyncio.Semaphore, noun: Noun, shown: Shown) -> None:
+    """Put what is below the object into it."""
+
+    async def fill(child: Noun) -> None:
+        found = await _read(session, gate, child, shown)
+        await asyncio.gather(*(_fill(session, gate, child, one) for one in found))
+        shown[child.word] = next(iter(found), None) if child.alone else found
+
+    await asyncio.gather(*map(fill, noun.below))
+
+
+async def _read(session: Session, gate: asyncio.Semaphore, noun: Noun, above: Shown) -> list[Shown]:
+    """Those of the noun below one object. It may have said already that there are none."""
+    try:
+        if noun.alone:
+            return await _the_one(session, gate, noun, above)
+        if above.get(noun.word) == []:
+            return []
+        assert noun.above is not None
+        parent = above["id"] if noun.nested else ""
+        query = {} if noun.nested else {noun.above.wire_id: above["id"]}
+        async with gate:
+            found = await session.names.every(OF_TREE[noun], parent, query)
+    except NotFound:
+        if noun in _EVERYWHERE:
+            raise
+        return []
+    return sorted(found, key=_position) if noun.ordered else found
+
+
+async def _the_one(
+    session: Session, gate: asyncio.Semaphore, noun: Noun, above: Shown
+) -> list[Shown]:
+    one_id = above.get(noun.wire_id)
+    if not one_id:
+        return []
+    async with gate:
+        return [(await session.rest.get(f"lbaas/{noun.many}/{one_id}"))[noun.wrapper]]
+
+
+def _position(one: Shown) -> int:
+    return int(one.get("position") or 0)

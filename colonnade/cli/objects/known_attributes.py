@@ -17,15 +17,6 @@ QUERIES: Final = frozenset(
     {"limit", "marker", "sort", "page_reverse", "fields", "tags-any", "not-tags", "not-tags-any"}
 )
 _EVERYWHERE: Final = frozenset({"id", "name", "project_id", "created_at", "updated_at"})
-_TYPES: Final[Mapping[str, str]] = {
-    "lb": "LoadBalancerObject",
-    "listener": "ListenerObject",
-    "pool": "PoolObject",
-    "member": "MemberObject",
-    "hm": "HealthMonitorObject",
-    "policy": "L7PolicyObject",
-    "rule": "L7RuleObject",
-}
 
 
 def check(noun: Noun, names: Collection[str], rows: Collection[Mapping[str, Any]] = ()) -> None:
@@ -46,6 +37,5 @@ def _known(noun: Noun) -> frozenset[str]:
 
     said = {one.name for one in (*noun.attributes, *noun.filters)}
     shown = {column.of for column in noun.columns}
-    kind = getattr(objects, _TYPES.get(noun.word, ""), None)
-    typed = kind.__struct_fields__ if kind is not None else ()
+    typed = objects.object_of(noun.of).__struct_fields__ if noun.of is not None else ()
     return _EVERYWHERE.union(said, shown, typed)

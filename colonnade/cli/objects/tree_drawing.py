@@ -8,11 +8,14 @@ import typer
 from rich.text import Text
 from rich.tree import Tree
 
+from colonnade.cli.nouns.description import ID, STATUS
+from colonnade.cli.nouns.index import OF_TREE
 from colonnade.cli.objects import watching
 from colonnade.cli.objects.completion import names_of
 from colonnade.cli.objects.full_tree import read_whole
 from colonnade.cli.objects.printing import endpoint, moment, printable, status
 from colonnade.cli.objects.session import Session
+from colonnade.domain import shape
 
 LoadBalancer = Annotated[
     str,
@@ -23,6 +26,13 @@ LoadBalancer = Annotated[
 ]  # fmt: skip
 Watching = Annotated[bool, typer.Option("--watch", help="Refresh until it is settled.")]
 _NOT_WORTH_SAYING: Final = frozenset({"ACTIVE"})
+# Drawn by a function of their own.
+_DRAWN: Final = frozenset(
+    {
+        shape.LISTENERS, shape.POOLS, shape.MEMBERS, shape.HEALTH_MONITORS, shape.L7POLICIES,
+        shape.L7RULES,
+    }
+)  # fmt: skip
 
 Shown = dict[str, Any]
 
@@ -70,6 +80,7 @@ def draw_whole(root: Shown) -> Tree:
         place = f"{listener.get('protocol')} :{listener.get('protocol_port')}"
         branch = drawn.add(_line(listener, ["listener", _called(listener), place]))
         _why(branch, listener)
+        _others(branch, shape.LISTENERS, listener)
         for policy in listener.get("l7policies") or ():
             used |= _policy(branch, policy, pools)
         if (default := listener.get("default_pool_id")) in pools:
@@ -78,6 +89,7 @@ def draw_whole(root: Shown) -> Tree:
     for pool_id, pool in pools.items():
         if pool_id not in used:
             _pool(drawn, pool)
+    _others(drawn, shape.LOAD_BALANCERS, root)
     _reasons(drawn, root)
     return drawn
 
@@ -123,6 +135,7 @@ def _policy(branch: Tree, policy: Shown, pools: dict[str, Shown]) -> set[str]:
         where = ", ".join(f"{_called(pool)} {one['weight']}" for one, pool in shares)
     words = ["policy", _called(policy), str(policy.get("action") or "")]
     twig = branch.add(_line(policy, [*words, f"-> {where}" if where else ""]))
+    _others(twig, shape.L7POLICIES, policy)
     for rule in policy.get("rules") or ():
         if "type" in rule:
             twig.add(_line(rule, ["if", *_rule(rule)]))
@@ -150,6 +163,7 @@ def _pool(branch: Tree, pool: Shown) -> None:
                 ["health monitor", str(monitor.get("name") or ""), str(monitor.get("type"))],
             )
         )
+    _others(twig, shape.POOLS, pool)
     for member in pool.get("members") or ():
         place = endpoint(member)
         weight = f"weight {member['weight']}" if member.get("weight", 1) != 1 else ""
@@ -157,6 +171,15 @@ def _pool(branch: Tree, pool: Shown) -> None:
         words = ["member", str(member.get("name") or ""), place, weight, backup]
         _why(twig.add(_line(member, words)), member)
     _reasons(twig, pool)
+
+
+def _others(branch: Tree, noun: shape.Noun, shown: Shown) -> None:
+    """What is below an object and has no drawing of its own: its columns."""
+    for child in (one for one in noun.below if one not in _DRAWN and not one.alone):
+        columns = [one for one in OF_TREE[child].columns if one not in (ID, STATUS)]
+        for one in shown.get(child.word) or ():
+            words = [child.words, *(str(one.get(column.of) or "") for column in columns)]
+            _others(branch.add(_line(one, words)), child, one)
 
 
 def _line(shown: Shown, words: list[str]) -> Text:
