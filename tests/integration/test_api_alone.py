@@ -69,7 +69,7 @@ def left(pids: list[int]) -> list[int]:
 async def test_it_serves_the_contract_with_nothing_configured_and_leaves_nothing(
     folder: Path,
 ) -> None:
-    process, endpoint = await started(folder, "--listen", f"127.0.0.1:{free_port()}")
+    process, endpoint = await started(folder, "--listen", "127.0.0.1:0")  # which it says then
     pids = family(process.pid)
     try:
         async with httpx.AsyncClient(base_url=endpoint) as client:

@@ -9,9 +9,7 @@ process forgets what is kept for a time, as a controller does.
 
 import asyncio
 import contextlib
-import os
 import shutil
-import sys
 import tempfile
 import tomllib
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -30,14 +28,14 @@ from colonnade.cli.local.starting import (
     make_state,
     only_one,
     place,
+    run,
     started,
     stop_signal,
 )
 from colonnade.cli.waiting import until
 from colonnade.controller.loop import Loop
 from colonnade.controller.sweeping import Sweeping
-from colonnade.domain.errors import Broken, ColonnadeError, Invalid
-from colonnade.runtime import logging
+from colonnade.domain.errors import Broken, Invalid
 from colonnade.runtime.config import Config, read_config, write_config
 from colonnade.store.postgres.database import Database
 from colonnade.store.postgres.embedded import EmbeddedPostgres
@@ -57,14 +55,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run_noop(wish: Wish) -> int:
-    """Run until told to stop. The exit code: 0 after a clean stop, 1 with a reason on stderr."""
-    logging.configure("noop", level=os.environ.get("COLONNADE_LOG", "WARNING"))
-    try:
-        asyncio.run(_run(wish))
-    except ColonnadeError as error:
-        print(f"colonnade api --noop: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run("api --noop", _run(wish))
 
 
 async def _run(wish: Wish) -> None:

@@ -8,12 +8,15 @@ import contextlib
 import fcntl
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+import sys
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from colonnade.domain.errors import Broken, Conflict, Invalid
+from colonnade.domain.errors import Broken, ColonnadeError, Conflict, Invalid
+from colonnade.runtime import logging
 from colonnade.runtime.config import Api
+from colonnade.runtime.sockets import tcp_listener
 
 
 class Part(Protocol):
@@ -29,6 +32,22 @@ async def started(part: Part) -> AsyncIterator[None]:
         yield
     finally:
         await part.stop()
+
+
+def run(command: str, running: Coroutine[Any, Any, None]) -> int:
+    """Run until told to stop. The exit code: 0 after a clean stop, 1 with a reason on stderr."""
+    logging.configure(command, level=os.environ.get("COLONNADE_LOG", "WARNING"))
+    try:
+        asyncio.run(running)
+    except ColonnadeError as error:
+        reason = str(error)
+    except OSError as error:  # a full disk, a folder that is read only
+        named = f"{error.filename}: " if error.filename else ""
+        reason = f"{named}{error.strerror or error}"
+    else:
+        return 0
+    print(f"colonnade {command}: {reason}", file=sys.stderr)
+    return 1
 
 
 def make_state(state: Path) -> None:
@@ -77,11 +96,22 @@ def locked(lock: IO[str]) -> bool:
 
 
 def place(text: str) -> dict[str, Any]:
-    """HOST:PORT as the configuration has it. Raises Invalid."""
+    """HOST:PORT as the configuration has it; for port 0, one that is free. Raises Invalid."""
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isdigit() or int(port) > 65535:
         raise Invalid(f"--api takes HOST:PORT, not {text!r}")
-    return {"host": host.strip("[]"), "port": int(port)}
+    host = host.strip("[]")
+    return {"host": host, "port": int(port) or _free_port(host)}
+
+
+def _free_port(host: str) -> int:
+    """Chosen here, for the API is another process, and we say where it is. 0: there is no such
+    address, which is told when it is checked."""
+    try:
+        with tcp_listener(host, 0) as listener:
+            return int(listener.getsockname()[1])
+    except OSError:
+        return 0
 
 
 async def api_answers(api: Api) -> bool:

@@ -37,13 +37,14 @@ from colonnade.cli.local.starting import (
     make_state,
     only_one,
     place,
+    run,
     started,
     stop_signal,
 )
 from colonnade.cli.waiting import until
 from colonnade.domain.errors import ColonnadeError, Invalid, Unavailable
 from colonnade.drivers.network.namespaces.lab import SOCKET, Lab, end_leftovers
-from colonnade.runtime import host_ids, logging
+from colonnade.runtime import host_ids
 from colonnade.runtime.config import Config, read_config, write_config
 from colonnade.runtime.haproxy_binary import find_haproxy
 from colonnade.store.postgres.embedded import EmbeddedPostgres
@@ -65,17 +66,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run_up(wish: Wish) -> int:
-    """Run until told to stop. The exit code: 0 after a clean stop, 1 with a reason on stderr."""
-    logging.configure("up", level=os.environ.get("COLONNADE_LOG", "WARNING"))
-    try:
-        asyncio.run(_up(wish))
-    except ColonnadeError as error:
-        print(f"colonnade up: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:  # a full disk, a folder that is read only
-        print(f"colonnade up: {_file_error(error)}", file=sys.stderr)
-        return 1
-    return 0
+    return run("up", _up(wish))
 
 
 async def _up(wish: Wish) -> None:
@@ -244,8 +235,3 @@ def _config(wish: Wish, state: Path, run_dir: Path, postgres: EmbeddedPostgres |
         return read_config(file, above)
     except (msgspec.ValidationError, tomllib.TOMLDecodeError) as error:
         raise Invalid(f"{file}: {error}") from error
-
-
-def _file_error(error: OSError) -> str:
-    named = f"{error.filename}: " if error.filename else ""
-    return f"{named}{error.strerror or error}"

@@ -69,19 +69,12 @@ async def everyone(connection: Connection) -> list[Amphora]:
 
 
 async def sealed_key(connection: Connection, amphora_id: AmphoraId) -> bytes | None:
-    return (await sealed_keys(connection, [amphora_id])).get(amphora_id)
-
-
-async def sealed_keys(
-    connection: Connection, amphora_ids: Sequence[AmphoraId] | None = None
-) -> dict[AmphoraId, bytes]:
-    """Heartbeat keys, sealed for their amphora's id. All of them without a list."""
+    """Its heartbeat key, sealed for its id."""
     cursor = await connection.execute(
-        """SELECT id, heartbeat_key FROM amphorae
-        WHERE %(ids)s::uuid[] IS NULL OR id = ANY(%(ids)s::uuid[])""",
-        {"ids": None if amphora_ids is None else list(amphora_ids)},
+        "SELECT heartbeat_key FROM amphorae WHERE id = %s", [amphora_id]
     )
-    return {AmphoraId(row[0]): bytes(row[1]) for row in await cursor.fetchall()}
+    row = await cursor.fetchone()
+    return bytes(row[0]) if row is not None else None
 
 
 async def record_birth(connection: Connection, amphora: Amphora, port: tuple[PortId, str]) -> None:
