@@ -15,46 +15,47 @@ from colonnade.domain.addresses import endpoint
 from colonnade.domain.ids import AmphoraId
 from colonnade.domain.operating import MEMBER, Facts, Node, State, statuses
 from colonnade.domain.pools import HealthMonitor
+from colonnade.domain.shape import LISTENERS, LOAD_BALANCERS, NOUNS, POOLS, Noun
 from colonnade.domain.status import Operating
 from colonnade.store.postgres.database import Connection
 from colonnade.store.postgres.lenient import LenientDecoder
 from colonnade.store.queue import events
 
-_NODES: Final = """
-WITH roots AS (SELECT * FROM load_balancers WHERE cluster_id = %(cluster)s AND NOT deleted)
-SELECT 'load_balancer', t.id, t.id, NULL::uuid, t.body, t.changed, t.operating_status,
-    t.operating_reason, NULL::text[]
-  FROM roots t
-UNION ALL
-SELECT 'listener', t.id, t.load_balancer_id, (t.body ->> 'default_pool_id')::uuid, t.body,
-    t.changed, t.operating_status, t.operating_reason, ARRAY(
-        SELECT p.body ->> 'redirect_pool_id' FROM l7policies p WHERE p.listener_id = t.id
-            AND NOT p.deleted AND (p.body -> 'admin_state_up')::boolean
-        UNION SELECT w ->> 'pool_id' FROM l7policies p
-            CROSS JOIN jsonb_array_elements(p.body -> 'redirect_pools') w
-            WHERE p.listener_id = t.id AND NOT p.deleted
-            AND (p.body -> 'admin_state_up')::boolean)
-  FROM listeners t JOIN roots r ON r.id = t.load_balancer_id WHERE NOT t.deleted
-UNION ALL
-SELECT 'pool', t.id, t.load_balancer_id, NULL, t.body, t.changed, t.operating_status,
-    t.operating_reason, NULL
-  FROM pools t JOIN roots r ON r.id = t.load_balancer_id WHERE NOT t.deleted
-UNION ALL
-SELECT 'member', t.id, t.load_balancer_id, t.pool_id, t.body, t.changed, t.operating_status,
-    t.operating_reason, NULL
-  FROM members t JOIN roots r ON r.id = t.load_balancer_id WHERE NOT t.deleted
-UNION ALL
-SELECT 'health_monitor', t.id, t.load_balancer_id, t.pool_id, t.body, t.changed,
-    t.operating_status, t.operating_reason, NULL
-  FROM health_monitors t JOIN roots r ON r.id = t.load_balancer_id WHERE NOT t.deleted
-"""
+# The pools that the L7 policies of a listener send to.
+_POLICY_POOLS: Final = """ARRAY(
+    SELECT p.body ->> 'redirect_pool_id' FROM l7policies p WHERE p.listener_id = t.id
+        AND NOT p.deleted AND (p.body -> 'admin_state_up')::boolean
+    UNION SELECT w ->> 'pool_id' FROM l7policies p
+        CROSS JOIN jsonb_array_elements(p.body -> 'redirect_pools') w
+        WHERE p.listener_id = t.id AND NOT p.deleted
+        AND (p.body -> 'admin_state_up')::boolean)"""
+
+
+def _select(noun: Noun) -> str:
+    """What there is of a noun that is reported on; its pool is the one that it is in, or uses."""
+    is_root, pool = noun is LOAD_BALANCERS, "NULL::uuid"
+    if noun is LISTENERS:
+        pool = "(t.body ->> 'default_pool_id')::uuid"
+    elif noun.above is POOLS:
+        pool = f"t.{noun.parent}"
+    rows = f"{noun.name} t JOIN roots r ON r.id = t.load_balancer_id WHERE NOT t.deleted"
+    return (
+        f"SELECT '{noun.one}', t.id, {'t.id' if is_root else 't.load_balancer_id'}, {pool}, t.body,"  # noqa: S608
+        " t.changed, t.operating_status, t.operating_reason,"
+        f" {_POLICY_POOLS if noun is LISTENERS else 'NULL::text[]'}"
+        f" FROM {'roots t' if is_root else rows}"
+    )
+
+
 _SELECT: Final = f"""
+WITH roots AS (SELECT * FROM load_balancers WHERE cluster_id = %(cluster)s AND NOT deleted)
 SELECT kind, id, root, pool, coalesce((body ->> 'admin_state_up')::boolean, true), changed, status,
     reason, policy_pools, body ->> 'name',
     CASE kind WHEN 'member' THEN coalesce(body ->> 'monitor_address', body ->> 'address') END,
     CASE kind WHEN 'member' THEN coalesce(body ->> 'monitor_port', body ->> 'protocol_port') END,
     CASE kind WHEN 'health_monitor' THEN body::text END
-FROM ({_NODES}) AS n (kind, id, root, pool, body, changed, status, reason, policy_pools)
+FROM ({" UNION ALL ".join(_select(noun) for noun in NOUNS if noun.reported)})
+    AS n (kind, id, root, pool, body, changed, status, reason, policy_pools)
 """  # noqa: S608 - our own text
 _MONITOR: Final[LenientDecoder[HealthMonitor]] = LenientDecoder(HealthMonitor)
 
