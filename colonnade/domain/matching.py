@@ -34,7 +34,7 @@ from colonnade.domain.walking import held
 
 Key: TypeAlias = Callable[[Any], Hashable]
 Pairs: TypeAlias = Sequence[tuple[Any, Any]]  # what is wished, and what it means or None
-Below: TypeAlias = Mapping[str, Sequence[Any]]  # by the field of the load balancer, or of a parent
+Below: TypeAlias = Mapping[str, Any]  # what is below an object, by its field
 Ids: TypeAlias = Mapping[str, str]  # by the id of a wished object, the one that was given for it
 
 
@@ -46,22 +46,23 @@ def matched(tree: LoadBalancer, wished: Below, given: Ids) -> Below:
     return _below(LOAD_BALANCERS, {**wished, LISTENERS.field: listeners}, tree, given)
 
 
-def _below(noun: Noun, wished: Below, old: Node, given: Ids) -> Below:
+def _below(noun: Noun, wished: Below, old: Node | None, given: Ids) -> Below:
     """The children, those that mean one of the old object's with its id."""
     found = {}
     for child in noun.below:
-        pairs = _pairs(child, child.of(old), wished[child.field], given)
-        found[child.field] = tuple(_as_meant(child, new, there, given) for new, there in pairs)
+        there = child.of(old) if old is not None else ()
+        pairs = _pairs(child, there, child.nodes(wished[child.field]), given)
+        nodes = [_as_meant(child, new, meant, given) for new, meant in pairs]
+        found[child.field] = held(child, nodes)
     return found
 
 
 def _as_meant(noun: Noun, new: Any, old: Any, given: Ids) -> Any:
-    """What is below a new object is new."""
-    if old is None:
-        return new
-    below = _below(noun, {child.field: child.of(new) for child in noun.below}, old, given)
-    fields = {child.field: held(child, below[child.field]) for child in noun.below}
-    return replace(new, id=old.id, **fields)
+    if old is None and noun is POOLS:
+        return new  # a pool may be copied within a document, with the ids of its members
+    wished = {child.field: getattr(new, child.field) for child in noun.below}
+    below = _below(noun, wished, old, given)
+    return replace(new, id=new.id if old is None else old.id, **below)
 
 
 def _with_pools(listener: Listener, meant: Mapping[PoolId, PoolId]) -> Listener:

@@ -88,7 +88,10 @@ class Noun(msgspec.Struct, frozen=True, eq=False):
 
     def of(self, parent: Node) -> Sequence[Node]:
         """The objects of this noun that a value of its parent holds."""
-        held: Any = getattr(parent, self.field)
+        return self.nodes(getattr(parent, self.field))
+
+    def nodes(self, held: Any) -> Sequence[Node]:
+        """The same, of that field."""
         if not self.alone:
             found: Sequence[Node] = held
             return found
