@@ -133,7 +133,7 @@ def _whole(table: Table, node: N, below: Mapping[str, Mapping[str, list[Any]]]) 
             continue
         if noun.below:
             children = [_whole(noun, child, below) for child in children]
-        if noun is L7POLICIES:
+        if noun.ordered:
             children = packed(sorted(children, key=lambda policy: int(policy.position)))
         held[noun.field] = children[0] if noun.alone else tuple(children)
     return replace(node, **held) if held else node
