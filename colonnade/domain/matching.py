@@ -51,10 +51,18 @@ def _below(noun: Noun, wished: Below, old: Node | None, given: Ids) -> Below:
     found = {}
     for child in noun.below:
         there = child.of(old) if old is not None else ()
-        pairs = _pairs(child, there, child.nodes(wished[child.field]), given)
+        pairs = _pairs(child, there, _nodes(child, wished[child.field]), given)
         nodes = [_as_meant(child, new, meant, given) for new, meant in pairs]
         found[child.field] = held(child, nodes)
     return found
+
+
+def _nodes(noun: Noun, field: Any) -> Sequence[Node]:
+    """The objects that such a field has."""
+    if not noun.alone:
+        found: Sequence[Node] = field
+        return found
+    return () if field is None else (field,)
 
 
 def _as_meant(noun: Noun, new: Any, old: Any, given: Ids) -> Any:

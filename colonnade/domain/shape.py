@@ -88,10 +88,7 @@ class Noun(msgspec.Struct, frozen=True, eq=False):
 
     def of(self, parent: Node) -> Sequence[Node]:
         """The objects of this noun that a value of its parent holds."""
-        return self.nodes(getattr(parent, self.field))
-
-    def nodes(self, held: Any) -> Sequence[Node]:
-        """The same, of that field."""
+        held: Any = getattr(parent, self.field)
         if not self.alone:
             found: Sequence[Node] = held
             return found

@@ -27,16 +27,20 @@ def child(parent: Node, noun: Noun, child_id: str) -> Any:
 def with_child(parent: N, noun: Noun, node: Any) -> N:
     """Put the child in the place of the one that has its id, or last. Raises Conflict where there
     is place for one, and another has it."""
-    there: Any = noun.of(parent)
-    if noun.alone and any(one.id != node.id for one in there):
+    there: Any = getattr(parent, noun.field)
+    if not noun.alone:
+        nodes = placed(there, node) if noun.ordered else put(there, node)
+        return replace(parent, **{noun.field: nodes})
+    if there is not None and there.id != node.id:
         assert noun.above is not None
         raise Conflict(f"This {noun.above.words} already has a {noun.words}")
-    return _holding(parent, noun, placed(there, node) if noun.ordered else put(there, node))
+    return replace(parent, **{noun.field: node})
 
 
 def without_child(parent: N, noun: Noun, child_id: str) -> N:
     child(parent, noun, child_id)
-    return _holding(parent, noun, [one for one in noun.of(parent) if one.id != child_id])
+    kept = [one for one in noun.of(parent) if one.id != child_id]
+    return replace(parent, **{noun.field: held(noun, kept)})
 
 
 def held(noun: Noun, nodes: Sequence[Any]) -> Any:
@@ -71,10 +75,6 @@ def edited(
     if noun.above is None:
         after: LoadBalancer = edit(tree)
         return after
-    above = parent_of(tree, noun, node_id)
+    above = tree if noun.above.above is None else parent_of(tree, noun, node_id)
     node = edit(child(above, noun, node_id))
     return edited(tree, noun.above, above.id, lambda parent: with_child(parent, noun, node))
-
-
-def _holding(parent: N, noun: Noun, nodes: Sequence[Any]) -> N:
-    return replace(parent, **{noun.field: held(noun, nodes)})
