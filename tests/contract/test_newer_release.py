@@ -16,6 +16,7 @@ import pytest
 from msgspec import inspect
 
 from colonnade.domain.errors import Broken
+from colonnade.domain.shape import OF_TYPE
 from colonnade.domain.tree import LoadBalancer
 from colonnade.drivers.amphora import answers
 from colonnade.protocol import datagram, messages
@@ -26,7 +27,7 @@ from colonnade.store.postgres.database import Database
 from colonnade.store.postgres.lenient import LenientDecoder, Newer
 from colonnade.store.postgres.migrations import migrate
 from colonnade.store.queue import work
-from colonnade.store.rows.tables import TABLES, body_of
+from colonnade.store.rows.tables import body_of
 from tests.contract.api_client import Api, api
 from tests.haproxy_extras import EXTRAS
 from tests.haproxy_trees import FEATURES
@@ -74,7 +75,7 @@ def grown(value: Any, kind: inspect.Type) -> Any:
 
 
 def test_every_row_of_every_tree_is_read_with_more_in_it() -> None:
-    assert {name for name, _ in NODES} == {kind.__name__ for kind in TABLES}
+    assert {name for name, _ in NODES} == {kind.__name__ for kind in OF_TYPE}
     for (_, body), node in NODES.items():
         kind = type(node)
         text = json.dumps(grown(json.loads(body), inspect.type_info(kind)))

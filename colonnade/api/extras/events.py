@@ -26,10 +26,10 @@ from colonnade.api.resources.shown import time
 from colonnade.api.user.load_balancers import ROOT_PATH
 from colonnade.domain.errors import Invalid, NotAuthenticated, NotFound, Unavailable
 from colonnade.domain.limits import PAGE_MAX
+from colonnade.domain.shape import LOAD_BALANCERS
 from colonnade.store.queue import events
 from colonnade.store.queue.events import KINDS, Recorded, Sought
 from colonnade.store.queue.feed import BATCH, feed_of
-from colonnade.store.rows.tables import LOAD_BALANCERS
 
 STREAM_TYPE: Final = "text/event-stream"
 LIMIT: Final = 100

@@ -20,9 +20,9 @@ from colonnade.api.resources.shown import time
 from colonnade.api.user.load_balancers import ROOT_PATH
 from colonnade.domain.errors import Invalid
 from colonnade.domain.limits import PAGE_MAX
+from colonnade.domain.shape import LOAD_BALANCERS
 from colonnade.store.rows import history
 from colonnade.store.rows.history import Changed, Generation
-from colonnade.store.rows.tables import LOAD_BALANCERS
 
 LIMIT: Final = 100
 # Of the machinery, not of what was wished.

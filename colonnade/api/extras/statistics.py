@@ -22,6 +22,7 @@ from colonnade.api.resources.objects import Time, wrapped
 from colonnade.api.resources.shown import time
 from colonnade.domain.errors import Invalid
 from colonnade.domain.ids import ListenerId, LoadBalancerId
+from colonnade.domain.shape import LOAD_BALANCERS
 from colonnade.store.reports import traffic
 from colonnade.store.reports.traffic import (
     OBJECTS_MAX,
@@ -32,7 +33,6 @@ from colonnade.store.reports.traffic import (
     MemberTraffic,
     Series,
 )
-from colonnade.store.rows.tables import LOAD_BALANCERS
 
 YEAR_MIN: Final = 1970
 # Where Prometheus wants another name: base units, and no "total" but the one at the end.

@@ -26,8 +26,9 @@ from colonnade.domain.errors import Invalid
 from colonnade.domain.matching import matched
 from colonnade.domain.node import Node
 from colonnade.domain.once import once_each
+from colonnade.domain.shape import LOAD_BALANCERS, Noun
 from colonnade.domain.tree import LoadBalancer
-from colonnade.store.rows.tables import LOAD_BALANCERS, Table, load_trees, own_fields
+from colonnade.store.rows.tables import load_trees, own_fields
 
 _ATTRIBUTES: Final = described(LoadBalancer)
 _SETTABLE: Final = tuple(n for n, one in _ATTRIBUTES.items() if not (one.about.fixed or one.within))
@@ -120,7 +121,7 @@ def exported(tree: LoadBalancer) -> dict[str, Any]:
     return shown | _exported_below(LOAD_BALANCERS, tree)
 
 
-def _exported_below(table: Table, node: Node) -> dict[str, Any]:
+def _exported_below(table: Noun, node: Node) -> dict[str, Any]:
     """The words of what is below the node, with it. A list is there even when it is empty."""
     found: dict[str, Any] = {}
     for noun in table.below:

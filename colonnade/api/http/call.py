@@ -23,6 +23,7 @@ from colonnade.api.identity.trusting import Trusting
 from colonnade.domain.errors import POLICY, Forbidden, NotFound, Refused
 from colonnade.domain.ids import ProjectId, read_id
 from colonnade.domain.pools import Member
+from colonnade.domain.shape import OF_TYPE, Noun
 from colonnade.domain.tree import LoadBalancer
 from colonnade.drivers.network.protocol import NetworkDriver
 from colonnade.drivers.secrets.database import Seal
@@ -31,7 +32,6 @@ from colonnade.runtime.config import Quotas
 from colonnade.store.fleet.failovers import Rules
 from colonnade.store.postgres.database import Database
 from colonnade.store.requests.context import Key, RequestContext
-from colonnade.store.rows.tables import TABLES, Table
 from colonnade.store.trees import edits, records
 from colonnade.store.trees.records import Record
 from colonnade.store.trees.remembered import Known
@@ -41,7 +41,7 @@ JSON: TypeAlias = Any
 
 BODY_S_MAX: Final = 20.0  # for all of a body to come
 DEFAULT_PROJECT: Final = ProjectId("default")
-NOUNS: Final[Mapping[str, Table]] = {f"{table.one}_id": table for table in TABLES.values()}
+NOUNS: Final[Mapping[str, Noun]] = {f"{table.one}_id": table for table in OF_TYPE.values()}
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +101,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         return ProjectId(asked) if asked else self.caller.project or DEFAULT_PROJECT
 
     @asynccontextmanager
-    async def editing(self, table: Table, object_id: str) -> AsyncIterator[edits.Edit]:
+    async def editing(self, table: Noun, object_id: str) -> AsyncIterator[edits.Edit]:
         database, review = self.site.database, self.site.providers
         async with edits.editing(
             database, table, object_id, project=self.project, review=review, again=self.again
@@ -110,13 +110,13 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
             edit.context = self.context
             yield edit
 
-    async def look(self, table: Table, object_id: str) -> Known:
+    async def look(self, table: Noun, object_id: str) -> Known:
         """The tree that the object is part of, before it is changed."""
         project = self.project
         return await edits.look(self.site.database, table, object_id, project=project, fresh=True)
 
     async def check_members(
-        self, table: Table, object_id: str, wished: Callable[[LoadBalancer], Iterable[Member]]
+        self, table: Noun, object_id: str, wished: Callable[[LoadBalancer], Iterable[Member]]
     ) -> None:
         """Ask the provider of members before the tree is changed, for that may take long, and
         whoever else changes the tree would wait. What `wished` refuses is left to the change."""
@@ -144,7 +144,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
             is_dry_run=self.is_dry_run,
         )
 
-    async def record(self, table: Table, object_id: str) -> Record[Any]:
+    async def record(self, table: Noun, object_id: str) -> Record[Any]:
         async with self.site.database.read() as connection:
             return await records.get(connection, table, object_id, project=self.project)
 

@@ -17,12 +17,12 @@ from colonnade.api.resources.shown import time
 from colonnade.domain.errors import Conflict, NotFound
 from colonnade.domain.ids import AmphoraId, LoadBalancerId, read_id
 from colonnade.domain.lifecycle import Event, State
+from colonnade.domain.shape import LOAD_BALANCERS
 from colonnade.domain.status import Provisioning
 from colonnade.store.fleet import amphora_records, amphora_rows
 from colonnade.store.fleet.amphora_records import SOURCE, STATUSES, AmphoraRecord, AmphoraStatistics
 from colonnade.store.postgres.database import Connection
 from colonnade.store.queue import work
-from colonnade.store.rows.tables import LOAD_BALANCERS
 from colonnade.store.trees import records
 
 

@@ -8,17 +8,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from colonnade.api.resources.shown import Shown, monitor_operating, operating, show
-from colonnade.domain.tree import LoadBalancer
-from colonnade.store.postgres.database import Connection
-from colonnade.store.rows.tables import (
+from colonnade.domain.shape import (
     HEALTH_MONITORS,
     L7POLICIES,
     LISTENERS,
     LOAD_BALANCERS,
     MEMBERS,
     POOLS,
-    Table,
+    Noun,
 )
+from colonnade.domain.tree import LoadBalancer
+from colonnade.store.postgres.database import Connection
 from colonnade.store.trees import records
 from colonnade.store.trees.records import Record
 
@@ -44,14 +44,14 @@ class _Found:
                 parent = record.parent_id or record.load_balancer_id
                 self._below.setdefault((name, parent), []).append(record)
 
-    def below(self, table: Table, node: Record[Any]) -> list[Record[Any]]:
+    def below(self, table: Noun, node: Record[Any]) -> list[Record[Any]]:
         found = self._below.get((table.name, node.value.id), [])
         if table.ordered:
             return sorted(found, key=lambda policy: int(policy.value.position))
         return found
 
 
-def _whole(table: Table, record: Record[Any], found: _Found, pools: Mapping[str, Shown]) -> Shown:
+def _whole(table: Noun, record: Record[Any], found: _Found, pools: Mapping[str, Shown]) -> Shown:
     shown = show(table, record)
     for noun in table.below:
         children = [

@@ -18,24 +18,24 @@ from colonnade.domain.attributes import described
 from colonnade.domain.l7 import L7Policy
 from colonnade.domain.listeners import Listener
 from colonnade.domain.pools import HealthMonitor, Member, Pool
-from colonnade.domain.status import Operating, Provisioning
-from colonnade.domain.tree import LoadBalancer, Vip
-from colonnade.store.rows.tables import (
+from colonnade.domain.shape import (
     HEALTH_MONITORS,
     L7POLICIES,
     LISTENERS,
     LOAD_BALANCERS,
     MEMBERS,
+    OF_TYPE,
     POOLS,
-    TABLES,
-    Table,
+    Noun,
 )
+from colonnade.domain.status import Operating, Provisioning
+from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.store.trees.records import Record
 
 Shown = dict[str, Any]
 
 
-def show(table: Table, record: Record[Any]) -> Shown:
+def show(table: Noun, record: Record[Any]) -> Shown:
     own = _OWN[table.name]
     shown: Shown = asdict(record.value)
     for name in own.hidden:
@@ -210,7 +210,7 @@ class _Own(Struct, frozen=True):
     more: Callable[[Any], Shown] | None
 
 
-def _own(table: Table) -> _Own:
+def _own(table: Noun) -> _Own:
     shown = {name: one for name, one in described(table.type).items() if one.about.shown}
     # The ids of children take the place of children, where these have the word of the wire.
     kept = {"id", *shown, *(noun.field for noun in table.below if noun.word == noun.field)}
@@ -223,4 +223,4 @@ def _own(table: Table) -> _Own:
     )
 
 
-_OWN: Final = {table.name: _own(table) for table in TABLES.values()}
+_OWN: Final = {table.name: _own(table) for table in OF_TYPE.values()}

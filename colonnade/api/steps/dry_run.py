@@ -16,13 +16,13 @@ from colonnade.api.http.answers import Answer, Within
 from colonnade.api.http.call import Call, Route
 from colonnade.api.http.lists import Shown
 from colonnade.domain.errors import Invalid
+from colonnade.domain.shape import OF_TYPE
 from colonnade.providers.provider import Providers
 from colonnade.store.requests.dry_run import DryRunResult
 from colonnade.store.rows import history
-from colonnade.store.rows.tables import TABLES
 
 WORD: Final = "dry_run"
-_NOUNS: Final = frozenset(table.kind for table in TABLES.values())
+_NOUNS: Final = frozenset(table.kind for table in OF_TYPE.values())
 _ACTIONS: Final = frozenset({"post", "put", "delete", "put_tree", "rollback"})
 
 

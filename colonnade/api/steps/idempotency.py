@@ -29,17 +29,17 @@ from colonnade.domain.errors import (
     Unavailable,
     Unprocessable,
 )
+from colonnade.domain.shape import LOAD_BALANCERS, OF_TYPE
 from colonnade.store.requests import idempotency
 from colonnade.store.requests.context import Key
 from colonnade.store.requests.idempotency import Made
-from colonnade.store.rows.tables import LOAD_BALANCERS, TABLES
 
 HEADER: Final = "idempotency-key"
 KEY_MAX: Final = 255
 REPLAYED: Final = {"idempotency-replayed": "true"}
 # The other request with this key may not have committed yet.
 LOOKS_S: Final = (0.0, 0.05, 0.2, 0.5)
-_KINDS: Final = {table.kind: table for table in TABLES.values()}
+_KINDS: Final = {table.kind: table for table in OF_TYPE.values()}
 # Two requests with one key at this process wait for each other; those at others meet in the store.
 _LOCKS: Final[WeakValueDictionary[tuple[str, str], asyncio.Lock]] = WeakValueDictionary()
 

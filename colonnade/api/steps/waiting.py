@@ -21,19 +21,19 @@ from colonnade.api.resources.shown import show
 from colonnade.api.steps import dry_run
 from colonnade.domain.errors import Invalid, NotFound
 from colonnade.domain.ids import is_id, read_id
+from colonnade.domain.shape import LOAD_BALANCERS, OF_TYPE, Noun
 from colonnade.domain.status import Provisioning
 from colonnade.store.queue.feed import feed_of
-from colonnade.store.rows.tables import LOAD_BALANCERS, TABLES, Table
 
 WORD: Final = "wait"
 WAIT_S_MAX: Final = 300.0
 SWEEP_S: Final = 1.0
-_KINDS: Final = {table.kind: table for table in TABLES.values()}
+_KINDS: Final = {table.kind: table for table in OF_TYPE.values()}
 _PENDING: Final = frozenset(
     {Provisioning.PENDING_CREATE, Provisioning.PENDING_UPDATE, Provisioning.PENDING_DELETE}
 )
 
-Found = tuple[Table, str]
+Found = tuple[Noun, str]
 
 
 async def waiting(route: Route, call: Call, within: Within) -> Answer:
@@ -79,7 +79,7 @@ async def _after_write(call: Call, answer: Answer, place: Found | None, until: f
     return replace(answer, body=msgspec.json.encode({table.kind: fresh}))
 
 
-async def _fresh(call: Call, table: Table, object_id: str, before: Mapping[str, Any]) -> Any:
+async def _fresh(call: Call, table: Noun, object_id: str, before: Mapping[str, Any]) -> Any:
     """As the answer was, but as it is now."""
     children = [*before.get("listeners", ()), *before.get("pools", ())]
     if table is LOAD_BALANCERS and any(len(child) > 1 for child in children):

@@ -10,7 +10,7 @@ from colonnade.api.resources import bodies, pages
 from colonnade.api.user.nested import NestedObjects, pools_inside
 from colonnade.domain.errors import Conflict, Invalid
 from colonnade.domain.ids import ListenerId, PoolId
-from colonnade.store.rows.tables import LISTENERS, LOAD_BALANCERS, POOLS
+from colonnade.domain.shape import LISTENERS, LOAD_BALANCERS, POOLS
 
 
 async def create_listener(call: Call) -> JSON:

@@ -15,8 +15,8 @@ from colonnade.api.resources.resource import wire
 from colonnade.api.resources.tls import change_tls, read_tls
 from colonnade.domain.errors import Invalid
 from colonnade.domain.listeners import Listener
+from colonnade.domain.shape import LISTENERS
 from colonnade.domain.vocabulary import ListenerProtocol
-from colonnade.store.rows.tables import LISTENERS
 from colonnade.store.trees import records
 
 

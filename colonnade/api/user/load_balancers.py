@@ -42,9 +42,9 @@ from colonnade.domain.ids import (
     SubnetId,
     new_id,
 )
+from colonnade.domain.shape import LOAD_BALANCERS
 from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.providers.provider import VipWish
-from colonnade.store.rows.tables import LOAD_BALANCERS
 from colonnade.store.trees import records, wishes
 from colonnade.store.trees.written_records import record_of
 

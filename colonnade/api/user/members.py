@@ -16,7 +16,7 @@ from colonnade.domain.errors import Invalid
 from colonnade.domain.ids import MemberId, PoolId, new_id
 from colonnade.domain.once import once_each
 from colonnade.domain.pools import Member, Pool
-from colonnade.store.rows.tables import MEMBERS, POOLS
+from colonnade.domain.shape import MEMBERS, POOLS
 
 RESERVED = frozenset({"169.254.169.254"})  # where instances find their metadata
 

@@ -14,12 +14,12 @@ import msgspec
 
 from colonnade.domain.errors import NotFound, OverQuota
 from colonnade.domain.ids import ProjectId
+from colonnade.domain.shape import LOAD_BALANCERS, Noun
 from colonnade.runtime.config import Quotas
 from colonnade.store.postgres import listing
 from colonnade.store.postgres.database import Connection
 from colonnade.store.postgres.listing import Source, Wanted
 from colonnade.store.rows.difference import Difference
-from colonnade.store.rows.tables import LOAD_BALANCERS, Table
 
 NAMES: Final = Quotas.__struct_fields__
 UNLIMITED: Final = Quotas()
@@ -94,7 +94,7 @@ async def read_row(asked: Any) -> Row | None:
     return None if row is None else row[0]
 
 
-def bounds(added: Mapping[Table, int], limits: Quotas) -> Mapping[Table, int]:
+def bounds(added: Mapping[Noun, int], limits: Quotas) -> Mapping[Noun, int]:
     """What bounds the kinds that become more: nothing where there is no limit, or no such quota."""
     more = (table for table, count in added.items() if count > 0)
     found = {table: getattr(limits, table.kind, -1) for table in more}
@@ -102,7 +102,7 @@ def bounds(added: Mapping[Table, int], limits: Quotas) -> Mapping[Table, int]:
 
 
 async def enforce(
-    connection: Connection, project_id: str, added: Mapping[Table, int], limits: Quotas
+    connection: Connection, project_id: str, added: Mapping[Noun, int], limits: Quotas
 ) -> None:
     """To be called after the change is written. Raises OverQuota."""
     there = bounds(added, limits)
@@ -123,7 +123,7 @@ async def enforce(
             raise OverQuota(f"Quota has been met for resources: {table.noun}")
 
 
-def increase(found: Difference, *, is_new: bool = False) -> Mapping[Table, int]:
+def increase(found: Difference, *, is_new: bool = False) -> Mapping[Noun, int]:
     """How many more of each kind there are after the change. In a whole new tree the contract
     counts no L7 policies and rules."""
     counts = Counter(place.table for place in found.added)

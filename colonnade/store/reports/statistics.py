@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import msgspec
 
 from colonnade.domain.ids import AmphoraId, ListenerId, LoadBalancerId
+from colonnade.domain.shape import LISTENERS, LOAD_BALANCERS
 from colonnade.store.postgres.database import Connection
-from colonnade.store.rows.tables import LISTENERS, LOAD_BALANCERS
 from colonnade.store.trees.records import Statistics, statistics
 
 

@@ -13,8 +13,7 @@ import msgspec
 from colonnade.domain.listeners import Listener
 from colonnade.domain.node import Node
 from colonnade.domain.once import once_each
-from colonnade.domain.tree import LoadBalancer
-from colonnade.store.rows.tables import (
+from colonnade.domain.shape import (
     BELOW,
     HEALTH_MONITORS,
     L7POLICIES,
@@ -22,15 +21,16 @@ from colonnade.store.rows.tables import (
     LOAD_BALANCERS,
     MEMBERS,
     POOLS,
-    Table,
-    own_fields,
+    Noun,
 )
+from colonnade.domain.tree import LoadBalancer
+from colonnade.store.rows.tables import own_fields
 
 
 class Place(msgspec.Struct, frozen=True):
     """One node below the root, with what its row needs to be found again."""
 
-    table: Table
+    table: Noun
     id: str
     own: Node  # its own attributes are meant; children have places of their own
     parent_id: str | None = None  # the pool, listener or policy that it is below
@@ -43,7 +43,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     altered: tuple[Place, ...] = ()
     removed: tuple[Place, ...] = ()
     former: Mapping[str, Place] = {}  # what was altered, as it was
-    touched: Mapping[Table, frozenset[str]] = {}
+    touched: Mapping[Noun, frozenset[str]] = {}
 
     @property
     def is_empty(self) -> bool:
@@ -73,9 +73,9 @@ def difference(before: LoadBalancer | None, after: LoadBalancer | None) -> Diffe
 
 def _touched(
     changed: tuple[Place, ...], after: LoadBalancer | None
-) -> Mapping[Table, frozenset[str]]:
+) -> Mapping[Noun, frozenset[str]]:
     """Parents of what changed, and the listeners that use a pool which did."""
-    parents: dict[Table, set[str]] = {table: set() for table in BELOW if table.below}
+    parents: dict[Noun, set[str]] = {table: set() for table in BELOW if table.below}
     for place in changed:
         if place.parent_id is not None:
             parents[_parent(place.table)].add(place.parent_id)
@@ -98,7 +98,7 @@ def _differ(one: Node | None, other: Node | None) -> bool:
     return one is None or other is None or own_fields(one) != own_fields(other)
 
 
-def _parent(table: Table) -> Table:
+def _parent(table: Noun) -> Noun:
     assert table.above is not None, "what has a parent's id is below something"
     return table.above
 
@@ -111,7 +111,7 @@ def _shared(before: LoadBalancer | None, after: LoadBalancer | None) -> Set[int]
     return shared
 
 
-def _share(table: Table, old: Sequence[Node], new: Sequence[Node], shared: set[int]) -> None:
+def _share(table: Noun, old: Sequence[Node], new: Sequence[Node], shared: set[int]) -> None:
     for noun in table.below:
         sides = [[child for node in side for child in noun.of(node)] for side in (old, new)]
         both = set(map(id, sides[0])) & set(map(id, sides[1]))
@@ -129,7 +129,7 @@ def places(tree: LoadBalancer | None, shared: Set[int] = frozenset()) -> dict[st
     return found
 
 
-def _gather(table: Table, node: Node, shared: Set[int], found: dict[str, Place]) -> None:
+def _gather(table: Noun, node: Node, shared: Set[int], found: dict[str, Place]) -> None:
     parent_id = node.id if table.above is not None else None
     for noun in table.below:
         is_monitored = noun is MEMBERS and getattr(node, HEALTH_MONITORS.field) is not None

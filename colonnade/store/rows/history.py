@@ -16,19 +16,12 @@ from msgspec.structs import replace
 from colonnade.domain.attributes import described
 from colonnade.domain.errors import NotFound
 from colonnade.domain.node import Node
+from colonnade.domain.shape import LOAD_BALANCERS, OF_TYPE
 from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.store.postgres.database import Connection
 from colonnade.store.rows.difference import Difference, Place, places
 from colonnade.store.rows.sentences import Names, plain_name
-from colonnade.store.rows.tables import (
-    LOAD_BALANCERS,
-    TABLES,
-    body_of,
-    json_of,
-    own_fields,
-    read_root,
-    with_children,
-)
+from colonnade.store.rows.tables import body_of, json_of, own_fields, read_root, with_children
 
 KEPT_MAX: Final = 1000  # of one load balancer
 KEPT_DAYS: Final = 30
@@ -37,7 +30,7 @@ _FIXED: Final = frozenset({"id", "cluster_id"}) | {
     name for name, one in described(LoadBalancer).items() if one.about.fixed
 }
 _OF_VIP: Final = [name for name, one in described(Vip).items() if not one.about.fixed]
-_KINDS: Final = {table.kind: table for table in TABLES.values()}
+_KINDS: Final = {table.kind: table for table in OF_TYPE.values()}
 
 INSERT: Final = """INSERT INTO generations (load_balancer_id, generation, project_id, user_name,
         verb, what, changes)

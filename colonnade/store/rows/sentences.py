@@ -14,9 +14,10 @@ from colonnade.domain.l7 import L7Rule
 from colonnade.domain.listeners import Listener
 from colonnade.domain.node import Node
 from colonnade.domain.pools import HealthMonitor, Member
+from colonnade.domain.shape import BELOW, LOAD_BALANCERS
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.rows.difference import Difference, Place
-from colonnade.store.rows.tables import BELOW, LOAD_BALANCERS, own_fields
+from colonnade.store.rows.tables import own_fields
 
 NAMED_MAX: Final = 3  # objects of one change that are named one by one
 ATTRIBUTES_MAX: Final = 3  # of one object that are told with their values

@@ -8,30 +8,19 @@ module knows nothing of transactions, generations or statuses.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
-from colonnade.domain import shape
 from colonnade.domain.listeners import packed
 from colonnade.domain.node import Node
+from colonnade.domain.shape import BELOW, CHILD_FIELDS, LOAD_BALANCERS, OF_TYPE, Noun
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.postgres.database import Connection
 from colonnade.store.postgres.lenient import LenientDecoder
 
 N = TypeVar("N", bound=Node)
-Table: TypeAlias = shape.Noun
-LOAD_BALANCERS: Final = shape.LOAD_BALANCERS
-LISTENERS: Final = shape.LISTENERS
-POOLS: Final = shape.POOLS
-MEMBERS: Final = shape.MEMBERS
-HEALTH_MONITORS: Final = shape.HEALTH_MONITORS
-L7POLICIES: Final = shape.L7POLICIES
-L7RULES: Final = shape.L7RULES
-BELOW: Final = shape.BELOW
-TABLES: Final = shape.OF_TYPE
-CHILDREN: Final = shape.CHILD_FIELDS
 
 
 def _array_of(kind: Any) -> LenientDecoder[Any]:
@@ -59,7 +48,7 @@ def _unchecked(kind: type[msgspec.Struct]) -> type[msgspec.Struct]:
 
 
 DECODERS: Final[Mapping[str, LenientDecoder[Any]]] = {
-    table.name: LenientDecoder(_unchecked(table.type)) for table in TABLES.values()
+    table.name: LenientDecoder(_unchecked(table.type)) for table in OF_TYPE.values()
 }
 
 
@@ -78,11 +67,11 @@ def json_of(value: Any) -> str:
 
 
 _OWN: Final = {
-    kind: tuple(f for f in kind.__struct_fields__ if f not in CHILDREN) for kind in TABLES
+    kind: tuple(f for f in kind.__struct_fields__ if f not in CHILD_FIELDS) for kind in OF_TYPE
 }
 
 
-def _select_children(table: Table) -> str:
+def _select_children(table: Noun) -> str:
     """One row for all children of one parent, for each row costs more than what is in it."""
     parent = table.parent or "NULL::uuid"
     bodies = "'[' || string_agg(body::text, ',' ORDER BY created_at, id) || ']'"
@@ -124,7 +113,7 @@ def with_children(
     return tuple(_whole(LOAD_BALANCERS, root, below) for root in roots)
 
 
-def _whole(table: Table, node: N, below: Mapping[str, Mapping[str, list[Any]]]) -> N:
+def _whole(table: Noun, node: N, below: Mapping[str, Mapping[str, list[Any]]]) -> N:
     """The node with all that is below it."""
     held: dict[str, Any] = {}
     for noun in table.below:

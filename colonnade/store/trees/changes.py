@@ -14,6 +14,7 @@ import msgspec
 
 from colonnade.domain.catalogue import Sizing
 from colonnade.domain.ids import new_id
+from colonnade.domain.shape import BELOW, HEALTH_MONITORS, LOAD_BALANCERS, MEMBERS, Noun
 from colonnade.domain.status import Applied, Operating
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.fleet import clusters
@@ -23,16 +24,7 @@ from colonnade.store.requests import idempotency
 from colonnade.store.requests.context import RequestContext
 from colonnade.store.rows import history, sentences
 from colonnade.store.rows.difference import Difference, Place
-from colonnade.store.rows.tables import (
-    BELOW,
-    HEALTH_MONITORS,
-    LOAD_BALANCERS,
-    MEMBERS,
-    Table,
-    body_of,
-    json_of,
-    own_fields,
-)
+from colonnade.store.rows.tables import body_of, json_of, own_fields
 from colonnade.store.trees.remembered import NEXT_VERSION, VERSION
 
 
@@ -289,7 +281,7 @@ def _add_children(statement: Statement, root: LoadBalancer, change: Change) -> N
 
 
 def _touch(
-    statement: Statement, table: Table, ids: Sequence[str], change: str, generation: int
+    statement: Statement, table: Noun, ids: Sequence[str], change: str, generation: int
 ) -> None:
     statement.add(
         f"UPDATE {table.name} SET {change} WHERE id = ANY(%(ids)s::uuid[])",  # noqa: S608
@@ -327,7 +319,7 @@ class _Row(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def _insert(
     statement: Statement,
-    table: Table,
+    table: Noun,
     root: LoadBalancer,
     generation: int,
     added: Sequence[Place],

@@ -19,19 +19,14 @@ from msgspec.structs import replace
 from colonnade.domain.errors import POLICY, ColonnadeError, Conflict, Contended, Forbidden, NotFound
 from colonnade.domain.ids import ProjectId
 from colonnade.domain.secrets import uses
+from colonnade.domain.shape import LOAD_BALANCERS, Noun
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.catalogue import catalogue, quotas
 from colonnade.store.postgres.database import Connection, Database
 from colonnade.store.requests.context import RequestContext
 from colonnade.store.requests.dry_run import DryRunResult
 from colonnade.store.rows.difference import Difference, difference
-from colonnade.store.rows.tables import (
-    LOAD_BALANCERS,
-    Table,
-    ask_children,
-    read_root,
-    with_children,
-)
+from colonnade.store.rows.tables import ask_children, read_root, with_children
 from colonnade.store.trees import changes
 from colonnade.store.trees.changes import Change
 from colonnade.store.trees.remembered import (
@@ -112,7 +107,7 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
 @asynccontextmanager
 async def editing(  # noqa: PLR0913 - whose tree, under which rules, and how often tried
     database: Database,
-    table: Table,
+    table: Noun,
     object_id: str,
     *,
     project: ProjectId | None,
@@ -143,7 +138,7 @@ async def editing(  # noqa: PLR0913 - whose tree, under which rules, and how oft
 
 
 async def look(
-    database: Database, table: Table, object_id: str, *, project: ProjectId | None, fresh: bool
+    database: Database, table: Noun, object_id: str, *, project: ProjectId | None, fresh: bool
 ) -> Known:
     """The whole tree that the object is part of, with nothing locked: for what may take long.
     Unless `fresh`, it may be older than what is stored. Raises NotFound, Forbidden, and Conflict
@@ -159,7 +154,7 @@ async def look(
 
 @asynccontextmanager
 async def _under_lock(
-    database: Database, table: Table, object_id: str, project: ProjectId | None, review: Review
+    database: Database, table: Noun, object_id: str, project: ProjectId | None, review: Review
 ) -> AsyncIterator[Edit]:
     memory = remembered_by(database)
     async with database.pipeline() as connection:
@@ -218,7 +213,7 @@ def _planned(edit: Edit, review: Review) -> Plan:
 async def _lock(
     connection: Connection,
     memory: Remembered,
-    table: Table,
+    table: Noun,
     object_id: str,
     project: ProjectId | None,
 ) -> Known:

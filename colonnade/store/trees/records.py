@@ -17,24 +17,24 @@ from colonnade.domain.attributes import Described, described
 from colonnade.domain.errors import POLICY, Forbidden, NotFound
 from colonnade.domain.ids import ProjectId
 from colonnade.domain.node import Node
+from colonnade.domain.shape import (
+    BELOW,
+    HEALTH_MONITORS,
+    L7POLICIES,
+    LISTENERS,
+    LOAD_BALANCERS,
+    MEMBERS,
+    OF_TYPE,
+    POOLS,
+    Noun,
+)
 from colonnade.domain.status import Applied, Operating, Provisioning, provisioning
 from colonnade.store.fleet.clusters import Failure
 from colonnade.store.postgres import listing
 from colonnade.store.postgres.database import Connection
 from colonnade.store.postgres.lenient import Newer
 from colonnade.store.postgres.listing import Source, Wanted
-from colonnade.store.rows.tables import (
-    BELOW,
-    DECODERS,
-    HEALTH_MONITORS,
-    L7POLICIES,
-    LISTENERS,
-    LOAD_BALANCERS,
-    MEMBERS,
-    POOLS,
-    TABLES,
-    Table,
-)
+from colonnade.store.rows.tables import DECODERS
 from colonnade.store.trees.remembered import Issue
 
 log = structlog.get_logger()
@@ -89,7 +89,7 @@ def _ids(noun: str, which: str, order: str = "x.created_at") -> str:
     )
 
 
-def _ids_below(noun: Table) -> str:
+def _ids_below(noun: Noun) -> str:
     order = "(x.body -> 'position')::int" if noun is L7POLICIES else "x.created_at"
     return _ids(noun.name, f"x.{noun.parent or 'load_balancer_id'} = t.id", order)
 
@@ -106,7 +106,7 @@ _USERS: Final = _ids(
 _MONITOR: Final = "(SELECT x.id FROM health_monitors x WHERE x.pool_id = t.id AND NOT x.deleted)"
 
 
-def _extras(table: Table) -> str:
+def _extras(table: Noun) -> str:
     """What `_record` finds after the facts."""
     users = [_USERS] if table is POOLS else []
     last = f"t.{table.parent}" if table.parent else "lb.issues"
@@ -133,7 +133,7 @@ _FACTS: Final = (
 )
 
 
-def _lists(table: Table) -> dict[str, str]:
+def _lists(table: Noun) -> dict[str, str]:
     """The ids that are shown as lists."""
     found = {noun.word: _ids_below(noun) for noun in table.below if not noun.alone}
     if table.above is LOAD_BALANCERS:
@@ -160,7 +160,7 @@ _TOLD: Final = (
 )
 
 
-def _own(table: Table) -> list[Described]:
+def _own(table: Noun) -> list[Described]:
     """The attributes that a word of a query can be the value of."""
     attributes = described(table.type).values()
     return [one for one in attributes if one.about.shown and not one.has_parts]
@@ -178,7 +178,7 @@ def _stored(one: Described) -> str:
     return value
 
 
-def _attributes(table: Table) -> dict[str, str]:
+def _attributes(table: Noun) -> dict[str, str]:
     """Each name that a filter or sort key may have, as an expression that is never NULL."""
     found = {one.name: _stored(one) for one in _own(table)}
     operating = _TOLD if table.reported else _QUIET
@@ -213,7 +213,7 @@ def _attributes(table: Table) -> dict[str, str]:
     return found
 
 
-def _source(table: Table) -> Source:
+def _source(table: Noun) -> Source:
     own = _own(table)
     lists = {one.name for one in own if _is_found_by_item(one)}
     return Source(
@@ -228,17 +228,17 @@ def _source(table: Table) -> Source:
     )
 
 
-SOURCES: Final[Mapping[str, Source]] = {table.name: _source(table) for table in TABLES.values()}
+SOURCES: Final[Mapping[str, Source]] = {table.name: _source(table) for table in OF_TYPE.values()}
 
 
-async def find(connection: Connection, table: Table, wanted: Wanted) -> list[Record[Any]]:
+async def find(connection: Connection, table: Noun, wanted: Wanted) -> list[Record[Any]]:
     """Objects in order, one page of them. Raises Invalid for names that there are not."""
     found = await listing.rows(connection, SOURCES[table.name], wanted)
     return [record for row in found if (record := _readable(table, row)) is not None]
 
 
 async def get(
-    connection: Connection, table: Table, object_id: str, *, project: ProjectId | None
+    connection: Connection, table: Noun, object_id: str, *, project: ProjectId | None
 ) -> Record[Any]:
     """One object. Raises NotFound, Forbidden."""
     row = await listing.row(connection, SOURCES[table.name], object_id)
@@ -292,7 +292,7 @@ def bounded(total: str) -> str:
     return f"least(coalesce({total}, 0), {2**63 - 1})::bigint"
 
 
-async def statistics(connection: Connection, table: Table, object_id: str) -> Statistics:
+async def statistics(connection: Connection, table: Noun, object_id: str) -> Statistics:
     """Sums over all amphorae that ever served the listener, or the load balancer's listeners."""
     column = "l.id" if table is LISTENERS else "l.load_balancer_id"
     sums = ", ".join(bounded(f"sum(s.{name})") for name in Statistics.__struct_fields__)
@@ -306,7 +306,7 @@ async def statistics(connection: Connection, table: Table, object_id: str) -> St
     return Statistics(**dict(zip(Statistics.__struct_fields__, row, strict=True)))
 
 
-def _readable(table: Table, row: Sequence[Any]) -> Record[Any] | None:
+def _readable(table: Noun, row: Sequence[Any]) -> Record[Any] | None:
     """None: what only a newer release can read. The others of a list are shown."""
     try:
         return _record(table, row)
@@ -315,7 +315,7 @@ def _readable(table: Table, row: Sequence[Any]) -> Record[Any] | None:
         return None
 
 
-def _record(table: Table, row: Sequence[Any]) -> Record[Any]:
+def _record(table: Noun, row: Sequence[Any]) -> Record[Any]:
     """The facts are the first columns, and what `_extras` says the rest."""
     return Record(
         value=DECODERS[table.name].decode(row[1]),
@@ -336,7 +336,7 @@ def _record(table: Table, row: Sequence[Any]) -> Record[Any]:
     )
 
 
-def _own_facts(table: Table, object_id: str, extras: Sequence[Any]) -> dict[str, Any]:
+def _own_facts(table: Noun, object_id: str, extras: Sequence[Any]) -> dict[str, Any]:
     words = _WORDS_BELOW[table.name]
     found: dict[str, Any] = {"below": dict(zip(words, extras))} if words else {}  # noqa: B905
     if table.parent:
@@ -349,7 +349,7 @@ def _own_facts(table: Table, object_id: str, extras: Sequence[Any]) -> dict[str,
     return found
 
 
-_WORDS_BELOW: Final = {t.name: tuple(noun.word for noun in t.below) for t in TABLES.values()}
+_WORDS_BELOW: Final = {t.name: tuple(noun.word for noun in t.below) for t in OF_TYPE.values()}
 _FAILURE: Final = msgspec.json.Decoder(Failure)
 _OPERATING: Final = {status.value: status for status in Operating}
 

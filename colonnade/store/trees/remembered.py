@@ -16,11 +16,11 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 import msgspec
 from msgspec.structs import replace
 
+from colonnade.domain.shape import BELOW, L7RULES, MEMBERS
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.catalogue.quotas import Row
 from colonnade.store.postgres.database import Database
 from colonnade.store.rows.difference import Difference, places
-from colonnade.store.rows.tables import BELOW, L7RULES, MEMBERS
 
 UNASKED: Final = (MEMBERS, L7RULES)  # changed by the names of their parents
 OBJECTS_MAX: Final = 50_000  # of all trees together: some 25 MB

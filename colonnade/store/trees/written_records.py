@@ -8,15 +8,15 @@ from typing import Any
 
 from colonnade.domain.errors import NotFound
 from colonnade.domain.node import Node
+from colonnade.domain.shape import L7POLICIES, LOAD_BALANCERS, POOLS, Noun
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.rows.difference import Place
-from colonnade.store.rows.tables import L7POLICIES, LOAD_BALANCERS, POOLS, Table
 from colonnade.store.trees.changes import first_status
 from colonnade.store.trees.records import Record
 from colonnade.store.trees.wishes import Stored
 
 
-def record_of(stored: Stored, table: Table, object_id: str) -> Record[Any]:
+def record_of(stored: Stored, table: Noun, object_id: str) -> Record[Any]:
     """One object that a change has just added, as `get` would find it."""
     tree = stored.tree
     place = _place(stored, table, object_id)
@@ -40,7 +40,7 @@ def record_of(stored: Stored, table: Table, object_id: str) -> Record[Any]:
     )
 
 
-def _place(stored: Stored, table: Table, object_id: str) -> Place:
+def _place(stored: Stored, table: Noun, object_id: str) -> Place:
     if table is LOAD_BALANCERS:
         return Place(table, object_id, stored.tree)
     for place in stored.added:
@@ -49,7 +49,7 @@ def _place(stored: Stored, table: Table, object_id: str) -> Place:
     raise NotFound(f"{table.noun} {object_id} not found.")
 
 
-def _ids(tree: LoadBalancer, table: Table, node: Node) -> dict[str, Any]:
+def _ids(tree: LoadBalancer, table: Noun, node: Node) -> dict[str, Any]:
     """The ids of its children and users in the order of `get`."""
     found: dict[str, Any] = {
         "below": {
