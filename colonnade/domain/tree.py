@@ -173,12 +173,12 @@ class LoadBalancer(Node, frozen=True, kw_only=True, weakref=True):
             pool = pools.get(pool_id)
             if pool is None:
                 raise NotFound(f"Pool {pool_id} not found.")
-            require(
-                field,
-                pool.protocol in POOLS_OF_LISTENER[listener.protocol],
-                f"names a {pool.protocol.value} pool, which cannot serve a "
-                f"{listener.protocol.value} listener",
-            )
+            if pool.protocol not in POOLS_OF_LISTENER[listener.protocol]:
+                raise Invalid(
+                    f"{field} names a {pool.protocol.value} pool, which cannot serve a "
+                    f"{listener.protocol.value} listener",
+                    field=field,
+                )
 
     @property
     def vips(self) -> tuple[Vip, ...]:

@@ -134,6 +134,39 @@ async def test_a_tree_is_read_once_and_then_written_on(database_url: str) -> Non
         assert after.tree.vip is before.tree.vip  # what was not changed is the very same
 
 
+async def test_what_another_process_wrote_is_caught_up_with(database_url: str) -> None:
+    async with process(database_url) as one, process(database_url) as other:
+        root = await one.load_balancer()
+        front, pool = await one.listener(root), await one.pool(root)
+        aside, memory = await one.pool(root), remembered_by(one.database)
+        before = memory.find(root["id"])
+        await other.member(pool)
+        fresh = await other.pool(root)
+        await other.delete(f"pools/{aside['id']}")
+        await one.member(fresh)
+        after = memory.find(root["id"])
+        assert before is not None and after is not None
+        assert after.generation == before.generation + 4
+        assert [len(found.members) for found in after.tree.pools] == [1, 1]
+        # It was not loaded anew: what nobody changed is the very same.
+        assert after.tree.listeners is before.tree.listeners
+        assert [found.id for found in after.tree.listeners] == [front["id"]]
+
+
+async def test_history_is_not_believed_where_rows_were_written_without_it(
+    database_url: str,
+) -> None:
+    async with process(database_url) as one, process(database_url) as other:
+        pool = await one.pool(await one.load_balancer())
+        await one.member(pool)
+        with psycopg.connect(database_url) as connection:
+            connection.execute("DELETE FROM members")
+            connection.execute("UPDATE load_balancers SET changed = changed")
+        await other.member(pool, address="10.0.0.12")
+        await one.member(pool)
+        assert len((await one.get(f"pools/{pool['id']}/members"))["members"]) == 2
+
+
 async def somebody_waits(url: str) -> None:
     """Until a statement waits for a lock."""
     query = (

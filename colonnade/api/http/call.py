@@ -32,7 +32,7 @@ from colonnade.runtime.config import Quotas
 from colonnade.store.fleet.failovers import Rules
 from colonnade.store.postgres.database import Database
 from colonnade.store.requests.context import Key, RequestContext
-from colonnade.store.trees import edits, records
+from colonnade.store.trees import current, edits, records
 from colonnade.store.trees.records import Record
 from colonnade.store.trees.remembered import Known
 
@@ -113,7 +113,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     async def look(self, table: Noun, object_id: str) -> Known:
         """The tree that the object is part of, before it is changed."""
         project = self.project
-        return await edits.look(self.site.database, table, object_id, project=project, fresh=True)
+        return await current.look(self.site.database, table, object_id, project=project, fresh=True)
 
     async def check_members(
         self, table: Noun, object_id: str, wished: Callable[[LoadBalancer], Iterable[Member]]
@@ -121,7 +121,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         """Ask the provider of members before the tree is changed, for that may take long, and
         whoever else changes the tree would wait. What `wished` refuses is left to the change."""
         database, project = self.site.database, self.project
-        known = await edits.look(database, table, object_id, project=project, fresh=False)
+        known = await current.look(database, table, object_id, project=project, fresh=False)
         try:
             members = list(wished(known.tree))
         except Refused:

@@ -30,12 +30,12 @@ _FIXED: Final = frozenset({"id", "cluster_id"}) | {
     name for name, one in described(LoadBalancer).items() if one.about.fixed
 }
 _OF_VIP: Final = [name for name, one in described(Vip).items() if not one.about.fixed]
-_KINDS: Final = {table.kind: table for table in OF_TYPE.values()}
+KINDS: Final = {table.kind: table for table in OF_TYPE.values()}
 
 INSERT: Final = """INSERT INTO generations (load_balancer_id, generation, project_id, user_name,
-        verb, what, changes)
+        verb, what, changes, onto)
     VALUES (%(load_balancer_id)s, %(generation)s, %(project)s, %(user)s, %(verb)s, %(what)s,
-        %(changes)s)"""
+        %(changes)s, %(onto)s)"""
 
 
 class Changed(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +60,7 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     verb: str
     what: str
     changes: Sequence[Changed]
+    onto: str = ""  # the version of the tree that it changed, and nothing beside it
 
 
 class Generation(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,7 +190,7 @@ class _Past:
                 self._rows.pop(change.id, None)
             elif change.action == REMOVED:
                 body = change.before or {}
-                self._rows[change.id] = (_KINDS[change.kind].name, change.parent_id, body)
+                self._rows[change.id] = (KINDS[change.kind].name, change.parent_id, body)
             else:
                 table, parent, body = self._rows[change.id]
                 self._rows[change.id] = (table, parent, body | (change.before or {}))

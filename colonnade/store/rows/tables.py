@@ -82,6 +82,7 @@ def _select_children(table: Noun) -> str:
 
 
 _CHILDREN_SQL: Final = " UNION ALL ".join(map(_select_children, BELOW))
+_CHILDREN_OF_ONE: Final = _CHILDREN_SQL.format(place="load_balancer_id = %(id)s")
 _CHILDREN_OF_MANY: Final = _CHILDREN_SQL.format(place="load_balancer_id = ANY(%(ids)s::uuid[])")
 
 
@@ -95,11 +96,9 @@ async def load_trees(
     return with_children(roots, await cursor.fetchall())
 
 
-async def ask_children(connection: Connection, of_root: str, object_id: str) -> Any:
-    """The rows under one root, to be fetched later. `of_root`: the root's id as SQL, from that of
-    an object, `%(id)s`."""
-    place = f"load_balancer_id = {of_root}"
-    return await connection.execute(_CHILDREN_SQL.format(place=place).encode(), {"id": object_id})
+async def ask_children(connection: Connection, root_id: str) -> Any:
+    """The rows under one root, to be fetched later."""
+    return await connection.execute(_CHILDREN_OF_ONE, {"id": root_id})
 
 
 def with_children(
@@ -122,12 +121,25 @@ def _whole(table: Noun, node: N, below: Mapping[str, Mapping[str, list[Any]]]) -
             continue
         if noun.below:
             children = [_whole(noun, child, below) for child in children]
-        if noun.ordered:
-            children = packed(sorted(children, key=lambda policy: int(policy.position)))
+        children = arranged(noun, children)
         held[noun.field] = children[0] if noun.alone else tuple(children)
     return replace(node, **held) if held else node
+
+
+def arranged(table: Noun, children: Sequence[Any]) -> Sequence[Any]:
+    """In the order that their own attributes give them, if any."""
+    if table.ordered:
+        return packed(sorted(children, key=lambda policy: int(policy.position)))
+    return children
 
 
 def read_root(body: str) -> LoadBalancer:
     """A load balancer without its children."""
     return _load_balancer.decode(body)
+
+
+def read_node(table: Noun, body: str) -> Any:
+    """The same for any noun."""
+    return (
+        read_root(body) if table is LOAD_BALANCERS else _checked[table.name].decode(f"[{body}]")[0]
+    )

@@ -105,7 +105,7 @@ async def write(
     statement = Statement()
     _alter_root(statement, root, change, condition, issues)
     _add_children(statement, root, change)
-    _add_news(statement, root, change)
+    _add_news(statement, root, change, condition.version)
     cursor = await statement.execute(connection)
     if follows_monitors(change.found):
         await _follow_monitors(connection, change)
@@ -119,7 +119,7 @@ async def written(cursor: Any) -> New:
     return New(at, version, Applied(lowest=lowest, highest_settled=settled, failed_at=failed_at))
 
 
-def _add_news(statement: Statement, tree: LoadBalancer, change: Change) -> None:
+def _add_news(statement: Statement, tree: LoadBalancer, change: Change, onto: str = "") -> None:
     """What others learn of the change: who reads events, whoever asks again, who works on it."""
     context = change.context
     after = tree if change.verb != "deleted" else None
@@ -132,6 +132,7 @@ def _add_news(statement: Statement, tree: LoadBalancer, change: Change) -> None:
         verb=change.verb,
         what=told,
         changes=history.changes(change.was, tree, change.found) if change.verb != "deleted" else (),
+        onto=onto,
     )
     statement.add(history.INSERT, **history.parameters(generation))
     if context.key is not None:

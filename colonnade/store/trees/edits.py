@@ -16,27 +16,20 @@ import msgspec
 import psycopg.errors
 from msgspec.structs import replace
 
-from colonnade.domain.errors import POLICY, ColonnadeError, Conflict, Contended, Forbidden, NotFound
+from colonnade.domain.errors import ColonnadeError, Contended
 from colonnade.domain.ids import ProjectId
 from colonnade.domain.secrets import uses
-from colonnade.domain.shape import LOAD_BALANCERS, Noun
+from colonnade.domain.shape import Noun
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.catalogue import catalogue, quotas
 from colonnade.store.postgres.database import Connection, Database
 from colonnade.store.requests.context import RequestContext
 from colonnade.store.requests.dry_run import DryRunResult
 from colonnade.store.rows.difference import Difference, difference
-from colonnade.store.rows.tables import ask_children, read_root, with_children
 from colonnade.store.trees import changes
 from colonnade.store.trees.changes import Change
-from colonnade.store.trees.remembered import (
-    VERSION,
-    Issue,
-    Known,
-    Remembered,
-    ids_asked_for,
-    remembered_by,
-)
+from colonnade.store.trees.current import check_project, check_still, lock
+from colonnade.store.trees.remembered import Issue, Known, Remembered, remembered_by
 from colonnade.store.trees.wishes import (
     Review,
     Stored,
@@ -122,7 +115,7 @@ async def editing(  # noqa: PLR0913 - whose tree, under which rules, and how oft
     memory = remembered_by(database)
     async with memory.turn(object_id):
         known = memory.find(object_id)
-        if known is None or known.is_shared or again:
+        if known is None or known.looks or again:
             way = _under_lock(database, table, object_id, project, review)
         else:
             way = _on_memory(database, known, project, review)
@@ -137,28 +130,13 @@ async def editing(  # noqa: PLR0913 - whose tree, under which rules, and how oft
             raise refusal(error) from error
 
 
-async def look(
-    database: Database, table: Noun, object_id: str, *, project: ProjectId | None, fresh: bool
-) -> Known:
-    """The whole tree that the object is part of, with nothing locked: for what may take long.
-    Unless `fresh`, it may be older than what is stored. Raises NotFound, Forbidden, and Conflict
-    for a tree that is being deleted."""
-    memory = remembered_by(database)
-    known = memory.find(object_id)
-    if known is not None and (not fresh or await _is_still(database, known)):
-        _check_project(known, project)
-        return known
-    async with database.pipeline() as connection:
-        return await _lock(connection, memory, table, object_id, project)
-
-
 @asynccontextmanager
 async def _under_lock(
     database: Database, table: Noun, object_id: str, project: ProjectId | None, review: Review
 ) -> AsyncIterator[Edit]:
     memory = remembered_by(database)
     async with database.pipeline() as connection:
-        edit = Edit(await _lock(connection, memory, table, object_id, project))
+        edit = Edit(await lock(connection, memory, table, object_id, project))
         yield edit
         plan = _planned(edit, review)
         if plan.found.is_empty:
@@ -174,14 +152,14 @@ async def _on_memory(
 ) -> AsyncIterator[Edit]:
     edit = Edit(known)
     try:
-        _check_project(known, project)
+        check_project(known, project)
         yield edit
         plan = _planned(edit, review)
     except ColonnadeError:
-        await _check_still(database, known)
+        await check_still(database, known)
         raise
     if plan.found.is_empty:
-        await _check_still(database, known)
+        await check_still(database, known)
         if edit.context.is_dry_run:
             raise _tried(edit, plan, ())
         return
@@ -195,11 +173,6 @@ async def _on_memory(
     await _note(remembered_by(database), edit, plan, written)
 
 
-def _check_project(known: Known, project: ProjectId | None) -> None:
-    if project is not None and known.tree.project_id != project:
-        raise Forbidden(POLICY)
-
-
 def _planned(edit: Edit, review: Review) -> Plan:
     found = difference(edit.before, edit.after)
     changes_it = edit.after is not None and not found.is_empty
@@ -208,74 +181,6 @@ def _planned(edit: Edit, review: Review) -> Plan:
         issues=find_issues(review, edit.after) if edit.after is not None and changes_it else (),
         at_once=review.settles_at_once(edit.before.provider),
     )
-
-
-async def _lock(
-    connection: Connection,
-    memory: Remembered,
-    table: Noun,
-    object_id: str,
-    project: ProjectId | None,
-) -> Known:
-    """Two statements, for the second must see what whoever held the lock has written."""
-    of_root = (
-        "%(id)s::uuid"
-        if table is LOAD_BALANCERS
-        else f"(SELECT load_balancer_id FROM {table.name} WHERE id = %(id)s)"  # noqa: S608
-    )
-    # Both rows are locked: the one that waited must not go on with the older body.
-    locked = await connection.execute(
-        "SELECT lb.id, lb.project_id, lb.deleted, lb.body::text, c.generation,"  # noqa: S608
-        f" {VERSION}, {quotas.OWN_ROW}"
-        " FROM load_balancers lb JOIN clusters c ON c.id = lb.cluster_id"
-        f" WHERE lb.id = {of_root} FOR UPDATE OF c, lb",
-        {"id": object_id},
-    )
-    children = await ask_children(connection, of_root, object_id)
-    row = await locked.fetchone()
-    if row is None:
-        raise NotFound(f"{table.noun} {object_id} not found.")
-    root_id, owner, deleted, body, generation, version, quota = row
-    if project is not None and owner != project:
-        raise Forbidden(POLICY)
-    if deleted and table is LOAD_BALANCERS:
-        raise Conflict(f"Invalid state PENDING_DELETE of loadbalancer resource {root_id}")
-    if deleted:
-        raise Conflict(f"Load Balancer {root_id} is immutable and cannot be updated.")
-    known = memory.find(root_id)
-    if known is not None and known.is_as(generation, version):
-        known = replace(known, quota=quota, is_shared=False)
-    else:
-        (tree,) = with_children([read_root(body)], await children.fetchall())
-        known = Known(
-            tree=tree,
-            generation=generation,
-            version=version,
-            quota=quota,
-            is_shared=known is not None and known.is_shared,
-        )
-    if object_id not in {root_id, *ids_asked_for(known.tree)}:
-        # It went while the lock was waited for, and what was read is not all of the tree.
-        raise NotFound(f"{table.noun} {object_id} not found.")
-    memory.keep(known)
-    return known
-
-
-async def _check_still(database: Database, known: Known) -> None:
-    """Raises Contended when the tree is no longer what is remembered."""
-    if not await _is_still(database, known):
-        remembered_by(database).lost(known)
-        raise Contended("another change was in the way")
-
-
-async def _is_still(database: Database, known: Known) -> bool:
-    async with database.read() as connection:
-        cursor = await connection.execute(
-            "SELECT FROM load_balancers lb JOIN clusters c ON c.id = lb.cluster_id"
-            f" WHERE lb.id = %s AND c.generation = %s AND {VERSION} = %s",
-            [known.tree.id, known.generation, known.version],
-        )
-        return await cursor.fetchone() is not None
 
 
 def _is_one_statement(edit: Edit, plan: Plan, review: Review) -> bool:

@@ -20,17 +20,23 @@ from colonnade.domain.shape import BELOW, L7RULES, MEMBERS
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.catalogue.quotas import Row
 from colonnade.store.postgres.database import Database
-from colonnade.store.rows.difference import Difference, places
+from colonnade.store.rows.difference import Difference, difference, places
 
 UNASKED: Final = (MEMBERS, L7RULES)  # changed by the names of their parents
 OBJECTS_MAX: Final = 50_000  # of all trees together: some 25 MB
+LOOKS: Final = 8  # at a tree that another process wrote, before it is this one's alone again
 
 # What changes with each write of a load balancer's row, whoever writes it and with whatever
 # release, and is never the same again: not after a restore, nor on a promoted copy.
-VERSION: Final = "concat(lb.xmin, '@', extract(epoch FROM pg_postmaster_start_time()))"
-NEXT_VERSION: Final = (
-    "concat(pg_current_xact_id()::xid, '@', extract(epoch FROM pg_postmaster_start_time()))"
-)
+_WRITTEN: Final = "concat({by}, '@', extract(epoch FROM pg_postmaster_start_time()))"
+NEXT_VERSION: Final = _WRITTEN.format(by="pg_current_xact_id()::xid")
+
+
+def version_of(row: str) -> str:
+    return _WRITTEN.format(by=f"{row}.xmin")
+
+
+VERSION: Final = version_of("lb")
 
 
 class Issue(msgspec.Struct, frozen=True):
@@ -48,7 +54,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     issues: Sequence[Issue] | None = None  # as they are stored; None: nobody looked
     quota: Row | None = None  # the project's own, when it was last looked at
-    is_shared: bool = False  # another process writes it too: not to be written on without a look
+    looks: int = 0  # so often it is yet looked at before it is written: others write it too
     objects: int = 0  # how many it is made of; counted as it is kept
 
     def is_as(self, generation: int, version: str) -> bool:
@@ -78,12 +84,13 @@ class Remembered:
     def keep(self, known: Known) -> None:
         """What has just been read under the row's lock, or made."""
         root_id, last = known.tree.id, self._known.get(known.tree.id)
-        if last is None or last.tree is not known.tree:
-            self.forget(root_id)
+        if last is None:
             known = replace(known, objects=1 + len(places(known.tree)))
             self._objects += known.objects
             self._roots |= dict.fromkeys((root_id, *ids_asked_for(known.tree)), root_id)
-        self._put(known)
+            self._put(known)
+        else:
+            self.advance(last, known, difference(last.tree, known.tree))
 
     def advance(self, before: Known, after: Known | None, found: Difference) -> None:
         """What has just been written; None: the tree is deleted."""
@@ -116,7 +123,7 @@ class Remembered:
         """Somebody else was quicker: from now on the tree is looked at before it is written."""
         last = self._known.get(known.tree.id)
         if last is not None:
-            self._known[known.tree.id] = replace(last, is_shared=True)
+            self._known[known.tree.id] = replace(last, looks=LOOKS)
 
 
 def ids_asked_for(tree: LoadBalancer) -> Iterator[str]:
