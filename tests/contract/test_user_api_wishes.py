@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from colonnade.domain.fleet import Cluster
 from colonnade.domain.ids import ClusterId
+from colonnade.domain.shape import BELOW
 from colonnade.store.fleet import clusters
 from colonnade.store.postgres.database import Database
 from colonnade.store.trees import wishes
@@ -131,3 +132,26 @@ async def test_operators_see_amphorae_and_projects_do_not(api: Api, database: Da
     assert (shown["status"], shown["loadbalancer_id"]) == ("READY", None)
     await api.ask("GET", f"{path}/{uuid4()}", 404)
     await api.ask("GET", path, 403, headers={"X-Project-Id": "somebody"})
+
+
+async def test_with_the_row_of_a_load_balancer_go_all_rows_below_it(
+    api: Api, database: Database
+) -> None:
+    root = await api.load_balancer("amphora")
+    listener, pool = await api.listener(root), await api.pool(root)
+    await api.member(pool)
+    await api.monitor(pool)
+    wish = {"listener_id": listener["id"], "action": "REJECT"}
+    policy = (await api.post("l7policies", {"l7policy": wish}))["l7policy"]
+    rule = {"type": "PATH", "compare_type": "STARTS_WITH", "value": "/"}
+    await api.post(f"l7policies/{policy['id']}/rules", {"rule": rule})
+    async with database.read() as connection:
+
+        async def left() -> dict[str, int]:
+            counts = (f"SELECT '{table.name}', count(*) FROM {table.name}" for table in BELOW)
+            cursor = await connection.execute(" UNION ALL ".join(counts).encode())
+            return dict(await cursor.fetchall())
+
+        assert await left() == dict.fromkeys((table.name for table in BELOW), 1)
+        await connection.execute("DELETE FROM load_balancers WHERE id = %s", [root["id"]])
+        assert await left() == dict.fromkeys((table.name for table in BELOW), 0)

@@ -241,7 +241,11 @@ def _shared(body: type[msgspec.Struct], node: type[msgspec.Struct]) -> tuple[str
 def given(body: msgspec.Struct, node: type[msgspec.Struct]) -> Fields:
     """Attributes of a new value: those that were given and are not null."""
     said = _said(body, _shared(type(body), node))
-    return {name: plain(value) for name, value in said.items() if value is not None}
+    return {
+        name: value if type(value) in _AS_IT_IS else plain(value)
+        for name, value in said.items()
+        if value is not None
+    }
 
 
 def changed(body: msgspec.Struct, node: type[msgspec.Struct]) -> Fields:

@@ -2,6 +2,7 @@
 """Members of a pool: where they may be, and the whole list of them at once."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -11,7 +12,7 @@ from colonnade.api.http.call import JSON, Call, Route
 from colonnade.api.http.decoding import Body, Fields, given
 from colonnade.api.resources.bodies import create
 from colonnade.api.resources.resource import wire
-from colonnade.domain.addresses import canonical, is_address, target
+from colonnade.domain.addresses import REMEMBERED, canonical, is_address, target
 from colonnade.domain.errors import Invalid
 from colonnade.domain.ids import MemberId, PoolId, new_id
 from colonnade.domain.once import once_each
@@ -44,7 +45,7 @@ def batch(pool: Pool, bodies: Sequence[Body], *, additive: bool) -> tuple[Member
     """Matching members keep what only a create can say, name and tags; what else was left out is
     reset."""
     there = {member.endpoint: member for member in pool.members}
-    wished: list[Member] = []
+    wished: list[tuple[tuple[str, int], Member]] = []
     seen: set[tuple[str, int]] = set()
     for body in bodies:
         fields = _checked(given(body, Member))
@@ -57,14 +58,14 @@ def batch(pool: Pool, bodies: Sequence[Body], *, additive: bool) -> tuple[Member
                 f"Member {fields['address']}:{place[1]} is in the batch twice", field="members"
             )
         else:
-            said = {n: getattr(old, n) for n in ("name", "tags") if n not in fields}
-            member = Member(**fields | said | {n: getattr(old, n) for n in _KEPT})
+            named = {"name": old.name, "tags": old.tags}
+            member = Member(**named | fields | {n: getattr(old, n) for n in _KEPT})
             member = old if member == old else member  # the very same one is not compared again
         seen.add(place)
-        wished.append(member)
-    by_place = {member.endpoint: member for member in wished}
-    stay = [by_place.get(m.endpoint, m) for m in pool.members if additive or m.endpoint in seen]
-    return (*stay, *(member for member in wished if member.endpoint not in there))
+        wished.append((place, member))
+    by_place = dict(wished)
+    stay = [by_place.get(place, m) for place, m in there.items() if additive or place in seen]
+    return (*stay, *(member for place, member in wished if place not in there))
 
 
 def read_member(fields: Fields, _body: Body) -> Fields:
@@ -85,6 +86,7 @@ def _checked(fields: Fields) -> Fields:
     return fields
 
 
+@lru_cache(REMEMBERED)
 def _is_reserved(text: str) -> bool:
     """Also where an IPv6 address only wraps that of IPv4: both lead to the same place."""
     return str(target(text)) in RESERVED

@@ -24,7 +24,7 @@ from colonnade.domain.shape import (
     Noun,
 )
 from colonnade.domain.tree import LoadBalancer
-from colonnade.store.rows.tables import own_fields
+from colonnade.store.rows.tables import own_values
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -95,7 +95,7 @@ def _differ(one: Node | None, other: Node | None) -> bool:
     """In their own attributes."""
     if one is other:
         return False
-    return one is None or other is None or own_fields(one) != own_fields(other)
+    return one is None or other is None or own_values(one) != own_values(other)
 
 
 def _parent(table: Noun) -> Noun:

@@ -8,6 +8,7 @@ module knows nothing of transactions, generations or statuses.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -54,11 +55,22 @@ DECODERS: Final[Mapping[str, LenientDecoder[Any]]] = {
 
 def body_of(node: Node) -> str:
     """The node's own attributes, as its row keeps them."""
-    return json_of(own_fields(node))
+    return json_of(own_body(node))
 
 
 def own_fields(node: Node) -> dict[str, Any]:
-    return {f: getattr(node, f) for f in _OWN[type(node)]}
+    return dict(zip(_OWN[type(node)], own_values(node), strict=True))
+
+
+def own_values(node: Node) -> tuple[Any, ...]:
+    """The same without their names: to be compared with those of another of its kind."""
+    values: tuple[Any, ...] = _values[type(node)](node)
+    return values
+
+
+def own_body(node: Node) -> Any:
+    """What encodes as its own attributes: where there are no others, it does so itself."""
+    return own_fields(node) if OF_TYPE[type(node)].below else node
 
 
 def json_of(value: Any) -> str:
@@ -69,6 +81,7 @@ def json_of(value: Any) -> str:
 _OWN: Final = {
     kind: tuple(f for f in kind.__struct_fields__ if f not in CHILD_FIELDS) for kind in OF_TYPE
 }
+_values: Final[Mapping[type[Node], Any]] = {kind: attrgetter(*_OWN[kind]) for kind in OF_TYPE}
 
 
 def _select_children(table: Noun) -> str:

@@ -8,6 +8,7 @@ nothing decided here.
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -24,7 +25,7 @@ from colonnade.store.requests import idempotency
 from colonnade.store.requests.context import RequestContext
 from colonnade.store.rows import history, sentences
 from colonnade.store.rows.difference import Difference, Place
-from colonnade.store.rows.tables import body_of, json_of, own_fields
+from colonnade.store.rows.tables import body_of, json_of, own_body
 from colonnade.store.trees.remembered import NEXT_VERSION, VERSION
 
 
@@ -52,6 +53,12 @@ class New(msgspec.Struct, frozen=True):
     applied: Applied
 
 
+@cache
+def _numbered(text: str, number: int) -> str:
+    """A part, with names of parameters that are its own. There are few texts."""
+    return f"p{number} AS ({text.replace('%(', f'%({number}_')})"
+
+
 class Statement:
     """Parts that change rows, gathered into one statement, for each statement costs a wait.
 
@@ -65,7 +72,7 @@ class Statement:
     def add(self, text: str, *answers: str, **parameters: Any) -> None:
         """`answers`: what is selected of the part's own rows, each as one value."""
         number = len(self._parts)
-        self._parts.append(f"p{number} AS ({text.replace('%(', f'%({number}_')})")
+        self._parts.append(_numbered(text, number))
         self._parameters |= {f"{number}_{name}": value for name, value in parameters.items()}
         self._answers += [f"(SELECT {answer} FROM p{number})" for answer in answers]  # noqa: S608
 
@@ -265,7 +272,7 @@ def _add_children(statement: Statement, root: LoadBalancer, change: Change) -> N
                 " updated_at = now() FROM jsonb_to_recordset(%(rows)s) AS u (id uuid, body jsonb)"
                 " WHERE t.id = u.id",
                 new=generation,
-                rows=json_of([_Row(id=p.id, body=own_fields(p.own)) for p in altered]),
+                rows=json_of([_Row(id=p.id, body=own_body(p.own)) for p in altered]),
             )
         removed = [place.id for place in found.removed if place.table is table]
         if removed and change.at_once:
@@ -327,7 +334,7 @@ def _insert(
 ) -> None:
     """One part for any number of rows of one table."""
     into, take = (f"{table.parent}, ", "u.parent_id, ") if table.parent else ("", "")
-    rows = [_Row(p.id, own_fields(p.own), p.parent_id, first_status(p)) for p in added]
+    rows = [_Row(p.id, own_body(p.own), p.parent_id, first_status(p)) for p in added]
     statement.add(
         f"INSERT INTO {table.name} (id, {into}load_balancer_id, project_id, body, created,"  # noqa: S608
         " changed, operating_status)"

@@ -8,7 +8,7 @@ is what is stored; any other is loaded under a lock. What is told of a tree that
 meanwhile is never believed: such an edit ends in `Contended`, and is tried again.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -85,8 +85,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What an edit means, before any of it is written."""
 
     found: Difference
+    added: Mapping[Noun, int]  # how many more of each kind
     issues: tuple[Issue, ...] = ()
     at_once: bool = False  # its facts are written with the wish
+
+    @property
+    def has_more(self) -> bool:
+        """Of something: what a quota may have something against."""
+        return any(count > 0 for count in self.added.values())
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,6 +184,7 @@ def _planned(edit: Edit, review: Review) -> Plan:
     changes_it = edit.after is not None and not found.is_empty
     return Plan(
         found=found,
+        added=quotas.increase(found),
         issues=find_issues(review, edit.after) if edit.after is not None and changes_it else (),
         at_once=review.settles_at_once(edit.before.provider),
     )
@@ -193,10 +200,9 @@ def _is_one_statement(edit: Edit, plan: Plan, review: Review) -> bool:
         return False
     if review.reads_secrets(after.provider) and next(uses(after), None) is not None:
         return False
-    added = quotas.increase(found)
-    if not any(count > 0 for count in added.values()):
+    if not plan.has_more:
         return True
-    return edit.known.quota is None and not quotas.bounds(added, edit.defaults)
+    return edit.known.quota is None and not quotas.bounds(plan.added, edit.defaults)
 
 
 async def _write(
@@ -209,15 +215,15 @@ async def _write(
         await connection.execute(
             "SELECT FROM clusters WHERE id = %s FOR UPDATE", [before.cluster_id]
         )
-    issues, quota, added = plan.issues, edit.known.quota, quotas.increase(found)
-    if not is_locked and any(count > 0 for count in added.values()):
+    issues, quota = plan.issues, edit.known.quota
+    if not is_locked and plan.has_more:
         quota = await quotas.read_row(await quotas.ask_row(connection, before.project_id))
     if after is not None:
         issues += await references_of(connection, review, before, after)
     cursor = await _write_difference(connection, edit, plan, issues, guarded=False)
     await catalogue.check_flavor(connection, after or before, found)
     limits = quotas.holding(edit.defaults, quota)
-    await quotas.enforce(connection, before.project_id, added, limits)
+    await quotas.enforce(connection, before.project_id, plan.added, limits)
     await end_trial(connection, edit.context, _tried(edit, plan, issues))
     return Written(cursor=cursor, issues=issues, quota=quota)
 
@@ -241,7 +247,7 @@ async def _write_difference(
     )
     condition = changes.Condition(
         version=known.version,
-        without_quota=guarded and any(n > 0 for n in quotas.increase(plan.found).values()),
+        without_quota=guarded and plan.has_more,
     )
     told = None if issues == known.issues else issues
     return await changes.write(connection, after or known.tree, change, condition, told)
