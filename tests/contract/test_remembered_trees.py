@@ -167,6 +167,20 @@ async def test_history_is_not_believed_where_rows_were_written_without_it(
         assert len((await one.get(f"pools/{pool['id']}/members"))["members"]) == 2
 
 
+async def test_history_of_nouns_that_a_newer_release_has_is_passed_over(
+    database_url: str,
+) -> None:
+    async with process(database_url) as one, process(database_url) as other:
+        pool = await one.pool(await one.load_balancer())
+        await other.member(pool)
+        with psycopg.connect(database_url) as connection:
+            newer = """'[{"kind": "errorpage", "id": "x", "action": "added", "after": {}}]'"""
+            connection.execute(f"UPDATE generations SET changes = changes || {newer}")
+            connection.execute("UPDATE load_balancers SET changed = changed")  # by the same writer
+        await one.member(pool, address="10.0.0.12")
+        assert len((await one.get(f"pools/{pool['id']}/members"))["members"]) == 2
+
+
 async def somebody_waits(url: str) -> None:
     """Until a statement waits for a lock."""
     query = (

@@ -17,7 +17,7 @@ from colonnade.domain.ids import ProjectId
 from colonnade.domain.shape import LOAD_BALANCERS, Noun
 from colonnade.store.catalogue import quotas
 from colonnade.store.postgres.database import Connection, Database
-from colonnade.store.rows.history import Changed
+from colonnade.store.rows.history import KINDS, Changed
 from colonnade.store.rows.replaying import replayed
 from colonnade.store.rows.tables import ask_children, read_root, with_children
 from colonnade.store.trees.remembered import (
@@ -136,8 +136,8 @@ def _caught_up(
             return None
         at = number, by
         changes += _CHANGES.decode(changed)
-    if at != (generation, version):
-        return None
+    if at != (generation, version) or any(one.kind not in KINDS for one in changes):
+        return None  # a newer release has other nouns; what it wrote of ours is loaded
     if not since:
         return replace(known, looks=max(known.looks - 1, 0))
     tree = replayed(known.tree, changes)
