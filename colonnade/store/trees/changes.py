@@ -276,10 +276,7 @@ def _add_children(statement: Statement, root: LoadBalancer, change: Change) -> N
             )
         removed = [place.id for place in found.removed if place.table is table]
         if removed and change.at_once:
-            statement.add(
-                f"DELETE FROM {table.name} WHERE id = ANY(%(ids)s::uuid[])",  # noqa: S608
-                ids=_array(removed),
-            )
+            statement.add(f"DELETE FROM {table.name} WHERE {_among(removed)}", ids=_ids(removed))  # noqa: S608
         elif removed:
             _touch(statement, table, removed, "deleted = true, changed = %(new)s", generation)
     written = {place.id for place in (*found.added, *found.altered, *found.removed)}
@@ -292,9 +289,9 @@ def _touch(
     statement: Statement, table: Noun, ids: Sequence[str], change: str, generation: int
 ) -> None:
     statement.add(
-        f"UPDATE {table.name} SET {change} WHERE id = ANY(%(ids)s::uuid[])",  # noqa: S608
+        f"UPDATE {table.name} SET {change} WHERE {_among(ids)}",  # noqa: S608
         new=generation,
-        ids=_array(ids),
+        ids=_ids(ids),
     )
 
 
@@ -352,6 +349,16 @@ def _insert(
         new=generation,
         rows=json_of(rows),
     )
+
+
+def _among(ids: Sequence[str]) -> str:
+    """One row is not asked for as a list of one: how long a list is the server knows only as it is
+    given, and in large tables it then plans the whole statement anew each time."""
+    return "id = %(ids)s::uuid" if len(ids) == 1 else "id = ANY(%(ids)s::uuid[])"
+
+
+def _ids(ids: Sequence[str]) -> str:
+    return ids[0] if len(ids) == 1 else _array(ids)
 
 
 def _array(ids: Sequence[str]) -> str:
