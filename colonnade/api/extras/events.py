@@ -22,11 +22,11 @@ from colonnade.api.http.open_requests import until_gone
 from colonnade.api.http.user_messages import for_users
 from colonnade.api.resources.objects import listed
 from colonnade.api.resources.past_objects import EventObject
-from colonnade.api.resources.shown import time
 from colonnade.api.user.load_balancers import ROOT_PATH
 from colonnade.domain.errors import Invalid, NotAuthenticated, NotFound, Unavailable
 from colonnade.domain.limits import PAGE_MAX
 from colonnade.domain.shape import LOAD_BALANCERS
+from colonnade.store.postgres.times import time
 from colonnade.store.queue import events
 from colonnade.store.queue.events import KINDS, Recorded, Sought
 from colonnade.store.queue.feed import BATCH, feed_of

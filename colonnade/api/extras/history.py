@@ -16,11 +16,11 @@ from colonnade.api.http.lists import Shown
 from colonnade.api.resources.full_trees import full_tree
 from colonnade.api.resources.objects import listed, whole, wrapped
 from colonnade.api.resources.past_objects import GenerationObject
-from colonnade.api.resources.shown import time
 from colonnade.api.user.load_balancers import ROOT_PATH
 from colonnade.domain.errors import Invalid
 from colonnade.domain.limits import PAGE_MAX
 from colonnade.domain.shape import LOAD_BALANCERS
+from colonnade.store.postgres.times import time
 from colonnade.store.rows import history
 from colonnade.store.rows.history import Changed, Generation
 

@@ -17,13 +17,13 @@ from colonnade.api.http.decoding import set_fields
 from colonnade.api.http.lists import Kind, Shown, listed, trimmed
 from colonnade.api.resources.derived import Project
 from colonnade.api.resources.resource import Act, Wire, resource
-from colonnade.api.resources.shown import time
 from colonnade.domain.errors import Incompatible, Invalid
 from colonnade.domain.ids import new_id
 from colonnade.domain.limits import TEXT_MAX
 from colonnade.domain.secrets import Secret, SecretId, SecretType
 from colonnade.drivers.secrets.database import Envelope
 from colonnade.drivers.secrets.material import Material, Upload, read_material
+from colonnade.store.postgres.times import time
 from colonnade.store.secrets import references, secrets
 
 B = TypeVar("B", bound=Struct)

@@ -19,10 +19,10 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from colonnade.api.http.call import JSON, Call, Route
 from colonnade.api.resources.derived import Id
 from colonnade.api.resources.objects import Time, wrapped
-from colonnade.api.resources.shown import time
 from colonnade.domain.errors import Invalid
 from colonnade.domain.ids import ListenerId, LoadBalancerId
 from colonnade.domain.shape import LOAD_BALANCERS
+from colonnade.store.postgres.times import time
 from colonnade.store.reports import traffic
 from colonnade.store.reports.traffic import (
     OBJECTS_MAX,

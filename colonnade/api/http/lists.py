@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 import msgspec
+from msgspec.structs import asdict
 
 from colonnade.api.http.call import JSON, Call
 from colonnade.api.http.decoding import read_flag
@@ -38,7 +39,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     source: Source  # says what may be filtered by
     find: Callable[[Connection, Wanted], Awaitable[Sequence[Any]]]
     key: Callable[[Any], str]  # what a marker names it by
-    show: Callable[[Any], Shown]
+    show: Callable[[Any], msgspec.Struct | Shown]
     key_name: str = "id"  # the attribute that a marker is
     has_tags: bool = False
 
@@ -69,13 +70,14 @@ async def _check_marker(
         raise Invalid(f"Supplied pagination marker '{marker}' is not valid.")
 
 
-def trimmed(call: Call, shown: Shown) -> Shown:
+def trimmed(call: Call, shown: msgspec.Struct | Shown) -> JSON:
     """Only the fields that the query string chooses."""
     chosen = call.query.get("fields")
     if not chosen:
         return shown
     names = {name for text in chosen for name in text.split(",")}
-    return {name: value for name, value in shown.items() if name in names}
+    values = shown if isinstance(shown, dict) else asdict(shown)
+    return {name: value for name, value in values.items() if name in names}
 
 
 def asked_project(call: Call) -> ProjectId | None:

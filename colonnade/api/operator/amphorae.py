@@ -13,7 +13,6 @@ from colonnade.api.http.call import JSON, Call, Route
 from colonnade.api.http.lists import Kind, listed, trimmed
 from colonnade.api.resources import objects
 from colonnade.api.resources.objects import wrapped
-from colonnade.api.resources.shown import time
 from colonnade.domain.errors import Conflict, NotFound
 from colonnade.domain.ids import AmphoraId, LoadBalancerId, read_id
 from colonnade.domain.lifecycle import Event, State
@@ -22,6 +21,7 @@ from colonnade.domain.status import Provisioning
 from colonnade.store.fleet import amphora_records, amphora_rows
 from colonnade.store.fleet.amphora_records import SOURCE, STATUSES, AmphoraRecord, AmphoraStatistics
 from colonnade.store.postgres.database import Connection
+from colonnade.store.postgres.times import time
 from colonnade.store.queue import work
 from colonnade.store.trees import records
 

@@ -12,9 +12,9 @@ from msgspec import Meta, Struct
 from colonnade.api.http.call import JSON, Call, Route
 from colonnade.api.resources.derived import Id
 from colonnade.api.resources.objects import Time, wrapped
-from colonnade.api.resources.shown import time
 from colonnade.store.fleet import safe_mode_rows
 from colonnade.store.fleet.overview import Overview, overview
+from colonnade.store.postgres.times import time
 
 LIFTED_S_MAX: Final = 86_400
 

@@ -18,12 +18,12 @@ from colonnade.api.http.lists import Kind, Shown, listed, trimmed
 from colonnade.api.resources.derived import Id, answer, change, creation
 from colonnade.api.resources.objects import Time
 from colonnade.api.resources.resource import Wire, act, resource
-from colonnade.api.resources.shown import time
 from colonnade.domain.attributes import described
 from colonnade.domain.errors import Invalid, NotFound
 from colonnade.domain.flat import FlatNoun
 from colonnade.domain.ids import new_id, read_id
 from colonnade.store.postgres.database import Connection
+from colonnade.store.postgres.times import time
 from colonnade.store.rows import flat_rows
 from colonnade.store.rows.flat_rows import FlatTable, Stored
 

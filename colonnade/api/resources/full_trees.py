@@ -7,6 +7,8 @@ The status tree has exactly the keys of the wire contract; suites count them.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import asdict
+
 from colonnade.api.resources.shown import Shown, monitor_operating, operating, show
 from colonnade.domain.shape import (
     HEALTH_MONITORS,
@@ -26,9 +28,8 @@ from colonnade.store.trees.records import Record
 async def full_tree(connection: Connection, root_id: str) -> Shown:
     """The load balancer with every child fully shown: the answer to its creation."""
     root = await records.get(connection, LOAD_BALANCERS, root_id, project=None)
-    shown = show(LOAD_BALANCERS, root)
-    if not any(root.below.values()):
-        return shown
+    if not any(root.below):
+        return asdict(show(LOAD_BALANCERS, root))
     found = _Found(await records.below(connection, root_id))
     pools = {pool.value.id: _whole(POOLS, pool, found, {}) for pool in found.below(POOLS, root)}
     return _whole(LOAD_BALANCERS, root, found, pools)
@@ -52,7 +53,7 @@ class _Found:
 
 
 def _whole(table: Noun, record: Record[Any], found: _Found, pools: Mapping[str, Shown]) -> Shown:
-    shown = show(table, record)
+    shown = asdict(show(table, record))
     for noun in table.below:
         children = [
             pools.get(child.value.id) or _whole(noun, child, found, pools)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The objects of answers as types, for the OpenAPI document.
 
-Their attributes are those of the nouns' tables. Answers are made in `shown.py` and
-`full_trees.py`; tests hold each answer against its type, to the last key. Nothing is decoded or
-encoded with these while the API serves.
+Their attributes are those of the nouns' tables. What has no type here is not shown (`shown.py`
+goes by these names); tests hold each answer against its type, to the last key. Nothing is decoded
+or encoded with these while the API serves.
 """
 
 from collections.abc import Mapping

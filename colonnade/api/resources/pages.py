@@ -14,7 +14,7 @@ from colonnade.domain.errors import NotFound
 from colonnade.domain.shape import OF_TYPE, Noun
 from colonnade.store.trees import records
 from colonnade.store.trees.edits import Edit
-from colonnade.store.trees.records import SOURCES
+from colonnade.store.trees.sources import SOURCES
 from colonnade.store.trees.written_records import record_of
 
 

@@ -6,53 +6,32 @@ that what is switched off is OFFLINE.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from functools import partial
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
+import msgspec
 from msgspec import Struct
-from msgspec.structs import asdict
 
 from colonnade.api.http.user_messages import for_users
+from colonnade.api.resources.objects import object_of
 from colonnade.domain.attributes import described
-from colonnade.domain.l7 import L7Policy
 from colonnade.domain.listeners import Listener
+from colonnade.domain.node import Node
 from colonnade.domain.pools import HealthMonitor, Member, Pool
-from colonnade.domain.shape import (
-    HEALTH_MONITORS,
-    L7POLICIES,
-    LISTENERS,
-    LOAD_BALANCERS,
-    MEMBERS,
-    OF_TYPE,
-    POOLS,
-    Noun,
-)
+from colonnade.domain.shape import HEALTH_MONITORS, OF_TYPE, POOLS, Noun
 from colonnade.domain.status import Operating, Provisioning
-from colonnade.domain.tree import LoadBalancer, Vip
+from colonnade.domain.tree import LoadBalancer
+from colonnade.store.postgres.times import time
 from colonnade.store.trees.records import Record
 
 Shown = dict[str, Any]
+Compute: TypeAlias = Callable[[Record[Any]], Any]
 
 
-def show(table: Noun, record: Record[Any]) -> Shown:
+def show(table: Noun, record: Record[Any]) -> Struct:
     own = _OWN[table.name]
-    shown: Shown = asdict(record.value)
-    for name in own.hidden:
-        del shown[name]
-    for name in own.null_when_empty:
-        shown[name] = shown[name] or None
-    shown |= _facts(record)
-    if table.reported:
-        shown["operating_status"] = status = operating(record)
-        shown |= _health(record, status)
-    else:
-        shown["operating_status"] = quiet_operating(record)
-    for word in own.children:
-        shown[word] = ids(record.below[word])
-    if own.more is not None:
-        shown |= own.more(record)
-    return shown
+    return own.object(*own.plain(record), *[found(record) for found in own.computed])
 
 
 def operating(record: Record[Any]) -> Operating:
@@ -73,51 +52,27 @@ def monitor_operating(record: Record[HealthMonitor]) -> Operating:
     return Operating.OFFLINE if is_off else quiet_operating(record)
 
 
-def _health(record: Record[Any], status: Operating) -> Shown:
-    """Why the operating status is what it is, and since when. Of ours."""
-    return {
-        "operating_status_reason": record.operating_reason if status is record.operating else "",
-        "operating_status_since": time(record.operating_since),
-    }
-
-
 def ids(found: Sequence[str]) -> list[Shown]:
     return [{"id": one} for one in found] if found else []
 
 
-def time(at: datetime | None) -> str | None:
-    """In UTC, without zone and fraction."""
-    if at is None:
-        return None
-    if at.tzinfo is not UTC:
-        at = at.astimezone(UTC)
-    return at.isoformat(timespec="seconds")[:19]
+def _reason(status: Callable[[Record[Any]], Operating], record: Record[Any]) -> str:
+    """Why the operating status is what it is. Of ours, as is since when."""
+    return record.operating_reason if status(record) is record.operating else ""
 
 
-def _updated_at(record: Record[Any], status: Provisioning) -> datetime | None:
+def _updated_at(record: Record[Any]) -> str | None:
     """None in the answer to a create; with the peer, being served is the first update, and suites
     read a time there."""
     if record.updated_at is not None or record.is_new:
         return record.updated_at
-    return None if status is Provisioning.PENDING_CREATE else record.created_at
-
-
-def _facts(record: Record[Any]) -> Shown:
-    status = record.provisioning
-    return {
-        "project_id": record.project_id,
-        "tenant_id": record.project_id,
-        "provisioning_status": status,
-        "created_at": time(record.created_at),
-        "updated_at": time(_updated_at(record, status)),
-        "last_error": _last_error(record) if status is Provisioning.ERROR else None,
-    }
+    return None if record.provisioning is Provisioning.PENDING_CREATE else record.created_at
 
 
 def _last_error(record: Record[Any]) -> Shown | None:
     """Why it is in ERROR. An error of another change says nothing of this object."""
     error = record.last_error
-    if error is None:
+    if error is None or record.provisioning is not Provisioning.ERROR:
         return None
     return {
         "code": error.code,
@@ -131,96 +86,108 @@ def _issues(record: Record[Any]) -> list[str]:
     return [issue.reason for issue in record.issues] if record.issues else []
 
 
-def _trouble(record: Record[Any]) -> list[str]:
+def _issues_and_trouble(record: Record[Pool]) -> list[str]:
     """What the amphora says is wrong with it now, as one more issue."""
-    if record.operating not in (Operating.ERROR, Operating.DEGRADED):
-        return []
-    shown = _health(record, operating(record))
-    reason, since = shown["operating_status_reason"], shown["operating_status_since"]
-    return [f"{reason} (since {since.replace('T', ' ')} UTC)"] if reason and since else []
+    found = _issues(record)
+    if record.operating in (Operating.ERROR, Operating.DEGRADED):
+        reason, since = _reason(operating, record), record.operating_since
+        if reason and since:
+            found.append(f"{reason} (since {since.replace('T', ' ')} UTC)")
+    return found
 
 
-def _load_balancer(record: Record[LoadBalancer]) -> Shown:
-    shown = dict(zip(_VIP_NAMES, _vip_values(record.value.vip)))  # noqa: B905 (of one table)
-    shown |= {
-        "vip_vnic_type": "normal",
-        "additional_vips": _additional(more) if (more := record.value.additional_vips) else [],
-        "issues": _issues(record),
-    }
-    return shown
-
-
-def _additional(vips: Sequence[Vip]) -> list[Shown]:
+def _additional_vips(record: Record[LoadBalancer]) -> list[Shown]:
     return [
         {"subnet_id": vip.subnet_id, "ip_address": vip.address, "port_id": vip.port_id}
-        for vip in vips
+        for vip in record.value.additional_vips
     ]
 
 
-def _listener(record: Record[Listener]) -> Shown:
-    return {"loadbalancers": ids([record.load_balancer_id]), "issues": _issues(record)}
+def _below(place: int, record: Record[Any]) -> list[Shown]:
+    return ids(record.below[place])
 
 
-def _pool(record: Record[Pool]) -> Shown:
-    return {
-        "healthmonitor_id": next(iter(record.below[HEALTH_MONITORS.word]), None),
-        "loadbalancers": ids([record.load_balancer_id]),
-        "listeners": ids(record.user_ids),
-        "issues": _issues(record) + _trouble(record),
-    }
-
-
-def _member(record: Record[Member]) -> Shown:
-    return {"vnic_type": "direct" if record.value.request_sriov else "normal"}
-
-
-def _health_monitor(record: Record[HealthMonitor]) -> Shown:
-    status = monitor_operating(record)
-    return {
-        "operating_status": status,
-        "operating_status_reason": record.operating_reason if status is record.operating else "",
-        "pools": ids([record.parent_id] if record.parent_id is not None else []),
-    }
-
-
-def _l7policy(record: Record[L7Policy]) -> Shown:
-    return {"listener_id": record.parent_id}
-
-
-_OF_VIP: Final = [one for one in described(LoadBalancer).values() if one.within]
-_VIP_NAMES: Final = tuple(one.name for one in _OF_VIP)
-_vip_values: Final[Any] = attrgetter(*(one.field for one in _OF_VIP))
+_MONITORS: Final[int] = POOLS.below.index(HEALTH_MONITORS)
+# What each object shows of its record's facts as it is, by the name that the record has for it.
+_FACTS: Final[Mapping[str, str]] = {
+    "id": "value.id",
+    "project_id": "project_id",
+    "tenant_id": "project_id",
+    "provisioning_status": "provisioning",
+    "created_at": "created_at",
+    "operating_status_since": "operating_since",
+    "listener_id": "parent_id",  # of an L7 policy
+}
 # What a noun shows besides its attributes, or instead of them.
-_MORE: Final[Mapping[str, Callable[[Any], Shown]]] = {
-    LOAD_BALANCERS.name: _load_balancer,
-    LISTENERS.name: _listener,
-    POOLS.name: _pool,
-    MEMBERS.name: _member,
-    HEALTH_MONITORS.name: _health_monitor,
-    L7POLICIES.name: _l7policy,
+_MORE: Final[Mapping[type[Node], Mapping[str, Compute]]] = {
+    LoadBalancer: {
+        "vip_vnic_type": lambda _: "normal",
+        "additional_vips": _additional_vips,
+        "issues": _issues,
+    },
+    Listener: {
+        "loadbalancers": lambda record: ids([record.load_balancer_id]),
+        "issues": _issues,
+    },
+    Pool: {
+        "healthmonitor_id": lambda record: next(iter(record.below[_MONITORS]), None),
+        "loadbalancers": lambda record: ids([record.load_balancer_id]),
+        "listeners": lambda record: ids(record.user_ids),
+        "issues": _issues_and_trouble,
+    },
+    Member: {
+        "vnic_type": lambda record: "direct" if record.value.request_sriov else "normal",
+    },
+    HealthMonitor: {
+        "pools": lambda record: ids([record.parent_id or ""]),
+    },
 }
 
 
 class _Own(Struct, frozen=True):
-    """Which fields of a value are shown as they are."""
+    """How objects of one noun are shown: of what is shown as it is, and of what is computed."""
 
-    hidden: tuple[str, ...]
-    null_when_empty: tuple[str, ...]
-    children: tuple[str, ...]
-    more: Callable[[Any], Shown] | None
+    object: Callable[..., Struct]
+    plain: Callable[[Record[Any]], Sequence[Any]]
+    computed: Sequence[Compute]
 
 
 def _own(table: Noun) -> _Own:
-    shown = {name: one for name, one in described(table.type).items() if one.about.shown}
-    # The ids of children take the place of children, where these have the word of the wire.
-    kept = {"id", *shown, *(noun.field for noun in table.below if noun.word == noun.field)}
-    hidden = [field for field in table.type.__struct_fields__ if field not in kept]
+    names = object_of(table).__struct_fields__
+    attributes = described(table.type).values()
+    paths = {
+        one.name: ".".join(filter(None, ("value", one.within, one.field))) for one in attributes
+    }
+    paths |= _FACTS
+    computed = _computed(table)
+    plain = [name for name in names if name not in computed]
+    rest = [name for name in names if name in computed]
     return _Own(
-        hidden=tuple(hidden),
-        null_when_empty=tuple(n for n, one in shown.items() if one.about.null_when_empty),
-        children=tuple(noun.word for noun in table.below if not noun.alone),
-        more=_MORE.get(table.name),
+        object=msgspec.defstruct(f"Shown{table.type.__name__}", [*plain, *rest]),
+        plain=attrgetter(*(paths[name] for name in plain)),
+        computed=[computed[name] for name in rest],
     )
+
+
+def _computed(table: Noun) -> Mapping[str, Compute]:
+    status = monitor_operating if table is HEALTH_MONITORS else operating
+    if not table.reported:
+        status = quiet_operating
+    attributes = described(table.type).items()
+    emptied = [name for name, one in attributes if one.about.null_when_empty]
+    return {
+        "updated_at": _updated_at,
+        "last_error": _last_error,
+        "operating_status": status,
+        "operating_status_reason": partial(_reason, status),
+        **{name: partial(_or_null, name) for name in emptied},
+        **{noun.word: partial(_below, place) for place, noun in enumerate(table.below)},
+        **_MORE.get(table.type, {}),
+    }
+
+
+def _or_null(field: str, record: Record[Any]) -> Any:
+    return getattr(record.value, field) or None
 
 
 _OWN: Final = {table.name: _own(table) for table in OF_TYPE.values()}

@@ -16,10 +16,10 @@ import msgspec
 from msgspec.structs import replace
 
 from colonnade.api.http.answers import Answer, Within
-from colonnade.api.http.call import Call, Route
+from colonnade.api.http.call import JSON, Call, Route
 from colonnade.api.http.lists import trimmed
 from colonnade.api.resources.full_trees import full_tree
-from colonnade.api.resources.shown import Shown, show
+from colonnade.api.resources.shown import show
 from colonnade.domain.errors import (
     ColonnadeError,
     Conflict,
@@ -126,7 +126,7 @@ async def _again(route: Route, call: Call, made: Made) -> Answer:
     return Answer(status=made.status, body=made.answer, headers=REPLAYED)
 
 
-async def _shown(call: Call, kind: str, object_id: str) -> Shown:
+async def _shown(call: Call, kind: str, object_id: str) -> JSON:
     """The object as it is now, in the shape in which it is answered when it is made."""
     table = _KINDS[kind]
     try:
@@ -135,7 +135,7 @@ async def _shown(call: Call, kind: str, object_id: str) -> Shown:
         raise Conflict(
             f"The {table.noun} {object_id} that this Idempotency-Key made is gone."
         ) from error
-    if table is LOAD_BALANCERS and any(record.below.values()):
+    if table is LOAD_BALANCERS and any(record.below):
         async with call.site.database.read() as connection:
             return await full_tree(connection, object_id)
     return trimmed(call, show(table, record))

@@ -9,7 +9,8 @@ from typing import Any
 from colonnade.domain.errors import NotFound
 from colonnade.domain.node import Node
 from colonnade.domain.shape import L7POLICIES, LOAD_BALANCERS, POOLS, Noun
-from colonnade.domain.tree import LoadBalancer
+from colonnade.domain.status import provisioning
+from colonnade.store.postgres.times import time
 from colonnade.store.rows.difference import Place
 from colonnade.store.trees.changes import first_status
 from colonnade.store.trees.records import Record
@@ -21,22 +22,30 @@ def record_of(stored: Stored, table: Noun, object_id: str) -> Record[Any]:
     tree = stored.tree
     place = _place(stored, table, object_id)
     path = "" if table is LOAD_BALANCERS else f"{table.name}/{object_id}"
+    created_at = time(stored.at)
+    assert created_at is not None, "what is written has a time"
     return Record(
         value=place.own,
+        provisioning=provisioning(
+            created=stored.generation,
+            changed=stored.generation,
+            deleted=False,
+            applied=stored.applied,
+        ),
+        operating=first_status(place),
+        issues=[x for x in stored.issues if not table.parent and x.path.startswith(path)],
+        last_error=None,
         project_id=tree.project_id,
         load_balancer_id=tree.id,
-        created=stored.generation,
-        changed=stored.generation,
-        deleted=False,
-        created_at=stored.at,
-        updated_at=None,
-        is_new=True,
-        operating=first_status(place),
-        applied=stored.applied,
-        is_noop=stored.is_noop,
         parent_id=place.parent_id,
-        issues=[x for x in stored.issues if not table.parent and x.path.startswith(path)],
-        **_ids(tree, table, place.own),
+        created_at=created_at,
+        updated_at=None,
+        operating_reason="",
+        operating_since=None,
+        is_noop=stored.is_noop,
+        user_ids=[x.id for x in tree.listeners if place.id in x.pool_ids] if table is POOLS else (),
+        below=[_ids(noun, place.own) for noun in table.below],
+        is_new=True,
     )
 
 
@@ -49,16 +58,7 @@ def _place(stored: Stored, table: Noun, object_id: str) -> Place:
     raise NotFound(f"{table.noun} {object_id} not found.")
 
 
-def _ids(tree: LoadBalancer, table: Noun, node: Node) -> dict[str, Any]:
-    """The ids of its children and users in the order of `get`."""
-    found: dict[str, Any] = {
-        "below": {
-            noun.word: [x.id for x in noun.of(node)]
-            if noun is L7POLICIES
-            else sorted(x.id for x in noun.of(node))
-            for noun in table.below
-        }
-    }
-    if table is POOLS:
-        found["user_ids"] = [x.id for x in tree.listeners if node.id in x.pool_ids]
-    return found
+def _ids(noun: Noun, parent: Node) -> list[str]:
+    """The ids of its children in the order of `get`."""
+    found = [child.id for child in noun.of(parent)]
+    return found if noun is L7POLICIES else sorted(found)
