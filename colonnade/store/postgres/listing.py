@@ -39,6 +39,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     addresses: frozenset[str] = frozenset()  # compared as such, whatever their spelling
     flags: frozenset[str] = frozenset()  # true or false, in any spelling of these
     lists: Set[str] = frozenset()  # text[]: found by any of their items
+    indexed: Mapping[str, str] = {}  # texts that have an index, as that has them: NULL if empty
     key: str = "t.id"  # what a marker names
     last: Sequence[str] = ("t.created_at", "t.id")  # the order when nothing else decides
 
@@ -64,8 +65,9 @@ async def rows(connection: Connection, source: Source, wanted: Wanted) -> list[S
     query = f"SELECT {source.columns}{source.place}"
     query += f" WHERE {' AND '.join(where) or 'true'} ORDER BY {by}"
     if wanted.limit is not None:
-        query += " LIMIT %(limit)s"
-        parameters["limit"] = wanted.limit
+        # Not a parameter: PostgreSQL keeps one plan for many calls only if it knows how few rows
+        # are wanted.
+        query += f" LIMIT {wanted.limit:d}"
     cursor = await connection.execute(query.encode(), parameters)
     found = await cursor.fetchall()
     return found[::-1] if wanted.reverse else found
@@ -90,7 +92,7 @@ def _where(source: Source, wanted: Wanted) -> tuple[list[str], dict[str, Any]]:
         expression = source.attributes.get(name)
         if expression is None:
             raise Invalid("One or more arguments are either duplicate or invalid")
-        where.append(_matches(source, name, expression).format(f"%(f{number})s"))
+        where.append(_matches(source, name, expression, values).format(f"%(f{number})s"))
         parameters[f"f{number}"] = list(values)
     for number, (word, tags) in enumerate(wanted.tags.items()):
         where.append(_TAGS[word].format(f"t{number}"))
@@ -98,16 +100,19 @@ def _where(source: Source, wanted: Wanted) -> tuple[list[str], dict[str, Any]]:
     return where, parameters
 
 
-def _matches(source: Source, name: str, expression: str) -> str:
+def _matches(source: Source, name: str, expression: str, values: Sequence[str]) -> str:
     """The condition to have one of the values, which stand for the braces. Nothing, and no items,
     is the empty text."""
     expression = expression.replace("{", "{{").replace("}", "}}")
     if name in source.ids:
-        return f"{expression} = ANY({{}}::uuid[])"
+        # With one value the rows come in the order of an index that goes on with it.
+        return f"{expression} = " + ("({}::uuid[])[1]" if len(values) == 1 else "ANY({}::uuid[])")
     if name in source.times:
         return f"date_trunc('second', {expression}) = ANY({{}}::timestamptz[])"
     if name in source.lists:
         return f"({expression} && {{0}}::text[] OR {expression} = '{{{{}}}}' AND '' = ANY({{0}}))"
+    if name in source.indexed and all(values):
+        return f"{source.indexed[name]} = ANY({{}}::text[])"
     text = _text(expression)
     if name in source.addresses:
         is_one = f"nullif({text}, '')::inet = ANY(array_remove({{0}}, '')::inet[])"
@@ -137,12 +142,14 @@ def _order(source: Source, wanted: Wanted) -> list[tuple[str, bool]]:
 def _after_marker(
     source: Source, order: Sequence[tuple[str, bool]], marker: str
 ) -> tuple[str, dict[str, Any]]:
-    """The condition to be after the marked object in this order, direction by direction."""
+    """The condition to be after the marked object in this order."""
+    keys = ", ".join(expression for expression, _ in order)
     # The marker's own row under the same names, one scope further in.
-    marks = [
-        f"(SELECT {expression}{source.place} WHERE {source.key} = %(marker)s)"
-        for expression, _ in order
-    ]
+    mark = f"(SELECT {{}}{source.place} WHERE {source.key} = %(marker)s)"
+    if len({down for _, down in order}) == 1:
+        # As one comparison of rows, so that an index leads there.
+        return f"({keys}) {'<' if order[0][1] else '>'} {mark.format(keys)}", {"marker": marker}
+    marks = [mark.format(expression) for expression, _ in order]
     cases = []
     for place, (expression, down) in enumerate(order):
         equal = [f"{e} = {m}" for (e, _), m in zip(order[:place], marks[:place], strict=True)]

@@ -186,6 +186,7 @@ def _source(table: Noun) -> Source:
         addresses=frozenset(one.name for one in own if one.about.is_address),
         flags=frozenset(one.name for one in own if one.item is bool),
         lists=lists | _lists(table).keys(),
+        indexed={"name": "t.body ->> 'name'"} if table is LOAD_BALANCERS else {},
     )
 
 
