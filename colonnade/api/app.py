@@ -69,6 +69,7 @@ ROUTES: Sequence[Route] = [
 STEPS: Sequence[Step] = [waiting, dry_run, idempotent]
 ANSWER_S_MAX = 4.0
 TRIES = 3
+_TOO_LONG = "The answer took too long; check whether the request was carried out."
 
 log = structlog.get_logger()
 
@@ -139,8 +140,9 @@ def _allowed(allow: str) -> Handle:
 
 def _innermost(route: Route) -> Within:
     async def answered(call: Call) -> Answer:
-        return encoded(route, await _in_time(_found(route, call)))
+        return encoded(route, await in_time(_found(route, call)))
 
+    in_time = _read_in_time if route.method == "GET" else _written_in_time
     return answered
 
 
@@ -156,15 +158,25 @@ async def _found(route: Route, call: Call) -> Any:
     return await route.handler(call)
 
 
-async def _in_time(answering: Coroutine[Any, Any, Any]) -> Any:
-    """The handler's answer. Raises Unavailable when a database that hangs keeps it waiting.
+async def _read_in_time(answering: Coroutine[Any, Any, Any]) -> Any:
+    """The handler's answer. Raises Unavailable when a database that hangs keeps it waiting."""
+    try:
+        async with asyncio.timeout(ANSWER_S_MAX) as bound:
+            return await answering
+    except TimeoutError as error:
+        if not bound.expired():
+            raise
+        raise Unavailable(_TOO_LONG) from error
 
-    It is not waited for any longer then: ending it takes the database too."""
+
+async def _written_in_time(answering: Coroutine[Any, Any, Any]) -> Any:
+    """As for what is read; but what a handler undoes as it is ended may take long too, and is not
+    waited for."""
     task = asyncio.ensure_future(answering)
     done, _ = await asyncio.wait({task}, timeout=ANSWER_S_MAX)
     if not done:
         task.cancel()
-        raise Unavailable("The answer took too long; check whether the request was carried out.")
+        raise Unavailable(_TOO_LONG)
     return task.result()
 
 

@@ -52,7 +52,7 @@ def monitor_operating(record: Record[HealthMonitor]) -> Operating:
     return Operating.OFFLINE if is_off else quiet_operating(record)
 
 
-def ids(found: Sequence[str]) -> list[Shown]:
+def ids(found: Sequence[str] | None) -> list[Shown]:
     return [{"id": one} for one in found] if found else []
 
 

@@ -186,17 +186,20 @@ class Database:
             raise Unavailable("the database is not available")
         try:
             wait_s = WAIT_S if self._is_well else WAIT_WHEN_ILL_S
-            async with self._pool.connection(timeout=wait_s) as connection:
-                self._is_well = True
-                try:
-                    yield connection
-                except psycopg.InterfaceError as error:
-                    if not connection.closed:
-                        raise  # a mistake of ours, not of the connection
-                    raise psycopg.OperationalError(str(error)) from error
-                finally:
-                    if connection.closed:
-                        self._check_the_others()
+            # Statements commit themselves, or are in a transaction that does: nothing is left to
+            # be committed here, as the pool's own context would.
+            connection = await self._pool.getconn(timeout=wait_s)
+            self._is_well = True
+            try:
+                yield connection
+            except psycopg.InterfaceError as error:
+                if not connection.closed:
+                    raise  # a mistake of ours, not of the connection
+                raise psycopg.OperationalError(str(error)) from error
+            finally:
+                if connection.closed:
+                    self._check_the_others()
+                await self._pool.putconn(connection)
         except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure) as error:
             raise Contended("another change was in the way", detail=str(error)) from error
         except (psycopg.OperationalError, PoolTimeout, PoolClosed, TooManyRequests) as error:
@@ -204,8 +207,9 @@ class Database:
             raise Unavailable("the database is not available", detail=str(error)) from error
 
     def _is_known_gone(self) -> bool:
-        idle = self._pool.get_stats().get("pool_available", 0)
-        return not idle and time.monotonic() - self._failed_at < KNOWN_GONE_S
+        if time.monotonic() - self._failed_at >= KNOWN_GONE_S:
+            return False
+        return not self._pool.get_stats().get("pool_available", 0)
 
     async def _record_failure(self, _pool: AsyncConnectionPool[Connection]) -> None:
         self._failed_at = time.monotonic()

@@ -47,7 +47,7 @@ class Record(msgspec.Struct, Generic[T], frozen=True):
     operating_reason: str
     operating_since: str | None  # None: nothing was heard of it yet
     is_noop: bool  # nothing serves it, so nobody reports on it
-    user_ids: Sequence[str]  # of a pool: the listeners that send requests to it
+    user_ids: Sequence[str] | None  # of a pool: the listeners that send requests to it
     is_new: bool = False  # what the transaction that made it knows, not what is stored
 
 

@@ -88,7 +88,7 @@ def _columns(table: Noun) -> str:
             "t.operating_reason",
             time_sql("t.operating_since"),
             "c.noop_amphora_id IS NOT NULL",
-            _USERS if table is POOLS else "'{}'::uuid[]",
+            _USERS if table is POOLS else "NULL::uuid[]",
             *map(_ids_below, table.below),
         )
     )

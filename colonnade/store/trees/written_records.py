@@ -43,7 +43,9 @@ def record_of(stored: Stored, table: Noun, object_id: str) -> Record[Any]:
         operating_reason="",
         operating_since=None,
         is_noop=stored.is_noop,
-        user_ids=[x.id for x in tree.listeners if place.id in x.pool_ids] if table is POOLS else (),
+        user_ids=[x.id for x in tree.listeners if place.id in x.pool_ids]
+        if table is POOLS
+        else None,
         below=[_ids(noun, place.own) for noun in table.below],
         is_new=True,
     )
