@@ -57,8 +57,11 @@ async def listed(
         if wanted.marker is not None:
             await _check_marker(connection, kind, wanted.project, wanted.marker)
         found = await kind.find(connection, wanted)
-    shown = [trimmed(call, kind.show(one)) for one in found]
-    return {word: shown, links: _links(call, [kind.key(one) for one in found], wanted)}
+    shown = [kind.show(one) for one in found]
+    if "fields" in call.query:
+        shown = [trimmed(call, one) for one in shown]
+    ends = [kind.key(one) for one in (*found[:1], *found[-1:])]
+    return {word: shown, links: _links(call, ends, len(found), wanted)}
 
 
 async def _check_marker(
@@ -190,15 +193,17 @@ def _marker(call: Call, kind: Kind) -> str | None:
     return read_id(text)
 
 
-def _links(call: Call, keys: Sequence[str], wanted: Wanted) -> list[dict[str, str]]:
-    if not keys:
+def _links(call: Call, ends: Sequence[str], count: int, wanted: Wanted) -> list[dict[str, str]]:
+    """`ends`: the keys of the page's first and last."""
+    if not ends:
         return []
     links = []
-    full = len(keys) == wanted.limit
+    first, last = ends
+    full = count == wanted.limit
     if full or (wanted.reverse and wanted.marker is not None):
-        links.append(_link(call, "next", keys[-1], wanted.limit))
+        links.append(_link(call, "next", last, wanted.limit))
     if (wanted.marker is not None and not wanted.reverse) or (wanted.reverse and full):
-        links.append(_link(call, "previous", keys[0], wanted.limit))
+        links.append(_link(call, "previous", first, wanted.limit))
     return links
 
 

@@ -5,6 +5,7 @@ How a list is asked for is the same for all kinds of objects, and said in `api/h
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from colonnade.api.http.call import JSON, Call
@@ -23,7 +24,7 @@ def _kind(table: Noun) -> Kind:
         source=SOURCES[table.name],
         find=lambda connection, wanted: records.find(connection, table, wanted),
         key=lambda record: str(record.value.id),
-        show=lambda record: show(table, record),
+        show=partial(show, table),
         has_tags=True,
     )
 

@@ -96,10 +96,13 @@ def _issues_and_trouble(record: Record[Pool]) -> list[str]:
     return found
 
 
-def _additional_vips(record: Record[LoadBalancer]) -> list[Shown]:
+def _additional_vips(record: Record[LoadBalancer]) -> Sequence[Shown]:
+    vips = record.value.additional_vips
+    if not vips:
+        return ()
     return [
         {"subnet_id": vip.subnet_id, "ip_address": vip.address, "port_id": vip.port_id}
-        for vip in record.value.additional_vips
+        for vip in vips
     ]
 
 
