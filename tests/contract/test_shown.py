@@ -13,11 +13,11 @@ from msgspec.structs import replace
 from colonnade.api.resources.objects import OBJECTS
 from colonnade.domain.attributes import described
 from colonnade.domain.ids import ProjectId
+from colonnade.domain.shape import L7POLICIES, LOAD_BALANCERS, MEMBERS, OF_TYPE, Noun
 from colonnade.store.postgres import listing
 from colonnade.store.postgres.database import Connection, Database
 from colonnade.store.postgres.listing import Wanted
 from colonnade.store.postgres.times import time, time_sql
-from colonnade.store.rows.tables import L7POLICIES, LOAD_BALANCERS, MEMBERS, TABLES, Table
 from colonnade.store.trees.sources import SOURCES
 from tests.contract.api_client import Api, api
 
@@ -61,7 +61,7 @@ async def both(api: Api, path: str, object_id: str) -> list[Any]:
 
 async def test_an_object_is_shown_alike_in_a_list_alone_and_as_it_is_made(api: Api) -> None:
     everything = await made(api)
-    assert everything.keys() == {table.name for table in TABLES.values()}
+    assert everything.keys() == {table.name for table in OF_TYPE.values()}
     changing = {"updated_at", "listeners", "pools", "l7policies", "members", "rules",
                 "healthmonitor_id"}  # fmt: skip
     for name, (path, answered) in everything.items():
@@ -70,7 +70,7 @@ async def test_an_object_is_shown_alike_in_a_list_alone_and_as_it_is_made(api: A
         assert {n: v for n, v in alone.items() if n not in changing} == {
             n: v for n, v in answered.items() if n not in changing
         }, name
-        table = next(table for table in TABLES.values() if table.name == name)
+        table = next(table for table in OF_TYPE.values() if table.name == name)
         msgspec.convert(alone, OBJECTS[table.type])
         some = await api.get(f"{path}?fields=id&fields=created_at,name")
         (one, *_), *_ = (value for value in some.values() if value)
@@ -81,7 +81,7 @@ async def test_a_row_of_an_older_release_is_shown_with_defaults(
     api: Api, database: Database
 ) -> None:
     everything = await made(api)
-    for table in TABLES.values():
+    for table in OF_TYPE.values():
         path, answered = everything[table.name]
         fields = msgspec.structs.fields(table.type)
         kept = [field.name for field in fields if field.required]
@@ -96,7 +96,7 @@ async def test_a_row_of_an_older_release_is_shown_with_defaults(
             assert {n: shown[n] for n in defaults(table)} == defaults(table)
 
 
-def defaults(table: Table) -> dict[str, Any]:
+def defaults(table: Noun) -> dict[str, Any]:
     """What is shown of attributes that are not stored."""
     found = described(table.type).items()
     plain = {
@@ -130,7 +130,7 @@ class Explaining:
         return await self.connection.execute(b"EXPLAIN " + query, parameters)
 
 
-async def plan(connection: Connection, table: Table, wanted: Wanted) -> str:
+async def plan(connection: Connection, table: Noun, wanted: Wanted) -> str:
     explaining: Any = Explaining(connection)
     return "\n".join(row[0] for row in await listing.rows(explaining, SOURCES[table.name], wanted))
 
@@ -141,7 +141,7 @@ async def test_a_page_is_found_by_an_index_wherever_it_is(api: Api, database: Da
     async with database.transaction() as connection:
         # Which would be cheaper for so few rows.
         await connection.execute("SET LOCAL enable_sort = off; SET LOCAL enable_seqscan = off")
-        for table in TABLES.values():
+        for table in OF_TYPE.values():
             path, shown = everything[table.name]
             within: dict[str, Any] = {}
             if table is MEMBERS or table.above is L7POLICIES:  # listed in their parent only

@@ -64,7 +64,7 @@ async def _check_known(call: Call, sought: Sought) -> None:
     """What happened to one that is gone may still be read. Raises NotFound, Forbidden."""
     assert sought.load_balancer_id is not None, "of one load balancer"
     try:
-        await call.record(LOAD_BALANCERS, sought.load_balancer_id)
+        await call.check(LOAD_BALANCERS, sought.load_balancer_id)
     except NotFound:
         async with call.site.database.read() as connection:
             if not await events.newest(connection, 1, sought):

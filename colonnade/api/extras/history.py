@@ -36,7 +36,7 @@ class Rollback(msgspec.Struct, frozen=True, kw_only=True):
 async def show_history(call: Call) -> JSON:
     root_id = call.id("load_balancer_id")
     limit, marker = min(number(call, "limit") or LIMIT, PAGE_MAX), number(call, "marker")
-    await call.record(LOAD_BALANCERS, root_id)
+    await call.check(LOAD_BALANCERS, root_id)
     async with call.site.database.read() as connection:
         found = await history.generations(connection, root_id, below=marker, limit=limit)
     links = []

@@ -54,7 +54,7 @@ _OF_MEMBER: Final = (
 async def show_load_balancer_statistics(call: Call) -> JSON:
     root_id = LoadBalancerId(call.id("load_balancer_id"))
     since = read_since(call.query.get("since", [""])[-1])
-    await call.record(LOAD_BALANCERS, root_id)
+    await call.check(LOAD_BALANCERS, root_id)
     async with call.site.database.read() as connection:
         listeners, members = await traffic.of_load_balancer(connection, root_id)
         series = None

@@ -144,6 +144,11 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
             is_dry_run=self.is_dry_run,
         )
 
+    async def check(self, table: Noun, object_id: str) -> None:
+        """Raises NotFound, Forbidden."""
+        async with self.site.database.read() as connection:
+            await records.check(connection, table, object_id, project=self.project)
+
     async def record(self, table: Noun, object_id: str) -> Record[Any]:
         async with self.site.database.read() as connection:
             return await records.get(connection, table, object_id, project=self.project)

@@ -52,7 +52,7 @@ def _read_cidr(text: str) -> str:
 
 async def show_listener_stats(call: Call) -> JSON:
     listener_id = call.id("listener_id")
-    await call.record(LISTENERS, listener_id)
+    await call.check(LISTENERS, listener_id)
     async with call.site.database.read() as connection:
         return {"stats": await records.statistics(connection, LISTENERS, listener_id)}
 

@@ -118,7 +118,7 @@ async def delete_load_balancer(call: Call) -> JSON:
 
 async def show_load_balancer_stats(call: Call) -> JSON:
     root_id = call.id("load_balancer_id")
-    await call.record(LOAD_BALANCERS, root_id)
+    await call.check(LOAD_BALANCERS, root_id)
     async with call.site.database.read() as connection:
         return {"stats": await records.statistics(connection, LOAD_BALANCERS, root_id)}
 

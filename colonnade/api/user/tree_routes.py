@@ -99,7 +99,7 @@ class _Tree(Struct, frozen=True):
         """As the path says it. Raises NotFound when there is none, and Forbidden for another's."""
         above = _above(self.noun)
         parent_id = call.id(above.place)
-        await call.record(above, parent_id)
+        await call.check(above, parent_id)
         return parent_id
 
     def _place(self, call: Call) -> tuple[Noun, str]:

@@ -23,7 +23,7 @@ from colonnade.store.postgres.lenient import Newer
 from colonnade.store.postgres.listing import Wanted
 from colonnade.store.rows.tables import DECODERS
 from colonnade.store.trees.remembered import Issue
-from colonnade.store.trees.sources import SOURCES
+from colonnade.store.trees.sources import OWNERS, SOURCES
 
 log = structlog.get_logger()
 
@@ -68,6 +68,17 @@ async def get(
     if project is not None and record.project_id != project:
         raise Forbidden(POLICY)
     return record
+
+
+async def check(
+    connection: Connection, table: Table, object_id: str, *, project: ProjectId | None
+) -> None:
+    """Is there such an object, and may it be touched? Raises NotFound, Forbidden."""
+    row = await listing.row(connection, OWNERS[table.name], object_id)
+    if row is None:
+        raise NotFound(f"{table.noun} {object_id} not found.")
+    if project is not None and row[0] != project:
+        raise Forbidden(POLICY)
 
 
 async def projects_of(

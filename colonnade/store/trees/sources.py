@@ -8,6 +8,8 @@ name is a table of expressions, so that no text of a caller becomes SQL. Nothing
 from collections.abc import Mapping
 from typing import Final
 
+from msgspec.structs import replace
+
 from colonnade.domain.attributes import Described, described
 from colonnade.domain.shape import (
     HEALTH_MONITORS,
@@ -191,3 +193,7 @@ def _source(table: Noun) -> Source:
 
 
 SOURCES: Final[Mapping[str, Source]] = {table.name: _source(table) for table in OF_TYPE.values()}
+# Of one object whose project is all that is asked for.
+OWNERS: Final[Mapping[str, Source]] = {
+    name: replace(source, columns="t.project_id") for name, source in SOURCES.items()
+}
