@@ -9,11 +9,16 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests.database import database, database_url, databases
 
 __all__ = ["database", "database_url", "databases"]
+
+# How long an example takes says something of the machine, and nothing of what is tested.
+hypothesis.settings.register_profile("colonnade", deadline=None)
+hypothesis.settings.load_profile("colonnade")
 
 # Reasons, not tests: what a machine may lack without anybody having to look at it.
 SKIPS_ALLOWED_IN_CI = (

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from colonnade.api.resources.objects import OBJECTS
+from colonnade.api.resources.objects import object_of
 from colonnade.domain.attributes import described
 from colonnade.domain.ids import ProjectId
 from colonnade.domain.shape import L7POLICIES, LOAD_BALANCERS, MEMBERS, OF_TYPE, Noun
@@ -71,7 +71,7 @@ async def test_an_object_is_shown_alike_in_a_list_alone_and_as_it_is_made(api: A
             n: v for n, v in answered.items() if n not in changing
         }, name
         table = next(table for table in OF_TYPE.values() if table.name == name)
-        msgspec.convert(alone, OBJECTS[table.type])
+        msgspec.convert(alone, object_of(table))
         some = await api.get(f"{path}?fields=id&fields=created_at,name")
         (one, *_), *_ = (value for value in some.values() if value)
         assert one == {n: listed[n] for n in ("id", "created_at", "name") if n in listed}
@@ -92,7 +92,7 @@ async def test_a_row_of_an_older_release_is_shown_with_defaults(
                 [kept],
             )
         for shown in await both(api, path, answered["id"]):
-            msgspec.convert(shown, OBJECTS[table.type])
+            msgspec.convert(shown, object_of(table))
             assert {n: shown[n] for n in defaults(table)} == defaults(table)
 
 

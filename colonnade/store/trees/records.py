@@ -71,7 +71,7 @@ async def get(
 
 
 async def check(
-    connection: Connection, table: Table, object_id: str, *, project: ProjectId | None
+    connection: Connection, table: Noun, object_id: str, *, project: ProjectId | None
 ) -> None:
     """Is there such an object, and may it be touched? Raises NotFound, Forbidden."""
     row = await listing.row(connection, OWNERS[table.name], object_id)
