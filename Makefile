@@ -33,8 +33,8 @@ e2e: setup
 demo: setup ## a load balancer on this machine in a minute, with things breaking
 	@$(BIN)/colonnade demo
 
-bench: setup ## numbers: latency, gaps, memory (JSON in bench/results)
-	@$(BIN)/python -m bench
+bench: setup ## numbers: latency, gaps, memory (JSON in bench/results); PARTS=... for some parts
+	@$(BIN)/python -m bench $(PARTS)
 
 docs: setup ## the map of the code and the tables, made from the code
 	@$(BIN)/python -m tools.tables

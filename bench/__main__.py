@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`python -m bench [PART...]`: measure, keep the figures, and show them beside those of before.
 
-Without words it measures every part, one after the other, so that none disturbs another. It is
-never a test: a goal that is missed is shown, and the exit code stays 0. A part that cannot be
-measured is told, the others go on, and the exit code is 1.
+Without words it measures every part that this machine can measure alone, one after the other, so
+that none disturbs another. It is never a test: a goal that is missed is shown, and the exit code
+stays 0. A part that cannot be measured is told, the others go on, and the exit code is 1.
 """
 
 import asyncio
@@ -14,7 +14,19 @@ from collections.abc import Awaitable, Callable, Mapping
 import msgspec
 from rich.console import Console
 
-from bench import api, dataplane, idle, kills, render, results, storm, system
+from bench import (
+    api,
+    dataplane,
+    idle,
+    kills,
+    octavia,
+    peer,
+    render,
+    results,
+    scale,
+    storm,
+    system,
+)
 from colonnade.domain.errors import ColonnadeError
 from colonnade.runtime import logging
 
@@ -25,6 +37,8 @@ class Part(msgspec.Struct, frozen=True):
     what: str
     measure: Callable[[], Awaitable[results.Figures]]
     goals: Mapping[str, str] = {}
+    beside: Callable[[], Awaitable[str]] | None = None  # who else was measured, in words
+    named_only: bool = False  # not one of those that are measured when none is named
 
 
 def _apart(module: str) -> Callable[[], Awaitable[results.Figures]]:
@@ -55,6 +69,14 @@ PARTS = {
     "system": Part("how long a user waits", system.measure, system.GOALS),
     "dataplane": Part("what traffic pays, and waits", dataplane.measure, dataplane.GOALS),
     "kills": Part("what traffic pays when a part dies", kills.measure, kills.GOALS),
+    "scale": Part("what a full store costs", scale.measure, scale.GOALS),
+    "peer": Part(
+        "the user API beside Octavia's; 15 minutes, with package registries",
+        peer.measure,
+        peer.GOALS,
+        beside=octavia.versions,
+        named_only=True,
+    ),
 }
 
 
@@ -64,16 +86,16 @@ def main(words: list[str]) -> int:
     if unknown:
         console.print("usage: python -m bench [PART...]; without a word, all of")
         for name, part in PARTS.items():
-            console.print(f"  {name:8} {part.what}")
+            console.print(f"  {name:9} {part.what}{'; only by its name' * part.named_only}")
         return 0 if unknown[0] in ("-h", "--help", "list") else 2
     logging.configure("bench", level="ERROR")
     run = results.begin()
     console.print(f"{run.machine}; load average {run.load_before:g}")
     failed = False
-    for name in words or PARTS:
+    for name in words or [name for name, part in PARTS.items() if not part.named_only]:
         began = time.monotonic()
         try:
-            run.parts[name] = figures = asyncio.run(_measured(PARTS[name]))
+            figures = asyncio.run(_measured(PARTS[name], name, run))
         except (ColonnadeError, OSError) as error:
             console.print(f"{name} was not measured: {str(error)[-ERROR_SHOWN_MAX:]}", markup=False)
             failed = True
@@ -87,8 +109,11 @@ def main(words: list[str]) -> int:
     return 1 if failed else 0
 
 
-async def _measured(part: Part) -> results.Figures:
-    return await part.measure()
+async def _measured(part: Part, name: str, run: results.Run) -> results.Figures:
+    run.parts[name] = figures = await part.measure()
+    if part.beside is not None:
+        run.beside[name] = await part.beside()
+    return figures
 
 
 if __name__ == "__main__":

@@ -8,27 +8,26 @@ machine as well. Run it with nothing else running: `python -m bench.api [WORKERS
 """
 
 import asyncio
+import itertools
 import json
-import os
-import re
 import shutil
-import socket
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.client import CLIENTS_MAX, Load, connected, member
+from bench.client import CLIENTS_MAX, Load, member
+from bench.served import Figures, Request, Served, answers, load_average, spent
+from colonnade.cli.local.system import free_port
 from colonnade.store.postgres.embedded import EmbeddedPostgres
 from colonnade.store.postgres.migrations import migrate
 
 START_S_MAX = 20.0
 ROUNDS = 3  # of each figure: what is told is the median
-TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
 FEW, SOME, MANY = 100, 1000, 10_000  # load balancers in the store
 
 # Twenty times what Octavia 19 does alone on such a machine; and what the contract of lists says.
@@ -45,57 +44,20 @@ GOALS = {
     "workers_1.growth.post_member_10": "about 1",
 }
 
-Figures = dict[str, float]
-Request = Callable[[int], Awaitable[Any]]
 
+class Bench(Served):
+    """Colonnade, running."""
 
-class Bench:
-    def __init__(self, load: Load, api_pid: int, database_pid: int, start_s: float) -> None:
-        self.load = load
-        self.start_s = start_s
-        self._api_pid, self._database_pid = api_pid, database_pid
+    start_s = 0.0
+    database_url = ""
 
     async def measured(self, requests: int, at_once: int, request: Request) -> Figures:
         """Medians of some rounds, and how long one takes when nobody else asks."""
-        numbers = iter(range(requests * (ROUNDS + 1)))
+        numbers = itertools.count()
         rounds = [await self.round(requests, at_once, request, numbers) for _ in range(ROUNDS)]
         alone = await self.round(max(8, requests // 10), 1, request, numbers)
         found = {name: median(one[name] for one in rounds) for name in rounds[0]}
         return found | {"alone_p50_ms": alone["p50_ms"]}
-
-    async def round(self, requests: int, at_once: int, request: Request, numbers: Any) -> Figures:
-        left = requests
-        took: list[float] = []
-
-        async def client() -> None:
-            nonlocal left
-            while left > 0:
-                left -= 1
-                started = time.perf_counter()
-                await request(next(numbers))
-                took.append(time.perf_counter() - started)
-
-        api, database = self._spent_us()
-        started = time.perf_counter()
-        await asyncio.gather(*(client() for _ in range(at_once)))
-        elapsed = time.perf_counter() - started
-        api_after, database_after = self._spent_us()
-        took.sort()
-        return {
-            "per_s": round(requests / elapsed, 1),
-            "p50_ms": round(took[len(took) // 2] * 1000, 2),
-            "p99_ms": round(took[int(len(took) * 0.99)] * 1000, 2),
-            "api_cpu_us": round((api_after - api) / requests),
-            "database_cpu_us": round((database_after - database) / requests),
-        }
-
-    def _spent_us(self) -> tuple[int, int]:
-        database = [self._database_pid, *_children(self._database_pid)]
-        api = [self._api_pid, *_children(self._api_pid)]
-        return _cpu_us(api), _cpu_us(database)
-
-    def api_mb(self) -> int:
-        return sum(map(_own_mb, [self._api_pid, *_children(self._api_pid)]))
 
     async def run(self, *, many: bool) -> dict[str, Any]:
         """`many`: also in a store that has many load balancers, which takes a while to fill."""
@@ -103,10 +65,10 @@ class Bench:
         one = await load.root()
         await self.round(200, 8, lambda _: self._get(one), iter(range(200)))
         found = {"list_1": await measured(400, 4, self._list)}
-        await self._fill(FEW)
+        await self.fill(FEW)
         found["list_100"] = await measured(100, 4, self._list)
         few = await self._of_one_tree(one)
-        await self._fill(SOME)
+        await self.fill(SOME)
         found["list_1000"] = await measured(20, 2, self._list)
         found |= few
         for size, pools, requests in ((100, 64, 200), (1000, 16, 32)):
@@ -118,7 +80,7 @@ class Bench:
         )
         if not many:
             return found
-        await self._fill(MANY)
+        await self.fill(MANY)
         later = await self._of_one_tree(one)
         found |= {f"{name}_of_{MANY}": figures for name, figures in later.items()}
         found[f"list_1000_of_{MANY}"] = await measured(20, 2, self._list)
@@ -155,15 +117,6 @@ class Bench:
 
         return await self.measured(60, 4, batch)
 
-    async def _fill(self, roots: int) -> None:
-        async def some() -> None:
-            while self.load.roots < roots - 8:
-                await self.load.root()
-
-        await asyncio.gather(*(some() for _ in range(8)))
-        while self.load.roots < roots:
-            await self.load.root()
-
     async def _get(self, one: str) -> None:
         await self.load.ask("GET", f"loadbalancers/{one}")
 
@@ -173,8 +126,7 @@ class Bench:
 
 def _growth(few: Figures, many: Figures) -> float:
     """What one request costs the machine in a full store, in that of an almost empty one."""
-    spent = [one["api_cpu_us"] + one["database_cpu_us"] for one in (many, few)]
-    return round(spent[0] / spent[1], 2)
+    return round(spent(many) / spent(few), 2)
 
 
 @asynccontextmanager
@@ -186,9 +138,7 @@ async def serving(workers: int) -> AsyncIterator[Bench]:
     api: asyncio.subprocess.Process | None = None
     try:
         migrate(server.url)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         config = folder / "api.toml"
         config.write_text(
             f'state_dir = "{folder}"\nrun_dir = "{folder}"\nlog_level = "WARNING"\n'
@@ -197,11 +147,13 @@ async def serving(workers: int) -> AsyncIterator[Bench]:
         program = Path(sys.executable).with_name("colonnade")
         started = time.perf_counter()
         api = await asyncio.create_subprocess_exec(program, "api", "--config", config)
-        await _answers(port)
+        await answers(port, "/healthcheck", START_S_MAX)
         start_s = round(time.perf_counter() - started, 2)
         lock = (folder / "state" / "postgres" / "postmaster.pid").read_text()
-        load = await Load.of(port)
-        yield Bench(load, api.pid, int(lock.split()[0]), start_s)
+        load = await Load.of(port, {"provider": "noop"})
+        bench = Bench(load, api.pid, int(lock.split()[0]))
+        bench.start_s, bench.database_url = start_s, server.url
+        yield bench
         load.close()
     finally:
         if api is not None:
@@ -215,42 +167,8 @@ async def main(workers: int) -> None:
     async with serving(workers) as bench:
         begun = {"start_s": bench.start_s, "pss_at_start_mb": bench.api_mb()}
         found = await bench.run(many=workers == 1)
-        ended = {"pss_mb": bench.api_mb(), "load_average": os.getloadavg()[0]}
+        ended = {"pss_mb": bench.api_mb(), "load_average": load_average()}
         print(json.dumps(found | begun | ended))
-
-
-async def _answers(port: int) -> None:
-    deadline = time.monotonic() + START_S_MAX
-    while time.monotonic() < deadline:
-        try:
-            line = await connected(port)
-        except OSError:
-            await asyncio.sleep(0.02)
-            continue
-        status, _ = await line.ask(b"GET /healthcheck HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        line.close()
-        if status == 200:
-            return
-    raise TimeoutError("the API did not start")
-
-
-def _children(pid: int) -> list[int]:
-    return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def _cpu_us(pids: list[int]) -> int:
-    """Of processes that run on; user and system time."""
-    ticks = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks * TICK_US
-
-
-def _own_mb(pid: int) -> int:
-    """Its own memory and its part of what it shares."""
-    found = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)
-    return int(found.group(1)) * 1024 // 1_000_000 if found is not None else 0
 
 
 if __name__ == "__main__":

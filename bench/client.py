@@ -8,12 +8,20 @@ measurement. What is measured is not known here, but for how the simplest object
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
+import msgspec
+
 CLIENTS_MAX = 16
-SUCCESS = (200, 201, 202)
+SUCCESS = (200, 201, 202, 204)
+
+
+class Made(msgspec.Struct):
+    """All that is read of an answer."""
+
+    id: str
 
 
 class Line(asyncio.Protocol):
@@ -30,6 +38,11 @@ class Line(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
+    @property
+    def lost(self) -> bool:
+        """Servers hang up where nothing was asked for a while."""
+        return self._transport is None or self._transport.is_closing()
+
     def connection_lost(self, exc: Exception | None) -> None:
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(exc or ConnectionResetError("the API hung up"))
@@ -42,12 +55,14 @@ class Line(asyncio.Protocol):
                 return
             self._body_at = head + 4
             self._whole = self._body_at + _length(bytes(self._came[:head]))
-        if len(self._came) >= self._whole and self._answer is not None:
+        if len(self._came) < self._whole:
+            return
+        if self._answer is not None and not self._answer.done():
             status = int(self._came[9:12])
             self._answer.set_result((status, bytes(self._came[self._body_at : self._whole])))
 
     async def ask(self, request: bytes) -> tuple[int, bytes]:
-        assert self._transport is not None, "not connected"
+        assert self._transport is not None and not self.lost, "not connected"
         self._came.clear()
         self._body_at = 0
         self._answer = asyncio.get_running_loop().create_future()
@@ -75,17 +90,21 @@ async def connected(port: int) -> Line:
 class Load:
     """As many clients as ask at once, and what they ask for."""
 
-    def __init__(self, lines: Sequence[Line]) -> None:
+    def __init__(self, port: int, lines: Sequence[Line], root: Mapping[str, str]) -> None:
+        self._port = port
         self._idle = list(lines)
-        self._subnet = str(uuid4())
+        self._root: dict[str, Any] = {"vip_subnet_id": str(uuid4()), **root}
         self.roots = 0
 
     @classmethod
-    async def of(cls, port: int) -> "Load":
-        return cls([await connected(port) for _ in range(CLIENTS_MAX)])
+    async def of(cls, port: int, root: Mapping[str, str]) -> "Load":
+        """`root`: what is said of each load balancer, its provider for instance."""
+        return cls(port, [await connected(port) for _ in range(CLIENTS_MAX)], root)
 
     async def ask(self, method: str, path: str, body: Any = None) -> bytes:
         line = self._idle.pop()
+        if line.lost:
+            line = await connected(self._port)
         content = json.dumps(body).encode() if body is not None else b""
         status, answer = await line.ask(
             b"%s /v2/lbaas/%s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -100,9 +119,9 @@ class Load:
         for line in self._idle:
             line.close()
 
-    async def root(self) -> str:
-        body = {"loadbalancer": {"vip_subnet_id": self._subnet, "provider": "noop"}}
-        answer = await self.ask("POST", "loadbalancers", body)
+    async def root(self, **more: Any) -> str:
+        """A load balancer; `more` is said of it."""
+        answer = await self.ask("POST", "loadbalancers", {"loadbalancer": self._root | more})
         self.roots += 1
         return _id(answer)
 
@@ -128,6 +147,5 @@ def member(number: int) -> dict[str, Any]:
 
 
 def _id(answer: bytes) -> str:
-    """Of the one object that was made; without decoding all of it."""
-    at = answer.index(b'"id":"') + 6
-    return answer[at : at + 36].decode()
+    """Of the one object that was made."""
+    return msgspec.json.decode(answer, type=dict[str, Made]).popitem()[1].id

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from bench.processes import megabytes
 from bench.results import Figures
 from colonnade.cli.local import leftovers
 from colonnade.cli.local.system import System, running
@@ -112,8 +113,8 @@ def _costs(mark: str) -> dict[str, Cost]:
             continue  # gone meanwhile
         cost = costs[_name(words)]
         cost.cpu_s += sum(map(int, fields[11:15])) / TICKS  # its own and its ended children's
-        cost.pss_mb += _megabytes(memory, "Pss:")
-        cost.rss_mb += _megabytes(memory, "Rss:")
+        cost.pss_mb += megabytes(memory, "Pss:")
+        cost.rss_mb += megabytes(memory, "Rss:")
         cost.processes += 1
     return dict(costs)
 
@@ -127,13 +128,6 @@ def _name(words: list[str]) -> str:
         case True, ["-m", "colonnade", process, *_]:
             return process
     return "shells"  # first processes of namespaces, and what keeps them
-
-
-def _megabytes(memory: str, kind: str) -> float:
-    """Out of /proc/PID/smaps_rollup, which counts in KiB."""
-    return next(
-        int(line.split()[1]) * 1024 / 1e6 for line in memory.splitlines() if line.startswith(kind)
-    )
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ parts only. What a figure means, and whether more is better, is not known here: 
 
 import os
 import platform
+import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +27,9 @@ class Run(msgspec.Struct, kw_only=True):
     began: str  # UTC, and the file's name
     machine: str
     load_before: float
+    commit: str = ""  # that was measured; with a plus when not all of it was committed
     parts: dict[str, Figures] = {}
+    beside: dict[str, str] = {}  # what else a part has measured: whose, which versions
 
 
 def begin() -> Run:
@@ -37,7 +40,22 @@ def begin() -> Run:
         f"Python {platform.python_version()}, "
         f"{'root' if os.geteuid() == 0 else 'an ordinary user'}",
         load_before=round(os.getloadavg()[0], 2),
+        commit=_commit(),
     )
+
+
+def _commit() -> str:
+    """The last one that changed the package. Empty outside of a clone."""
+    git = ("git", "-C", str(FOLDER.parent))
+    package = ("--", ":/colonnade")
+    try:
+        last = subprocess.run(
+            (*git, "log", "-1", "--format=%h", *package), capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run((*git, "diff", "--quiet", "HEAD", *package), check=False)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return last + "+" * bool(changed.returncode)
 
 
 def save(run: Run) -> Path:

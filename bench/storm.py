@@ -14,8 +14,9 @@ import os
 import sys
 from typing import Any
 
-from bench.api import Bench, Figures, serving
+from bench.api import Bench, serving
 from bench.client import Load, member
+from bench.served import Figures
 
 CLIENTS = 10
 PLACES = 30  # listeners, each with its pool
