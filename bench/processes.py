@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """What processes cost, as the kernel counts it in /proc: processor time, and memory.
 
-A process that ended meanwhile is not counted, so this is for those that run on.
+Processor time is that of threads that run on, to the nanosecond: counted in ticks (in
+/proc/PID/stat) that of a few requests would be lost. What ended meanwhile is not counted.
 """
 
-import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-
-TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 def spent_us(pid: int) -> int:
     """Processor time of a process and its children so far."""
-    return sum(cpu_ticks(Path(f"/proc/{one}/stat").read_text()) for one in _family(pid)) * TICK_US
+    return sum(run_ns(text) for one in _family(pid) for text in _threads(one)) // 1000
 
 
 def pss_mb(pid: int) -> int:
@@ -33,7 +33,12 @@ def _family(pid: int) -> list[int]:
     return [pid, *map(int, children.split())]
 
 
-def cpu_ticks(stat: str) -> int:
-    """User and system time. The name before them may contain anything, also brackets."""
-    fields = stat.rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])
+def _threads(pid: int) -> Iterator[str]:
+    for place in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            yield (place / "schedstat").read_text()
+
+
+def run_ns(schedstat: str) -> int:
+    """Of a thread: the first of three numbers. The second is how long it has waited."""
+    return int(schedstat.split(maxsplit=1)[0])

@@ -26,7 +26,7 @@ from bench.served import load_average, spent
 
 SIZES = (100, 10_000, 100_000)
 ROUNDS = 7
-PAGE = 100
+PAGE = 50
 NAME = "copied"
 TREE: dict[str, Any] = {
     "name": NAME,
@@ -54,7 +54,7 @@ CASES = {
     "post_load_balancer": Case("POST load balancer", 60),
     "post_member": Case("POST member", 80),
     "get_one": Case("GET one", 200),
-    "page_first": Case("first page of 100", 25),
+    "page_first": Case("first page of 50", 25),
     "page_middle": Case("page in the middle", 25),
     "page_last": Case("last page", 25),
     # Who looks for what is not there has to rule out all.

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures are drawn from what was measured as they should be: processor time, ratios, pictures."""
 
+import os
+import threading
+import time
 import xml.etree.ElementTree as Xml
 from itertools import pairwise
 
-import pytest
-
 from bench import peer, picture, scale
 from bench.copies import ids
-from bench.processes import cpu_ticks, megabytes
+from bench.processes import megabytes, run_ns, spent_us
 from bench.results import Run
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -43,10 +44,27 @@ def compared_run(**times: float) -> Run:
     )
 
 
-@pytest.mark.parametrize("name", ["python", "a (b) c", ") 9 9 9 9"])
-def test_processor_time_is_read_behind_any_name(name: str) -> None:
-    fields = " ".join(str(n) for n in range(1, 50))
-    assert cpu_ticks(f"77 ({name}) S {fields}") == 11 + 12
+def test_processor_time_is_what_ran_and_not_what_waited() -> None:
+    assert run_ns("1288264 3746602 2\n") == 1_288_264
+
+
+def test_processor_time_of_every_thread_is_counted() -> None:
+    took, done, over = [0.0], threading.Event(), threading.Event()
+
+    def work() -> None:
+        sum(range(1_000_000))
+        took[0] = time.thread_time()
+        done.set()
+        over.wait()
+
+    before = spent_us(os.getpid())
+    worker = threading.Thread(target=work)
+    worker.start()
+    done.wait()
+    spent = spent_us(os.getpid()) - before
+    over.set()
+    worker.join()
+    assert spent > took[0] * 1e6 / 2  # the last few milliseconds of a thread come with a delay
 
 
 def test_memory_is_that_of_its_own_line() -> None:
