@@ -66,7 +66,7 @@ IF(NEW.provisioning_status LIKE 'PENDING_%ATE', 'ACTIVE', NEW.provisioning_statu
 """
 TIED: Final = ("setpriv", "--pdeathsig=TERM", "--")  # ends when this process does, however it does
 TABLES: Final = ("load_balancer", "listener", "pool", "member")
-GONE: Final = "DELETE FROM member WHERE provisioning_status = 'PENDING_DELETE'"
+GONE: Final = "DELETE FROM octavia.member WHERE provisioning_status = 'PENDING_DELETE'"
 
 
 class Octavia(Served):
@@ -76,7 +76,7 @@ class Octavia(Served):
 
     async def tidy(self) -> None:
         """What its controller would do with members that were deleted."""
-        await _sql(self.socket, GONE, "octavia")
+        await _sql(self.socket, GONE)
 
 
 @asynccontextmanager
@@ -87,16 +87,7 @@ async def serving() -> AsyncIterator[Octavia]:
     database = api = None
     try:
         database = await _database(folder)
-        settings = folder / ".octavia" / "octavia.conf"  # where it looks for it, below HOME
-        settings.parent.mkdir()
-        settings.write_text(SETTINGS.format(socket=folder / "socket"))
-        await _run(home / "bin/octavia-db-manage", "--config-file", settings, "upgrade", "head")
-        triggers = (
-            APPLIED.format(table=table, event=event)
-            for table in TABLES
-            for event in ("INSERT", "UPDATE")
-        )
-        await _sql(folder / "socket", "".join(triggers), "octavia")
+        await _furnished(database, home, folder)
         port = free_port()
         api = await _api(home, folder, port)
         await answers(port, "/", START_S_MAX)
@@ -140,7 +131,9 @@ async def versions() -> str:
     code = "import sys, importlib.metadata as m; print(*(m.version(n) for n in sys.argv[1:]))"
     versions = (await _run(home / "bin/python", "-c", code, *TOLD)).split()
     named = (f"{name} {version}" for name, version in zip(TOLD, versions, strict=True))
-    database = (await _run(await _program("mariadbd"), "--version")).partition("Ver ")[2].split()[0]
+    database = (
+        (await _run(await _program("mariadbd"), "--version")).partition("Ver ")[2].partition("-")[0]
+    )
     return ", ".join((*named, f"MariaDB {database}"))
 
 
@@ -151,7 +144,7 @@ async def _database(folder: Path) -> asyncio.subprocess.Process:
     make = await _program("mariadb-install-db")
     await _run(make, *common, "--auth-root-authentication-method=normal", "--skip-test-db")
     with (folder / "database.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
+        return await asyncio.create_subprocess_exec(
             *TIED,
             await _program("mariadbd"),
             *common,
@@ -160,13 +153,27 @@ async def _database(folder: Path) -> asyncio.subprocess.Process:
             stdout=log,
             stderr=log,
         )
-    try:
-        await _sql(folder / "socket", "CREATE DATABASE octavia CHARACTER SET utf8mb3", None)
-    except BaseException:
-        process.terminate()
-        await process.wait()
-        raise
-    return process
+
+
+async def _furnished(process: asyncio.subprocess.Process, home: Path, folder: Path) -> None:
+    """The schema of Octavia, and what its controller would do."""
+    socket, deadline = folder / "socket", time.monotonic() + START_S_MAX
+    while not socket.exists():
+        if process.returncode is not None or time.monotonic() > deadline:
+            said = (folder / "database.log").read_text()[-ERROR_SHOWN_MAX:]
+            raise Broken(f"MariaDB did not start: {said}")
+        await asyncio.sleep(0.05)
+    await _sql(socket, "CREATE DATABASE octavia CHARACTER SET utf8mb3")
+    settings = folder / ".octavia" / "octavia.conf"  # where the API looks for it, below HOME
+    settings.parent.mkdir()
+    settings.write_text(SETTINGS.format(socket=socket))
+    await _run(home / "bin/octavia-db-manage", "--config-file", settings, "upgrade", "head")
+    triggers = (
+        APPLIED.format(table=table, event=event)
+        for table in TABLES
+        for event in ("INSERT", "UPDATE")
+    )
+    await _sql(socket, "USE octavia;" + "".join(triggers))
 
 
 async def _api(home: Path, folder: Path, port: int) -> asyncio.subprocess.Process:
@@ -179,20 +186,9 @@ async def _api(home: Path, folder: Path, port: int) -> asyncio.subprocess.Proces
         )
 
 
-async def _sql(socket: Path, statements: str, database: str | None) -> None:
-    """Also where the server has only just begun: the client waits until it answers."""
+async def _sql(socket: Path, statements: str) -> None:
     client = await _program("mariadb")
-    deadline = time.monotonic() + START_S_MAX
-    words = ["--no-defaults", "-uroot", f"--socket={socket}", "-e", statements]
-    while True:
-        try:
-            await _run(client, *words, *([database] if database else []))
-        except Broken:
-            if socket.exists() or time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(0.1)
-        else:
-            return
+    await _run(client, "--no-defaults", "-uroot", f"--socket={socket}", "-e", statements)
 
 
 async def _program(name: str) -> str:
