@@ -31,14 +31,11 @@ ROWS: Mapping[str, LiteralString] = {
 def copy(database: Connection[TupleRow], root: str, count: int, name: str) -> None:
     """`name` is that of the first one; a copy has its number behind it."""
     values = {"root": root, "count": count, "name": name}
-    texts: list[str] = []
     for table, which in ROWS.items():
-        row = sql.SQL("SELECT row_to_json(a)::text FROM {} AS a WHERE " + which)
-        texts += (text for (text,) in database.execute(row.format(sql.Identifier(table)), values))
-    found = ids(texts)
-    for table, which in ROWS.items():
-        columns = _columns(database, table)
-        database.execute(statement(table, which, columns, found), values)
+        query = sql.SQL("SELECT row_to_json(a)::text FROM {} AS a WHERE " + which)
+        rows = database.execute(query.format(sql.Identifier(table)), values).fetchall()
+        found = ids([text for (text,) in rows])
+        database.execute(statement(table, which, _columns(database, table), found), values)
 
 
 def ids(texts: Collection[str]) -> list[str]:

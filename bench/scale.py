@@ -8,6 +8,7 @@ keeps its size. One client asks; a figure is processor time, of the API and its 
 with nothing else running: `python -m bench scale`.
 """
 
+import asyncio
 import itertools
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -78,11 +79,7 @@ class Store:
 
     async def fill(self) -> None:
         one = await self._load.root(**TREE)
-        with psycopg.connect(self._bench.database_url, autocommit=True) as database:
-            copy(database, one, self.size - 2, NAME)  # and one with a pool, below
-            database.execute("VACUUM ANALYZE")
-            rows = database.execute("SELECT id FROM load_balancers ORDER BY created_at")
-            ids = [str(id) for (id,) in rows]
+        ids = await asyncio.to_thread(self._copied, one, self.size - 2)  # and one with a pool
         _, self._pool = await self._load.pool(10)
         pages = f"loadbalancers?limit={PAGE}"
         self._paths = {
@@ -94,6 +91,14 @@ class Store:
             "page_by_address": f"{pages}&vip_address=192.0.2.1",
             "page_by_status": f"{pages}&operating_status=ERROR",
         }
+
+    def _copied(self, one: str, copies: int) -> list[str]:
+        """The ids of all, the oldest first."""
+        with psycopg.connect(self._bench.database_url, autocommit=True) as database:
+            copy(database, one, copies, NAME)
+            database.execute("VACUUM ANALYZE")
+            rows = database.execute("SELECT id FROM load_balancers ORDER BY created_at")
+            return [str(id) for (id,) in rows]
 
     async def round(self, name: str) -> Round:
         async def request(_: int) -> None:
