@@ -15,7 +15,8 @@ from bench.results import Run
 WIDTH: Final = 960
 MARGIN: Final = 24
 LABEL: Final = 230  # where the bars begin
-BARS: Final = 460  # the longest one
+BARS: Final = 450  # the longest one
+WORDS: Final = LABEL + BARS + 24  # where the figures stand, clear of bars and goals
 ROW: Final = 62
 BAR: Final = 17
 TOP: Final = 66
@@ -71,7 +72,7 @@ def _key() -> list[str]:
         _text("text", LABEL + 220, y, "processor time of one, times less"),
         f'  <path class="goal" d="M{LABEL + 440} {y - 13}v17"/>',
         _text("text", LABEL + 448, y, "goal"),
-        _text("text", LABEL + 510, y, "Colonnade / Octavia"),
+        _text("text", WORDS + 56, y, "Colonnade / Octavia"),
     ]
 
 
@@ -79,11 +80,11 @@ def _row(figures: Known, case: peer.Case, y: int, unit: float) -> list[str]:
     rate, cpu = _times(figures, case, _quick(case)), _times(figures, case, "cpu")
     lines = [_text("name", MARGIN, y + BAR + 5, case.words)]
     for kind, times, down in (("rate", rate, 0), ("cpu", cpu, BAR + 3)):
-        words = f"{times:.3g}x   {_absolute(figures, case, kind)}"
         lines += [
             f'<rect class="{kind}" x="{LABEL}" y="{y + down}" width="{times * unit:.1f}" '
             f'height="{BAR}"/>',
-            _text("text", round(LABEL + times * unit + 8), y + down + 13, words),
+            _text("name", WORDS, y + down + 13, f"{short(times)}x"),
+            _text("text", WORDS + 56, y + down + 13, _absolute(figures, case, kind)),
         ]
     goal = _goal(case)
     if goal is not None:
@@ -99,7 +100,7 @@ def _quick(case: peer.Case) -> str:
 def _absolute(figures: Known, case: peer.Case, kind: str) -> str:
     ours, theirs = (_side(figures, case, side, kind) for side in ("ours", "theirs"))
     unit = "ms" if kind == "cpu" or case.clients == 1 else "a second"
-    return f"{ours:.3g} / {theirs:.3g} {unit}"
+    return f"{short(ours)} / {short(theirs)} {unit}"
 
 
 def _side(figures: Known, case: peer.Case, side: str, kind: str) -> float:
@@ -125,6 +126,11 @@ def _most(figures: Known, case: peer.Case) -> float:
     return max(
         _times(figures, case, _quick(case)), _times(figures, case, "cpu"), _goal(case) or 0.0
     )
+
+
+def short(value: float) -> str:
+    """With three digits that count, or all before the point."""
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
 
 
 def _text(kind: str, x: int, y: int, words: str) -> str:
@@ -155,10 +161,12 @@ def peer_table(run: Run) -> str:
     ]
     for case in peer.CASES:
         unit = "ms" if case.clients == 1 else "/s"
-        rate = [f"{_side(figures, case, side, 'rate'):.3g} {unit}" for side in ("theirs", "ours")]
+        rate = [
+            f"{short(_side(figures, case, side, 'rate'))} {unit}" for side in ("theirs", "ours")
+        ]
         cpu = [
             " / ".join(
-                f"{figures[f'{case.name}.{side}.{word}_cpu_us'] / 1000:.3g}"
+                f"{short(figures[f'{case.name}.{side}.{word}_cpu_us'] / 1000)}"
                 for word in ("api", "database")
             )
             for side in ("theirs", "ours")
@@ -170,10 +178,10 @@ def peer_table(run: Run) -> str:
             case.words,
             str(case.clients),
             *rate,
-            f"{_times(figures, case, _quick(case)):.3g}x",
+            f"{short(_times(figures, case, _quick(case)))}x",
             goal + " ms" * (goal != "" and case.clients == 1),
             *cpu,
-            f"{_times(figures, case, 'cpu'):.3g}x",
+            f"{short(_times(figures, case, 'cpu'))}x",
             f"{figures[f'{case.name}.load_average']:.1f}",
         ]
         rows.append("| " + " | ".join(cells) + " |")
@@ -196,7 +204,7 @@ def scale_table(run: Run) -> str:
         grown = [figures[f"{name}.growth_{size}"] for size in scale.SIZES[1:]]
         cells = [
             case.words,
-            *(f"{cost:.3g}" for cost in costs),
+            *map(short, costs),
             *(f"{times:.2f}" for times in grown),
             f"{figures[f'{name}.load_average']:.1f}",
         ]
