@@ -92,7 +92,7 @@ def main(words: list[str]) -> int:
     run = results.begin()
     console.print(f"{run.machine}; load average {run.load_before:g}")
     failed = False
-    for name in words or [name for name, part in PARTS.items() if not part.named_only]:
+    for name in chosen(words):
         began = time.monotonic()
         try:
             figures = asyncio.run(_measured(PARTS[name], name, run))
@@ -107,6 +107,11 @@ def main(words: list[str]) -> int:
     if run.parts:
         console.print(f"kept in {results.save(run)}")
     return 1 if failed else 0
+
+
+def chosen(words: list[str]) -> list[str]:
+    """The parts to measure."""
+    return words or [name for name, part in PARTS.items() if not part.named_only]
 
 
 async def _measured(part: Part, name: str, run: results.Run) -> results.Figures:

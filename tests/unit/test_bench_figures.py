@@ -8,6 +8,7 @@ import xml.etree.ElementTree as Xml
 from itertools import pairwise
 
 from bench import peer, picture, scale
+from bench.__main__ import PARTS, chosen
 from bench.copies import ids
 from bench.processes import megabytes, run_ns, spent_us
 from bench.results import Run
@@ -42,6 +43,11 @@ def compared_run(**times: float) -> Run:
         parts={"peer": figures},
         beside={"peer": "octavia 19 & <more>"},
     )
+
+
+def test_what_needs_the_registry_is_measured_only_by_its_name() -> None:
+    assert chosen(["peer"]) == ["peer"]
+    assert set(chosen([])) == set(PARTS) - {"peer"}
 
 
 def test_processor_time_is_what_ran_and_not_what_waited() -> None:
