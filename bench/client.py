@@ -14,7 +14,10 @@ from uuid import uuid4
 
 import msgspec
 
+from colonnade.domain.errors import Broken
+
 CLIENTS_MAX = 16
+ANSWER_SHOWN_MAX = 300
 SUCCESS = (200, 201, 202, 204)
 
 
@@ -112,7 +115,9 @@ class Load:
             % (method.encode(), path.encode(), len(content), content)
         )
         self._idle.append(line)
-        assert status in SUCCESS, (status, answer)
+        if status not in SUCCESS:
+            said = answer[:ANSWER_SHOWN_MAX].decode(errors="replace")
+            raise Broken(f"{method} {path} was answered with {status}: {said}")
         return answer
 
     def close(self) -> None:

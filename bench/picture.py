@@ -200,12 +200,12 @@ def scale_table(run: Run) -> str:
         "| --- |" + " --- |" * (2 * len(scale.SIZES)),
     ]
     for name, case in scale.CASES.items():
-        costs = [figures[f"{name}.cpu_us_{size}"] / 1000 for size in scale.SIZES]
-        grown = [figures[f"{name}.growth_{size}"] for size in scale.SIZES[1:]]
+        costs = [figures.get(f"{name}.cpu_us_{size}") for size in scale.SIZES]
+        grown = [figures.get(f"{name}.growth_{size}") for size in scale.SIZES[1:]]
         cells = [
             case.words,
-            *map(short, costs),
-            *(f"{times:.2f}" for times in grown),
+            *("no answer" if cost is None else short(cost / 1000) for cost in costs),
+            *("" if times is None else f"{times:.2f}" for times in grown),
             f"{figures[f'{name}.load_average']:.1f}",
         ]
         rows.append("| " + " | ".join(cells) + " |")

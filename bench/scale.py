@@ -10,6 +10,7 @@ with nothing else running: `python -m bench scale`.
 
 import asyncio
 import itertools
+import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from statistics import median
@@ -24,9 +25,10 @@ from bench.copies import copy
 from bench.results import Figures
 from bench.served import Figures as Round
 from bench.served import load_average, spent
+from colonnade.domain.errors import Broken
 
 SIZES = (100, 10_000, 100_000)
-ROUNDS = 7
+ROUNDS = 5
 PAGE = 50
 NAME = "copied"
 TREE: dict[str, Any] = {
@@ -52,16 +54,16 @@ class Case(msgspec.Struct, frozen=True):
 
 
 CASES = {
-    "post_load_balancer": Case("POST load balancer", 60),
-    "post_member": Case("POST member", 80),
-    "get_one": Case("GET one", 200),
-    "page_first": Case("first page of 50", 25),
-    "page_middle": Case("page in the middle", 25),
-    "page_last": Case("last page", 25),
+    "post_load_balancer": Case("POST load balancer", 50),
+    "post_member": Case("POST member", 50),
+    "get_one": Case("GET one", 100),
+    "page_first": Case("first page of 50", 15),
+    "page_middle": Case("page in the middle", 15),
+    "page_last": Case("last page", 15),
     # Who looks for what is not there has to rule out all.
-    "page_by_name": Case("filtered: one has the name", 60),
-    "page_by_address": Case("filtered: none has the address", 25),
-    "page_by_status": Case("filtered: none has the status", 25),
+    "page_by_name": Case("filtered: one has the name", 15),
+    "page_by_address": Case("filtered: none has the address", 15),
+    "page_by_status": Case("filtered: none has the status", 15),
 }
 GOALS = {f"{name}.growth_{size}": "< 1.2" for name in CASES for size in SIZES[1:]}
 
@@ -124,10 +126,18 @@ async def measure() -> Figures:
         for store in stores:
             await store.fill()
         for name in CASES:
-            turns = [[await store.round(name) for store in stores] for _ in range(ROUNDS)]
-            grown = growth(turns) | {"load_average": load_average()}
+            grown = await _grown(stores, name) | {"load_average": load_average()}
             found |= {f"{name}.{word}": value for word, value in grown.items()}
     return found
+
+
+async def _grown(stores: Sequence[Store], name: str) -> Figures:
+    """Nothing where one of them did not answer as it should."""
+    try:
+        return growth([[await store.round(name) for store in stores] for _ in range(ROUNDS)])
+    except Broken as error:
+        print(error, file=sys.stderr)
+        return dict.fromkeys(f"growth_{size}" for size in SIZES[1:])
 
 
 def growth(turns: Sequence[Sequence[Round]]) -> Figures:

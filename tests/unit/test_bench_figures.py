@@ -133,3 +133,16 @@ def test_a_table_has_a_row_for_each_case() -> None:
     table = picture.peer_table(compared_run(list_1000=20))
     assert [line.count("|") for line in table.splitlines()[2:]] == [11] * (len(peer.CASES) + 2)
     assert "| list of 1000, one client | 1 | 50 ms | 2.5 ms | 20x | < 15 ms |" in table
+
+
+def test_what_was_not_answered_has_no_figure_and_a_place_in_the_table() -> None:
+    turns = [[measured(1, api_us=2000.0 * n) for n in (1, 2, 3)]]
+    figures: dict[str, float | None] = {}
+    for name in scale.CASES:
+        grown = scale.growth(turns) if name != "page_last" else {"growth_10000": None}
+        figures |= {f"{name}.{key}": value for key, value in grown.items()}
+        figures[f"{name}.load_average"] = 2.0
+    run = Run(began="2026-01-02T030405Z", machine="", load_before=1.0, parts={"scale": figures})
+    table = picture.scale_table(run)
+    assert "| GET one | 2 | 4 | 6 | 2.00 | 3.00 | 2.0 |" in table
+    assert "| last page | no answer | no answer | no answer |  |  | 2.0 |" in table
