@@ -11,6 +11,8 @@ import msgspec
 from msgspec import NODEFAULT
 
 import colonnade
+from bench import picture
+from bench.results import Run
 from colonnade.api.resources.bodies import AdditionalVip
 from colonnade.domain import shape
 from colonnade.domain.attributes import Described, described
@@ -116,9 +118,30 @@ def code_map() -> str:
     return drawing(CODE)
 
 
+def comparison() -> str:
+    """Ours beside Octavia (SVG), from the run that is kept."""
+    return picture.compared(_kept("peer"))
+
+
+def benchmarks() -> str:
+    """The page, with the tables of the runs that are kept in their places."""
+    page = (DOCS / "benchmarks.md").read_text()
+    for part, table in (("peer", picture.peer_table),):
+        begin, end = f"<!-- {part}: by `make docs` -->\n\n", f"\n\n<!-- end of {part} -->"
+        before, _, rest = page.partition(begin)
+        page = before + begin + table(_kept(part)) + end + rest.partition(end)[2]
+    return page
+
+
+def _kept(part: str) -> Run:
+    return msgspec.json.decode((DOCS / "figures" / f"{part}.json").read_bytes(), type=Run)
+
+
 PAGES = {
     DOCS / "attributes.md": attributes,
+    DOCS / "benchmarks.md": benchmarks,
     DOCS / "pictures" / "map.svg": code_map,
+    DOCS / "pictures" / "peer.svg": comparison,
     DOCS / "pictures" / "lifecycle.md": lifecycle,
 }
 
