@@ -57,13 +57,13 @@ CASES = {
     "post_load_balancer": Case("POST load balancer", 50),
     "post_member": Case("POST member", 50),
     "get_one": Case("GET one", 100),
-    "page_first": Case("first page of 50", 15),
-    "page_middle": Case("page in the middle", 15),
-    "page_last": Case("last page", 15),
+    "page_first": Case("first page of 50", 10),
+    "page_middle": Case("page in the middle", 10),
+    "page_last": Case("last page", 10),
     # Who looks for what is not there has to rule out all.
-    "page_by_name": Case("filtered: one has the name", 15),
-    "page_by_address": Case("filtered: none has the address", 15),
-    "page_by_status": Case("filtered: none has the status", 15),
+    "page_by_name": Case("filtered: one has the name", 10),
+    "page_by_address": Case("filtered: none has the address", 10),
+    "page_by_status": Case("filtered: none has the status", 10),
 }
 GOALS = {f"{name}.growth_{size}": "< 1.2" for name in CASES for size in SIZES[1:]}
 

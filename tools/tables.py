@@ -126,7 +126,7 @@ def comparison() -> str:
 def benchmarks() -> str:
     """The page, with the tables of the runs that are kept in their places."""
     page = (DOCS / "benchmarks.md").read_text()
-    for part, table in (("peer", picture.peer_table),):
+    for part, table in (("peer", picture.peer_table), ("scale", picture.scale_table)):
         begin, end = f"<!-- {part}: by `make docs` -->\n\n", f"\n\n<!-- end of {part} -->"
         before, _, rest = page.partition(begin)
         page = before + begin + table(_kept(part)) + end + rest.partition(end)[2]
