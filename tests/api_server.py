@@ -51,11 +51,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def write_config(folder: Path, database_url: str, **api: Any) -> Path:
+def write_config(folder: Path, database_url: str, *, metrics_port: int = 0, **api: Any) -> Path:
     file = folder / "api.toml"
     lines = [f'state_dir = "{folder}"', f'run_dir = "{folder}"']
     lines += [f"database_url = {json.dumps(database_url)}", "[api]"]
     lines += [f"{name} = {json.dumps(value)}" for name, value in api.items()]
+    lines += ["[metrics]", f"port = {metrics_port}"]
     file.write_text("\n".join(lines) + "\n")
     return file
 

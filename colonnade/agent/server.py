@@ -15,6 +15,7 @@ from colonnade.agent.apply.amphora import Amphora
 from colonnade.agent.apply.errors import NotNow, Older, Refused
 from colonnade.agent.haproxy.reloads import TooLittleMemory
 from colonnade.agent.haproxy.status import Watch
+from colonnade.agent.own_numbers import own_numbers
 from colonnade.protocol.bundle import BUNDLE_BYTES_MAX, Bundle
 from colonnade.protocol.messages import Info, Refusal
 from colonnade.runtime.mtls import peer_name
@@ -56,8 +57,13 @@ def application(amphora: Amphora, watch: Watch, about: Info) -> web.Application:
     app.router.add_get("/info", info)
     app.router.add_get("/status", status)
     app.router.add_get("/statistics", statistics)
+    app.router.add_get("/numbers", _numbers)
     app.router.add_put("/bundle", put_bundle)
     return app
+
+
+async def _numbers(_request: web.Request) -> web.Response:
+    return _json(own_numbers())
 
 
 @web.middleware

@@ -30,6 +30,7 @@ from colonnade.api.http.answers import Answer, Step, Within, around, encoded
 from colonnade.api.http.call import Call, Route, Site
 from colonnade.api.http.faults import fault, fault_body, framework_body, headers_of
 from colonnade.api.http.middleware import Front
+from colonnade.api.http.request_counts import RequestCounts
 from colonnade.api.http.routing import (
     Receive,
     Request,
@@ -84,8 +85,10 @@ def create_app(site: Site) -> Front:
 def _routed() -> tuple[Table[Handle], frozenset[str]]:
     """The routes, whatever site they serve (a request says for which it is), and those paths that
     ask for no token."""
-    routes = [*ROUTES, *documents.routes(ROUTES)]
-    rows = [(route.method, route.path, _handle(route)) for route in routes]
+    routes = _all_routes()
+    rows = [
+        (route.method, route.path, _handle(route, number)) for number, route in enumerate(routes, 1)
+    ]
     public = frozenset(route.path for route in routes if route.rule == PUBLIC)
     return Table([*rows, *_options(routes)]), public
 
@@ -112,10 +115,21 @@ async def _answer(table: Table[Handle], scope: Scope, receive: Receive) -> Answe
         return _bug(scope, error)
 
 
-def _handle(route: Route) -> Handle:
+def counts_of(workers: int) -> RequestCounts:
+    """For requests by the routes of this application."""
+    names = [(route.method, route.path.replace(":str}", "}")) for route in _all_routes()]
+    return RequestCounts(names, workers=workers)
+
+
+def _all_routes() -> Sequence[Route]:
+    return [*ROUTES, *documents.routes(ROUTES)]
+
+
+def _handle(route: Route, number: int) -> Handle:
     within = around(route, STEPS, _innermost(route))
 
     async def handle(request: Request) -> Answer:
+        request.scope["route"] = number
         return await within(await admitted(route, request, request.scope["site"]))
 
     return handle

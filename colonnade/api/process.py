@@ -16,25 +16,28 @@ import sys
 from contextlib import suppress
 from typing import Any, Final
 
+import msgspec
 import structlog
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
-from colonnade.api.app import create_app
+from colonnade.api.app import counts_of, create_app
 from colonnade.api.http.call import Site
 from colonnade.api.http.open_requests import OpenRequests
+from colonnade.api.http.request_counts import RequestCounts
 from colonnade.api.identity.hosts import Hosts
 from colonnade.api.identity.modes import check_mode, identity_of, policy_of
 from colonnade.api.identity.rates import Rates
-from colonnade.api.server.binding import check_address, is_loopback
+from colonnade.api.server.binding import check_address
 from colonnade.api.server.workers import run_workers
 from colonnade.drivers.network.namespaces.client import NetworkClient
 from colonnade.drivers.secrets.database import Seal
 from colonnade.providers.enabled import enabled_providers
 from colonnade.providers.provider import Words
-from colonnade.runtime import logging
+from colonnade.runtime import logging, metrics
 from colonnade.runtime.config import NO_AUTH, Api, Config
+from colonnade.runtime.sockets import is_loopback
 from colonnade.store.fleet.failovers import Rules
 from colonnade.store.postgres.database import Database
 
@@ -42,6 +45,7 @@ BACKLOG: Final = 1024
 POOL_MAX: Final = 8
 GRACE_S: Final = 3.0  # for requests that are being answered, when told to stop
 FILES_BESIDE: Final = 256  # what the process opens beside connections of callers
+NOTED_S: Final = 2.0
 GARBAGE: Final = 100_000  # objects between collections; a list of 1000 makes some 30 000
 
 log = structlog.get_logger()
@@ -57,25 +61,51 @@ def serve(config: Config) -> None:
     if not is_loopback(config.api.host):
         log.warning("tokens come in clear text: put TLS before this address", host=config.api.host)
     _allow_connections(config.api.connections_max)
+    # Before there are workers: they count, and tell of it, together.
+    told = metrics.listener_of(config.metrics, "api"), counts_of(config.api.workers)
     if config.api.workers == 1:
-        asyncio.run(run(config))
+        asyncio.run(run(config, told))
     else:
-        run_workers(config.api.workers, lambda stop: asyncio.run(run(config, stop)))
+
+        def work(number: int, stop: socket.socket) -> None:
+            told[1].of_worker(number)
+            asyncio.run(run(config, told, stop))
+
+        run_workers(config.api.workers, work)
     # Granian's threads live on; one that meets an interpreter being torn down aborts the process.
     sys.stderr.flush()
     os._exit(0)
 
 
-async def run(config: Config, stop: socket.socket | None = None) -> None:
-    """Serve in this process until SIGTERM or SIGINT, or until `stop` is readable."""
+async def run(
+    config: Config,
+    told: tuple[socket.socket | None, RequestCounts],
+    stop: socket.socket | None = None,
+) -> None:
+    """Serve in this process until SIGTERM or SIGINT, or until `stop` is readable. `told`: where
+    Prometheus asks, and what is counted for it."""
+    listener, counts = told
     database = await Database.when_there(config.database_url, pool_max=POOL_MAX)
     network = _network(config)
+    site = msgspec.structs.replace(_site(config, database, network), counts=counts)
+    noting = asyncio.create_task(_note(site, counts))
     try:
-        await _serve(_site(config, database, network), config.api, stop)
+        # What a worker says of itself is not what another would say.
+        alone = [metrics.own] if config.api.workers == 1 else []
+        async with metrics.told(config, "api", listener, [*alone, counts.families]):
+            await _serve(site, config.api, stop)
     finally:
+        noting.cancel()
         await database.close()
         if network is not None:
             await network.close()
+
+
+async def _note(site: Site, counts: RequestCounts) -> None:
+    """For ever: who is asked is another worker, mostly."""
+    while True:
+        counts.note(site.open_requests.held, site.database.pool())
+        await asyncio.sleep(NOTED_S)
 
 
 def _site(config: Config, database: Database, network: NetworkClient | None) -> Site:

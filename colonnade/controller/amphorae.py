@@ -6,12 +6,13 @@ step may be repeated. An amphora's row outlives all that was made for it, so not
 """
 
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 import structlog
 
+from colonnade.controller import account
 from colonnade.controller.renewals import Certificates
 from colonnade.domain.errors import ColonnadeError
 from colonnade.domain.fleet import Amphora
@@ -27,6 +28,11 @@ from colonnade.store.fleet import amphora_rows, daemons
 from colonnade.store.postgres.database import Database
 from colonnade.store.queue import events
 
+AIMS: Final[Mapping[State, str]] = {  # the others are a cluster's, or wait to be lent
+    State.BOOTING: "its birth",
+    State.FAILED: "it fenced",
+    State.RETIRING: "its burial",
+}
 log = structlog.get_logger()
 Notify = Callable[[Amphora], Awaitable[None]]
 LIVING: Final = frozenset({State.SPARE, State.SERVING})
@@ -66,6 +72,7 @@ class Amphorae:
             amphora = await amphora_rows.amphora(connection, AmphoraId(name))
         if amphora is None:
             return None
+        account.looked(AIMS.get(amphora.state, "nothing"), f"it {amphora.state.value}")
         if amphora.state is State.BOOTING:
             await self._give_birth(amphora)
         if amphora.state in LIVING and self._births.certificates.is_behind(amphora):

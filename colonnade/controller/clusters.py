@@ -16,7 +16,9 @@ from typing import Final
 
 import structlog
 
+from colonnade.controller import account
 from colonnade.controller.loop import together
+from colonnade.controller.metrics import FENCED, WISH_SECONDS
 from colonnade.controller.planning import (
     Borrow,
     Deploy,
@@ -97,6 +99,8 @@ class Clusters:
             wanted, facts = look
             self._tried[name] = wanted.generation
             steps = plan(wanted, facts)
+            account.looked(*account.in_words(wanted, facts))
+            account.planned(*(type(step).__name__.lower() for step in steps))
             await together(*(self._take(step, wanted, facts) for step in steps))
             if not steps or any(isinstance(step, Settle) for step in steps):
                 self._tried.pop(name, None)
@@ -165,6 +169,7 @@ class Clusters:
             case Fence(amphora):
                 await self._compute.destroy(amphora.id)
                 await self._advance(amphora, Event.FENCED)
+                FENCED.inc()
             case Release(amphora):
                 await self._advance(amphora, Event.RELEASED)
             case Borrow():
@@ -282,9 +287,12 @@ class Clusters:
         async with self._database.transaction() as connection:
             # Before the rows that the event tells of are gone.
             owner = wanted if wanted.load_balancers else None
+            waited_s = await clusters.unsettled_s(connection, wanted.id, wanted.generation)
             if await clusters.settle(connection, wanted.id, wanted.generation) and owner:
                 word = "gone" if wanted.deleted else "applied"
                 await _tell(connection, owner, word, f"generation {wanted.generation} is {word}")
+        if waited_s is not None:
+            WISH_SECONDS.observe(waited_s)
 
     async def _advance(self, amphora: Amphora, event: Event) -> None:
         async with self._database.transaction() as connection:

@@ -2,9 +2,10 @@
 """Compare what drivers have with what rows know, in both directions.
 
 A port or instance that no row names for a whole minute is removed; it waits that long because a
-thing may be made before its row. An amphora that a row needs and that does not run is said to be
-lost at once; whether it is replaced now, safe mode decides. Only things that carry our own marks
-are touched.
+thing may be made before its row. Where most things are unknown the rows are doubted, not the
+things: it may be another system's database, so nothing goes for a whole day. An amphora that a row
+needs and that does not run is said to be lost at once; whether it is replaced now, safe mode
+decides. Only things that carry our own marks are touched.
 """
 
 import time
@@ -13,10 +14,11 @@ from typing import Final
 
 import structlog
 
+from colonnade.controller import account
 from colonnade.controller.planning import own_port_id
 from colonnade.domain.errors import ColonnadeError
 from colonnade.domain.fleet import Amphora
-from colonnade.domain.ids import AmphoraId, ClusterId, SubnetId
+from colonnade.domain.ids import AmphoraId, ClusterId, SubnetId, read_id
 from colonnade.domain.lifecycle import State
 from colonnade.drivers.compute.protocol import ComputeDriver, InstanceState
 from colonnade.drivers.network.protocol import NetworkDriver, Port, is_vip, load_balancer_of
@@ -27,7 +29,10 @@ from colonnade.store.postgres.database import Database
 from colonnade.store.queue import work
 
 LOOK_S: Final = 20.0
+FORGOTTEN_S: Final = 5 * LOOK_S  # what was unknown at a look so long ago may have been known since
 PATIENCE_S: Final = 60.0
+DOUBTED_FROM: Final = 5  # unknown things
+DOUBTING_S: Final = 86_400.0
 
 log = structlog.get_logger()
 
@@ -50,12 +55,13 @@ class Leaks:
         self._patience_s = patience_s
         self._rules = rules or Rules()
         self._unknown_since: dict[str, float] = {}
+        self._looked_at = 0.0
 
     async def reconcile(self, _name: str) -> float | None:
         # Things first: what is made after this look is not missed in the rows.
         found = await self._compute.instances()
         instances = {i.amphora_id: i.state for i in found}
-        ports = await self._network.ports()
+        ports = [port for port in await self._network.ports() if _is_ours(port)]
         async with self._database.read() as connection:
             await amphora_rows.record_hosts(connection, {i.amphora_id: i.host for i in found})
             rows = {a.id: a for a in await amphora_rows.everyone(connection)}
@@ -64,7 +70,14 @@ class Leaks:
             subnets = await clusters.member_subnets(connection, sorted(_clusters(ports, rows)))
         strangers = [i for i in instances if i not in rows]
         stray = [p for p in ports if _is_stray(p, rows, balancers, subnets)]
-        due = self._long_unknown([*strangers, *(port.id for port in stray)])
+        account.looked("nothing unknown", f"{len(strangers)} instances and {len(stray)} ports so")
+        unknown = [*strangers, *(port.id for port in stray)]
+        own = len(instances) + len(ports)
+        is_doubted = len(unknown) >= DOUBTED_FROM and 2 * len(unknown) > own
+        if is_doubted:
+            log.error("most things are unknown to this database: is it the right one?", of=own)
+        due = self._long_unknown(unknown, DOUBTING_S if is_doubted else self._patience_s)
+        account.planned(*[f"{len(due)} removals"] * bool(due))
         for amphora_id in strangers:
             if amphora_id in due:
                 log.warning("a leaked instance is removed", amphora_id=amphora_id)
@@ -97,10 +110,22 @@ class Leaks:
             judged = await failovers.fail(connection, gone, self._rules)
         failovers.tell(judged)
 
-    def _long_unknown(self, ids: Sequence[str]) -> set[str]:
+    def _long_unknown(self, ids: Sequence[str], patience_s: float) -> set[str]:
         now = time.monotonic()
+        if now - self._looked_at > FORGOTTEN_S:  # another controller looked meanwhile
+            self._unknown_since = {}
+        self._looked_at = now
         self._unknown_since = {name: self._unknown_since.get(name, now) for name in ids}
-        return {n for n, since in self._unknown_since.items() if now - since >= self._patience_s}
+        return {n for n, since in self._unknown_since.items() if now - since >= patience_s}
+
+
+def _is_ours(port: Port) -> bool:
+    """Whether it carries the mark of an amphora or load balancer of ours."""
+    kind, _, owner = port.owner.partition(":")
+    try:
+        return kind in ("lb", "amphora") and read_id(owner) == owner
+    except ValueError:
+        return False
 
 
 def _clusters(ports: Iterable[Port], rows: dict[AmphoraId, Amphora]) -> set[ClusterId]:
@@ -119,8 +144,6 @@ def _is_stray(
     kind, _, owner = port.owner.partition(":")
     if kind == "lb":
         return owner not in balancers
-    if kind != "amphora":
-        return False
     amphora = rows.get(AmphoraId(owner))
     if amphora is None:
         return True

@@ -12,11 +12,13 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Final, Protocol
 
 import structlog
 
+from colonnade.controller import account
+from colonnade.controller.metrics import PASS_SECONDS, PASSES
 from colonnade.domain.errors import Broken, ColonnadeError, Refused, Unavailable
 from colonnade.store.postgres.database import Connection, Database
 from colonnade.store.queue import work
@@ -149,18 +151,24 @@ class Loop:
     ) -> Callable[[Connection], Awaitable[bool]]:
         """One pass, and what its end means for the key."""
         slow_s = slowly_s(lease.attempts)
-        try:
-            again_in_s = await reconciler.reconcile(name)
-            return lambda connection: work.finish(connection, lease, again_in_s)
-        except Unavailable as error:
-            pause_s = soon_s(lease.attempts)
-            log.info("not now", work_key=lease.key, error=str(error), again_in_s=round(pause_s, 2))
-            return lambda connection: work.fail(connection, lease, pause_s)
-        except (Broken, Refused) as error:
-            log.warning("broken", work_key=lease.key, error=str(error), again_in_s=slow_s)
-            await self._recorded(reconciler, name, error, slow_s)
-        except Exception:
-            log.exception("a bug", work_key=lease.key)
+        with _told(lease.key) as end:
+            try:
+                again_in_s = await reconciler.reconcile(name)
+                end("done" if again_in_s is None else "later")
+                return lambda connection: work.finish(connection, lease, again_in_s)
+            except Unavailable as error:
+                end("unavailable")
+                pause_s = soon_s(lease.attempts)
+                in_s = round(pause_s, 2)
+                log.info("not now", work_key=lease.key, error=str(error), again_in_s=in_s)
+                return lambda connection: work.fail(connection, lease, pause_s)
+            except (Broken, Refused) as error:
+                end("broken")
+                log.warning("broken", work_key=lease.key, error=str(error), again_in_s=slow_s)
+                await self._recorded(reconciler, name, error, slow_s)
+            except Exception:
+                end("bug")
+                log.exception("a bug", work_key=lease.key)
         return lambda connection: work.fail(connection, lease, slow_s)
 
     async def _recorded(
@@ -212,6 +220,26 @@ class Loop:
                         return
                     except Unavailable:
                         await asyncio.sleep(soon_s(attempts))
+
+
+@contextlib.contextmanager
+def _told(key: str) -> Iterator[Callable[[str], None]]:
+    """Count one pass, and say in a sentence what became of it; `lost` when it is cut off."""
+    kind, began, outcome = key.partition(":")[0], time.monotonic(), "lost"
+    said = account.begin()
+
+    def end(word: str) -> None:
+        nonlocal outcome
+        outcome = word
+
+    try:
+        yield end
+    finally:
+        took_s = time.monotonic() - began
+        PASSES.labels(kind, outcome).inc()
+        PASS_SECONDS.labels(kind).observe(took_s)
+        sentence = said.sentence(outcome)
+        log.info("pass", work_key=key, said=sentence, outcome=outcome, ms=round(took_s * 1000, 1))
 
 
 def soon_s(attempts: int) -> float:

@@ -14,12 +14,14 @@ import structlog
 from aiohttp import web
 
 from colonnade.controller.amphora_api import application
+from colonnade.controller.amphora_metrics import route
 from colonnade.controller.amphorae import Amphorae, Births
 from colonnade.controller.clusters import Clusters
 from colonnade.controller.expiry import Expiry
 from colonnade.controller.leaks import Leaks
 from colonnade.controller.log_places import Places
 from colonnade.controller.loop import Loop
+from colonnade.controller.metrics import Told
 from colonnade.controller.renewals import Certificates
 from colonnade.controller.spares import Spares
 from colonnade.controller.sweeping import Sweeping
@@ -31,6 +33,7 @@ from colonnade.drivers.compute.namespaces.client import ComputeClient
 from colonnade.drivers.network.namespaces.client import NetworkClient
 from colonnade.drivers.secrets.database import DatabaseSecrets, Kept, Seal
 from colonnade.protocol.messages import PORT_CONTROLLER
+from colonnade.runtime import metrics
 from colonnade.runtime.certificate_authority import present_authority
 from colonnade.runtime.config import Config
 from colonnade.runtime.haproxy_binary import find_haproxy
@@ -85,7 +88,7 @@ async def _work(config: Config) -> None:
                 "spares": Spares(database, seal, config.spares),
                 "leaks": Leaks(database, network, compute, rules=rules),
                 "expiry": Expiry(database),
-                "sweeping": Sweeping(database),
+                "sweeping": Sweeping(database, config.kept),
             },
             holder=address,
         )
@@ -104,16 +107,30 @@ async def _work(config: Config) -> None:
                 FROM_AMPHORAE,
             )
         )
+        told = Told(database, config)
+        listener = metrics.listener_of(config.metrics, "controller")
+        sources = [metrics.own, told.stands, database.families]
+        await stack.enter_async_context(
+            metrics.told(config, "controller", listener, sources, [route(database, agents)])
+        )
         # Nobody else listens there, so whoever did before has ended.
         await _begin_work(database, address)
-        here = daemons.Daemon(new_id(), daemons.Kind.CONTROLLER, address)
-        await stack.enter_async_context(_registered(database, here))
-        # It knows no database, so whoever calls it says that it is there.
-        place = f"{config.network_url} of {config.lb_network.address}"
-        called = daemons.Daemon(derived_id(place, "network"), daemons.Kind.NETWORK, place)
-        await stack.enter_async_context(_registered(database, called, network.lb_subnet))
+        await stack.enter_async_context(_listed(database, config, address, network))
         log.info("ready", address=config.lb_network.address)
         await loop.run()
+
+
+@contextlib.asynccontextmanager
+async def _listed(
+    database: Database, config: Config, address: str, network: NetworkClient
+) -> AsyncIterator[None]:
+    """This controller and the network daemon that it calls are listed while the context lasts."""
+    here = daemons.Daemon(new_id(), daemons.Kind.CONTROLLER, address)
+    # It knows no database, so whoever calls it says that it is there.
+    place = f"{config.network_url} of {config.lb_network.address}"
+    called = daemons.Daemon(derived_id(place, "network"), daemons.Kind.NETWORK, place)
+    async with _registered(database, here), _registered(database, called, network.lb_subnet):
+        yield
 
 
 async def _begin_work(database: Database, holder: str) -> None:

@@ -8,6 +8,7 @@ only; births and burials follow from the rows.
 import secrets
 from typing import Final
 
+from colonnade.controller import account
 from colonnade.domain.catalogue import DEFAULT_FLAVOR
 from colonnade.domain.errors import ColonnadeError
 from colonnade.domain.fleet import Amphora
@@ -39,6 +40,8 @@ class Spares:
             unlent = await amphora_rows.of_flavor(connection, name)
             ready = [a for a in unlent if a.state in (State.SPARE, State.BOOTING)]
             missing = target - len(ready)
+            account.looked(f"{target} ready", f"{len(ready)} ready or booting")
+            account.planned(f"{missing:+d}" if missing else "nothing")
             for _ in range(min(missing, AT_ONCE_MAX)):
                 await self._add(connection, name)
             surplus = len(ready) - target

@@ -7,11 +7,12 @@ that no amphora is judged while a heartbeat of it still waits to be written.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
 import structlog
+from prometheus_client.metrics_core import Metric
 
 from colonnade.domain.errors import Broken, Unavailable
 from colonnade.domain.ids import AmphoraId, new_id
@@ -20,10 +21,12 @@ from colonnade.drivers.secrets.database import Seal
 from colonnade.health import liveness
 from colonnade.health.intake import WORKERS, Agents, Intake
 from colonnade.health.judgement import judge
+from colonnade.health.metrics import JUDGING, UNWRITTEN, of_datagrams
 from colonnade.health.receiver import Listening, Receiver
 from colonnade.health.senders import Senders
 from colonnade.health.trouble_watch import Troubles
 from colonnade.protocol.messages import PORT_HEALTH
+from colonnade.runtime import metrics
 from colonnade.runtime.clock import Clock, SystemClock
 from colonnade.runtime.config import Config, Failovers, Heartbeats
 from colonnade.runtime.logging import configure
@@ -79,6 +82,10 @@ class Health:
         self.troubles = Troubles(database, agents, self._clock, allowed, self._limits)
         self.running: asyncio.Task[None] | None = None  # done only when something is broken
 
+    async def families(self) -> Iterable[Metric]:
+        known = len(self.senders.known)
+        return of_datagrams(self.receiver.accepted, self.receiver.rejected, known)
+
     @contextlib.asynccontextmanager
     async def listening(self, address: str, port: int) -> AsyncIterator[Listening]:
         """Receives, writes and judges while the context lasts. Raises OSError."""
@@ -110,6 +117,7 @@ class Health:
             is_well = await self._flush()
             watch = liveness.look(watch, self._clock.monotonic(), is_well=is_well)
             windows = liveness.windows(watch, self._clock.monotonic(), self._allowed)
+            JUDGING.set(windows.judges)
             if windows.judges and not await judge(self._database, windows, self._limits):
                 watch = liveness.look(watch, self._clock.monotonic(), is_well=False)
             await self._pause()
@@ -121,6 +129,7 @@ class Health:
         try:
             await self.intake.flush()
         except Unavailable as error:
+            UNWRITTEN.inc()
             log.warning("heartbeats not written", reason=str(error))
             return False
         return self._clock.monotonic() - began < self._allowed.stale_s / 2
@@ -163,7 +172,10 @@ async def _work(config: Config) -> None:
             async with health.listening(config.lb_network.address, PORT_HEALTH) as socket:
                 log.info("listening", address=f"{socket.address}:{socket.port}")
                 assert health.running is not None
-                await health.running  # a loop that broke is a bug, and ends the process loudly
+                listener = metrics.listener_of(config.metrics, "health")
+                sources = [metrics.own, health.families, database.families]
+                async with metrics.told(config, "health", listener, sources):
+                    await health.running  # a loop that broke is a bug, and ends the process loudly
         finally:
             await agents.close()
     finally:

@@ -15,7 +15,6 @@ from uuid import UUID
 
 import msgspec
 import structlog
-from prometheus_client import Counter as Metric
 
 from colonnade.health.senders import Sender, Senders, Unknown
 from colonnade.protocol.datagram import (
@@ -35,11 +34,6 @@ BURST: Final = 200  # datagrams taken before others get their turn
 BUFFER_BYTES: Final = 4 * 1024 * 1024
 COUNT_MAX: Final = 2**63 - 1  # a bigint of the store
 REPORT_S: Final = 60.0
-
-REJECTED: Final = Metric(
-    "colonnade_health_rejected_datagrams", "Datagrams dropped, by reason", ["reason"]
-)
-ACCEPTED: Final = Metric("colonnade_health_accepted_datagrams", "Datagrams accepted")
 
 _heartbeat = msgspec.msgpack.Decoder(Heartbeat)
 _edge = msgspec.msgpack.Decoder(Edge)
@@ -119,16 +113,11 @@ class Receiver:
         return Listening(sock)
 
     async def report(self) -> None:
-        """For ever: what was counted, to metrics and, when something was rejected, to the log."""
-        told = 0
+        """For ever: what was rejected, to the log."""
         while True:
             await self._clock.sleep(REPORT_S)
-            ACCEPTED.inc(self.accepted - told)
-            told = self.accepted
             since = self.rejected - self._reported
             self._reported = self.rejected.copy()
-            for reason, count in since.items():
-                REJECTED.labels(reason=reason).inc(count)
             if since:
                 log.warning("datagrams rejected", seconds=REPORT_S, **since)
 

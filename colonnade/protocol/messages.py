@@ -28,6 +28,14 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float  # seconds since 1970
 
 
+class Numbers(msgspec.Struct, frozen=True, kw_only=True):
+    """What the kernel says of the agent's process."""
+
+    resident_bytes: int
+    cpu_s: float
+    open_files: int
+
+
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     """What haproxy's last check of a server said: its `check_status` ("L4CON", "L7STS"...), the
     code of the answer (0: none), haproxy's or the server's words, and how long the check took.

@@ -13,6 +13,9 @@ from typing import Any, Final
 import msgspec
 
 NO_AUTH: Final = "none"
+# In the order of their ports.
+OFFICES_OF_METRICS: Final = ("api", "controller", "health", "network")
+METRICS_SOCKET: Final = "COLONNADE_METRICS_FD"  # names one that the supervisor listens with
 
 
 class Api(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,6 +39,14 @@ class Api(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     provider_descriptions: dict[str, str] = {}
     flavor_capabilities: dict[str, str] = {}
     availability_zone_capabilities: dict[str, str] = {}
+
+
+class Metrics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where each process of this machine says how it does. Not loopback: over mutual TLS alone."""
+
+    host: str = "127.0.0.1"
+    # Of the API; the controller, the health process and the network daemon have the next three.
+    port: int = 0  # 0: those that `up` finds free; none without `up`
 
 
 class LbNetwork(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -95,6 +106,24 @@ class Quotas(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     l7rule: int = -1
 
 
+class Kept(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """For how long what happened is kept, and how much of it. What is beyond goes, little by
+    little."""
+
+    events_days: float = 90.0
+    events_max: int = 100_000
+    generations_days: float = 30.0  # the newest of a load balancer always stays
+    generations_max: int = 1000  # of one load balancer
+    idempotency_hours: float = 24.0
+    idempotency_max: int = 100_000
+    tokens_days: float = 30.0  # after they expired
+    failovers_days: float = 30.0
+    counters_days: float = 1.0  # of amphorae that are gone, each for itself; their sums stay
+
+
+KEPT: Final = Kept()
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     state_dir: Path  # durable: database, certificates, the network's address book
     run_dir: Path  # sockets and pid files; short, because of the 107 bytes of a socket's path
@@ -108,11 +137,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     haproxy: str = ""  # path of the binary; "": the one in the wheel, else the one on PATH
     log_level: str = "INFO"
     api: Api = Api()
+    metrics: Metrics = Metrics()
     lb_network: LbNetwork = LbNetwork()
     heartbeats: Heartbeats = Heartbeats()
     failovers: Failovers = Failovers()
     reloads: Reloads = Reloads()
     quotas: Quotas = Quotas()
+    kept: Kept = KEPT
 
     @property
     def pki_dir(self) -> Path:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Accept TLS connections within bounds: how many in all, how many from one peer, and how long a
-handshake may take.
+"""Accept connections within bounds: how many in all, how many from one peer, and how long a
+handshake of TLS may take.
 
 A peer that has not shown its certificate yet may be anybody, so what it can hold is bounded before
 TLS begins. Connections beyond the bounds are closed at once and counted. Nothing here knows what
@@ -36,12 +36,15 @@ ProtocolFactory = Callable[[], asyncio.Protocol]
 
 @contextlib.asynccontextmanager
 async def accepting(
-    listener: socket.socket, factory: ProtocolFactory, contexts: Contexts, bounds: Bounds
+    listener: socket.socket,
+    factory: ProtocolFactory,
+    contexts: Contexts | None,
+    bounds: Bounds,
 ) -> AsyncIterator[None]:
     """Serve the connections of a bound socket while the context lasts, and close it then.
 
     `factory` makes the protocol of each (aiohttp's `runner.server`); `contexts` is asked for the
-    TLS context of each."""
+    TLS context of each, None: in the clear."""
     listener.setblocking(False)
     listener.listen(min(bounds.connections, 128))
     door = _Door(factory, contexts, bounds)
@@ -62,7 +65,7 @@ def protocols_of(runner: web.AppRunner) -> ProtocolFactory:
 
 
 class _Door:
-    def __init__(self, factory: ProtocolFactory, contexts: Contexts, bounds: Bounds) -> None:
+    def __init__(self, factory: ProtocolFactory, contexts: Contexts | None, bounds: Bounds) -> None:
         self._factory = factory
         self._contexts = contexts
         self._bounds = bounds
@@ -104,8 +107,8 @@ class _Door:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: _Counted(self._factory(), place.close),
                 connection,
-                ssl=self._contexts(),
-                ssl_handshake_timeout=self._bounds.handshake_s,
+                ssl=self._contexts() if self._contexts else None,
+                ssl_handshake_timeout=self._bounds.handshake_s if self._contexts else None,
             )
         except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
             log.debug("no TLS with %s: %s", name, error)

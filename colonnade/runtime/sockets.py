@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Listening sockets. A small module: a check whether an address is free must load no server."""
 
+import ipaddress
 import socket
 
 
@@ -15,3 +16,12 @@ def tcp_listener(address: str, port: int) -> socket.socket:
         made.close()
         raise
     return made
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -118,6 +118,10 @@ async def test_only_a_controller_may_change_and_only_our_own_may_look(bench: Ben
     stolen = bench.client_named("7d9c1b52-5a0e-4f2f-9a4e-0c3d1f6b8a21")  # another amphora's
     try:
         await health.status(AMPHORA_IP, bench.amphora_id)
+        numbers = await bench.client.numbers(AMPHORA_IP, bench.amphora_id)
+        assert 5_000_000 < numbers.resident_bytes < 100_000_000
+        assert 0 < numbers.cpu_s < 60
+        assert 0 < numbers.open_files < 200
         with pytest.raises(Broken):
             await health.put_bundle(AMPHORA_IP, bench.amphora_id, bundle(1, server(1)))
         with pytest.raises(Broken):

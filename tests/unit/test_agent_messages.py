@@ -22,6 +22,7 @@ TYPES = {
         for name in (
             "Applied",
             "Info",
+            "Numbers",
             "Peers",
             "Refusal",
             "Renewal",

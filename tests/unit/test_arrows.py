@@ -87,7 +87,7 @@ SAME_NAME_MAX = 2
 # Names that several packages have a module of, and mean the same by it.
 SHARED_NAMES = {
     "amphorae", "attributes", "catalogue", "history", "hosts", "log_targets", "quotas", "secrets",
-    "statistics", "__init__", "client", "process", "protocol",
+    "statistics", "__init__", "client", "metrics", "process", "protocol",
 }  # fmt: skip
 
 

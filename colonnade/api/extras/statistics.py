@@ -12,16 +12,18 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector, CollectorRegistry
 
+from colonnade.api.extras import project_metrics
+from colonnade.api.extras.project_metrics import NONE, Statuses
 from colonnade.api.http.call import JSON, Call, Route
 from colonnade.api.resources.derived import Id
 from colonnade.api.resources.objects import Time, wrapped
 from colonnade.domain.errors import Invalid
 from colonnade.domain.ids import ListenerId, LoadBalancerId
 from colonnade.domain.shape import LOAD_BALANCERS
+from colonnade.runtime.metrics import text_of
 from colonnade.store.postgres.times import time
 from colonnade.store.reports import traffic
 from colonnade.store.reports.traffic import (
@@ -66,11 +68,16 @@ async def show_load_balancer_statistics(call: Call) -> JSON:
 async def show_metrics(call: Call) -> JSON:
     async with call.site.database.read() as connection:
         listeners, members = await traffic.of_project(connection, call.project)
+        statuses = await project_metrics.look(connection, call.project)
     # Thousands of lines: others are served meanwhile.
-    return await asyncio.to_thread(exposition, listeners, members)
+    return await asyncio.to_thread(exposition, listeners, members, statuses)
 
 
-def exposition(listeners: Sequence[ListenerCounted], members: Sequence[MemberCounted]) -> bytes:
+def exposition(
+    listeners: Sequence[ListenerCounted],
+    members: Sequence[MemberCounted],
+    statuses: Statuses = NONE,
+) -> bytes:
     """The numbers in the text format of Prometheus. Pure."""
     of_listeners = [
         ([one.load_balancer_id, one.load_balancer_name, one.id, one.name], one.traffic)
@@ -89,13 +96,12 @@ def exposition(listeners: Sequence[ListenerCounted], members: Sequence[MemberCou
     metrics: list[Metric] = [
         *_metrics("listener", _OF_LISTENER, ListenerTraffic, of_listeners),
         *_metrics("member", _OF_MEMBER, MemberTraffic, of_members),
+        *project_metrics.families(statuses),
     ]
-    complete = max(len(listeners), len(members)) < OBJECTS_MAX
-    said = "1 when all listeners and members are shown, 0 when they are too many for one answer"
+    complete = max(len(listeners), len(members), statuses.most) < OBJECTS_MAX
+    said = "1 when all objects are shown, 0 when they are too many for one answer"
     metrics.append(GaugeMetricFamily("colonnade_metrics_complete", said, value=int(complete)))
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collected(metrics))
-    return generate_latest(registry)
+    return text_of(metrics)
 
 
 def read_since(text: str) -> datetime | None:
@@ -118,14 +124,6 @@ def read_since(text: str) -> datetime | None:
     if found.year < YEAR_MIN:
         raise Invalid("Invalid input for since: the year is before 1970", field="since")
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
-
-
-class _Collected(Collector):
-    def __init__(self, metrics: Iterable[Metric]) -> None:
-        self._metrics = metrics
-
-    def collect(self) -> Iterable[Metric]:
-        return self._metrics
 
 
 def _metrics(
@@ -234,7 +232,7 @@ ROUTES: Final = [
         method="GET",
         path="/v2/lbaas/metrics",
         handler=show_metrics,
-        summary="Show what all load balancers of a project carried, for Prometheus",
+        summary="Show how load balancers of a project do, and what they carried, for Prometheus",
         media_type=CONTENT_TYPE_LATEST,
         rule=_RULE,
     ),

@@ -14,6 +14,7 @@ import msgspec
 
 from colonnade.api.http.decoding import read_body, read_flag, read_list
 from colonnade.api.http.open_requests import OpenRequests
+from colonnade.api.http.request_counts import RequestCounts
 from colonnade.api.identity.caller import Caller, Identity
 from colonnade.api.identity.hosts import Hosts
 from colonnade.api.identity.policy import Policy
@@ -54,6 +55,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     policy: Policy = msgspec.field(default_factory=DefaultPolicy)
     hosts: Hosts = msgspec.field(default_factory=lambda: Hosts(None))
     open_requests: OpenRequests = msgspec.field(default_factory=OpenRequests)
+    counts: RequestCounts | None = None  # None: nobody asks how many requests there were
     rates: Rates = msgspec.field(default_factory=lambda: Rates(0))
     body_s_max: float = BODY_S_MAX
     quotas: Quotas = Quotas()  # of projects that have none of their own

@@ -44,6 +44,7 @@ class Front:
         """`public`: the paths that ask for no token."""
         self._app = app
         self._site = site
+        self._counts = site.counts
         self._public = public
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,13 +52,15 @@ class Front:
         asked: str = scope["path"]
         request_id = f"req-{uuid4()}"
         status = 0
+        first_byte_s = 0.0
 
         is_head = scope["method"] == "HEAD"
 
         async def send_marked(message: Any) -> None:
-            nonlocal status
+            nonlocal status, first_byte_s
             if message["type"] == "http.response.start":
                 status = message["status"]
+                first_byte_s = time.perf_counter() - started
                 mark = (REQUEST_ID, request_id.encode())
                 message = {**message, "headers": [*message.get("headers", ()), mark]}
             elif is_head:
@@ -73,6 +76,7 @@ class Front:
         scope["request_id"] = request_id
         scope["site"] = self._site
         scope["caller"] = Caller()
+        scope["route"] = 0
         try:
             if not _accepts(scope["path"], headers.get(b"accept", b"")):
                 await _answer(send_marked, 406, unacceptable_body(request_id))
@@ -82,6 +86,8 @@ class Front:
         except ColonnadeError as error:
             # Handlers let no error out, so this one was raised before a handler was called.
             await _answer(send_marked, *fault(error), headers_of(error))
+        if self._counts is not None:
+            self._counts.count(scope["route"], status, first_byte_s)
         if scope["method"] not in READS:
             self._audit(scope, status, time.perf_counter() - started)
 

@@ -40,6 +40,11 @@ class OpenRequests:
         place.callback(self._give_back, names)
         return place.close
 
+    @property
+    def held(self) -> int:
+        """How many are open, of all projects."""
+        return sum(count for (kind, _), count in self._open.items() if kind == "project")
+
     def _give_back(self, names: Iterable[tuple[str, str]]) -> None:
         self._open.subtract(names)
         self._open += Counter()  # forget those that have none

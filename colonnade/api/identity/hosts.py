@@ -7,8 +7,8 @@ browser then sends that name in `Host`, and it is refused. Knows no caller.
 
 from collections.abc import Collection, Iterable
 
-from colonnade.api.server.binding import is_loopback
 from colonnade.domain.errors import Forbidden, Invalid
+from colonnade.runtime.sockets import is_loopback
 
 
 class Hosts:

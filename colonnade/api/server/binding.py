@@ -3,13 +3,12 @@
 starts anything; the API asks again when it starts.
 """
 
-import ipaddress
 from typing import Final
 
 from colonnade.domain.addresses import endpoint
 from colonnade.domain.errors import Broken
 from colonnade.runtime.config import NO_AUTH, Api
-from colonnade.runtime.sockets import tcp_listener
+from colonnade.runtime.sockets import is_loopback, tcp_listener
 
 WORKERS_MAX: Final = 64
 
@@ -30,15 +29,6 @@ def check_address(api: Api) -> None:
         raise Broken(
             f"cannot listen on {address_of(api)}: {error.strerror}; choose another address or port"
         ) from error
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def address_of(api: Api) -> str:

@@ -15,6 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import structlog
@@ -27,17 +28,18 @@ _SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGCHLD})
 
 log = structlog.get_logger()
 
-Work = Callable[[socket.socket], None]
+Work = Callable[[int, socket.socket], None]
 
 
 def run_workers(number: int, work: Work) -> None:
-    """Run `work` in so many processes until SIGTERM or SIGINT. It must return when the socket that
-    it is given becomes readable. Call before any thread is started."""
+    """Run `work` in so many processes until SIGTERM or SIGINT. It is told which of them it is, and
+    must return when the socket that it is given becomes readable. Call before any thread is
+    started."""
     old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     ours, theirs = socket.socketpair()
     try:
         gc.freeze()  # else each collection copies what is shared
-        workers = [_Worker(work, (ours, theirs), old_mask) for _ in range(number)]
+        workers = [_Worker(partial(work, n), (ours, theirs), old_mask) for n in range(number)]
         while not _told_to_stop(workers):
             for worker in workers:
                 worker.keep()
@@ -52,7 +54,7 @@ def run_workers(number: int, work: Work) -> None:
 class _Worker:
     def __init__(
         self,
-        work: Work,
+        work: Callable[[socket.socket], None],
         ends: tuple[socket.socket, socket.socket],
         mask: set[signal.Signals] | set[int],
     ) -> None:

@@ -9,9 +9,10 @@ itself with an error stops the start, with its own words. This module does not k
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,6 +37,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     argv: tuple[str, ...]
+    sockets: Mapping[str, int] = {}  # open files that it is given, by the variable that names them
 
 
 def colonnade(*words: str) -> tuple[str, ...]:
@@ -116,6 +118,8 @@ class Children:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                pass_fds=tuple(command.sockets.values()),
+                env=os.environ | {name: str(file) for name, file in command.sockets.items()},
             )
 
     def _log(self, name: str) -> Path:

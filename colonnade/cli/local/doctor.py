@@ -25,6 +25,7 @@ from rich.table import Table
 from colonnade.agent.network.firewall import PLACES
 from colonnade.api.server.binding import address_of, check_address
 from colonnade.cli.local import folders
+from colonnade.cli.local.metrics_places import places
 from colonnade.cli.local.starting import api_answers, is_held
 from colonnade.domain.errors import ColonnadeError
 from colonnade.drivers.network.namespaces import groups
@@ -79,6 +80,7 @@ def findings_of(state: Path) -> Iterator[Finding]:
     yield _memory()
     yield _api(state)
     yield from _fleet(state)
+    yield from _metrics(state)
 
 
 def _tool(name: str) -> Finding:
@@ -222,6 +224,14 @@ async def problems_of(config: Config, begins_s: float = BEGINS_S) -> Sequence[st
             await asyncio.sleep(AGAIN_S)
     finally:
         await database.close()
+
+
+def _metrics(state: Path) -> Iterator[Finding]:
+    """Of a running system, where its processes tell how they do."""
+    found = places(state) if is_held(state) else {}
+    if found:
+        told = ", ".join(f"{office} http://{place}/metrics" for office, place in found.items())
+        yield Finding(what="metrics", found=told)
 
 
 def _configured(state: Path) -> Api:

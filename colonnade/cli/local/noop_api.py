@@ -36,7 +36,7 @@ from colonnade.cli.waiting import until
 from colonnade.controller.loop import Loop
 from colonnade.controller.sweeping import Sweeping
 from colonnade.domain.errors import Broken, Invalid
-from colonnade.runtime.config import Config, read_config, write_config
+from colonnade.runtime.config import Config, Kept, read_config, write_config
 from colonnade.store.postgres.database import Database
 from colonnade.store.postgres.embedded import EmbeddedPostgres
 from colonnade.store.postgres.migrations import migrate
@@ -89,7 +89,7 @@ async def _serve(
     await asyncio.to_thread(migrate, config.database_url)
     ensure_master_key(config.pki_dir)
     write_config(file, config)
-    await stack.enter_async_context(_sweeping(config.database_url))
+    await stack.enter_async_context(_sweeping(config.database_url, config.kept))
     argv: Sequence[str] = colonnade("api", "--config", str(file))
     if postgres is not None:  # a database of somebody else's knows us by the name that we have
         hand_out(config, file)
@@ -107,12 +107,12 @@ async def _serve(
 
 
 @contextlib.asynccontextmanager
-async def _sweeping(url: str) -> AsyncIterator[None]:
+async def _sweeping(url: str, kept: Kept) -> AsyncIterator[None]:
     """No controller runs, whose work it is. It is one key, so others on this database share it."""
     database = await Database.when_there(url)
     async with database.transaction() as connection:
         await work.mark(connection, "sweeping:all")
-    sweeping = asyncio.create_task(Loop(database, {"sweeping": Sweeping(database)}).run())
+    sweeping = asyncio.create_task(Loop(database, {"sweeping": Sweeping(database, kept)}).run())
     try:
         yield
     finally:

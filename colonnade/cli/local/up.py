@@ -31,8 +31,10 @@ from colonnade.cli.local.children import (
 from colonnade.cli.local.identities import ensure_identities
 from colonnade.cli.local.log_rotation import rotate_for_ever
 from colonnade.cli.local.log_tail import said_last
+from colonnade.cli.local.metrics_places import MetricsPlaces
 from colonnade.cli.local.offices import hand_out, of_network, of_office
 from colonnade.cli.local.starting import (
+    Part,
     api_answers,
     make_state,
     only_one,
@@ -120,7 +122,8 @@ async def _prepare(
     write_config(folders.config_file(config.state_dir), config)
     hand_out(config, folders.config_file(config.state_dir))
     lab = Lab(config)
-    parts: list[Lab | EmbeddedPostgres] = [lab] if postgres is None else [lab, postgres]
+    places = MetricsPlaces(config.metrics, config.state_dir)
+    parts: list[Part] = [lab, places] if postgres is None else [lab, places, postgres]
     await asyncio.gather(*(stack.enter_async_context(started(part)) for part in parts))
     if postgres is not None:
         keeper = asyncio.create_task(_keep(postgres))
@@ -132,7 +135,7 @@ async def _prepare(
     renewing = asyncio.create_task(_renew_identities(config))
     stack.callback(renewing.cancel)
     stack.push_async_callback(children.stop)
-    await children.starting(_start_processes(children, lab, config))
+    await children.starting(_start_processes(children, lab, places, config))
     if host_route_wanted:
         from colonnade.drivers.network.namespaces.host_route import host_route  # netlink is large
 
@@ -163,18 +166,21 @@ async def _keep(postgres: EmbeddedPostgres) -> None:
             await asyncio.sleep(PAUSE_MAX_S)
 
 
-async def _start_processes(children: Children, lab: Lab, config: Config) -> None:
+async def _start_processes(
+    children: Children, lab: Lab, places: MetricsPlaces, config: Config
+) -> None:
     file = str(folders.config_file(config.state_dir))
     network = lab.enter(of_network(colonnade("network", "--config", file)))
-    children.start(Command(name="network", argv=tied(network)))
-    children.start(Command(name="api", argv=tied(_office("api", "api", config))))
+    children.start(Command(name="network", argv=tied(network), sockets=places.of("network")))
+    api = tied(_office("api", "api", config))
+    children.start(Command(name="api", argv=api, sockets=places.of("api")))
     await _migrate(config)
     await _until_network_answers(config)
     is_root = host_ids.of(config.state_dir) is not None
     for name in ("controller", "health"):
         # In the lab of an ordinary user everything is root; of root's, `_office` sees to it.
         inside = lab.enter(_office(name, name, config), netns="control", with_rights=is_root)
-        children.start(Command(name=name, argv=tied(inside)))
+        children.start(Command(name=name, argv=tied(inside), sockets=places.of(name)))
     await _answers(config)
 
 

@@ -5,11 +5,12 @@ Invariant: whoever is not named in a route's offices is refused before the body 
 name is that of the peer's certificate. No logic of networks or amphorae is here.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, TypeVar
 
 import msgspec
 from aiohttp import web
+from prometheus_client.metrics_core import Metric
 
 from colonnade.domain.errors import ColonnadeError, Forbidden, Invalid
 from colonnade.domain.ids import AmphoraId, PortId, read_id
@@ -25,6 +26,7 @@ from colonnade.drivers.network.namespaces.wire import (
     write_error,
 )
 from colonnade.drivers.network.protocol import PortWish, is_vip
+from colonnade.drivers.network_daemon.metrics import counting, families
 from colonnade.runtime.mtls import peer_name
 
 ALL: Final = frozenset({"controller", "api", "supervisor", "health"})
@@ -42,10 +44,16 @@ class Routes:
         self._hosts = hosts
 
     def application(self) -> web.Application:
-        application = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[_answer_errors])
+        application = web.Application(
+            client_max_size=BODY_BYTES_MAX, middlewares=[counting, _answer_errors]
+        )
         for method, path, offices, call in self._table():
             application.router.add_route(method, path, _guarded(offices, call))
         return application
+
+    async def families(self) -> Iterable[Metric]:
+        """How things are, for Prometheus."""
+        return families(await self._amphorae.instances(), self._networks.book.usage())
 
     def _table(self) -> list[tuple[str, str, frozenset[str], Call]]:
         networks, amphorae, hosts = self._networks, self._amphorae, self._hosts

@@ -5,6 +5,7 @@ Their rows are those of all flat nouns (`store/rows/flat_rows.py`). Here is who 
 what a flavor's profile says of trees and spares. What other data means is not known here.
 """
 
+import contextlib
 from typing import Any, Final
 
 import msgspec
@@ -62,6 +63,20 @@ async def flavor_facts(connection: Connection, flavor_id: str) -> FlavorFacts | 
         return None if row is None else _FLAVOR_FACTS.decode(row[0])
     except msgspec.ValidationError:
         return None
+
+
+async def spare_targets(connection: Connection) -> dict[str, int]:
+    """How many spares the flavors' profiles ask for, by the flavor; those that ask for none, and
+    words that only another provider knows, are left out."""
+    cursor = await connection.execute(
+        """SELECT f.id, p.flavor_data FROM flavors f
+        JOIN flavor_profiles p ON p.id = f.flavor_profile_id"""
+    )
+    found = {}
+    for flavor_id, text in await cursor.fetchall():
+        with contextlib.suppress(msgspec.ValidationError):
+            found[flavor_id] = _FLAVOR_FACTS.decode(text).spare_pool_size or 0
+    return {flavor_id: size for flavor_id, size in found.items() if size}
 
 
 async def check_flavor(connection: Connection, tree: LoadBalancer, found: Difference) -> None:

@@ -137,7 +137,7 @@ async def lend_spare(
         """SELECT a.id FROM amphorae a JOIN heartbeats h ON h.amphora_id = a.id
         WHERE a.state = 'SPARE' AND a.flavor = %s
           AND h.seen_at > now() - make_interval(secs => %s)
-        ORDER BY a.created_at LIMIT 1 FOR UPDATE OF a SKIP LOCKED""",
+        ORDER BY a.created_at, a.id LIMIT 1 FOR UPDATE OF a SKIP LOCKED""",
         [row[0], fresh_s],
     )
     spare = await cursor.fetchone()

@@ -63,6 +63,23 @@ async def settle(connection: Connection, cluster_id: ClusterId, generation: int)
     return bool(is_news)
 
 
+async def unsettled_s(
+    connection: Connection, cluster_id: ClusterId, generation: int
+) -> float | None:
+    """How long ago the oldest wish up to this generation was made that has not been settled yet.
+    None when there is none."""
+    cursor = await connection.execute(
+        """SELECT extract(epoch FROM clock_timestamp() - min(g.at))::float
+        FROM clusters c JOIN load_balancers b ON b.cluster_id = c.id
+        JOIN generations g ON g.load_balancer_id = b.id
+            AND g.generation > c.highest_settled AND g.generation <= %s
+        WHERE c.id = %s""",
+        [generation, cluster_id],
+    )
+    row = await cursor.fetchone()
+    return None if row is None or row[0] is None else max(0.0, row[0])
+
+
 async def record_lowest(
     connection: Connection, cluster_id: ClusterId, *, otherwise: int | None = None
 ) -> None:

@@ -19,7 +19,7 @@ from colonnade.domain.catalogue import FlavorFacts
 from colonnade.domain.errors import Contended
 from colonnade.domain.fleet import Amphora
 from colonnade.domain.ids import AmphoraId
-from colonnade.runtime.config import Failovers, Heartbeats
+from colonnade.runtime.config import Failovers, Heartbeats, Kept
 from colonnade.store.fleet import amphora_rows, safe_mode, safe_mode_rows
 from colonnade.store.fleet.safe_mode import (
     MINUTE_S,
@@ -32,7 +32,7 @@ from colonnade.store.fleet.safe_mode import (
     Windows,
 )
 from colonnade.store.fleet.safe_mode_rows import Mode
-from colonnade.store.postgres.database import Connection
+from colonnade.store.postgres.database import BATCH_ROWS, Connection
 from colonnade.store.postgres.lenient import LenientDecoder
 
 log = structlog.get_logger()
@@ -43,7 +43,6 @@ FAILOVERS: Final = Counter(
 # Who has not been heard since somebody listens again may only have been slow to learn of it.
 _UNHEARD: Final = 3
 _IN_USE: Final = (lifecycle.State.SPARE, lifecycle.State.SERVING)
-_KEPT_DAYS: Final = 30
 _FLAVOR_FACTS: Final[LenientDecoder[FlavorFacts]] = LenientDecoder(FlavorFacts)
 
 
@@ -173,10 +172,15 @@ async def overdue(connection: Connection, rules: Rules, most: int) -> list[Suspe
     return sorted(found, key=lambda suspect: -suspect.silent_s)[:most]
 
 
-async def forget_old(connection: Connection) -> None:
-    await connection.execute(
-        "DELETE FROM failovers WHERE at < now() - make_interval(days => %s)", [_KEPT_DAYS]
+async def forget_old(connection: Connection, kept: Kept) -> int:
+    """One batch of those that happened long ago. How many went."""
+    cursor = await connection.execute(
+        """DELETE FROM failovers WHERE id IN (SELECT id FROM failovers
+            WHERE at < now() - make_interval(secs => %s * 86400)
+            ORDER BY at LIMIT %s FOR UPDATE SKIP LOCKED)""",
+        [kept.failovers_days, BATCH_ROWS],
     )
+    return cursor.rowcount
 
 
 async def _judged(

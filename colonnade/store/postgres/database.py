@@ -11,7 +11,7 @@ in the modules beside this one.
 import asyncio
 import select
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, Self, TypeAlias
 
@@ -19,6 +19,7 @@ import msgspec
 import psycopg
 import psycopg.errors
 import structlog
+from prometheus_client.metrics_core import Metric
 from psycopg import sql
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg.types.string import TextLoader
@@ -26,9 +27,11 @@ from psycopg.waiting import wait_async
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from colonnade.domain.errors import Contended, Unavailable
+from colonnade.store.postgres.pool_metrics import Pool, pool_families
 
 Connection: TypeAlias = psycopg.AsyncConnection[Any]
 
+BATCH_ROWS: Final = 1000  # that one statement removes, so that none holds locks for long
 ANSWER_S: Final = 3.0  # for each answer of a connection, locks waited for included
 PATIENT_S: Final = 60.0  # for each answer where nobody waits: sweeping
 # What the server itself ends, should nobody of us be there any more to do it.
@@ -133,6 +136,23 @@ class Database:
         if self._checking is not None:
             await asyncio.gather(self._checking, return_exceptions=True)
         await self._pool.close()
+
+    def pool(self) -> Pool:
+        """How its connections do, and did."""
+        stats = self._pool.get_stats()
+        return Pool(
+            size=stats.get("pool_size", 0),
+            idle=stats.get("pool_available", 0),
+            waiting=stats.get("requests_waiting", 0),
+            asked=stats.get("requests_num", 0),
+            waited=stats.get("requests_queued", 0),
+            refused=stats.get("requests_errors", 0),
+            lost=stats.get("connections_lost", 0),
+        )
+
+    async def families(self) -> Iterable[Metric]:
+        """The same for Prometheus."""
+        return pool_families(self.pool())
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:

@@ -12,10 +12,10 @@ import msgspec
 
 from colonnade.domain import shape
 from colonnade.domain.texts import storable
-from colonnade.store.postgres.database import Connection
+from colonnade.runtime.config import KEPT, Kept
+from colonnade.store.postgres.database import BATCH_ROWS, Connection
 
 CHANNEL = "events"
-KEPT_MAX = 100_000
 # Of load balancers and what is under them: what users may look for.
 KINDS: Final = ("created", "updated", "deleted", "applied", "failed", "gone", "operating_status")
 
@@ -170,8 +170,16 @@ async def _read(
     ]
 
 
-async def forget_old(connection: Connection) -> None:
-    """Keep the newest `KEPT_MAX`."""
-    await connection.execute(
-        "DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - %s", [KEPT_MAX]
+async def forget_old(connection: Connection, kept: Kept = KEPT) -> int:
+    """One batch of those that are too old or too many, the oldest first. How many went."""
+    cursor = await connection.execute(
+        """DELETE FROM events WHERE id IN (
+            SELECT id FROM events
+            WHERE id <= (SELECT max(id) FROM
+                    (SELECT id FROM events ORDER BY id LIMIT %(batch)s) oldest)
+                AND (at < now() - make_interval(secs => %(days)s * 86400)
+                    OR id <= (SELECT max(id) FROM events) - %(most)s)
+            FOR UPDATE SKIP LOCKED)""",
+        {"batch": BATCH_ROWS, "days": kept.events_days, "most": kept.events_max},
     )
+    return cursor.rowcount

@@ -4,7 +4,7 @@
 For an object of a tree the key is written with the object, in one statement, so that there is
 never one without the other. Of two that race, the second is refused by the primary key, and finds
 what the first has made. Other objects leave their answer here, after a claim. Keys are forgotten
-after a day.
+after a while.
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,10 @@ from typing import Final
 import msgspec
 
 from colonnade.domain.errors import Conflict
-from colonnade.store.postgres.database import Connection
+from colonnade.runtime.config import KEPT, Kept
+from colonnade.store.postgres.database import BATCH_ROWS, Connection
 from colonnade.store.requests.context import Key
 
-KEPT_HOURS: Final = 24
-KEPT_MAX: Final = 100_000
 PRIMARY_KEY: Final = "idempotency_keys_pkey"
 
 INSERT: Final = """INSERT INTO idempotency_keys (project_id, key, digest, kind, object_id)
@@ -79,9 +78,14 @@ async def unclaim(connection: Connection, key: Key) -> None:
     )
 
 
-async def forget_old(connection: Connection) -> None:
-    await connection.execute(
-        "DELETE FROM idempotency_keys WHERE at < now() - make_interval(hours => %s)"
-        " OR at < (SELECT at FROM idempotency_keys ORDER BY at DESC OFFSET %s LIMIT 1)",
-        [KEPT_HOURS, KEPT_MAX],
+async def forget_old(connection: Connection, kept: Kept = KEPT) -> int:
+    """One batch of those that are too old or too many. How many went."""
+    cursor = await connection.execute(
+        """DELETE FROM idempotency_keys WHERE (project_id, key) IN (
+            SELECT project_id, key FROM idempotency_keys
+            WHERE at < now() - make_interval(secs => %(hours)s * 3600)
+                OR at < (SELECT at FROM idempotency_keys ORDER BY at DESC OFFSET %(most)s LIMIT 1)
+            ORDER BY at LIMIT %(batch)s FOR UPDATE SKIP LOCKED)""",
+        {"hours": kept.idempotency_hours, "most": kept.idempotency_max, "batch": BATCH_ROWS},
     )
+    return cursor.rowcount

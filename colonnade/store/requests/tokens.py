@@ -13,7 +13,8 @@ from typing import Final, NewType
 import msgspec
 
 from colonnade.domain.ids import ProjectId, is_id
-from colonnade.store.postgres.database import Connection
+from colonnade.runtime.config import Kept
+from colonnade.store.postgres.database import BATCH_ROWS, Connection
 
 TokenId = NewType("TokenId", str)
 
@@ -84,3 +85,14 @@ async def revoke(connection: Connection, token_id: str) -> bool:
 def _token(row: Sequence[object]) -> Token:
     names = ("id", "project_id", "roles", "name", "created_at", "expires_at", "left_s")
     return msgspec.convert(dict(zip(names, row, strict=True)), Token)
+
+
+async def forget_old(connection: Connection, kept: Kept) -> int:
+    """One batch of those that expired a while ago. How many went."""
+    cursor = await connection.execute(
+        """DELETE FROM tokens WHERE id IN (SELECT id FROM tokens
+            WHERE expires_at < now() - make_interval(secs => %s * 86400)
+            ORDER BY expires_at LIMIT %s FOR UPDATE SKIP LOCKED)""",
+        [kept.tokens_days, BATCH_ROWS],
+    )
+    return cursor.rowcount

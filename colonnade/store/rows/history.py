@@ -18,13 +18,12 @@ from colonnade.domain.errors import NotFound
 from colonnade.domain.node import Node
 from colonnade.domain.shape import LOAD_BALANCERS, OF_TYPE
 from colonnade.domain.tree import LoadBalancer, Vip
-from colonnade.store.postgres.database import Connection
+from colonnade.runtime.config import KEPT, Kept
+from colonnade.store.postgres.database import BATCH_ROWS, Connection
 from colonnade.store.rows.difference import Difference, Place, places
 from colonnade.store.rows.sentences import Names, plain_name
 from colonnade.store.rows.tables import body_of, json_of, own_fields, read_root, with_children
 
-KEPT_MAX: Final = 1000  # of one load balancer
-KEPT_DAYS: Final = 30
 ADDED, ALTERED, REMOVED = "added", "altered", "removed"
 _FIXED: Final = frozenset({"id", "cluster_id"}) | {
     name for name, one in described(LoadBalancer).items() if one.about.fixed
@@ -217,19 +216,26 @@ def _plain(fields: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-async def forget_old(connection: Connection) -> None:
-    """The oldest first, so that what is kept has no gaps; the newest always stays."""
-    await connection.execute(
-        """DELETE FROM generations g WHERE at < now() - make_interval(days => %s)
-          AND generation < (SELECT max(generation) FROM generations n
-            WHERE n.load_balancer_id = g.load_balancer_id)""",
-        [KEPT_DAYS],
+async def forget_old(connection: Connection, kept: Kept = KEPT) -> int:
+    """One batch of each kind: too old, and too many. The oldest first, so that what is kept has no
+    gaps; the newest always stays. How many went."""
+    old = await connection.execute(
+        """DELETE FROM generations WHERE (load_balancer_id, generation) IN (
+            SELECT g.load_balancer_id, g.generation FROM generations g
+            WHERE at < now() - make_interval(secs => %(days)s * 86400)
+              AND generation < (SELECT max(generation) FROM generations n
+                WHERE n.load_balancer_id = g.load_balancer_id)
+            ORDER BY at LIMIT %(batch)s FOR UPDATE SKIP LOCKED)""",
+        {"days": kept.generations_days, "batch": BATCH_ROWS},
     )
-    await connection.execute(
+    many = await connection.execute(
         """WITH many AS (SELECT load_balancer_id,
                 (array_agg(generation ORDER BY generation DESC))[%(kept)s] AS oldest
             FROM generations GROUP BY load_balancer_id HAVING count(*) > %(kept)s)
-        DELETE FROM generations g USING many
-        WHERE g.load_balancer_id = many.load_balancer_id AND g.generation < many.oldest""",
-        {"kept": KEPT_MAX},
+        DELETE FROM generations WHERE (load_balancer_id, generation) IN (
+            SELECT g.load_balancer_id, g.generation FROM generations g
+            JOIN many USING (load_balancer_id) WHERE g.generation < many.oldest
+            ORDER BY g.generation LIMIT %(batch)s FOR UPDATE OF g SKIP LOCKED)""",
+        {"kept": kept.generations_max, "batch": BATCH_ROWS},
     )
+    return old.rowcount + many.rowcount

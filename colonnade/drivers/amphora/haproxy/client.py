@@ -28,6 +28,7 @@ from colonnade.protocol.messages import (
     PORT_TASKS,
     Applied,
     Info,
+    Numbers,
     Refusal,
     StatisticsReport,
     StatusReport,
@@ -93,6 +94,10 @@ class AgentClient:
     async def info(self, address: str, amphora_id: str) -> Info:
         """Raises Unreachable."""
         return await self._call(address, amphora_id, "GET /info", Info)
+
+    async def numbers(self, address: str, amphora_id: str) -> Numbers:
+        """Raises Unreachable."""
+        return await self._call(address, amphora_id, "GET /numbers", Numbers)
 
     def notify(self, address: str, amphora_id: str, key: bytes) -> None:
         """Say "tasks pending" with the amphora's own heartbeat key. Nobody answers."""

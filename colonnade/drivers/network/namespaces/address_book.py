@@ -92,6 +92,12 @@ class _Pool:
         self._taken.discard(offset)
         self._lowest = min(self._lowest, offset)
 
+    @property
+    def usage(self) -> tuple[int, int]:
+        """How many addresses are taken, and how many may still be."""
+        left = self.net.num_addresses - len(self._reserved | self._taken)
+        return len(self._taken), left
+
     def holds(self, text: str) -> bool:
         address = _read_address(text)
         return address.version == self.net.version and address in self.net
@@ -162,6 +168,10 @@ class AddressBook:
         if found is None:
             raise NotFound(f"there is no network {of}")
         return found
+
+    def usage(self) -> dict[str, tuple[int, int]]:
+        """Of each range: addresses that ports have, and those that are left."""
+        return {pool.subnet.cidr: pool.usage for pool in self._pools.values()}
 
     def subnets(self) -> list[Subnet]:
         return [p.subnet for p in self._pools.values() if self.visible(p.subnet.network_id)]

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What nobody knows of is cleared away after a while, and nothing else ever is."""
+
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from colonnade.controller.leaks import DOUBTED_FROM, Leaks
+from colonnade.domain.ids import AmphoraId, PortId, new_id
+from colonnade.drivers.compute.protocol import Boot
+from colonnade.drivers.network.protocol import Port, PortWish
+from colonnade.runtime.config import Config
+from colonnade.store.postgres.database import Database
+from tests.controller_acts import add_member, begun
+from tests.fakes.network import PUBLIC_SUBNET
+from tests.world import World
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return Config(state_dir=tmp_path, run_dir=tmp_path, database_url="", spares=3)
+
+
+async def port(world: World, owner: str) -> Port:
+    wish = PortWish(id=PortId(new_id()), owner=owner, subnet_id=PUBLIC_SUBNET)
+    return await world.network.create_port(wish)
+
+
+async def instance(world: World) -> AmphoraId:
+    amphora_id = AmphoraId(new_id())
+    lb_port = await port(world, f"amphora:{amphora_id}")
+    boot = Boot(amphora_id=amphora_id, lb_port_id=lb_port.id, config_drive={})
+    await world.compute.create(boot)
+    return amphora_id
+
+
+async def things(world: World) -> set[str]:
+    ports = {one.id for one in await world.network.ports()}
+    return ports | {one.amphora_id for one in await world.compute.instances()}
+
+
+async def test_what_we_made_and_no_row_knows_goes(database: Database, config: Config) -> None:
+    world = await begun(database, config, add_member)
+    before = await things(world)
+    await instance(world)
+    await port(world, f"lb:{new_id()}")
+    await world.pass_once("leaks:%")
+    assert await things(world) == before
+
+
+async def test_it_stays_for_as_long_as_its_row_may_be_still_to_come(
+    database: Database, config: Config
+) -> None:
+    world = await begun(database, config, add_member)
+    patient = Leaks(database, world.network, world.compute)
+    await instance(world)
+    before = await things(world)
+    for _ in range(3):
+        await patient.reconcile("all")
+    assert await things(world) == before
+
+
+@pytest.mark.parametrize(
+    "owner", ["user", "host:h", "compute:nova", "amphora", "amphora:x", "lb", "lb:x", "lb:", ""]
+)
+async def test_what_others_made_is_never_touched(
+    database: Database, config: Config, owner: str
+) -> None:
+    world = await begun(database, config, add_member)
+    theirs = await port(world, owner)
+    for _ in range(2):
+        await world.pass_once("leaks:%")
+    assert theirs.id in await things(world)
+    await world.delete()
+    await world.settle()
+    assert theirs.id in await things(world), "also not when all of ours goes"
+
+
+async def test_what_rows_know_is_never_touched(database: Database, config: Config) -> None:
+    world = await begun(database, config, add_member)
+    before = await things(world)
+    for _ in range(2):
+        await world.pass_once("leaks:%")
+    assert await things(world) == before
+    await world.assert_served()
+
+
+async def test_where_most_is_unknown_the_database_is_doubted_and_nothing_goes(
+    database: Database, config: Config
+) -> None:
+    """As with the connection string of another system."""
+    world = await begun(database, config, add_member)
+    before = await things(world)
+    assert len(before) > DOUBTED_FROM
+    async with database.transaction() as connection:
+        await connection.execute("DELETE FROM amphorae")
+        await connection.execute("DELETE FROM load_balancers")
+    with capture_logs() as logs:
+        await world.pass_once("leaks:%")
+    assert before <= await things(world)
+    assert [one["log_level"] for one in logs if "right one" in one["event"]] == ["error"]
