@@ -2,9 +2,11 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+SEED ?= 1
+RUNS ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format check test e2e demo bench docs release clean
+.PHONY: help setup format check test e2e chaos demo bench docs release clean
 
 help: ## list these words
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -29,6 +31,9 @@ test: check e2e ## check, then integration and the whole thing, for real
 e2e: setup
 	@sh tools/packages.sh
 	@$(BIN)/python -m pytest -q tests/integration tests/e2e
+
+chaos: setup ## many runs of a simulated world full of faults: SEED=1 RUNS=1000
+	@$(BIN)/python -m tests.chaos --seed $(SEED) --runs $(RUNS)
 
 demo: setup ## a load balancer on this machine in a minute, with things breaking
 	@$(BIN)/colonnade demo

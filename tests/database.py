@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,10 +49,15 @@ END $$
 class Databases:
     """Hands out migrated, empty databases on one server, and empties them for the next test.
 
-    Emptying takes a fiftieth of what dropping and copying does: those wait for checkpoints."""
+    Emptying takes a fiftieth of what dropping and copying does: those wait for checkpoints.
+    `before`: statements for each before its tables are made; those with others have another
+    `word`."""
 
-    def __init__(self, server: EmbeddedPostgres) -> None:
-        self._server = server
+    def __init__(
+        self, server: EmbeddedPostgres, word: str = "test", before: Sequence[str] = ()
+    ) -> None:
+        self.server = server
+        self._word, self._before = word, before
         self._numbers = itertools.count(1)
         self._idle: list[str] = []
 
@@ -60,18 +65,19 @@ class Databases:
     def fresh(self) -> Iterator[str]:
         """The connection string of a database that nobody else uses meanwhile."""
         name = self._idle.pop() if self._idle else self._make()
-        yield self._server.url_of(name)
+        yield self.server.url_of(name)
         self._execute(name, DISCONNECT, EMPTY)
         self._idle.append(name)
 
     def _make(self) -> str:
-        name = f"test_{next(self._numbers)}"
+        name = f"{self._word}_{next(self._numbers)}"
         self._execute("postgres", f"CREATE DATABASE {name}")
-        migrate(self._server.url_of(name))
+        self._execute(name, *self._before)
+        migrate(self.server.url_of(name))
         return name
 
     def _execute(self, database: str, *statements: str) -> None:
-        with psycopg.connect(self._server.url_of(database), autocommit=True) as connection:
+        with psycopg.connect(self.server.url_of(database), autocommit=True) as connection:
             for statement in statements:
                 connection.execute(statement.encode())
 

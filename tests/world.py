@@ -141,38 +141,13 @@ class World:
     async def create(self, *, owned: bool = True) -> None:
         """A load balancer with one member, as the API would store it. Not `owned`: the user
         brought the VIP's port."""
-        self.load_balancer_id, self.cluster_id = LoadBalancerId(new_id()), ClusterId(new_id())
-        owner = f"lb:{self.load_balancer_id}" if owned else "user"
+        load_balancer_id = LoadBalancerId(new_id())
+        owner = f"lb:{load_balancer_id}" if owned else "user"
         port = await self.network.create_port(
             PortWish(id=PortId(new_id()), owner=owner, subnet_id=PUBLIC_SUBNET)
         )
-        pool = Pool(
-            id=PoolId(new_id()),
-            protocol=PoolProtocol.HTTP,
-            lb_algorithm=Algorithm.ROUND_ROBIN,
-            members=(member(1),),
-        )
-        listener = Listener(
-            id=ListenerId(new_id()),
-            protocol=ListenerProtocol.HTTP,
-            protocol_port=80,
-            default_pool_id=pool.id,
-        )
-        tree = LoadBalancer(
-            id=self.load_balancer_id,
-            project_id=ProjectId("p"),
-            cluster_id=self.cluster_id,
-            provider="amphora",
-            vip=Vip(
-                address=port.address,
-                port_id=port.id,
-                subnet_id=port.subnet_id,
-                network_id=port.network_id,
-                owned=owned,
-            ),
-            listeners=(listener,),
-            pools=(pool,),
-        )
+        tree = new_tree(load_balancer_id, port, owned=owned)
+        self.load_balancer_id, self.cluster_id = load_balancer_id, tree.cluster_id
         await wishes.create(self.database, tree, NoObjections())
 
     @asynccontextmanager
@@ -377,4 +352,39 @@ def member(number: int, subnet_id: SubnetId = PRIVATE_SUBNET) -> Member:
         address=f"10.0.0.{number + 10}",
         protocol_port=80,
         subnet_id=subnet_id,
+    )
+
+
+def new_tree(load_balancer_id: LoadBalancerId, port: Port, *, owned: bool = True) -> LoadBalancer:
+    """A load balancer with one member and a cluster of its own."""
+    pool = Pool(
+        id=PoolId(new_id()),
+        protocol=PoolProtocol.HTTP,
+        lb_algorithm=Algorithm.ROUND_ROBIN,
+        members=(member(1),),
+    )
+    listener = Listener(
+        id=ListenerId(new_id()),
+        protocol=ListenerProtocol.HTTP,
+        protocol_port=80,
+        default_pool_id=pool.id,
+    )
+    return LoadBalancer(
+        id=load_balancer_id,
+        project_id=ProjectId("p"),
+        cluster_id=ClusterId(new_id()),
+        provider="amphora",
+        vip=vip_of(port, owned=owned),
+        listeners=(listener,),
+        pools=(pool,),
+    )
+
+
+def vip_of(port: Port, *, owned: bool = True) -> Vip:
+    return Vip(
+        address=port.address,
+        port_id=port.id,
+        subnet_id=port.subnet_id,
+        network_id=port.network_id,
+        owned=owned,
     )

@@ -9,7 +9,6 @@ topology needs. Creating, changing, failing over and ending are this one path.
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -54,6 +53,7 @@ from colonnade.drivers.amphora.protocol import AmphoraDriver
 from colonnade.drivers.compute.protocol import ComputeDriver, InstanceState
 from colonnade.drivers.network.protocol import NetworkDriver, Port, PortWish, Subnet, vip_owner
 from colonnade.protocol.bundle import Interface
+from colonnade.runtime.clock import loop_time
 from colonnade.store.fleet import amphora_rows, clusters, failovers, troubles
 from colonnade.store.fleet.failovers import Rules
 from colonnade.store.fleet.safe_mode import Cause
@@ -303,10 +303,10 @@ class Clusters:
         self, wanted: Cluster, amphora: Amphora, facts: Facts
     ) -> Sequence[Interface]:
         needed = {port.subnet_id for port in facts.ports.values()}
-        is_old = time.monotonic() - self._subnets_at > SUBNETS_FRESH_S
+        is_old = loop_time() - self._subnets_at > SUBNETS_FRESH_S
         if is_old or not needed <= self._subnets.keys():
             self._subnets = {subnet.id: subnet for subnet in await self._network.subnets()}
-            self._subnets_at = time.monotonic()
+            self._subnets_at = loop_time()
         try:
             return interfaces(wanted, amphora, facts.ports, self._subnets)
         except KeyError as missing:

@@ -8,7 +8,6 @@ needs and that does not run is said to be lost at once; whether it is replaced n
 decides. Only things that carry our own marks are touched.
 """
 
-import time
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -22,6 +21,7 @@ from colonnade.domain.ids import AmphoraId, ClusterId, SubnetId, read_id
 from colonnade.domain.lifecycle import State
 from colonnade.drivers.compute.protocol import ComputeDriver, InstanceState
 from colonnade.drivers.network.protocol import NetworkDriver, Port, is_vip, load_balancer_of
+from colonnade.runtime.clock import loop_time
 from colonnade.store.fleet import amphora_rows, clusters, failovers
 from colonnade.store.fleet.failovers import Rules
 from colonnade.store.fleet.safe_mode import Cause
@@ -111,7 +111,7 @@ class Leaks:
         failovers.tell(judged)
 
     def _long_unknown(self, ids: Sequence[str], patience_s: float) -> set[str]:
-        now = time.monotonic()
+        now = loop_time()
         if now - self._looked_at > FORGOTTEN_S:  # another controller looked meanwhile
             self._unknown_since = {}
         self._looked_at = now

@@ -11,7 +11,6 @@ that those that hang hold up nobody else. What a key means only its reconciler k
 import asyncio
 import contextlib
 import random
-import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Final, Protocol
 
@@ -20,6 +19,7 @@ import structlog
 from colonnade.controller import account
 from colonnade.controller.metrics import PASS_SECONDS, PASSES
 from colonnade.domain.errors import Broken, ColonnadeError, Refused, Unavailable
+from colonnade.runtime.clock import loop_time
 from colonnade.store.postgres.database import Connection, Database
 from colonnade.store.queue import work
 
@@ -188,10 +188,10 @@ class Loop:
         assert worker is not None
         # The work has stopped before the lease is another's: it stops a while before its end.
         safe_s = self._lease_s * (1 - MARGIN)
-        stop_at, pause_s = time.monotonic() + safe_s, self._lease_s / 3
+        stop_at, pause_s = loop_time() + safe_s, self._lease_s / 3
         while True:
-            await asyncio.sleep(min(pause_s, max(0.0, stop_at - time.monotonic())))
-            asked_at = time.monotonic()
+            await asyncio.sleep(min(pause_s, max(0.0, stop_at - loop_time())))
+            asked_at = loop_time()
             try:
                 async with asyncio.timeout(stop_at - asked_at), self._database.read() as connection:
                     held = await work.extend(connection, lease, self._lease_s)
@@ -199,7 +199,7 @@ class Loop:
             except Exception as error:
                 if not isinstance(error, Unavailable | TimeoutError):
                     log.exception("a lease could not be extended: a bug", work_key=lease.key)
-                held, pause_s = time.monotonic() < stop_at, self._lease_s / 15
+                held, pause_s = loop_time() < stop_at, self._lease_s / 15
             if not held:
                 log.warning("the lease is lost", work_key=lease.key)
                 while (
@@ -225,7 +225,7 @@ class Loop:
 @contextlib.contextmanager
 def _told(key: str) -> Iterator[Callable[[str], None]]:
     """Count one pass, and say in a sentence what became of it; `lost` when it is cut off."""
-    kind, began, outcome = key.partition(":")[0], time.monotonic(), "lost"
+    kind, began, outcome = key.partition(":")[0], loop_time(), "lost"
     said = account.begin()
 
     def end(word: str) -> None:
@@ -235,7 +235,7 @@ def _told(key: str) -> Iterator[Callable[[str], None]]:
     try:
         yield end
     finally:
-        took_s = time.monotonic() - began
+        took_s = loop_time() - began
         PASSES.labels(kind, outcome).inc()
         PASS_SECONDS.labels(kind).observe(took_s)
         sentence = said.sentence(outcome)

@@ -62,7 +62,11 @@ class Keys:
 
 
 class Health:
-    """All of it but the process: tests run it on loopback."""
+    """All of it but the process: tests run it on loopback. `clock` and `flush_s`: another world
+    has others."""
+
+    clock: Clock = SystemClock()
+    flush_s = FLUSH_S
 
     def __init__(
         self,
@@ -72,14 +76,13 @@ class Health:
         allowed: Heartbeats,
         limits: Failovers | None = None,
     ) -> None:
-        self._clock: Clock = SystemClock()
         self._database = database
         self._allowed = allowed
         self._limits = limits or Failovers()
-        self.intake = Intake(database, agents, self._clock)
-        self.senders = Senders(keys, self._clock)
-        self.receiver = Receiver(self.senders, self.intake, self._clock)
-        self.troubles = Troubles(database, agents, self._clock, allowed, self._limits)
+        self.intake = Intake(database, agents, self.clock)
+        self.senders = Senders(keys, self.clock)
+        self.receiver = Receiver(self.senders, self.intake, self.clock)
+        self.troubles = Troubles(database, agents, self.clock, allowed, self._limits)
         self.running: asyncio.Task[None] | None = None  # done only when something is broken
 
     async def families(self) -> Iterable[Metric]:
@@ -115,32 +118,32 @@ class Health:
         watch = liveness.Watch()
         while True:
             is_well = await self._flush()
-            watch = liveness.look(watch, self._clock.monotonic(), is_well=is_well)
-            windows = liveness.windows(watch, self._clock.monotonic(), self._allowed)
+            watch = liveness.look(watch, self.clock.monotonic(), is_well=is_well)
+            windows = liveness.windows(watch, self.clock.monotonic(), self._allowed)
             JUDGING.set(windows.judges)
             if windows.judges and not await judge(self._database, windows, self._limits):
-                watch = liveness.look(watch, self._clock.monotonic(), is_well=False)
+                watch = liveness.look(watch, self.clock.monotonic(), is_well=False)
             await self._pause()
 
     async def _flush(self) -> bool:
         """False: the database does not take what is heard, or so slowly that what came meanwhile
         is not there yet when silence is judged."""
-        began = self._clock.monotonic()
+        began = self.clock.monotonic()
         try:
             await self.intake.flush()
         except Unavailable as error:
             UNWRITTEN.inc()
             log.warning("heartbeats not written", reason=str(error))
             return False
-        return self._clock.monotonic() - began < self._allowed.stale_s / 2
+        return self.clock.monotonic() - began < self._allowed.stale_s / 2
 
     async def _pause(self) -> None:
         """Until the next flush; a newcomer is waited for by somebody, so it need not wait."""
-        await self._clock.sleep(FLUSH_SOON_S)
+        await self.clock.sleep(FLUSH_SOON_S)
         # Not wait_for: in Python 3.11 that may swallow a cancellation that comes with the event,
         # and then this loop would never end.
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FLUSH_S - FLUSH_SOON_S):
+            async with asyncio.timeout(self.flush_s - FLUSH_SOON_S):
                 await self.intake.newcomer.wait()
 
     async def _register(self, daemon: daemons.Daemon) -> None:
@@ -148,11 +151,11 @@ class Health:
             with contextlib.suppress(Unavailable):
                 async with self._database.transaction() as connection:
                     await daemons.register(connection, daemon)
-            await self._clock.sleep(daemons.REFRESH_S)
+            await self.clock.sleep(daemons.REFRESH_S)
 
     async def _tidy(self) -> None:
         while True:
-            await self._clock.sleep(TIDY_S)
+            await self.clock.sleep(TIDY_S)
             self.senders.forget_silent()
 
 

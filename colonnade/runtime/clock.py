@@ -25,3 +25,9 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+def loop_time() -> float:
+    """Seconds that never go back, of the same clock as the timers of the running event loop:
+    what is measured with one and waited for with the other fits together."""
+    return asyncio.get_running_loop().time()

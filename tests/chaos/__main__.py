@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`make chaos`: many runs, from one seed on; those that fail are told, and how to see one again."""
+
+import argparse
+import asyncio
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from colonnade.store.postgres.embedded import EmbeddedPostgres
+from tests.chaos.database import CLOCK
+from tests.chaos.runs import Outcome, run
+from tests.database import Databases
+
+TOLD_MAX: Final = 5  # stories
+
+
+@contextmanager
+def databases() -> Iterator[Databases]:
+    folder = Path(tempfile.mkdtemp(prefix="chaos-"))
+    server = EmbeddedPostgres(folder / "state", folder / "run", durable=False)
+    try:
+        with asyncio.Runner() as runner:
+            runner.run(server.start())
+            try:
+                yield Databases(server, "world", CLOCK)
+            finally:
+                runner.run(server.stop())
+    finally:
+        shutil.rmtree(folder)
+
+
+def work(seeds: range) -> Iterator[Outcome]:
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    with databases() as made:
+        for seed in seeds:
+            with made.fresh() as url:
+                yield run(url, seed)
+
+
+def _worker(seeds: range, results: "multiprocessing.Queue[Outcome]") -> None:
+    for outcome in work(seeds):
+        results.put(outcome)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--at-once", type=int, default=min(os.cpu_count() or 1, 8))
+    options = parser.parse_args()
+    seeds = range(options.seed, options.seed + options.runs)
+    at_once = min(options.at_once, options.runs)
+    results: multiprocessing.Queue[Outcome] = multiprocessing.Queue()
+    workers = [
+        multiprocessing.Process(target=_worker, args=(seeds[place::at_once], results))
+        for place in range(at_once)
+    ]
+    began = time.monotonic()
+    for worker in workers:
+        worker.start()
+    found = []
+    for _ in seeds:
+        outcome = results.get()
+        found.append(outcome)
+        if outcome.wrong:
+            sys.stdout.write(f"seed {outcome.seed}: {outcome.wrong}\n")
+            sys.stdout.flush()
+    for worker in workers:
+        worker.join()
+    return _tell(found, time.monotonic() - began)
+
+
+def _tell(found: list[Outcome], took_s: float) -> int:
+    failed = [outcome for outcome in found if outcome.wrong]
+    for outcome in failed[:TOLD_MAX] or (found if len(found) == 1 else []):
+        sys.stdout.write(f"\nseed {outcome.seed}: {outcome.wrong or 'all is well'}\n")
+        sys.stdout.write(f"{outcome.story}\n")
+        sys.stdout.write(f"again: make chaos SEED={outcome.seed} RUNS=1\n")
+    waits = sorted(outcome.converged_s for outcome in found)
+    sys.stdout.write(
+        f"\n{len(found)} runs in {took_s:.0f} s, {len(failed)} failed; as wished again after"
+        f" {waits[len(waits) // 2]:.0f} s in half of them, {waits[-1]:.0f} s at most\n"
+    )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One run: load balancers, trouble, and then everything must be as wished.
+
+The last looks are made at rows and fakes, not at what the control plane says of itself.
+"""
+
+import asyncio
+import random
+from typing import Any, Final
+
+import msgspec
+
+from colonnade.domain.fleet import Amphora, Cluster
+from colonnade.domain.ids import AmphoraId, derived_id
+from colonnade.domain.lifecycle import State
+from colonnade.store.fleet import amphora_rows
+from colonnade.store.postgres.database import Connection, Database
+from colonnade.store.trees import wishes
+from tests.chaos.faults import trouble
+from tests.chaos.loop import WorldLoop
+from tests.chaos.users import Users, Wish
+from tests.chaos.world import CONFIG, STANDING, World
+from tests.fakes.network import PRIVATE_SUBNET
+
+LOOK_S: Final = 3.0
+CONVERGES_S: Final = 400.0  # a key that failed for long is tried again after up to 300 s
+QUIET_S: Final = 9.0  # afterwards nothing may change
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    seed: int
+    wrong: str  # "" when all was well
+    story: str
+    converged_s: float  # after the end of the trouble
+
+
+def run(url: str, seed: int) -> Outcome:
+    """On an empty database of `database.CLOCK`."""
+    loop = WorldLoop()
+    asyncio.set_event_loop(loop)
+    try:
+        return loop.run_until_complete(_run(url, seed))
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+async def _run(url: str, seed: int) -> Outcome:
+    random.seed(seed)
+    database = await Database.connect(url, pool_max=1)
+    world = World(database, seed)
+    users = Users(world)
+    wrong, took = "", 0.0
+    try:
+        world.begin()
+        await asyncio.sleep(world.random.uniform(2, 6))
+        for _ in range(world.random.randint(1, 2)):
+            await users.create()
+        await asyncio.sleep(world.random.uniform(0, 4))
+        await trouble(world, users)
+        world.say("the trouble is over")
+        over = asyncio.get_running_loop().time()
+        wrong = await _converged(world, users)
+        took = asyncio.get_running_loop().time() - over
+        wrong = wrong or "; ".join(world.history.violations)
+    finally:
+        await world.end()
+        await database.close()
+    return Outcome(seed, wrong, world.history.story(), took)
+
+
+async def _converged(world: World, users: Users) -> str:
+    """ "" when all is as wished, and stays so; else what is not."""
+    until = asyncio.get_running_loop().time() + CONVERGES_S
+    wrong = "nothing was looked at"
+    while asyncio.get_running_loop().time() < until:
+        await asyncio.sleep(LOOK_S)
+        wrong = await _look(world, users)
+        if wrong:
+            continue
+        await asyncio.sleep(QUIET_S)
+        wrong = await _look(world, users)
+        break
+    await _tell_failures(world)
+    return wrong and f"not as wished: {wrong}"
+
+
+async def _look(world: World, users: Users) -> str:
+    async with world.store.turn() as connection:
+        keys = await _all(connection, "SELECT key FROM work")
+        left = sorted({key for (key,) in keys} - set(STANDING))
+        if left:
+            return f"work is left: {left}"
+        rows = await amphora_rows.everyone(connection)
+        for wish in users.wishes:
+            if wrong := await _look_at(world, connection, wish, rows):
+                return f"load balancer {wish.number}: {wrong}"
+        there = await _all(connection, "SELECT cluster_id FROM load_balancers")
+    return _leaked(world, rows, {row[0] for row in there})
+
+
+async def _look_at(world: World, connection: Connection, wish: Wish, rows: list[Amphora]) -> str:
+    wanted = await wishes.wanted(connection, wish.cluster_id)
+    if wanted is None:
+        left = [port_id for port_id in wish.ports if world.network.has_port(port_id)]
+        if wish.is_there:
+            return "it was acknowledged and is not there"
+        return f"it is gone, and {len(left)} of its ports are not" if left else ""
+    if wish.is_there is False or wanted.deleted:
+        return "it was deleted and is still there"
+    return _members(wish, wanted) or _served(world, wish, wanted, rows)
+
+
+def _members(wish: Wish, wanted: Cluster) -> str:
+    members = {m.id for tree in wanted.load_balancers for m in tree.members}
+    if lost := wish.kept - members:
+        return f"{len(lost)} members were acknowledged and are not there"
+    extra = members - wish.kept - wish.unsure
+    return f"{len(extra)} members were never asked for" if extra and wish.is_there else ""
+
+
+def _served(world: World, wish: Wish, wanted: Cluster, rows: list[Amphora]) -> str:
+    serving = [a.id for a in rows if a.cluster_id == wish.cluster_id]
+    if len(serving) != 1:
+        return f"{len(serving)} amphorae"
+    (amphora_id,) = serving
+    if world.agents.serving.get(amphora_id) != wanted:
+        return "its amphora does not serve what is wished"
+    ports = {port.id: port for port in world.network.held()}
+    holders = {ports[port_id].plugged_into for port_id in wish.ports}
+    if holders != {amphora_id} or amphora_id not in world.network.amphorae:
+        return "its VIPs are not where they should be"
+    # One interface for each VIP, and one on the members' subnet.
+    if len(world.agents.interfaces[amphora_id]) != len(wish.ports) + 1:
+        return "its amphora lacks an interface"
+    return ""
+
+
+def _leaked(world: World, rows: list[Amphora], clusters: set[str]) -> str:
+    states = [a.state for a in rows]
+    if set(states) - {State.SPARE, State.SERVING}:
+        return f"amphorae are {sorted(set(states))}"
+    if states.count(State.SPARE) != CONFIG.spares:
+        return f"{states.count(State.SPARE)} spares"
+    ids = {a.id for a in rows}
+    if set(world.compute._instances) != ids:
+        return "instances and rows differ"
+    expected = {derived_id(i, "lb") for i in ids}
+    expected |= {derived_id(a.id, PRIVATE_SUBNET) for a in rows if a.state is State.SERVING}
+    ports = {p.id for p in world.network.held() if p.owner.startswith("amphora:")}
+    if ports != expected:
+        return f"{len(ports - expected)} ports are leaked, {len(expected - ports)} are missing"
+    known = {a.cluster_id for a in rows if a.cluster_id is not None}
+    return "an amphora serves a cluster that is gone" if known - clusters else ""
+
+
+async def _tell_failures(world: World) -> None:
+    async with world.store.turn() as connection:
+        found = await _all(
+            connection,
+            """SELECT object_id, extract(epoch FROM at) - 1000000000, message FROM events
+            WHERE object_kind = 'amphora' AND kind = 'failed' ORDER BY at""",
+        )
+    for amphora_id, at, message in found:
+        if amphora_id in world.compute.machines:  # others were never made, whatever hindered it
+            world.history.failed(AmphoraId(amphora_id), float(at), message)
+
+
+async def _all(connection: Connection, sql: str) -> list[tuple[Any, ...]]:
+    return await (await connection.execute(sql.encode())).fetchall()

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Users and operators of the world: they create, change, fail over and delete, and remember what
+was acknowledged to them.
+
+A call that was answered holds. One whose answer was lost may hold or not.
+"""
+
+from contextlib import AbstractAsyncContextManager
+from random import Random
+from typing import Final, cast
+
+from msgspec.structs import replace
+
+from colonnade.domain.errors import ColonnadeError
+from colonnade.domain.ids import ClusterId, LoadBalancerId, MemberId, PortId, new_id
+from colonnade.domain.tree import LoadBalancer
+from colonnade.drivers.network.protocol import PortWish, vip_owner
+from colonnade.store.postgres.database import Database
+from colonnade.store.rows.tables import LOAD_BALANCERS
+from colonnade.store.trees import edits, wishes
+from tests.chaos.database import WorldDatabase
+from tests.chaos.loop import Process
+from tests.chaos.world import World
+from tests.fakes.network import PRIVATE_SUBNET, PUBLIC_SUBNET, PUBLIC_SUBNET_V6
+from tests.world import NoObjections, member, new_tree, vip_of
+
+MEMBERS_MAX: Final = 6
+
+
+class Wish:
+    """One load balancer as its owner knows it. None: nobody can say."""
+
+    def __init__(self, tree: LoadBalancer, number: int) -> None:
+        self.id: LoadBalancerId = tree.id
+        self.cluster_id: ClusterId = tree.cluster_id
+        self.number = number
+        self.ports = [vip.port_id for vip in tree.vips]
+        self.is_there: bool | None = None
+        self.kept: set[MemberId] = set()
+        self.unsure: set[MemberId] = set()
+
+
+class Users:
+    """Two API processes and those who call them."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.wishes: list[Wish] = []
+        self.process = Process("API")
+        self._apis = [WorldDatabase(world.store, self.process) for _ in (1, 2)]
+
+    @property
+    def _random(self) -> Random:
+        return self.world.random
+
+    def _api(self) -> Database:
+        return cast(Database, self._random.choice(self._apis))
+
+    def there(self) -> list[Wish]:
+        return [wish for wish in self.wishes if wish.is_there]
+
+    async def create(self) -> None:
+        load_balancer_id = LoadBalancerId(new_id())
+        owner = vip_owner(load_balancer_id)
+        network = self.world.network
+        try:
+            ports = [
+                await network.create_port(
+                    PortWish(id=PortId(new_id()), owner=owner, subnet_id=subnet)
+                )
+                for subnet in (PUBLIC_SUBNET, PUBLIC_SUBNET_V6)[: self._random.choice((1, 1, 2))]
+            ]
+        except ColonnadeError:
+            return
+        tree = new_tree(load_balancer_id, ports[0])
+        tree = replace(tree, additional_vips=tuple(vip_of(port) for port in ports[1:]))
+        wish = Wish(tree, len(self.wishes) + 1)
+        self.wishes.append(wish)
+        for port in ports:
+            self.world.history.name(port.id, f"load balancer {wish.number}")
+        self.world.say(f"load balancer {wish.number} is created, {len(ports)} VIPs")
+        try:
+            await wishes.create(self._api(), tree, NoObjections())
+        except ColonnadeError as error:
+            self.world.say(f"its answer: {error}")
+            return
+        wish.is_there = True
+        wish.kept.update(m.id for pool in tree.pools for m in pool.members)
+
+    async def add_member(self, wish: Wish) -> None:
+        fresh = member(self._random.randrange(20, 200), PRIVATE_SUBNET)
+        wish.unsure.add(fresh.id)
+        try:
+            async with self._editing(wish) as edit:
+                (pool,) = edit.tree.pools
+                if len(pool.members) >= MEMBERS_MAX:
+                    return
+                edit.tree = edit.tree.with_pool(pool.with_member(fresh))
+        except ColonnadeError:
+            return
+        self.world.say(f"a member of load balancer {wish.number} is added")
+        wish.unsure.discard(fresh.id)
+        wish.kept.add(fresh.id)
+
+    async def delete(self, wish: Wish) -> None:
+        self.world.say(f"load balancer {wish.number} is deleted")
+        try:
+            async with self._editing(wish) as edit:
+                edit.delete()
+            wish.is_there = False
+        except ColonnadeError as error:
+            self.world.say(f"its answer: {error}")
+            wish.is_there = None
+
+    def _editing(self, wish: Wish) -> AbstractAsyncContextManager[edits.Edit]:
+        return edits.editing(
+            self._api(), LOAD_BALANCERS, wish.id, project=None, review=NoObjections()
+        )

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole control plane with a fast clock: real planner, reconcilers, liveness and SQL.
+
+Two controllers, two receivers and two API processes run over the fakes of the drivers and a real
+PostgreSQL. Seconds pass in no time. Whatever happens by chance comes from the run's seed.
+"""
+
+import asyncio
+from pathlib import Path
+from random import Random
+from typing import Any, Final, cast
+from uuid import UUID
+
+from colonnade.controller.amphorae import Amphorae, Births
+from colonnade.controller.clusters import Clusters
+from colonnade.controller.leaks import Leaks
+from colonnade.controller.loop import Loop, Reconciler
+from colonnade.controller.spares import Spares
+from colonnade.domain.errors import OutOfCapacity
+from colonnade.domain.ids import AmphoraId, PortId
+from colonnade.drivers.compute.protocol import ComputeDriver
+from colonnade.drivers.network.protocol import NetworkDriver, Port
+from colonnade.health.process import Health
+from colonnade.health.senders import Sender
+from colonnade.protocol.datagram import Heartbeat
+from colonnade.runtime.config import Config, Heartbeats
+from colonnade.store.postgres.database import Database
+from colonnade.store.queue import work
+from tests.chaos.database import Store, WorldDatabase
+from tests.chaos.history import History
+from tests.chaos.links import Link, Weather
+from tests.chaos.loop import Process, outside
+from tests.chaos.machines import BEAT_S, BOOT_S, SPARE_BEAT_S, Agents, Machine, Machines
+from tests.fakes.network import FakeNetwork
+from tests.world import AUTHORITY, SEAL
+
+STANDING: Final = ("leaks:all", "spares:default")
+ALLOWED: Final = Heartbeats(
+    interval_s=BEAT_S, stale_s=6, spare_interval_s=SPARE_BEAT_S, spare_stale_s=14, boot_s=15
+)
+CONFIG: Final = Config(
+    state_dir=Path("/"), run_dir=Path("/"), database_url="", spares=2, heartbeats=ALLOWED
+)
+LEAK_PATIENCE_S: Final = 5.0
+INBOX_MAX: Final = 1000
+FLUSH_S: Final = 1.5  # slower than in earnest: most statements of a run are these
+
+
+class Clock:
+    """That of the loop."""
+
+    def now(self) -> float:
+        return self.monotonic()
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class Fabric(FakeNetwork):
+    """The network, with a witness for each VIP that moves. `is_full`: it has no address left."""
+
+    def __init__(self, history: History) -> None:
+        super().__init__(self._refuse)
+        self.is_full = False
+        self._history = history
+        self._last: dict[PortId, AmphoraId] = {}
+
+    async def plug(self, port_id: PortId, amphora_id: AmphoraId) -> Port:
+        before = await self.port(port_id)
+        port = await super().plug(port_id, amphora_id)
+        if port.owner.startswith("lb:") and before.plugged_into != amphora_id:
+            last = self._last.get(port_id)
+            self._history.vip_moved(port_id, last, amphora_id, self.amphorae)
+            self._last[port_id] = amphora_id
+        return port
+
+    def _refuse(self, call: str) -> None:
+        if self.is_full and call == "network.create_port":
+            raise OutOfCapacity("the subnet has no free address")
+
+
+class Daemon:
+    """A process of the control plane, with a database of its own."""
+
+    def __init__(self, world: "World", name: str) -> None:
+        self.process = Process(name)
+        self.database = WorldDatabase(world.store, self.process)
+
+    def go_on(self) -> None:
+        """After it was stopped."""
+        self.process.go_on()
+
+
+class Receiver(Daemon):
+    """A health receiver and what waits in its socket."""
+
+    def __init__(self, world: "World", name: str) -> None:
+        super().__init__(world, name)
+        nothing = cast(Any, None)  # keys and statuses are not asked for
+        database = cast(Database, self.database)
+        self._health = Health(database, nothing, nothing, ALLOWED, Clock())
+        self._health.flush_s = FLUSH_S
+        self._senders: dict[AmphoraId, Sender] = {}
+        self._inbox: list[tuple[AmphoraId, int, int]] = []
+        self.process.begin(self._health._flush_and_judge())
+
+    @property
+    def listens(self) -> bool:
+        process = self.process
+        return self.database.reachable and not (process.is_stopped or process.is_dead)
+
+    def hear(self, amphora_id: AmphoraId, sequence: int, generation: int) -> None:
+        if self.process.is_stopped and len(self._inbox) < INBOX_MAX:
+            self._inbox.append((amphora_id, sequence, generation))
+        elif not self.process.is_dead:
+            self._take(amphora_id, sequence, generation)
+
+    def go_on(self) -> None:
+        waiting, self._inbox = self._inbox, []
+        for datagram in waiting:
+            self._take(*datagram)
+        self.process.go_on()
+
+    def _take(self, amphora_id: AmphoraId, sequence: int, generation: int) -> None:
+        sender = self._senders.setdefault(amphora_id, Sender(b"", 0))
+        if sequence > sender.sequence:
+            sender.sequence = sequence
+            beat = Heartbeat(status=b"", load=0.0, haproxy_running=True)
+            self._health.intake.heartbeat(UUID(amphora_id), sender, generation, beat)
+
+
+class Controller(Daemon):
+    def __init__(self, world: "World", name: str) -> None:
+        super().__init__(world, name)
+        database = cast(Database, self.database)
+        weather = world.weather
+        network = cast(NetworkDriver, Link("network", world.network, self.process, weather))
+        compute = cast(ComputeDriver, Link("compute", world.compute, self.process, weather))
+        agents = cast(Any, Link("amphora", world.agents, self.process, weather))
+        births = Births(CONFIG, AUTHORITY, SEAL, "haproxy")
+        reconcilers: dict[str, Reconciler] = {
+            "cluster": Clusters(database, network, compute, agents),
+            "amphora": Amphorae(database, network, compute, births),
+            "spares": Spares(database, SEAL, CONFIG.spares),
+            "leaks": Leaks(database, network, compute, patience_s=LEAK_PATIENCE_S),
+        }
+        self._loop = Loop(database, reconcilers, holder=name)
+        self.process.begin(self._run())
+
+    async def _run(self) -> None:
+        await begin_work(cast(Database, self.database), self.process.name)
+        await self._loop.run()
+
+
+class World:
+    """One run. Begin it with `begin`, within a `WorldLoop`."""
+
+    def __init__(self, database: Database, seed: int) -> None:
+        self.random = Random(seed)
+        self.history = History(asyncio.get_running_loop().time)
+        self.store = Store(database, self.random)
+        self.weather = Weather(self.random)
+        self.network = Fabric(self.history)
+        self.compute = Machines(self.network, self.history, self._beats)
+        self.agents = Agents(self.network, self.compute)
+        self.deaf: set[AmphoraId] = set()  # whose datagrams are lost
+        self.datagrams_lost = 0.0
+        self.controllers: list[Controller] = []
+        self.receivers: list[Receiver] = []
+        self._ended: list[Process] = []
+
+    def begin(self) -> None:
+        for number in (1, 2):
+            self.controllers.append(Controller(self, f"controller {number}"))
+            self.receivers.append(Receiver(self, f"receiver {number}"))
+
+    async def end(self) -> None:
+        """Kill all that is left, and wait for the end of it."""
+        machines = [m.process for m in self.compute.machines.values()]
+        daemons = [daemon.process for daemon in self.daemons()]
+        for process in (*machines, *daemons):
+            process.kill()
+        for process in (*machines, *daemons, *self._ended):
+            await process.ended()
+
+    def daemons(self) -> list[Daemon]:
+        return [*self.controllers, *self.receivers]
+
+    def say(self, what: str) -> None:
+        self.history.say(what)
+
+    def kill_controller(self, place: int) -> None:
+        """Another begins in its place when `again_s` have passed."""
+        old = self.controllers[place]
+        old.process.kill()
+        self._ended.append(old.process)
+
+    def restart_controller(self, place: int) -> None:
+        if self.controllers[place].process.is_dead:
+            self.controllers[place] = Controller(self, self.controllers[place].process.name)
+
+    def kill_receiver(self, place: int) -> None:
+        old = self.receivers[place]
+        old.process.kill()
+        self._ended.append(old.process)
+
+    def restart_receiver(self, place: int) -> None:
+        if self.receivers[place].process.is_dead:
+            self.receivers[place] = Receiver(self, self.receivers[place].process.name)
+
+    def resume(self, one: Daemon) -> None:
+        one.go_on()
+        self.store.next()
+
+    async def _beats(self, machine: Machine) -> None:
+        self.history.name(machine.id, machine.process.name)
+        await asyncio.sleep(self.random.uniform(*BOOT_S))
+        sequence = unheard = 0
+        while True:
+            sequence += 1
+            generation = self.agents.generation(machine.id)
+            is_cut = machine.id in self.agents.cut_off or machine.id in self.deaf
+            heard = [False, False]
+            for place in (0, 1):
+                if not is_cut and self.random.random() >= self.datagrams_lost:
+                    heard[place] = True
+                    outside(self._carry(place, machine.id, sequence, generation))
+            listening = [place for place in (0, 1) if self.receivers[place].listens]
+            if any(heard[place] for place in listening) or not listening:
+                unheard = 0
+            else:
+                unheard += 1
+            if unheard > 1:
+                self.history.touch(machine.id, "was not heard for a while")
+            is_serving = machine.id in self.agents.serving
+            await asyncio.sleep(BEAT_S if is_serving else SPARE_BEAT_S)
+
+    async def _carry(self, place: int, amphora_id: AmphoraId, sequence: int, g: int) -> None:
+        await asyncio.sleep(self.random.uniform(0.0005, 0.01))
+        self.receivers[place].hear(amphora_id, sequence, g)
+        if self.random.random() < self.datagrams_lost:
+            await asyncio.sleep(self.random.uniform(0.1, 5))
+            self.receivers[place].hear(amphora_id, sequence, g)
+
+
+async def begin_work(database: Database, holder: str) -> None:
+    """As `controller/process.py` begins."""
+    async with database.transaction() as connection:
+        await work.void(connection, holder)
+        for key in STANDING:
+            await work.mark(connection, key)
