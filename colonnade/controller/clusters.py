@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import structlog
+from msgspec.structs import replace
 
 from colonnade.controller import account
 from colonnade.controller.loop import together
@@ -24,6 +25,7 @@ from colonnade.controller.planning import (
     Facts,
     Fence,
     GiveBack,
+    HandOver,
     Join,
     Plug,
     Release,
@@ -66,6 +68,7 @@ SPARE_FRESH_S: Final = 75.0
 PATIENCE: Final = 3  # failed pushes to a lent spare that never answered
 SUBNETS_FRESH_S: Final = 30.0
 WATCH_S: Final = 0.5  # between looks after an amphora that takes its time
+READY_S: Final = 1.0  # by then an agent that is told of a port waits for it, on a busy machine too
 
 log = structlog.get_logger()
 
@@ -197,6 +200,8 @@ class Clusters:
                 await self._plug(amphora, port_id, wanted)
             case Deploy(amphora):
                 await self._deploy(amphora, wanted, facts)
+            case HandOver(amphora, port_ids):
+                await self._hand_over(amphora, port_ids, wanted, facts)
             case GiveBack(port_id):
                 await self._network.delete_port(port_id)
             case Settle():
@@ -239,6 +244,33 @@ class Clusters:
         self._unanswered.pop(amphora.id, None)
         async with self._database.transaction() as connection:
             await amphora_rows.record_applied(connection, amphora, generation)
+
+    async def _hand_over(
+        self, amphora: Amphora, port_ids: Sequence[PortId], wanted: Cluster, facts: Facts
+    ) -> None:
+        """The amphora serves all but the addresses, and is told of the ports before they come: so
+        it waits for them, and the VIP is away for as long as a port takes to move."""
+        moved = {name: replace(facts.ports[name], plugged_into=amphora.id) for name in port_ids}
+        after = Facts(amphorae=facts.amphorae, ports={**facts.ports, **moved})
+        wires = await self._interfaces(wanted, amphora, after)
+        async with self._database.transaction() as connection:
+            await amphora_rows.forget_applied(connection, amphora)
+        pushing = asyncio.ensure_future(self._push(amphora, wanted, wires))
+        try:
+            if (await asyncio.wait([pushing], timeout=READY_S))[0]:
+                pushing.result()  # one that is not well gets no port
+            await together(*(self._move(port_id, amphora) for port_id in port_ids))
+            generation = await pushing
+        finally:
+            pushing.cancel()
+            await asyncio.wait([pushing])
+        async with self._database.transaction() as connection:
+            await amphora_rows.record_applied(connection, amphora, generation)
+
+    async def _move(self, port_id: PortId, amphora: Amphora) -> None:
+        """The one that had it is cut off before another has it."""
+        await self._network.unplug(port_id)
+        await self._network.plug(port_id, amphora.id)
 
     async def _push(self, amphora: Amphora, wanted: Cluster, wires: Sequence[Interface]) -> int:
         """The generation it answers with. An amphora that freezes holds the call, so it is looked

@@ -63,6 +63,13 @@ class Deploy(msgspec.Struct, frozen=True):
     amphora: Amphora
 
 
+class HandOver(msgspec.Struct, frozen=True):
+    """Move these ports of VIPs to the amphora, which is ready for them, from one that leaves."""
+
+    amphora: Amphora
+    port_ids: Sequence[PortId]
+
+
 class GiveBack(msgspec.Struct, frozen=True):
     """Nobody serves the VIP any more: delete its port."""
 
@@ -73,7 +80,9 @@ class Settle(msgspec.Struct, frozen=True):
     """All is as wanted: say so."""
 
 
-Step: TypeAlias = Fence | Release | Borrow | Restore | Plug | Join | Deploy | GiveBack | Settle
+Step: TypeAlias = (
+    Fence | Release | Borrow | Restore | Plug | Join | Deploy | HandOver | GiveBack | Settle
+)
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,10 +94,11 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
     """Steps to take now. None: nothing can be done but wait."""
-    failed = [a for a in facts.amphorae if a.state is State.FAILED]
+    leaving = [a for a in facts.amphorae if a.is_leaving]
+    failed = [a for a in facts.amphorae if a.state is State.FAILED and not a.is_leaving]
     serving = [a for a in facts.amphorae if a.state is State.SERVING]
     if wanted.deleted:
-        return _end(wanted, facts, failed, serving)
+        return _end(wanted, facts, [*failed, *leaving], serving)
     if failed:
         return [Fence(amphora) for amphora in failed]
     size = wanted.topology.size
@@ -96,11 +106,16 @@ def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
         return [Borrow() for _ in range(size - len(serving))]
     if len(serving) > size:
         return [Release(amphora) for amphora in serving[size:]]
-    wiring = _wire(wanted, facts, serving)
+    held = _held(wanted, facts, leaving)
+    wiring = _wire(wanted, facts, serving, held)
     if wiring:
         return wiring
     behind = [a for a in serving if a.applied < wanted.generation]
-    return [Deploy(amphora) for amphora in behind] or [Settle()]
+    if behind:
+        return [Deploy(amphora) for amphora in behind]
+    if held:
+        return [HandOver(serving[0], held)]
+    return [Fence(amphora) for amphora in leaving] or [Settle()]
 
 
 def _end(
@@ -113,7 +128,16 @@ def _end(
     return [GiveBack(port_id) for port_id in owned if port_id in facts.ports] or [Settle()]
 
 
-def _wire(wanted: Cluster, facts: Facts, serving: Sequence[Amphora]) -> Sequence[Step]:
+def _held(wanted: Cluster, facts: Facts, leaving: Sequence[Amphora]) -> Sequence[PortId]:
+    """The VIPs' ports that those which leave still have: they stay until another is ready."""
+    names = {amphora.id for amphora in leaving}
+    ports = [facts.ports[vip.port_id] for vip in vips(wanted) if vip.port_id in facts.ports]
+    return [port.id for port in ports if port.plugged_into in names]
+
+
+def _wire(
+    wanted: Cluster, facts: Facts, serving: Sequence[Amphora], held: Sequence[PortId]
+) -> Sequence[Step]:
     steps: list[Step] = []
     first = serving[0]  # in a single topology, the one that answers for the VIP
     for load_balancer in wanted.load_balancers:
@@ -121,7 +145,7 @@ def _wire(wanted: Cluster, facts: Facts, serving: Sequence[Amphora]) -> Sequence
             port = facts.ports.get(vip.port_id)
             if port is None:
                 steps.append(Restore(load_balancer, vip))
-            elif port.plugged_into != first.id:
+            elif port.plugged_into != first.id and port.id not in held:
                 steps.append(Plug(first, port.id))
     for amphora in serving:
         for subnet_id in member_subnets(wanted):
@@ -155,9 +179,10 @@ def own_port_id(amphora_id: AmphoraId, subnet_id: SubnetId) -> PortId:
 def interfaces(
     wanted: Cluster, amphora: Amphora, ports: Mapping[PortId, Port], subnets: Mapping[str, Subnet]
 ) -> Sequence[Interface]:
-    """The amphora's interfaces as its agent must set them up. The first VIP of each IP version
-    has the default route."""
+    """The amphora's interfaces as its agent must set them up: for the VIPs' ports that it has, and
+    for its own. The first VIP of each IP version has the default route."""
     fronts = [ports[vip.port_id] for vip in vips(wanted)]
+    fronts = [port for port in fronts if port.plugged_into == amphora.id]
     own = [ports[own_port_id(amphora.id, subnet_id)] for subnet_id in member_subnets(wanted)]
     versions = [ip_address(port.address).version for port in fronts]
     return [

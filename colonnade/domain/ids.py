@@ -5,8 +5,11 @@ A `NewType` each, so that a pool's id cannot be passed where a listener's is mea
 This module knows only how an id is written.
 """
 
+import os
 import re
 import uuid
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Final, NewType
 
 _NORMAL: Final = re.compile("-".join(f"[0-9a-f]{{{count}}}" for count in (8, 4, 4, 4, 12)))
@@ -32,8 +35,12 @@ QosPolicyId = NewType("QosPolicyId", str)
 SecurityGroupId = NewType("SecurityGroupId", str)
 
 
+# Where new ids come from: a simulated world has them from its seed.
+source: Final[ContextVar[Callable[[int], bytes]]] = ContextVar("source", default=os.urandom)
+
+
 def new_id() -> str:
-    return str(uuid.uuid4())
+    return str(uuid.UUID(bytes=source.get()(16), version=4))
 
 
 def derived_id(*parts: str) -> str:

@@ -69,29 +69,29 @@ def main() -> int:
     for worker in workers:
         worker.start()
     found = []
+    failed = 0
     for _ in seeds:
         outcome = results.get()
         found.append(outcome)
-        if outcome.wrong:
-            sys.stdout.write(f"seed {outcome.seed}: {outcome.wrong}\n")
-            sys.stdout.flush()
+        failed += bool(outcome.wrong)
+        if outcome.wrong or len(seeds) == 1:
+            _tell(outcome, is_whole=failed <= TOLD_MAX)
     for worker in workers:
         worker.join()
-    return _tell(found, time.monotonic() - began)
-
-
-def _tell(found: list[Outcome], took_s: float) -> int:
-    failed = [outcome for outcome in found if outcome.wrong]
-    for outcome in failed[:TOLD_MAX] or (found if len(found) == 1 else []):
-        sys.stdout.write(f"\nseed {outcome.seed}: {outcome.wrong or 'all is well'}\n")
-        sys.stdout.write(f"{outcome.story}\n")
-        sys.stdout.write(f"again: make chaos SEED={outcome.seed} RUNS=1\n")
     waits = sorted(outcome.converged_s for outcome in found)
     sys.stdout.write(
-        f"\n{len(found)} runs in {took_s:.0f} s, {len(failed)} failed; as wished again after"
-        f" {waits[len(waits) // 2]:.0f} s in half of them, {waits[-1]:.0f} s at most\n"
+        f"{len(found)} runs in {time.monotonic() - began:.0f} s, {failed} failed; as wished again"
+        f" after {waits[len(waits) // 2]:.0f} s in half of them, {waits[-1]:.0f} s at most\n"
     )
     return 1 if failed else 0
+
+
+def _tell(outcome: Outcome, *, is_whole: bool) -> None:
+    sys.stdout.write(f"seed {outcome.seed}: {outcome.wrong or 'all is well'}\n")
+    if is_whole:
+        sys.stdout.write(f"{outcome.story}\n")
+    sys.stdout.write(f"again: make chaos SEED={outcome.seed} RUNS=1\n\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

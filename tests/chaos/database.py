@@ -39,7 +39,7 @@ class Store:
         self.random = random
         self.reachable = True
         self.loss = 0.0  # the share of answers that are lost
-        self.listeners: set[asyncio.Event] = set()
+        self.listeners: dict[asyncio.Event, None] = {}  # in the order in which they came
         self._is_taken = False
         self._waiting: deque[tuple[Process | None, asyncio.Future[None]]] = deque()
         self._told: tuple[Connection, float] | None = None
@@ -142,14 +142,14 @@ class WorldDatabase:
 
     async def listen(self, channel: str) -> AsyncGenerator[str, None]:
         event = asyncio.Event()
-        self._store.listeners.add(event)
+        self._store.listeners[event] = None
         try:
             while True:
                 yield ""
                 await event.wait()
                 event.clear()
         finally:
-            self._store.listeners.discard(event)
+            self._store.listeners.pop(event, None)
 
     async def _enter(self) -> bool:
         """True when the answer is to be lost."""

@@ -166,6 +166,11 @@ async def _delete(world: World, users: Users) -> None:
         await users.delete(world.random.choice(there))
 
 
+async def _fail_over(world: World, users: Users) -> None:
+    if there := users.there():
+        await users.fail_over(world.random.choice(there))
+
+
 TROUBLES: Final[Mapping[Trouble, int]] = {
     _kill: 4,
     _kill_serving_and_spares: 1,
@@ -186,6 +191,7 @@ TROUBLES: Final[Mapping[Trouble, int]] = {
     _create: 2,
     _write: 3,
     _delete: 1,
+    _fail_over: 3,
 }
 
 

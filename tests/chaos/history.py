@@ -9,6 +9,7 @@ from typing import Final
 
 from colonnade.domain.ids import AmphoraId, PortId
 
+ROUNDED_S: Final = 0.001  # PostgreSQL's times are
 SHOWN: Final = 60  # lines of a history
 
 
@@ -80,7 +81,7 @@ class History:
         """The control plane gave an amphora up at that time."""
         causes = [x[amphora_id] for x in (self.touched, self.leaving) if amphora_id in x]
         self.lines.append(f"{at:7.2f}  {self.called(amphora_id)} is given up ({why})")
-        if min(causes, default=at + 1) > at:
+        if min(causes, default=at + 1) > at + ROUNDED_S:
             self.violated(f"{self.called(amphora_id)} was given up without a cause")
 
     def story(self) -> str:

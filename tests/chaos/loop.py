@@ -93,15 +93,15 @@ class Process:
         self.is_dead = False
         self.busy = 0
         self.held: list[asyncio.Handle] = []
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], None] = {}
         self._pending: list[Callable[[], None]] = []
 
     def begin(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         context = contextvars.copy_context()
         context.run(_PROCESS.set, self)
         task = asyncio.get_running_loop().create_task(work, context=context)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
         return task
 
     def fire(self, timer: asyncio.TimerHandle, callback: Any, args: tuple[Any, ...]) -> None:

@@ -6,10 +6,12 @@ The last looks are made at rows and fakes, not at what the control plane says of
 
 import asyncio
 import random
+from random import Random
 from typing import Any, Final
 
 import msgspec
 
+from colonnade.domain import ids
 from colonnade.domain.fleet import Amphora, Cluster
 from colonnade.domain.ids import AmphoraId, derived_id
 from colonnade.domain.lifecycle import State
@@ -47,6 +49,7 @@ def run(url: str, seed: int) -> Outcome:
 
 async def _run(url: str, seed: int) -> Outcome:
     random.seed(seed)
+    ids.source.set(Random(seed).randbytes)
     database = await Database.connect(url, pool_max=1)
     world = World(database, seed)
     users = Users(world)
@@ -142,10 +145,10 @@ def _leaked(world: World, rows: list[Amphora], clusters: set[str]) -> str:
         return f"amphorae are {sorted(set(states))}"
     if states.count(State.SPARE) != CONFIG.spares:
         return f"{states.count(State.SPARE)} spares"
-    ids = {a.id for a in rows}
-    if set(world.compute._instances) != ids:
+    known_ids = {a.id for a in rows}
+    if set(world.compute._instances) != known_ids:
         return "instances and rows differ"
-    expected = {derived_id(i, "lb") for i in ids}
+    expected = {derived_id(i, "lb") for i in known_ids}
     expected |= {derived_id(a.id, PRIVATE_SUBNET) for a in rows if a.state is State.SERVING}
     ports = {p.id for p in world.network.held() if p.owner.startswith("amphora:")}
     if ports != expected:

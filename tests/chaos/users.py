@@ -13,9 +13,12 @@ from msgspec.structs import replace
 
 from colonnade.domain.errors import ColonnadeError
 from colonnade.domain.ids import ClusterId, LoadBalancerId, MemberId, PortId, new_id
+from colonnade.domain.lifecycle import State
 from colonnade.domain.tree import LoadBalancer
 from colonnade.drivers.network.protocol import PortWish, vip_owner
+from colonnade.store.fleet import amphora_rows
 from colonnade.store.postgres.database import Database
+from colonnade.store.queue import work
 from colonnade.store.rows.tables import LOAD_BALANCERS
 from colonnade.store.trees import edits, wishes
 from tests.chaos.database import WorldDatabase
@@ -111,6 +114,18 @@ class Users:
         except ColonnadeError as error:
             self.world.say(f"its answer: {error}")
             wish.is_there = None
+
+    async def fail_over(self, wish: Wish) -> None:
+        """As an operator does, of a load balancer that works."""
+        try:
+            async with self._api().transaction() as connection:
+                for amphora in await amphora_rows.of_cluster(connection, wish.cluster_id):
+                    if amphora.state is State.SERVING:
+                        await amphora_rows.let_leave(connection, amphora)
+                        self.world.history.leave(amphora.id)
+                await work.mark(connection, f"cluster:{wish.cluster_id}")
+        except ColonnadeError:
+            return
 
     def _editing(self, wish: Wish) -> AbstractAsyncContextManager[edits.Edit]:
         return edits.editing(

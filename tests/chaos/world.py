@@ -14,6 +14,7 @@ from uuid import UUID
 from colonnade.controller.amphorae import Amphorae, Births
 from colonnade.controller.clusters import Clusters
 from colonnade.controller.leaks import Leaks
+from colonnade.controller.leaving import Leaving
 from colonnade.controller.loop import Loop, Reconciler
 from colonnade.controller.spares import Spares
 from colonnade.domain.errors import OutOfCapacity
@@ -145,6 +146,7 @@ class Controller(Daemon):
             "cluster": Clusters(database, network, compute, agents),
             "amphora": Amphorae(database, network, compute, births),
             "spares": Spares(database, SEAL, CONFIG.spares),
+            "leaving": Leaving(database),
             "leaks": Leaks(database, network, compute, patience_s=LEAK_PATIENCE_S),
         }
         self._loop = Loop(database, reconcilers, holder=name)

@@ -11,7 +11,7 @@ from colonnade.cli.rest import Rest
 from colonnade.cli.waiting import until
 from colonnade.domain.errors import NotFound
 
-GAP_S_MAX = 5.0
+GAP_S_MAX = 2.0  # the VIP's port moves; some 0.1 s where nothing else is done
 COUNTED_S_MAX = 40.0
 
 
@@ -47,6 +47,7 @@ async def _moves(scenario: Scenario, path: str) -> None:
         answered = [visit.ended for visit in visits.all if visit.ok and visit.began > asked]
     assert await scenario.serving() != old
     gaps = [after - before for before, after in zip([asked, *answered], answered, strict=False)]
+    print(f"{path}: longest gap {max(gaps):.3f} s")  # noqa: T201 - with -s
     assert max(gaps) < GAP_S_MAX, gaps
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the plan of a cluster promises, whatever is wished and whatever is there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +13,7 @@ from colonnade.controller.planning import (
     Facts,
     Fence,
     GiveBack,
+    HandOver,
     Join,
     Plug,
     Release,
@@ -107,7 +108,7 @@ def port(port_id: PortId, plugged_into: AmphoraId | None) -> Port:
     )
 
 
-def facts(present: Sequence[Amphora], plugged: dict[PortId, AmphoraId | None]) -> Facts:
+def facts(present: Sequence[Amphora], plugged: Mapping[PortId, AmphoraId | None]) -> Facts:
     return Facts(
         amphorae=present, ports={name: port(name, owner) for name, owner in plugged.items()}
     )
@@ -187,6 +188,47 @@ def test_a_plan_without_steps_waits_for_burials_only(
     if not plan(wanted, facts(present, plugged)):
         assert wanted.deleted
         assert {a.state for a in present} == {State.RETIRING}
+
+
+OLD = Amphora(id=AmphoraId("old"), cluster_id=WEB, state=State.FAILED, is_leaving=True, applied=3)
+NEW = Amphora(id=AmphoraId("new"), cluster_id=WEB, state=State.SERVING)
+WISH = Cluster(id=WEB, generation=3, load_balancers=(BALANCER,))
+
+
+def test_one_that_is_replaced_keeps_its_vips_until_the_next_is_ready() -> None:
+    vips: dict[PortId, AmphoraId | None] = {VIP: OLD.id, VIP6: OLD.id}
+    joined = vips | {own_port_id(NEW.id, BACK): NEW.id}
+    ready = replace(NEW, applied=3)
+    moved = dict.fromkeys(joined, NEW.id)
+    assert plan(WISH, facts([OLD], vips)) == [Borrow()]
+    assert plan(WISH, facts([OLD, NEW], vips)) == [Join(NEW, BACK)]
+    assert plan(WISH, facts([OLD, NEW], joined)) == [Deploy(NEW)]
+    assert plan(WISH, facts([OLD, ready], joined)) == [HandOver(ready, [VIP, VIP6])]
+    assert plan(WISH, facts([OLD, NEW], moved)) == [Deploy(NEW)]
+    assert plan(WISH, facts([OLD, ready], moved)) == [Fence(OLD)]
+
+
+def test_one_that_is_replaced_and_falls_silent_is_fenced_before_anything_else() -> None:
+    silent = replace(OLD, is_leaving=False)
+    plugged: dict[PortId, AmphoraId | None] = {VIP: OLD.id, VIP6: OLD.id}
+    assert plan(WISH, facts([silent, NEW], plugged)) == [Fence(silent)]
+
+
+def test_a_vip_half_handed_over_is_handed_over_whole() -> None:
+    ready = replace(NEW, applied=3)
+    plugged: dict[PortId, AmphoraId | None] = {VIP: None, VIP6: OLD.id}
+    plugged[own_port_id(NEW.id, BACK)] = NEW.id
+    assert plan(WISH, facts([OLD, ready], plugged)) == [Plug(ready, VIP)]
+
+
+def test_an_amphora_sets_up_only_the_vips_that_it_has() -> None:
+    own = own_port_id(NEW.id, BACK)
+    ports = {VIP: port(VIP, OLD.id), VIP6: port(VIP6, None), own: port(own, NEW.id)}
+    subnet = Subnet(
+        id=BACK, name="b", network_id=NetworkId("n"), cidr="10.0.0.0/8", gateway_ip=None
+    )
+    (found,) = interfaces(WISH, NEW, ports, {str(BACK): subnet, str(FRONT): subnet})
+    assert not found.is_default
 
 
 def test_the_first_vip_of_each_version_has_the_default_route() -> None:

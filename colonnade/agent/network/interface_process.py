@@ -31,7 +31,7 @@ if __name__ == "__main__":
 
 from pyroute2.iproute import IPRoute
 
-APPEAR_S_MAX: Final = 2.0
+APPEAR_S_MAX: Final = 4.0
 ANNOUNCEMENTS: Final = 2  # a frame may be lost
 MISSING: Final = 3
 NO_DUPLICATE_DETECTION: Final = 0x02  # IFA_F_NODAD, linux/if_addr.h

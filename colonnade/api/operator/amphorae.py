@@ -93,11 +93,12 @@ async def fail_over_amphora(call: Call) -> JSON:
         amphora = await amphora_rows.amphora(connection, AmphoraId(record.id))
         if amphora is None or amphora.state not in (State.SERVING, State.SPARE):
             raise Conflict(f"Amphora {record.id} is {STATUSES[record.state]}, not in use.")
-        await amphora_rows.advance(connection, amphora, Event.GIVEN_UP)
+        await amphora_rows.let_leave(connection, amphora)
 
 
 async def fail_over_load_balancer(call: Call) -> JSON:
-    """Give up all that serve it. The same reconcile that answers silence fences and replaces."""
+    """Replace all that serve it. The same reconcile that answers silence does so; one that is
+    heard serves until another does."""
     root = await call.record(LOAD_BALANCERS, call.id("load_balancer_id"))
     state = root.provisioning
     if state not in (Provisioning.ACTIVE, Provisioning.ERROR):
@@ -108,7 +109,7 @@ async def fail_over_load_balancer(call: Call) -> JSON:
             return
         for amphora in await amphora_rows.of_cluster(connection, root.value.cluster_id):
             if amphora.state is State.SERVING:
-                await amphora_rows.advance(connection, amphora, Event.GIVEN_UP)
+                await amphora_rows.let_leave(connection, amphora)
         await work.mark(connection, f"cluster:{root.value.cluster_id}")
 
 

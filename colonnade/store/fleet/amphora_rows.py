@@ -28,9 +28,12 @@ BELIEVED_S: Final = 3.0
 # A birth costs a second of processor time, which whoever takes over now needs more; a cluster that
 # finds no spare asks for one at once.
 _REPLACED_AFTER_S: Final = dict.fromkeys(State, 0.0) | {State.SERVING: 1.0, State.FAILED: 1.0}
-# Those that may answer for a VIP: nothing takes the place of an amphora that is not fenced.
 _STATES: Final = frozenset(State)
-_HOLDING: Final = (State.SERVING, State.FAILED)
+# To be replaced, at an operator's wish: as long as it is heard, it goes on serving.
+_LEAVING: Final = """(state = 'FAILED'
+    AND EXISTS (SELECT FROM work w WHERE w.key = 'leaving:' || amphorae.id)
+    AND EXISTS (SELECT FROM heartbeats h WHERE h.amphora_id = amphorae.id
+        AND h.seen_at > now() - interval '5 s'))"""
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,9 +81,11 @@ async def sealed_key(connection: Connection, amphora_id: AmphoraId) -> bytes | N
 
 
 async def record_birth(connection: Connection, amphora: Amphora, port: tuple[PortId, str]) -> None:
-    """Its LB network port and address."""
+    """Its LB network port and address. It boots from now on: what held it up before takes nothing
+    from its time to be heard."""
     await connection.execute(
-        "UPDATE amphorae SET lb_port_id = %s, lb_network_ip = %s WHERE id = %s",
+        """UPDATE amphorae SET lb_port_id = %s, lb_network_ip = %s, state_since = now()
+        WHERE id = %s""",
         [*port, amphora.id],
     )
 
@@ -119,6 +124,12 @@ async def advance(
     return after
 
 
+async def let_leave(connection: Connection, amphora: Amphora) -> None:
+    """It is well and shall be replaced: while it is heard, it serves until another does."""
+    await advance(connection, amphora, lifecycle.Event.GIVEN_UP)
+    await work.mark(connection, f"leaving:{amphora.id}")
+
+
 async def lend_spare(
     connection: Connection, cluster_id: ClusterId, topology: Topology, fresh_s: float
 ) -> Amphora | None:
@@ -128,10 +139,11 @@ async def lend_spare(
         "SELECT flavor FROM clusters WHERE id = %s AND NOT deleted FOR UPDATE", [cluster_id]
     )
     row = await cursor.fetchone()
-    holding = await _select(
-        connection, "cluster_id = %s AND state = ANY(%s)", cluster_id, list(_HOLDING)
-    )
-    if row is None or len(holding) >= topology.size:
+    # Nothing takes the place of an amphora that may answer for a VIP: neither of one that serves,
+    # nor of one that failed and is not fenced. One that is to be replaced gives its place away.
+    states = [State.SERVING.value, State.FAILED.value]
+    holding = await _select(connection, "cluster_id = %s AND state = ANY(%s)", cluster_id, states)
+    if row is None or sum(not amphora.is_leaving for amphora in holding) >= topology.size:
         return None
     cursor = await connection.execute(
         """SELECT a.id FROM amphorae a JOIN heartbeats h ON h.amphora_id = a.id
@@ -324,10 +336,11 @@ async def _tell(
 
 async def _select(connection: Connection, where: str, *values: Any) -> list[Amphora]:
     cursor = await connection.execute(
-        f"SELECT {_COLUMNS} FROM amphorae WHERE {where} ORDER BY created_at, id",  # noqa: S608
+        f"SELECT {_COLUMNS}, {_LEAVING} FROM amphorae WHERE {where}"  # noqa: S608
+        " ORDER BY created_at, id",
         values,
     )
-    names = _COLUMNS.split(", ")
+    names = [*_COLUMNS.split(", "), "is_leaving"]
     rows = [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
     return [_read(row) for row in rows if row["state"] in _STATES]  # others a newer release knows
 

@@ -29,8 +29,13 @@ SETTLED = {  # nothing from outside changes an interface; forwarding may be inhe
 }
 ROUTER_OPTIONS = {**SETTLED, "ipv4/ip_forward": "1", "ipv6/conf/all/forwarding": "1"}
 IPV4_ONLY = {**SETTLED, "ipv6/conf/default/disable_ipv6": "1"}
-# What listens there has no rights.
-OPEN_TO_ALL = {**SETTLED, "ipv4/ip_unprivileged_port_start": "0"}
+# What listens there has no rights, and may do so before the address is there.
+OPEN_TO_ALL = {
+    **SETTLED,
+    "ipv4/ip_unprivileged_port_start": "0",
+    "ipv4/ip_nonlocal_bind": "1",
+    "ipv6/ip_nonlocal_bind": "1",
+}
 
 
 class Fabric:
