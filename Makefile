@@ -4,6 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SEED ?= 1
 RUNS ?= 1000
+MINUTES ?= 60
 
 .DEFAULT_GOAL := help
 .PHONY: help setup format check test e2e chaos demo bench docs release clean
@@ -32,8 +33,8 @@ e2e: setup
 	@sh tools/packages.sh
 	@$(BIN)/python -m pytest -q tests/integration tests/e2e
 
-chaos: setup ## many runs of a simulated world full of faults: SEED=1 RUNS=1000
-	@$(BIN)/python -m tests.chaos --seed $(SEED) --runs $(RUNS)
+chaos: setup ## many runs of a simulated world full of faults: SEED=1 RUNS=1000 MINUTES=60
+	@$(BIN)/python -m tests.chaos --seed $(SEED) --runs $(RUNS) --minutes $(MINUTES)
 
 demo: setup ## a load balancer on this machine in a minute, with things breaking
 	@$(BIN)/colonnade demo

@@ -47,31 +47,39 @@ def work(seeds: range) -> Iterator[Outcome]:
                 yield run(url, seed)
 
 
-def _worker(seeds: range, results: "multiprocessing.Queue[Outcome]") -> None:
+def _worker(seeds: range, until: float, results: "multiprocessing.Queue[Outcome | None]") -> None:
     for outcome in work(seeds):
         results.put(outcome)
+        if time.monotonic() > until:
+            break
+    results.put(None)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--minutes", type=float, default=60.0, help="no run begins later")
     parser.add_argument("--at-once", type=int, default=min(os.cpu_count() or 1, 8))
     options = parser.parse_args()
     seeds = range(options.seed, options.seed + options.runs)
     at_once = min(options.at_once, options.runs)
-    results: multiprocessing.Queue[Outcome] = multiprocessing.Queue()
+    results: multiprocessing.Queue[Outcome | None] = multiprocessing.Queue()
+    began = time.monotonic()
+    until = began + options.minutes * 60
     workers = [
-        multiprocessing.Process(target=_worker, args=(seeds[place::at_once], results))
+        multiprocessing.Process(target=_worker, args=(seeds[place::at_once], until, results))
         for place in range(at_once)
     ]
-    began = time.monotonic()
     for worker in workers:
         worker.start()
-    found = []
-    failed = 0
-    for _ in seeds:
+    found: list[Outcome] = []
+    failed, busy = 0, at_once
+    while busy:
         outcome = results.get()
+        if outcome is None:
+            busy -= 1
+            continue
         found.append(outcome)
         failed += bool(outcome.wrong)
         if outcome.wrong or len(seeds) == 1:
