@@ -61,6 +61,7 @@ from colonnade.store.fleet.failovers import Rules
 from colonnade.store.fleet.safe_mode import Cause
 from colonnade.store.postgres.database import Connection, Database
 from colonnade.store.queue import events
+from colonnade.store.reports import statuses
 from colonnade.store.trees import wishes
 
 ROUNDS_MAX: Final = 12  # looks in one pass; a failover that meets dead spares takes some
@@ -176,7 +177,7 @@ class Clusters:
             case Release(amphora):
                 await self._advance(amphora, Event.RELEASED)
             case Borrow():
-                await self._borrow(wanted)
+                await self._borrow(wanted, is_served=any(a.is_leaving for a in facts.amphorae))
             case Restore(load_balancer, vip):
                 if not vip.owned:
                     raise Broken(f"the VIP's port {vip.port_id} no longer exists")
@@ -207,13 +208,14 @@ class Clusters:
             case Settle():
                 await self._settle(wanted)
 
-    async def _borrow(self, wanted: Cluster) -> None:
+    async def _borrow(self, wanted: Cluster, *, is_served: bool) -> None:
         try:
             async with self._database.transaction() as connection:
                 await amphora_rows.lend_spare(connection, wanted.id, wanted.topology, SPARE_FRESH_S)
         except OutOfCapacity:
             async with self._database.transaction() as connection:
                 await amphora_rows.ask_for_spare(connection, wanted.flavor)
+                await statuses.record_lack(connection, wanted.id, is_served=is_served)
             raise
 
     async def _plug(self, amphora: Amphora, port_id: PortId, wanted: Cluster) -> None:

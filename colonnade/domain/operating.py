@@ -73,6 +73,21 @@ def statuses(nodes: Iterable[Node], facts: Facts) -> dict[tuple[str, str], State
     return found
 
 
+def lacking(nodes: Sequence[Node], *, is_served: bool) -> dict[tuple[str, str], State]:
+    """As `statuses`, where nothing is ready that could serve them. `is_served`: they still are, by
+    what should have been replaced."""
+    if is_served:
+        found = {(node.kind, node.id): State(node.current, node.reason) for node in nodes}
+    else:
+        found = statuses(nodes, Facts(generation=0, is_running=False))
+    for place, state in found.items():
+        if place[0] == LOAD_BALANCER and is_served and state.status is Operating.ONLINE:
+            found[place] = State(Operating.DEGRADED, "it is to be replaced, and waits for capacity")
+        if place[0] == LOAD_BALANCER and not is_served and state.status is Operating.ERROR:
+            found[place] = State(state.status, "nothing serves it, and it waits for capacity")
+    return found
+
+
 def worst(seen: Sequence[Operating]) -> Operating:
     """What a load balancer shows: one part that serves nobody is ERROR for the whole."""
     for status in (Operating.ERROR, Operating.DEGRADED):

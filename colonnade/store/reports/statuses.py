@@ -6,14 +6,14 @@ of its own cluster and for nothing else, and only while it serves; what it said 
 already known from it changes nothing. The rules are in `domain/operating.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from colonnade.domain.addresses import endpoint
-from colonnade.domain.ids import AmphoraId
-from colonnade.domain.operating import MEMBER, Facts, Node, State, statuses
+from colonnade.domain.ids import AmphoraId, ClusterId
+from colonnade.domain.operating import MEMBER, Facts, Node, State, lacking, statuses
 from colonnade.domain.pools import HealthMonitor
 from colonnade.domain.shape import LISTENERS, LOAD_BALANCERS, NOUNS, POOLS, Noun
 from colonnade.domain.status import Operating
@@ -88,8 +88,30 @@ async def record(
     if cluster_id is None:
         return []
     nodes = await _nodes(connection, cluster_id)
-    after = statuses(nodes, facts)
-    changes = [
+    changes = _changes(nodes, statuses(nodes, facts))
+    if changes:
+        await _write(connection, changes, facts.generation)
+    return changes
+
+
+async def record_lack(connection: Connection, cluster_id: ClusterId, *, is_served: bool) -> None:
+    """There is nothing ready that could serve the cluster. `is_served`: by one that is to be
+    replaced. Says so of what was served before; the next that serves it says how all is."""
+    cursor = await connection.execute(
+        """SELECT pg_advisory_xact_lock(hashtextextended(id::text, 1)) FROM clusters
+        WHERE id = %s AND highest_settled > 0 AND NOT deleted""",
+        [cluster_id],
+    )
+    if await cursor.fetchone() is None:
+        return
+    nodes = await _nodes(connection, cluster_id)
+    changes = _changes(nodes, lacking(nodes, is_served=is_served))
+    if changes:
+        await _write(connection, changes, None)
+
+
+def _changes(nodes: Sequence[Node], after: Mapping[tuple[str, str], State]) -> list[StatusChange]:
+    return [
         StatusChange(
             kind=node.kind,
             id=node.id,
@@ -100,9 +122,6 @@ async def record(
         for node in nodes
         if after[node.kind, node.id] != State(node.current, node.reason)
     ]
-    if changes:
-        await _write(connection, changes, facts.generation)
-    return changes
 
 
 async def _lock(connection: Connection, amphora_id: AmphoraId, sequence: int | None) -> str | None:
@@ -140,7 +159,9 @@ async def _nodes(connection: Connection, cluster_id: str) -> list[Node]:
     ]
 
 
-async def _write(connection: Connection, changes: Sequence[StatusChange], generation: int) -> None:
+async def _write(
+    connection: Connection, changes: Sequence[StatusChange], generation: int | None
+) -> None:
     for kind, table in events.NODES.items():
         own = [change for change in changes if change.kind == kind]
         if own:
