@@ -15,24 +15,24 @@ Trouble = Callable[[World, Users], Awaitable[None]]
 
 
 async def _kill(world: World, _users: Users) -> None:
-    _power_cut(world, _some(world))
+    power_cut(world, _some(world))
 
 
 async def _kill_serving_and_spares(world: World, _users: Users) -> None:
     """A host is gone: all that ran on it."""
-    _power_cut(world, world.compute.running())
+    power_cut(world, world.compute.running())
 
 
 async def _kill_spares(world: World, _users: Users) -> None:
     serving = world.agents.serving
-    _power_cut(world, [m for m in world.compute.running() if m.id not in serving])
+    power_cut(world, [m for m in world.compute.running() if m.id not in serving])
 
 
 async def _freeze(world: World, _users: Users) -> None:
     for machine in _some(world):
         world.history.touch(machine.id, "is frozen")
         machine.freeze()
-        await _for_a_while(world, 30)
+        await for_a_while(world, 30)
         world.say(f"{machine.process.name} goes on")
         machine.go_on()
 
@@ -42,7 +42,7 @@ async def _cut_off(world: World, _users: Users) -> None:
     for machine in _some(world):
         world.history.touch(machine.id, "is cut off")
         world.agents.cut_off.add(machine.id)
-        await _for_a_while(world, 30)
+        await for_a_while(world, 30)
         world.say(f"{machine.process.name} is reached again")
         world.agents.cut_off.discard(machine.id)
 
@@ -52,7 +52,7 @@ async def _deafen(world: World, _users: Users) -> None:
     for machine in _some(world):
         world.history.touch(machine.id, "is not heard")
         world.deaf.add(machine.id)
-        await _for_a_while(world, 15)
+        await for_a_while(world, 15)
         world.deaf.discard(machine.id)
 
 
@@ -67,7 +67,7 @@ async def _kill_controller(world: World, _users: Users) -> None:
     place = world.random.randrange(2)
     world.say(f"controller {place + 1} is killed")
     world.kill_controller(place)
-    await _for_a_while(world, 10)
+    await for_a_while(world, 10)
     world.say(f"controller {place + 1} begins again")
     world.restart_controller(place)
 
@@ -76,7 +76,7 @@ async def _stop_controller(world: World, _users: Users) -> None:
     one = world.controllers[world.random.randrange(2)]
     world.say(f"{one.process.name} is stopped")
     one.process.stop()
-    await _for_a_while(world, 40)
+    await for_a_while(world, 40)
     world.say(f"{one.process.name} goes on")
     world.resume(one)
 
@@ -85,7 +85,7 @@ async def _kill_receiver(world: World, _users: Users) -> None:
     for place in world.random.choice(((0,), (1,), (0, 1))):
         world.say(f"receiver {place + 1} is killed")
         world.kill_receiver(place)
-        await _for_a_while(world, 10)
+        await for_a_while(world, 10)
         world.restart_receiver(place)
 
 
@@ -94,7 +94,7 @@ async def _stop_receivers(world: World, _users: Users) -> None:
     for one in some:
         world.say(f"{one.process.name} is stopped")
         one.process.stop()
-    await _for_a_while(world, 30)
+    await for_a_while(world, 30)
     for one in some:
         world.say(f"{one.process.name} goes on")
         world.resume(one)
@@ -103,7 +103,7 @@ async def _stop_receivers(world: World, _users: Users) -> None:
 async def _database_away(world: World, _users: Users) -> None:
     world.say("the database is away")
     world.store.reachable = False
-    await _for_a_while(world, 15)
+    await for_a_while(world, 15)
     world.say("the database is back")
     world.store.reachable = True
 
@@ -113,7 +113,7 @@ async def _no_database_for_one(world: World, users: Users) -> None:
     one = world.random.choice(world.daemons())
     world.say(f"{one.process.name} does not reach the database")
     one.database.reachable = False
-    await _for_a_while(world, 20)
+    await for_a_while(world, 20)
     one.database.reachable = True
 
 
@@ -121,7 +121,7 @@ async def _service_away(world: World, _users: Users) -> None:
     service = world.random.choice(("compute", "network"))
     world.say(f"the {service} service is away")
     world.weather.away.add(service)
-    await _for_a_while(world, 20)
+    await for_a_while(world, 20)
     world.say(f"the {service} service is back")
     world.weather.away.discard(service)
 
@@ -129,7 +129,7 @@ async def _service_away(world: World, _users: Users) -> None:
 async def _no_address(world: World, _users: Users) -> None:
     world.say("no subnet has a free address")
     world.network.is_full = True
-    await _for_a_while(world, 20)
+    await for_a_while(world, 20)
     world.network.is_full = False
 
 
@@ -144,7 +144,7 @@ async def _bad_wires(world: World, _users: Users) -> None:
         setattr(weather, name, share)
     world.datagrams_lost = random.choice((0.0, 0.1, 0.3))
     world.store.loss = random.choice((0.0, 0.02, 0.1))
-    await _for_a_while(world, 20)
+    await for_a_while(world, 20)
     weather.clear()
     world.datagrams_lost = world.store.loss = 0.0
     world.say("good wires again")
@@ -158,6 +158,8 @@ async def _write(world: World, users: Users) -> None:
     for _ in range(3):
         for wish in users.there():
             await users.add_member(wish)
+            if world.random.random() < 0.3:
+                await users.drop_member(wish)
         await asyncio.sleep(world.random.uniform(0, 2))
 
 
@@ -212,7 +214,7 @@ async def _later(begins: float, one: Trouble, world: World, users: Users) -> Non
     await one(world, users)
 
 
-async def _for_a_while(world: World, at_most_s: float) -> None:
+async def for_a_while(world: World, at_most_s: float) -> None:
     await asyncio.sleep(world.random.uniform(0.05, at_most_s))
 
 
@@ -224,7 +226,7 @@ def _some(world: World) -> list[Machine]:
     return [world.random.choice(chosen)] if chosen else []
 
 
-def _power_cut(world: World, machines: Sequence[Machine]) -> None:
+def power_cut(world: World, machines: Sequence[Machine]) -> None:
     for machine in machines:
         world.history.touch(machine.id, "loses its power")
         world.compute.power_cut(machine.id)

@@ -6,6 +6,7 @@ The last looks are made at rows and fakes, not at what the control plane says of
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any, Final
 
@@ -36,18 +37,22 @@ class Outcome(msgspec.Struct, frozen=True):
     converged_s: float  # after the end of the trouble
 
 
-def run(url: str, seed: int) -> Outcome:
-    """On an empty database of `database.CLOCK`."""
+Script = Callable[[World, Users], Awaitable[None]]
+
+
+def run(url: str, seed: int, script: Script | None = None) -> Outcome:
+    """On an empty database of `database.CLOCK`. `script`: what happens, in the place of what the
+    seed says."""
     loop = WorldLoop()
     asyncio.set_event_loop(loop)
     try:
-        return loop.run_until_complete(_run(url, seed))
+        return loop.run_until_complete(_run(url, seed, script or _by_seed))
     finally:
         asyncio.set_event_loop(None)
         loop.close()
 
 
-async def _run(url: str, seed: int) -> Outcome:
+async def _run(url: str, seed: int, script: Script) -> Outcome:
     random.seed(seed)
     ids.source.set(Random(seed).randbytes)
     database = await Database.connect(url, pool_max=1)
@@ -56,11 +61,7 @@ async def _run(url: str, seed: int) -> Outcome:
     wrong, took = "", 0.0
     try:
         world.begin()
-        await asyncio.sleep(world.random.uniform(2, 6))
-        for _ in range(world.random.randint(1, 2)):
-            await users.create()
-        await asyncio.sleep(world.random.uniform(0, 4))
-        await trouble(world, users)
+        await script(world, users)
         world.say("the trouble is over")
         over = asyncio.get_running_loop().time()
         wrong = await _converged(world, users)
@@ -70,6 +71,14 @@ async def _run(url: str, seed: int) -> Outcome:
         await world.end()
         await database.close()
     return Outcome(seed, wrong, world.history.story(), took)
+
+
+async def _by_seed(world: World, users: Users) -> None:
+    await asyncio.sleep(world.random.uniform(2, 6))
+    for _ in range(world.random.randint(1, 2)):
+        await users.create()
+    await asyncio.sleep(world.random.uniform(0, 4))
+    await trouble(world, users)
 
 
 async def _converged(world: World, users: Users) -> str:
@@ -98,8 +107,8 @@ async def _look(world: World, users: Users) -> str:
         for wish in users.wishes:
             if wrong := await _look_at(world, connection, wish, rows):
                 return f"load balancer {wish.number}: {wrong}"
-        there = await _all(connection, "SELECT cluster_id FROM load_balancers")
-    return _leaked(world, rows, {row[0] for row in there})
+        wanted = [await wishes.wanted(connection, wish.cluster_id) for wish in users.wishes]
+    return _leaked(world, rows, [cluster for cluster in wanted if cluster is not None])
 
 
 async def _look_at(world: World, connection: Connection, wish: Wish, rows: list[Amphora]) -> str:
@@ -133,13 +142,18 @@ def _served(world: World, wish: Wish, wanted: Cluster, rows: list[Amphora]) -> s
     holders = {ports[port_id].plugged_into for port_id in wish.ports}
     if holders != {amphora_id} or amphora_id not in world.network.amphorae:
         return "its VIPs are not where they should be"
-    # One interface for each VIP, and one on the members' subnet.
-    if len(world.agents.interfaces[amphora_id]) != len(wish.ports) + 1:
+    # One interface for each VIP, and one on the members' subnet if there are members.
+    needed = len(wish.ports) + _has_members(wanted)
+    if len(world.agents.interfaces[amphora_id]) != needed:
         return "its amphora lacks an interface"
     return ""
 
 
-def _leaked(world: World, rows: list[Amphora], clusters: set[str]) -> str:
+def _has_members(wanted: Cluster) -> bool:
+    return any(True for tree in wanted.load_balancers for _ in tree.members)
+
+
+def _leaked(world: World, rows: list[Amphora], clusters: list[Cluster]) -> str:
     states = [a.state for a in rows]
     if set(states) - {State.SPARE, State.SERVING}:
         return f"amphorae are {sorted(set(states))}"
@@ -149,12 +163,14 @@ def _leaked(world: World, rows: list[Amphora], clusters: set[str]) -> str:
     if set(world.compute._instances) != known_ids:
         return "instances and rows differ"
     expected = {derived_id(i, "lb") for i in known_ids}
-    expected |= {derived_id(a.id, PRIVATE_SUBNET) for a in rows if a.state is State.SERVING}
+    joined = {cluster.id for cluster in clusters if _has_members(cluster)}
+    expected |= {derived_id(a.id, PRIVATE_SUBNET) for a in rows if a.cluster_id in joined}
     ports = {p.id for p in world.network.held() if p.owner.startswith("amphora:")}
     if ports != expected:
         return f"{len(ports - expected)} ports are leaked, {len(expected - ports)} are missing"
     known = {a.cluster_id for a in rows if a.cluster_id is not None}
-    return "an amphora serves a cluster that is gone" if known - clusters else ""
+    gone = known - {cluster.id for cluster in clusters}
+    return "an amphora serves a cluster that is gone" if gone else ""
 
 
 async def _tell_failures(world: World) -> None:

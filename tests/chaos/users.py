@@ -62,7 +62,9 @@ class Users:
     def there(self) -> list[Wish]:
         return [wish for wish in self.wishes if wish.is_there]
 
-    async def create(self) -> None:
+    async def create(self, vips: int = 0) -> None:
+        """0: one or two VIPs."""
+        vips = vips or self._random.choice((1, 1, 2))
         load_balancer_id = LoadBalancerId(new_id())
         owner = vip_owner(load_balancer_id)
         network = self.world.network
@@ -71,7 +73,7 @@ class Users:
                 await network.create_port(
                     PortWish(id=PortId(new_id()), owner=owner, subnet_id=subnet)
                 )
-                for subnet in (PUBLIC_SUBNET, PUBLIC_SUBNET_V6)[: self._random.choice((1, 1, 2))]
+                for subnet in (PUBLIC_SUBNET, PUBLIC_SUBNET_V6)[:vips]
             ]
         except ColonnadeError:
             return
@@ -104,6 +106,21 @@ class Users:
         self.world.say(f"a member of load balancer {wish.number} is added")
         wish.unsure.discard(fresh.id)
         wish.kept.add(fresh.id)
+
+    async def drop_member(self, wish: Wish) -> None:
+        if not wish.kept:
+            return
+        gone = self._random.choice(sorted(wish.kept))
+        wish.kept.discard(gone)
+        wish.unsure.add(gone)
+        try:
+            async with self._editing(wish) as edit:
+                (pool,) = edit.tree.pools
+                edit.tree = edit.tree.with_pool(pool.without_member(gone))
+        except ColonnadeError:
+            return
+        self.world.say(f"a member of load balancer {wish.number} is dropped")
+        wish.unsure.discard(gone)
 
     async def delete(self, wish: Wish) -> None:
         self.world.say(f"load balancer {wish.number} is deleted")

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the simulated world watches for is found, in histories that are made up."""
+
+import pytest
+
+from colonnade.domain.ids import AmphoraId, PortId
+from tests.chaos.history import History
+
+VIP = PortId("vip")
+OLD, NEW = AmphoraId("old"), AmphoraId("new")
+
+
+class Told(History):
+    """A history at a time that the test says."""
+
+    def __init__(self) -> None:
+        self.now = 10.0
+        super().__init__(lambda: self.now)
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+def test_a_vip_that_moves_from_one_that_runs_and_is_not_fenced_is_found(told: Told) -> None:
+    told.vip_moved(VIP, None, OLD, running={OLD})
+    told.vip_moved(VIP, OLD, OLD, running={OLD})
+    told.vip_moved(VIP, OLD, NEW, running={NEW})
+    assert told.violations == []
+    told.vip_moved(VIP, OLD, NEW, running={OLD, NEW})
+    assert len(told.violations) == 1
+
+
+def test_a_vip_may_move_from_one_that_an_operator_has_replaced(told: Told) -> None:
+    told.leave(OLD)
+    told.vip_moved(VIP, OLD, NEW, running={OLD, NEW})
+    assert told.violations == []
+
+
+def test_two_fences_of_one_cluster_at_a_time_are_found(told: Told) -> None:
+    told.fence_begins("web", OLD)
+    told.fence_begins("mail", NEW)
+    told.fence_ends(OLD)
+    told.fence_ends(NEW)
+    assert told.violations == []
+    told.fence_begins("web", OLD)
+    told.fence_begins("web", NEW)
+    assert len(told.violations) == 1
+
+
+def test_an_amphora_that_was_given_up_before_anything_happened_to_it_is_found(told: Told) -> None:
+    told.touch(OLD, "loses its power")
+    told.failed(OLD, at=14, why="silent")
+    assert told.violations == []
+    told.failed(OLD, at=6, why="silent")
+    told.failed(NEW, at=14, why="silent")
+    assert len(told.violations) == 2
+
+
+def test_a_story_is_told_in_the_order_in_which_it_happened(told: Told) -> None:
+    told.say("later")
+    told.failed(OLD, at=2, why="silent")
+    assert [line.split()[0] for line in told.story().splitlines()] == ["2.00", "10.00", "10.00"]
