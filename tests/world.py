@@ -17,7 +17,6 @@ from msgspec.structs import replace
 from colonnade.controller.amphorae import Amphorae, Births
 from colonnade.controller.clusters import Clusters
 from colonnade.controller.leaks import Leaks
-from colonnade.controller.leaving import Leaving
 from colonnade.controller.loop import Loop, Reconciler
 from colonnade.controller.renewals import Certificates
 from colonnade.controller.spares import Spares
@@ -134,7 +133,6 @@ class World:
             "amphora": Amphorae(database, network, compute, births, amphorae.notify),
             "spares": Spares(database, SEAL, self.config.spares),
             "leaks": Leaks(database, network, compute, patience_s=0, rules=rules),
-            "leaving": Leaving(database),
         }
         return Loop(database, reconcilers, lease_s=60)
 

@@ -35,7 +35,7 @@ AIMS: Final[Mapping[State, str]] = {  # the others are a cluster's, or wait to b
 }
 log = structlog.get_logger()
 Notify = Callable[[Amphora], Awaitable[None]]
-LIVING: Final = frozenset({State.SPARE, State.SERVING})
+LIVING: Final = frozenset({State.SPARE, State.SERVING, State.LEAVING})
 
 
 class Births(msgspec.Struct, frozen=True):

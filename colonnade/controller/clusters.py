@@ -177,7 +177,7 @@ class Clusters:
             case Release(amphora):
                 await self._advance(amphora, Event.RELEASED)
             case Borrow():
-                await self._borrow(wanted, is_served=any(a.is_leaving for a in facts.amphorae))
+                await self._borrow(wanted, facts)
             case Restore(load_balancer, vip):
                 if not vip.owned:
                     raise Broken(f"the VIP's port {vip.port_id} no longer exists")
@@ -208,7 +208,8 @@ class Clusters:
             case Settle():
                 await self._settle(wanted)
 
-    async def _borrow(self, wanted: Cluster, *, is_served: bool) -> None:
+    async def _borrow(self, wanted: Cluster, facts: Facts) -> None:
+        is_served = any(amphora.state is State.LEAVING for amphora in facts.amphorae)
         try:
             async with self._database.transaction() as connection:
                 await amphora_rows.lend_spare(connection, wanted.id, wanted.topology, SPARE_FRESH_S)

@@ -21,7 +21,7 @@ from colonnade.protocol.bundle import Interface
 
 
 class Fence(msgspec.Struct, frozen=True):
-    """Make sure that a failed amphora can no longer send a packet."""
+    """Make sure that it can no longer send a packet: it failed, or another has its place."""
 
     amphora: Amphora
 
@@ -94,8 +94,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
     """Steps to take now. None: nothing can be done but wait."""
-    leaving = [a for a in facts.amphorae if a.is_leaving]
-    failed = [a for a in facts.amphorae if a.state is State.FAILED and not a.is_leaving]
+    failed = [a for a in facts.amphorae if a.state is State.FAILED]
+    leaving = [a for a in facts.amphorae if a.state is State.LEAVING]
     serving = [a for a in facts.amphorae if a.state is State.SERVING]
     if wanted.deleted:
         return _end(wanted, facts, [*failed, *leaving], serving)

@@ -19,7 +19,6 @@ from colonnade.controller.amphorae import Amphorae, Births
 from colonnade.controller.clusters import Clusters
 from colonnade.controller.expiry import Expiry
 from colonnade.controller.leaks import Leaks
-from colonnade.controller.leaving import Leaving
 from colonnade.controller.log_places import Places
 from colonnade.controller.loop import Loop
 from colonnade.controller.metrics import Told
@@ -88,7 +87,6 @@ async def _work(config: Config) -> None:
                 "amphora": Amphorae(database, network, compute, births, driver.notify),
                 "spares": Spares(database, seal, config.spares),
                 "leaks": Leaks(database, network, compute, rules=rules),
-                "leaving": Leaving(database),
                 "expiry": Expiry(database),
                 "sweeping": Sweeping(database, config.kept),
             },

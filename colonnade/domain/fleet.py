@@ -38,7 +38,6 @@ class Amphora(msgspec.Struct, frozen=True, kw_only=True):
     cert_expiration: datetime | None = None
     issuer: str = ""  # the authority of its certificate
     authorities: str = ""  # digest of the authorities that it trusts
-    is_leaving: bool = False  # FAILED at an operator's wish alone: it serves until another does
 
 
 class Cluster(msgspec.Struct, frozen=True, kw_only=True):

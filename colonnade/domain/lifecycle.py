@@ -14,6 +14,7 @@ class State(StrEnum):
     BOOTING = "BOOTING"
     SPARE = "SPARE"
     SERVING = "SERVING"
+    LEAVING = "LEAVING"  # serves until another does in its place
     FAILED = "FAILED"
     RETIRING = "RETIRING"
     GONE = "GONE"
@@ -24,6 +25,7 @@ class Event(StrEnum):
     WENT_SILENT = "silent"
     GIVEN_UP = "given up"
     LENT = "lent"
+    ASKED_TO_LEAVE = "asked to leave"
     RELEASED = "released"
     FENCED = "fenced"
     DESTROYED = "destroyed"
@@ -40,6 +42,10 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
     (State.SERVING, Event.WENT_SILENT): State.FAILED,
     (State.SERVING, Event.GIVEN_UP): State.FAILED,
     (State.SERVING, Event.RELEASED): State.RETIRING,
+    (State.SERVING, Event.ASKED_TO_LEAVE): State.LEAVING,
+    (State.LEAVING, Event.WENT_SILENT): State.FAILED,
+    (State.LEAVING, Event.GIVEN_UP): State.FAILED,
+    (State.LEAVING, Event.FENCED): State.RETIRING,
     (State.FAILED, Event.FENCED): State.RETIRING,
     (State.RETIRING, Event.DESTROYED): State.GONE,
 }

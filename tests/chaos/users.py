@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from colonnade.domain.errors import ColonnadeError
 from colonnade.domain.ids import ClusterId, LoadBalancerId, MemberId, PortId, new_id
-from colonnade.domain.lifecycle import State
+from colonnade.domain.lifecycle import Event, State
 from colonnade.domain.tree import LoadBalancer
 from colonnade.drivers.network.protocol import PortWish, vip_owner
 from colonnade.store.fleet import amphora_rows
@@ -138,7 +138,7 @@ class Users:
             async with self._api().transaction() as connection:
                 for amphora in await amphora_rows.of_cluster(connection, wish.cluster_id):
                     if amphora.state is State.SERVING:
-                        await amphora_rows.let_leave(connection, amphora)
+                        await amphora_rows.advance(connection, amphora, Event.ASKED_TO_LEAVE)
                         self.world.history.leave(amphora.id)
                 await work.mark(connection, f"cluster:{wish.cluster_id}")
         except ColonnadeError:

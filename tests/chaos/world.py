@@ -14,8 +14,8 @@ from uuid import UUID
 from colonnade.controller.amphorae import Amphorae, Births
 from colonnade.controller.clusters import Clusters
 from colonnade.controller.leaks import Leaks
-from colonnade.controller.leaving import Leaving
 from colonnade.controller.loop import Loop, Reconciler
+from colonnade.controller.renewals import Certificates
 from colonnade.controller.spares import Spares
 from colonnade.domain.errors import OutOfCapacity
 from colonnade.domain.ids import AmphoraId, PortId
@@ -141,12 +141,11 @@ class Controller(Daemon):
         network = cast(NetworkDriver, Link("network", world.network, self.process, weather))
         compute = cast(ComputeDriver, Link("compute", world.compute, self.process, weather))
         agents = cast(Any, Link("amphora", world.agents, self.process, weather))
-        births = Births(CONFIG, AUTHORITY, SEAL, "haproxy")
+        births = Births(CONFIG, world.certificates, SEAL, "haproxy")
         reconcilers: dict[str, Reconciler] = {
             "cluster": Clusters(database, network, compute, agents),
-            "amphora": Amphorae(database, network, compute, births),
+            "amphora": Amphorae(database, network, compute, births, agents.notify),
             "spares": Spares(database, SEAL, CONFIG.spares),
-            "leaving": Leaving(database),
             "leaks": Leaks(database, network, compute, patience_s=LEAK_PATIENCE_S),
         }
         self._loop = Loop(database, reconcilers, holder=name)
@@ -163,6 +162,7 @@ class World:
     def __init__(self, database: Database, seed: int) -> None:
         self.random = Random(seed)
         self.history = History(asyncio.get_running_loop().time)
+        self.certificates = Certificates(lambda: AUTHORITY, SEAL, days=365)
         self.store = Store(database, self.random)
         self.weather = Weather(self.random)
         self.network = Fabric(self.history)

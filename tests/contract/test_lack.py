@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from colonnade.domain.lifecycle import State
+from colonnade.domain.lifecycle import Event, State
 from colonnade.domain.operating import Facts
 from colonnade.domain.status import Operating
 from colonnade.runtime.config import Config
@@ -43,7 +43,7 @@ async def test_what_waits_to_be_replaced_is_degraded_and_served(world: World) ->
     (old,) = world.answering()
     async with world.database.transaction() as connection:
         (serving,) = await amphora_rows.of_cluster(connection, world.cluster_id)
-        await amphora_rows.let_leave(connection, serving)
+        await amphora_rows.advance(connection, serving, Event.ASKED_TO_LEAVE)
     await world.pass_once("cluster:%")
     assert await _shown(world) == ("DEGRADED", "it is to be replaced, and waits for capacity")
     assert world.answering() == {old}

@@ -77,7 +77,7 @@ amphorae = st.lists(
         Amphora,
         id=names,
         cluster_id=st.just(WEB),
-        state=st.sampled_from([State.SERVING, State.FAILED, State.RETIRING]),
+        state=st.sampled_from([State.SERVING, State.LEAVING, State.FAILED, State.RETIRING]),
         applied=st.integers(0, 4),
     ),
     max_size=4,
@@ -124,9 +124,21 @@ def test_nothing_takes_the_place_of_an_unfenced_amphora(
 ) -> None:
     steps = plan(wanted, facts(present, plugged))
     failed = [a for a in present if a.state is State.FAILED]
-    assert [step.amphora for step in steps if isinstance(step, Fence)] == failed
+    fenced = [step.amphora for step in steps if isinstance(step, Fence)]
+    assert [amphora for amphora in fenced if amphora.state is State.FAILED] == failed
     if failed:
         assert kinds(steps) <= {Fence, Release}
+
+
+@given(wishes, amphorae, plugs)
+def test_one_that_leaves_is_fenced_only_when_it_has_no_vip_any_more(
+    wanted: Cluster, present: list[Amphora], plugged: dict[PortId, AmphoraId | None]
+) -> None:
+    steps = plan(wanted, facts(present, plugged))
+    fenced = [step.amphora for step in steps if isinstance(step, Fence)]
+    leaving = {amphora.id for amphora in fenced if amphora.state is State.LEAVING}
+    if leaving and not wanted.deleted:
+        assert leaving.isdisjoint({plugged[VIP], plugged[VIP6]})
 
 
 @given(wishes, amphorae, plugs)
@@ -190,7 +202,7 @@ def test_a_plan_without_steps_waits_for_burials_only(
         assert {a.state for a in present} == {State.RETIRING}
 
 
-OLD = Amphora(id=AmphoraId("old"), cluster_id=WEB, state=State.FAILED, is_leaving=True, applied=3)
+OLD = Amphora(id=AmphoraId("old"), cluster_id=WEB, state=State.LEAVING, applied=3)
 NEW = Amphora(id=AmphoraId("new"), cluster_id=WEB, state=State.SERVING)
 WISH = Cluster(id=WEB, generation=3, load_balancers=(BALANCER,))
 
@@ -209,7 +221,7 @@ def test_one_that_is_replaced_keeps_its_vips_until_the_next_is_ready() -> None:
 
 
 def test_one_that_is_replaced_and_falls_silent_is_fenced_before_anything_else() -> None:
-    silent = replace(OLD, is_leaving=False)
+    silent = replace(OLD, state=State.FAILED)
     plugged: dict[PortId, AmphoraId | None] = {VIP: OLD.id, VIP6: OLD.id}
     assert plan(WISH, facts([silent, NEW], plugged)) == [Fence(silent)]
 

@@ -62,8 +62,8 @@ async def get_amphora(call: Call) -> JSON:
 async def delete_amphora(call: Call) -> JSON:
     """One in ERROR is being removed already; this makes sure that it is looked at now."""
     record = await _record(call)
-    if record.state is not State.FAILED:
-        status = STATUSES[record.state]
+    status = STATUSES[record.state]
+    if status != "ERROR":
         raise Conflict(f"Amphora {record.id} is {status}; it can be deleted in ERROR alone.")
     await _wake(call, record)
 
@@ -93,12 +93,14 @@ async def fail_over_amphora(call: Call) -> JSON:
         amphora = await amphora_rows.amphora(connection, AmphoraId(record.id))
         if amphora is None or amphora.state not in (State.SERVING, State.SPARE):
             raise Conflict(f"Amphora {record.id} is {STATUSES[record.state]}, not in use.")
-        await amphora_rows.let_leave(connection, amphora)
+        serves = amphora.state is State.SERVING
+        event = Event.ASKED_TO_LEAVE if serves else Event.GIVEN_UP
+        await amphora_rows.advance(connection, amphora, event)
 
 
 async def fail_over_load_balancer(call: Call) -> JSON:
-    """Replace all that serve it. The same reconcile that answers silence does so; one that is
-    heard serves until another does."""
+    """Replace all that serve it, by the same reconcile that answers silence. They serve until
+    others do."""
     root = await call.record(LOAD_BALANCERS, call.id("load_balancer_id"))
     state = root.provisioning
     if state not in (Provisioning.ACTIVE, Provisioning.ERROR):
@@ -109,7 +111,7 @@ async def fail_over_load_balancer(call: Call) -> JSON:
             return
         for amphora in await amphora_rows.of_cluster(connection, root.value.cluster_id):
             if amphora.state is State.SERVING:
-                await amphora_rows.let_leave(connection, amphora)
+                await amphora_rows.advance(connection, amphora, Event.ASKED_TO_LEAVE)
         await work.mark(connection, f"cluster:{root.value.cluster_id}")
 
 

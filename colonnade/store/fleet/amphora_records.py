@@ -21,6 +21,7 @@ STATUSES: Final[Mapping[State, str]] = {
     State.BOOTING: "BOOTING",
     State.SPARE: "READY",
     State.SERVING: "ALLOCATED",
+    State.LEAVING: "ERROR",
     State.FAILED: "ERROR",
     State.RETIRING: "PENDING_DELETE",
     State.GONE: "DELETED",

@@ -27,13 +27,9 @@ _COLUMNS: Final = (
 BELIEVED_S: Final = 3.0
 # A birth costs a second of processor time, which whoever takes over now needs more; a cluster that
 # finds no spare asks for one at once.
-_REPLACED_AFTER_S: Final = dict.fromkeys(State, 0.0) | {State.SERVING: 1.0, State.FAILED: 1.0}
+_TAKEN_OVER: Final = (State.SERVING, State.LEAVING, State.FAILED)
+_REPLACED_AFTER_S: Final = dict.fromkeys(State, 0.0) | dict.fromkeys(_TAKEN_OVER, 1.0)
 _STATES: Final = frozenset(State)
-# To be replaced, at an operator's wish: as long as it is heard, it goes on serving.
-_LEAVING: Final = """(state = 'FAILED'
-    AND EXISTS (SELECT FROM work w WHERE w.key = 'leaving:' || amphorae.id)
-    AND EXISTS (SELECT FROM heartbeats h WHERE h.amphora_id = amphorae.id
-        AND h.seen_at > now() - interval '5 s'))"""
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,12 +120,6 @@ async def advance(
     return after
 
 
-async def let_leave(connection: Connection, amphora: Amphora) -> None:
-    """It is well and shall be replaced: while it is heard, it serves until another does."""
-    await advance(connection, amphora, lifecycle.Event.GIVEN_UP)
-    await work.mark(connection, f"leaving:{amphora.id}")
-
-
 async def lend_spare(
     connection: Connection, cluster_id: ClusterId, topology: Topology, fresh_s: float
 ) -> Amphora | None:
@@ -140,10 +130,10 @@ async def lend_spare(
     )
     row = await cursor.fetchone()
     # Nothing takes the place of an amphora that may answer for a VIP: neither of one that serves,
-    # nor of one that failed and is not fenced. One that is to be replaced gives its place away.
+    # nor of one that failed and is not fenced. One that leaves gives its place away.
     states = [State.SERVING.value, State.FAILED.value]
     holding = await _select(connection, "cluster_id = %s AND state = ANY(%s)", cluster_id, states)
-    if row is None or sum(not amphora.is_leaving for amphora in holding) >= topology.size:
+    if row is None or len(holding) >= topology.size:
         return None
     cursor = await connection.execute(
         """SELECT a.id FROM amphorae a JOIN heartbeats h ON h.amphora_id = a.id
@@ -316,7 +306,7 @@ async def _tell(
     if amphora.cluster_id is not None:
         await clusters.record_lowest(connection, amphora.cluster_id)
         # The other steps are taken by whoever works on the cluster.
-        if amphora.state in (State.FAILED, State.GONE):
+        if amphora.state in (State.LEAVING, State.FAILED, State.GONE):
             await work.mark(connection, f"cluster:{amphora.cluster_id}")
     unclaimed = amphora.state is State.FAILED and amphora.cluster_id is None
     if amphora.state is State.RETIRING or unclaimed:
@@ -336,11 +326,10 @@ async def _tell(
 
 async def _select(connection: Connection, where: str, *values: Any) -> list[Amphora]:
     cursor = await connection.execute(
-        f"SELECT {_COLUMNS}, {_LEAVING} FROM amphorae WHERE {where}"  # noqa: S608
-        " ORDER BY created_at, id",
+        f"SELECT {_COLUMNS} FROM amphorae WHERE {where} ORDER BY created_at, id",  # noqa: S608
         values,
     )
-    names = [*_COLUMNS.split(", "), "is_leaving"]
+    names = _COLUMNS.split(", ")
     rows = [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
     return [_read(row) for row in rows if row["state"] in _STATES]  # others a newer release knows
 

@@ -42,7 +42,7 @@ FAILOVERS: Final = Counter(
 )
 # Who has not been heard since somebody listens again may only have been slow to learn of it.
 _UNHEARD: Final = 3
-_IN_USE: Final = (lifecycle.State.SPARE, lifecycle.State.SERVING)
+_IN_USE: Final = (lifecycle.State.SPARE, lifecycle.State.SERVING, lifecycle.State.LEAVING)
 _FLAVOR_FACTS: Final[LenientDecoder[FlavorFacts]] = LenientDecoder(FlavorFacts)
 
 
@@ -69,11 +69,11 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 _WATCHED: Final = """
     SELECT id, cluster_id, host, serving, silent_s, heard_s, allowed_s, beat_s FROM (
         SELECT a.id, a.cluster_id, a.host, a.flavor,
-            a.state = 'SERVING' AND a.applied > 0 AS serving,
+            a.state IN ('SERVING', 'LEAVING') AND a.applied > 0 AS serving,
             extract(epoch FROM now() - greatest(h.seen_at, a.state_since))::float AS silent_s,
             extract(epoch FROM now() - h.seen_at)::float AS heard_s
         FROM amphorae a LEFT JOIN heartbeats h ON h.amphora_id = a.id
-        WHERE a.state IN ('SPARE', 'SERVING')) s
+        WHERE a.state IN ('SPARE', 'SERVING', 'LEAVING')) s
     LEFT JOIN unnest(%(flavors)s::text[], %(stales)s::float[]) AS f (flavor, stale_s)
         USING (flavor)
     CROSS JOIN LATERAL (SELECT
