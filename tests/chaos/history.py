@@ -22,6 +22,7 @@ class History:
         self.violations: list[str] = []
         self.leaving: dict[AmphoraId, float] = {}  # that an operator had replaced, since when
         self.touched: dict[AmphoraId, float] = {}  # to which something happened, since when
+        self.ended: set[str] = set()  # clusters that are deleted: nobody is to serve them
         self._names: dict[str, str] = {}
         self._fencing: dict[AmphoraId, str] = {}
 
@@ -67,7 +68,9 @@ class History:
         """One that runs is being ended."""
         self.say(f"{self.called(amphora_id)} is fenced")
         for other, of in self._fencing.items():
-            if of == cluster and other != amphora_id and other not in self.leaving:
+            if cluster in self.ended or other in self.leaving:
+                continue
+            if of == cluster and other != amphora_id:
                 self.violated(
                     f"{self.called(amphora_id)} is fenced while {self.called(other)} of the same"
                     " cluster still is"

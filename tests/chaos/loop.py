@@ -9,7 +9,6 @@ timers do not fire, until it goes on. A killed one does nothing any more.
 
 import asyncio
 import contextvars
-import itertools
 import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, cast
@@ -85,8 +84,6 @@ class Process:
     """One that may be stopped and killed. While it is `busy` it is within a transaction: what is
     done to it then is done at the transaction's end, because half of one is none."""
 
-    numbers = itertools.count(1)
-
     def __init__(self, name: str) -> None:
         self.name = name
         self.is_stopped = False
@@ -116,7 +113,7 @@ class Process:
         self._when_idle(self._stop)
 
     def go_on(self) -> None:
-        self._pending.clear()
+        self._pending = [act for act in self._pending if act != self._stop]
         self.is_stopped = False
         held, self.held = self.held, []
         live = [h for h in held if not h.cancelled()]

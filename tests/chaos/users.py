@@ -125,6 +125,7 @@ class Users:
     async def delete(self, wish: Wish) -> None:
         self.world.say(f"load balancer {wish.number} is deleted")
         try:
+            self.world.history.ended.add(wish.cluster_id)
             async with self._editing(wish) as edit:
                 edit.delete()
             wish.is_there = False

@@ -49,6 +49,13 @@ def test_two_fences_of_one_cluster_at_a_time_are_found(told: Told) -> None:
     assert len(told.violations) == 1
 
 
+def test_all_of_a_cluster_that_is_deleted_may_be_ended_at_once(told: Told) -> None:
+    told.ended.add("web")
+    told.fence_begins("web", OLD)
+    told.fence_begins("web", NEW)
+    assert told.violations == []
+
+
 def test_an_amphora_that_was_given_up_before_anything_happened_to_it_is_found(told: Told) -> None:
     told.touch(OLD, "loses its power")
     told.failed(OLD, at=14, why="silent")

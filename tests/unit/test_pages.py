@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is made from the lifecycle table agrees with it: the page, and the schema's CHECK."""
+"""Pages that are made from the code say what it says."""
 
 from pathlib import Path
 
