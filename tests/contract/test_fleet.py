@@ -7,7 +7,7 @@ import pytest
 
 from colonnade.domain.errors import Broken, Contended, OutOfCapacity
 from colonnade.domain.fleet import Amphora, Topology
-from colonnade.domain.ids import AmphoraId, ClusterId, new_id
+from colonnade.domain.ids import AmphoraId, ClusterId, PortId, new_id
 from colonnade.domain.lifecycle import Event, State
 from colonnade.drivers.secrets.database import Seal
 from colonnade.store.fleet import amphora_rows, clusters, failovers
@@ -343,3 +343,27 @@ def test_a_sealed_key_opens_for_its_owner_only() -> None:
     ):
         with pytest.raises(Broken):
             other.unseal(text, owner)
+
+
+async def test_an_amphora_whose_birth_was_held_up_has_its_whole_time_to_boot(
+    database: Database,
+) -> None:
+    fresh = await booting(database)
+    await pass_time(database, 70)
+    async with database.transaction() as connection:
+        await amphora_rows.record_birth(connection, fresh, (PortId(new_id()), "198.18.0.9"))
+    assert await silent(database) == []
+    await pass_time(database, 70)
+    assert await silent(database) == [fresh.id]
+
+
+async def test_one_that_leaves_is_missed_as_soon_as_one_that_serves(database: Database) -> None:
+    await spare(database)
+    serving = await lend(database, await cluster(database))
+    assert serving is not None
+    await answer(database, serving, 1)
+    leaving = await advance(database, serving, Event.ASKED_TO_LEAVE)
+    assert await silent(database) == []
+    await pass_time(database, 5)
+    assert await silent(database) == [leaving.id]
+    assert (await read(database, leaving)).state is State.FAILED
