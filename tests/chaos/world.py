@@ -24,7 +24,8 @@ from colonnade.drivers.network.protocol import NetworkDriver, Port
 from colonnade.health.process import Health
 from colonnade.health.senders import Sender
 from colonnade.protocol.datagram import Heartbeat
-from colonnade.runtime.config import Config, Heartbeats
+from colonnade.runtime.config import Config, Failovers, Heartbeats
+from colonnade.store.fleet.failovers import Rules
 from colonnade.store.postgres.database import Database
 from colonnade.store.queue import work
 from tests.chaos.database import Store, WorldDatabase
@@ -39,6 +40,9 @@ STANDING: Final = ("leaks:all", "spares:default")
 ALLOWED: Final = Heartbeats(
     interval_s=BEAT_S, stale_s=6, spare_interval_s=SPARE_BEAT_S, spare_stale_s=14, boot_s=15
 )
+# Safe mode as it is, but for its patience: a world is small and short.
+LIMITS: Final = Failovers(deaf_s=15, settle_s=8, calm_s=8, trickle_per_minute=12)
+RULES: Final = Rules(heartbeats=ALLOWED, failovers=LIMITS)
 CONFIG: Final = Config(
     state_dir=Path("/"), run_dir=Path("/"), database_url="", spares=2, heartbeats=ALLOWED
 )
@@ -95,6 +99,11 @@ class Daemon:
         self.process.go_on()
 
 
+class _Health(Health):
+    clock = Clock()
+    flush_s = FLUSH_S
+
+
 class Receiver(Daemon):
     """A health receiver and what waits in its socket."""
 
@@ -102,8 +111,7 @@ class Receiver(Daemon):
         super().__init__(world, name)
         nothing = cast(Any, None)  # keys and statuses are not asked for
         database = cast(Database, self.database)
-        self._health = Health(database, nothing, nothing, ALLOWED, Clock())
-        self._health.flush_s = FLUSH_S
+        self._health = _Health(database, nothing, nothing, ALLOWED, LIMITS)
         self._senders: dict[AmphoraId, Sender] = {}
         self._inbox: list[tuple[AmphoraId, int, int]] = []
         self.process.begin(self._health._flush_and_judge())
@@ -143,10 +151,10 @@ class Controller(Daemon):
         agents = cast(Any, Link("amphora", world.agents, self.process, weather))
         births = Births(CONFIG, world.certificates, SEAL, "haproxy")
         reconcilers: dict[str, Reconciler] = {
-            "cluster": Clusters(database, network, compute, agents),
+            "cluster": Clusters(database, network, compute, agents, RULES),
             "amphora": Amphorae(database, network, compute, births, agents.notify),
             "spares": Spares(database, SEAL, CONFIG.spares),
-            "leaks": Leaks(database, network, compute, patience_s=LEAK_PATIENCE_S),
+            "leaks": Leaks(database, network, compute, patience_s=LEAK_PATIENCE_S, rules=RULES),
         }
         self._loop = Loop(database, reconcilers, holder=name)
         self.process.begin(self._run())
