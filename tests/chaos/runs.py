@@ -162,6 +162,8 @@ def _leaked(world: World, rows: list[Amphora], clusters: list[Cluster]) -> str:
     known_ids = {a.id for a in rows}
     if set(world.compute._instances) != known_ids:
         return "instances and rows differ"
+    if {machine.id for machine in world.compute.running()} != known_ids:
+        return "an amphora that is dead has not been missed yet"
     expected = {derived_id(i, "lb") for i in known_ids}
     joined = {cluster.id for cluster in clusters if _has_members(cluster)}
     expected |= {derived_id(a.id, PRIVATE_SUBNET) for a in rows if a.cluster_id in joined}
