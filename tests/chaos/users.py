@@ -14,12 +14,13 @@ from msgspec.structs import replace
 from colonnade.domain.errors import ColonnadeError
 from colonnade.domain.ids import ClusterId, LoadBalancerId, MemberId, PortId, new_id
 from colonnade.domain.lifecycle import Event, State
+from colonnade.domain.shape import LOAD_BALANCERS, MEMBERS
 from colonnade.domain.tree import LoadBalancer
+from colonnade.domain.walking import with_child, without_child
 from colonnade.drivers.network.protocol import PortWish, vip_owner
 from colonnade.store.fleet import amphora_rows
 from colonnade.store.postgres.database import Database
 from colonnade.store.queue import work
-from colonnade.store.rows.tables import LOAD_BALANCERS
 from colonnade.store.trees import edits, wishes
 from tests.chaos.database import WorldDatabase
 from tests.chaos.loop import Process
@@ -100,7 +101,7 @@ class Users:
                 (pool,) = edit.tree.pools
                 if len(pool.members) >= MEMBERS_MAX:
                     return
-                edit.tree = edit.tree.with_pool(pool.with_member(fresh))
+                edit.tree = edit.tree.with_pool(with_child(pool, MEMBERS, fresh))
         except ColonnadeError:
             return
         self.world.say(f"a member of load balancer {wish.number} is added")
@@ -116,7 +117,7 @@ class Users:
         try:
             async with self._editing(wish) as edit:
                 (pool,) = edit.tree.pools
-                edit.tree = edit.tree.with_pool(pool.without_member(gone))
+                edit.tree = edit.tree.with_pool(without_child(pool, MEMBERS, gone))
         except ColonnadeError:
             return
         self.world.say(f"a member of load balancer {wish.number} is dropped")
