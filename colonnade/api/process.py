@@ -3,7 +3,7 @@
 
 Granian accepts and parses in threads of its own; handlers run in this process's one event loop,
 which is lighter than a supervisor with a worker. The process keeps no state, so any number of
-them may run: several on one address are `api/server/workers.py`'s affair.
+them may run: several on one address are `runtime/workers.py`'s affair.
 """
 
 import asyncio
@@ -30,7 +30,6 @@ from colonnade.api.identity.hosts import Hosts
 from colonnade.api.identity.modes import check_mode, identity_of, policy_of
 from colonnade.api.identity.rates import Rates
 from colonnade.api.server.binding import check_address
-from colonnade.api.server.workers import run_workers
 from colonnade.drivers.network.namespaces.client import NetworkClient
 from colonnade.drivers.secrets.database import Seal
 from colonnade.providers.enabled import enabled_providers
@@ -38,6 +37,7 @@ from colonnade.providers.provider import Words
 from colonnade.runtime import logging, metrics
 from colonnade.runtime.config import NO_AUTH, Api, Config
 from colonnade.runtime.sockets import is_loopback
+from colonnade.runtime.workers import run_workers
 from colonnade.store.fleet.failovers import Rules
 from colonnade.store.postgres.database import Database
 

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several processes that serve one address: forked, watched, started again, ended together.
+"""Several processes that do the same work: forked, watched, started again, ended together.
 
-Each listens by itself on the same address (SO_REUSEPORT), and the kernel deals out connections.
-They share what was loaded before the fork. Each watches one socket that only this process
-holds open: it closes when this process ends, even when it is killed, and then the workers end. What
-they do is not known here.
+They share what was loaded before the fork; each listens for itself (SO_REUSEPORT). Each watches one
+socket that only this process holds open: it closes when this process ends, even when it is killed,
+and then the workers end. What they do is not known here.
 """
 
 import gc
@@ -32,8 +31,8 @@ Work = Callable[[int, socket.socket], None]
 
 
 def run_workers(number: int, work: Work) -> None:
-    """Run `work` in so many processes until SIGTERM or SIGINT. It is told which of them it is, and
-    must return when the socket that it is given becomes readable. Call before any thread is
+    """Run `work` in so many processes until SIGTERM or SIGINT. It is told which of them it is, from
+    0 on, and must return when the socket that it is given becomes readable. Call before any thread is
     started."""
     old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     ours, theirs = socket.socketpair()
