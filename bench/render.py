@@ -19,6 +19,7 @@ from bench.results import Figures
 from colonnade.domain.errors import Unreachable
 from colonnade.domain.fleet import Cluster
 from colonnade.domain.ids import (
+    AmphoraId,
     ClusterId,
     HealthMonitorId,
     ListenerId,
@@ -154,14 +155,14 @@ class _NobodyToAsk:
 
 def _heartbeats() -> Figures:
     clock = SystemClock()
-    senders = Senders(_no_keys, clock)
+    senders = Senders(_NoKeys(), clock)
     # Never opened: what is measured ends where a flush would begin.
     intake = Intake(Database("dbname=never"), _NobodyToAsk(), clock)
     receiver = Receiver(senders, intake, clock)
     status = secrets.token_bytes(16)
     keys = {uuid4(): secrets.token_bytes(32) for _ in range(AMPHORAE)}
     for amphora, key in keys.items():
-        sender = senders.known[amphora] = Sender(key, 0)
+        sender = senders.known[amphora.bytes] = Sender(AmphoraId(str(amphora)), key, 0)
         sender.status, sender.is_greeted = status, True
     payload = msgspec.msgpack.encode(Heartbeat(status=status, load=0.5, haproxy_running=True))
     datagrams = [
@@ -187,8 +188,14 @@ def _datagram(amphora: UUID, sequence: int, payload: bytes, key: bytes) -> bytes
     return encode(heartbeat, key)
 
 
-async def _no_keys(amphorae: Sequence[UUID]) -> Mapping[UUID, tuple[bytes, int]]:
-    raise Unreachable(f"{len(amphorae)} amphorae were to be known already")
+class _NoKeys:
+    """All are known already."""
+
+    async def __call__(self, amphorae: Sequence[UUID]) -> Mapping[UUID, tuple[bytes, int]]:
+        raise Unreachable(f"{len(amphorae)} amphorae were to be known already")
+
+    async def names(self) -> Sequence[UUID]:
+        return []
 
 
 if __name__ == "__main__":

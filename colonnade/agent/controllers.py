@@ -14,6 +14,7 @@ import aiohttp
 import msgspec
 
 from colonnade.protocol.bundle import BUNDLE_BYTES_MAX, Bundle
+from colonnade.protocol.datagram import RECEIVERS_MAX
 from colonnade.protocol.logs import LogPlaces, LogQuestion
 from colonnade.protocol.messages import Peers, Renewal, Renewing, Report
 from colonnade.runtime.mtls import Contexts
@@ -21,7 +22,7 @@ from colonnade.runtime.mtls import Contexts
 log = logging.getLogger(__name__)
 CONTROLLER: Final = "controller"  # the name in a controller's certificate
 TIMEOUT: Final = aiohttp.ClientTimeout(total=10.0, connect=2.0)
-PEERS_MAX: Final = 64
+CONTROLLERS_MAX: Final = 64
 
 
 class NobodyAnswers(Exception):
@@ -45,11 +46,14 @@ class Controllers:
         return msgspec.json.decode(body, type=Bundle) if body else None
 
     async def peers(self, authorities: str) -> Peers:
-        """`authorities`: a digest of those that this amphora trusts."""
+        """`authorities`: a digest of those that this amphora trusts. Receivers come each once, in
+        an order that stays, so that their turns do."""
         body = await self._ask("GET", f"/peers?authorities={authorities}")
         peers = msgspec.json.decode(body, type=Peers)
         return msgspec.structs.replace(
-            peers, controllers=peers.controllers[:PEERS_MAX], receivers=peers.receivers[:PEERS_MAX]
+            peers,
+            controllers=peers.controllers[:CONTROLLERS_MAX],
+            receivers=tuple(sorted(set(peers.receivers)))[:RECEIVERS_MAX],
         )
 
     async def renewal(self, request: Renewing) -> Renewal:

@@ -26,6 +26,7 @@ from colonnade.agent.haproxy.process import Haproxy
 from colonnade.agent.haproxy.reloads import Limits, TooLittleMemory
 from colonnade.agent.haproxy.status import Watch
 from colonnade.agent.haproxy.watchdog import Pulse
+from colonnade.agent.heartbeat import restart_notice
 from colonnade.agent.heartbeat.sender import HeartbeatSender
 from colonnade.agent.identity import Identity, Unusable
 from colonnade.agent.logs.shipping import Logs
@@ -66,7 +67,8 @@ class Agent:
         self._amphora = Amphora(folder, self._haproxy, self._watch, namespace, limits)
         self._identity = Identity(config.amphora_id, drive)
         self._heartbeats = HeartbeatSender(config.amphora_id, self._identity.key, folder)
-        self._heartbeats.receivers = config.receivers
+        # Those of its birth may be gone since, and no controller there to say who came.
+        self._heartbeats.receivers = restart_notice.told_last(folder).receivers or config.receivers
         self._heartbeats.generation = lambda: self._amphora.generation
         self._heartbeats.on_tasks = self._tasks.set
         self._watch.on_news = self._heartbeats.tell

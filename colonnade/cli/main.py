@@ -163,7 +163,7 @@ def health(config: ConfigFile) -> None:
     from colonnade.health.process import run
     from colonnade.runtime.config import read_config
 
-    asyncio.run(run(read_config(config)))
+    run(read_config(config))
 
 
 @app.command()

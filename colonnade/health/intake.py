@@ -9,7 +9,7 @@ nothing: the next heartbeat brings the digest again.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, Protocol, TypeVar
 from uuid import UUID
 
@@ -23,7 +23,7 @@ from colonnade.domain.operating import Facts
 from colonnade.drivers.amphora import answers
 from colonnade.health.haproxy_states import facts_of_edge, facts_of_report, traffic_of_report
 from colonnade.health.senders import Sender
-from colonnade.protocol.datagram import Edge, Heartbeat, Statistics
+from colonnade.protocol.datagram import RECEIVERS_MAX, Edge, Heartbeat, Statistics
 from colonnade.protocol.messages import StatisticsReport, StatusReport
 from colonnade.runtime.clock import Clock
 from colonnade.store.fleet import amphora_rows, troubles
@@ -34,6 +34,7 @@ from colonnade.store.trees.records import Statistics as Counters
 log = structlog.get_logger()
 
 WORKERS: Final = 16
+WRITERS: Final = 2  # of the workers, at once: connections are left for who flushes and judges
 EDGE_SERVERS_MAX: Final = 2000  # of one amphora, while it waits for a worker
 LISTENERS_MAX: Final = 20_000
 DROPPED: Final = Counter("colonnade_health_refused_rows", "Rows that the store refused")
@@ -71,49 +72,48 @@ class Intake:
         self._database = database
         self._agents = agents
         self._clock = clock
-        self._beats: dict[UUID, amphora_rows.Heartbeat] = {}
-        self._newcomers: dict[UUID, Sender] = {}
-        self._counted: dict[tuple[UUID, UUID], statistics.Counted] = {}
-        self._chores: dict[UUID, _Chores] = {}
-        self._queue: asyncio.Queue[UUID] = asyncio.Queue()
-        self._busy: set[UUID] = set()
+        self._beats: dict[AmphoraId, Sender] = {}
+        self._newcomers: dict[AmphoraId, Sender] = {}
+        self._counted: dict[tuple[AmphoraId, UUID], statistics.Counted] = {}
+        self._chores: dict[AmphoraId, _Chores] = {}
+        self._queue: asyncio.Queue[AmphoraId] = asyncio.Queue()
+        self._busy: set[AmphoraId] = set()
+        self._writing = asyncio.Semaphore(WRITERS)
         self.newcomer = asyncio.Event()  # somebody spoke for the first time: flush soon
 
-    def heartbeat(self, amphora: UUID, sender: Sender, generation: int, beat: Heartbeat) -> None:
-        self._beats[amphora] = amphora_rows.Heartbeat(
-            amphora_id=AmphoraId(str(amphora)),
-            sequence=sender.sequence,
-            generation=generation,
-            load=answers.real(beat.load),
-        )
+    def heartbeat(self, sender: Sender, generation: int, beat: Heartbeat) -> None:
+        sender.generation = generation
+        sender.load = beat.load
+        sender.receivers = beat.receivers
+        self._beats[sender.id] = sender
         if not sender.is_greeted:
-            self._newcomers[amphora] = sender
+            self._newcomers[sender.id] = sender
             self.newcomer.set()
         if beat.status != sender.status:
             sender.status = beat.status
-            self._chores_of(amphora, sender).digest = beat.status
+            self._chores_of(sender).digest = beat.status
 
-    def edge(self, amphora: UUID, sender: Sender, generation: int, edge: Edge) -> None:
-        chores = self._chores_of(amphora, sender)
+    def edge(self, sender: Sender, generation: int, edge: Edge) -> None:
+        chores = self._chores_of(sender)
         if len(chores.servers) + len(edge.servers) <= EDGE_SERVERS_MAX:
             chores.servers.update({(pool, name): state for pool, name, state in edge.servers})
         chores.running = edge.haproxy_running
         chores.generation = generation
         chores.sequence = sender.sequence
 
-    def statistics(self, amphora: UUID, sender: Sender, told: Statistics) -> None:
+    def statistics(self, sender: Sender, told: Statistics) -> None:
         now = self._clock.monotonic()
         if now - sender.counted_at >= COUNTS_S:
             sender.counted_at = now
-            self._chores_of(amphora, sender).counts = True
+            self._chores_of(sender).counts = True
         for name, active, bytes_in, bytes_out, errors, total in told.listeners:
             listener = _uuid(name)
             if listener is None:
                 continue
-            if len(self._counted) >= LISTENERS_MAX and (amphora, listener) not in self._counted:
+            if len(self._counted) >= LISTENERS_MAX and (sender.id, listener) not in self._counted:
                 continue
-            self._counted[amphora, listener] = statistics.Counted(
-                amphora_id=AmphoraId(str(amphora)),
+            self._counted[sender.id, listener] = statistics.Counted(
+                amphora_id=sender.id,
                 listener_id=ListenerId(str(listener)),
                 counters=Counters(
                     active_connections=answers.count(active),
@@ -131,9 +131,8 @@ class Intake:
         self.newcomer.clear()
         newcomers, self._newcomers = self._newcomers, {}
         try:
-            await self._written(amphora_rows.record_heartbeats, list(beats.values()))
-            names = sorted(AmphoraId(str(amphora)) for amphora in newcomers)
-            await self._written(amphora_rows.first_heartbeat, names)
+            await self._written(amphora_rows.record_heartbeats, self._rows(beats.values()))
+            await self._written(amphora_rows.first_heartbeat, sorted(newcomers))
             await self._written(statistics.record, list(counted.values()))
         except Unavailable:
             self._beats = beats | self._beats
@@ -169,13 +168,13 @@ class Intake:
             chores = self._chores.pop(amphora)
             self._busy.add(amphora)
             try:
-                await self._attend(AmphoraId(str(amphora)), chores)
+                await self._attend(amphora, chores)
             except ColonnadeError as error:
                 chores.sender.status = b""  # forgotten: the next heartbeat is news again
-                log.info("status not taken", amphora=str(amphora), reason=str(error))
+                log.info("status not taken", amphora=amphora, reason=str(error))
             except Exception:
                 chores.sender.status = b""
-                log.exception("status not understood", amphora=str(amphora))
+                log.exception("status not understood", amphora=amphora)
             finally:
                 self._busy.discard(amphora)
                 if amphora in self._chores:
@@ -187,7 +186,7 @@ class Intake:
             await self._record(amphora_id, facts, chores.sequence)
         if not chores.digest and not chores.counts:
             return
-        async with self._database.read() as connection:
+        async with self._writing, self._database.read() as connection:
             amphora = await amphora_rows.amphora(connection, amphora_id)
         if amphora is None or amphora.state is not State.SERVING:
             return
@@ -196,26 +195,40 @@ class Intake:
             report = await self._agents.status(amphora.lb_network_ip, amphora_id)
             await self._record(amphora_id, facts_of_report(report), None)
             told = [(trouble.kind, trouble.text) for trouble in report.troubles]
-            async with self._database.transaction() as connection:
+            async with self._writing, self._database.transaction() as connection:
                 await troubles.record(connection, amphora_id, told)
         if chores.counts:
             counted = await self._agents.statistics(amphora.lb_network_ip, amphora_id)
             listeners, members = traffic_of_report(counted)
-            async with self._database.transaction() as connection:
+            async with self._writing, self._database.transaction() as connection:
                 await traffic.record(connection, amphora_id, listeners, members)
 
     async def _record(self, amphora_id: AmphoraId, facts: Facts, sequence: int | None) -> None:
-        async with self._database.transaction() as connection:
+        async with self._writing, self._database.transaction() as connection:
             changes = await statuses.record(connection, amphora_id, facts, sequence=sequence)
         if changes:
             log.info("statuses changed", amphora=amphora_id, objects=len(changes))
 
-    def _chores_of(self, amphora: UUID, sender: Sender) -> _Chores:
-        chores = self._chores.get(amphora)
+    def _rows(self, senders: Iterable[Sender]) -> list[amphora_rows.Heartbeat]:
+        now = self._clock.monotonic()
+        return [
+            amphora_rows.Heartbeat(
+                amphora_id=sender.id,
+                sequence=sender.sequence,
+                generation=sender.generation,
+                load=answers.real(sender.load),
+                age_s=now - sender.heard_at,
+                receivers=min(max(sender.receivers, 0), RECEIVERS_MAX),
+            )
+            for sender in senders
+        ]
+
+    def _chores_of(self, sender: Sender) -> _Chores:
+        chores = self._chores.get(sender.id)
         if chores is None:
-            chores = self._chores[amphora] = _Chores(sender)
-            if amphora not in self._busy:
-                self._queue.put_nowait(amphora)
+            chores = self._chores[sender.id] = _Chores(sender)
+            if sender.id not in self._busy:
+                self._queue.put_nowait(sender.id)
         return chores
 
 

@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Have the silent ones judged, and say what came of it: to the log and to metrics.
+"""Say that one has listened, have the silent ones judged, and say what came of it: to the log and
+to metrics.
 
-Which silences count is said in `liveness.py`, who of the silent ones may be replaced in
-`store/fleet/safe_mode.py`. Decides nothing itself.
+Which silences count is said in `liveness.py` and `coverage.py`, who of the silent ones may be
+replaced in `store/fleet/safe_mode.py`. Decides nothing itself.
 """
 
 from typing import Final
 
+import msgspec
 import structlog
 from prometheus_client import Gauge
 
 from colonnade.domain.errors import Contended, Unavailable
-from colonnade.runtime.config import Failovers
-from colonnade.store.fleet import failovers
+from colonnade.health.coverage import coverage
+from colonnade.store.fleet import failovers, receivers
 from colonnade.store.fleet.safe_mode import Windows
 from colonnade.store.postgres.database import Database
 
@@ -22,11 +24,18 @@ SAFE_MODE: Final = Gauge("colonnade_safe_mode", "1 while failovers come at a tri
 HELD: Final = Gauge("colonnade_held_failovers", "Amphorae that are not replaced for now")
 
 
-async def judge(database: Database, windows: Windows, limits: Failovers) -> bool:
+async def judge(
+    database: Database, told: receivers.Told, windows: Windows, rules: failovers.Rules
+) -> bool:
     """False: the database is away, and whoever listens begins anew."""
     try:
         async with database.transaction() as connection:
-            found = await failovers.mark_silent(connection, windows, limits)
+            await receivers.record(connection, told)
+            if not windows.judges:
+                return True
+            covered = coverage(await receivers.everyone(connection), rules.heartbeats)
+            windows = msgspec.structs.replace(windows, coverage=covered)
+            found = await failovers.mark_silent(connection, windows, rules.failovers)
     except Contended:
         return True
     except Unavailable as error:

@@ -28,7 +28,7 @@ def of_datagrams(accepted: int, rejected: Mapping[str, int], known: int) -> Iter
     )
     senders = GaugeMetricFamily(
         "colonnade_health_known_senders",
-        "Amphorae whose key this process knows, because they spoke within the last hour",
+        "Amphorae whose key this process knows",
         value=known,
     )
     return [dropped, taken, senders]

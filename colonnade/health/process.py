@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """`colonnade health`: the receiver, the intake and the judgement of silence, put together.
 
-Any number may run at once; each registers where it listens. One loop flushes and then judges, so
-that no amphora is judged while a heartbeat of it still waits to be written.
+Any number may run at once, on one host and on several; each registers where it listens.
 """
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -18,27 +18,26 @@ from colonnade.domain.errors import Broken, Unavailable
 from colonnade.domain.ids import AmphoraId, new_id
 from colonnade.drivers.amphora.haproxy.client import AgentClient
 from colonnade.drivers.secrets.database import Seal
-from colonnade.health import liveness
 from colonnade.health.intake import WORKERS, Agents, Intake
-from colonnade.health.judgement import judge
-from colonnade.health.metrics import JUDGING, UNWRITTEN, of_datagrams
+from colonnade.health.metrics import of_datagrams
 from colonnade.health.receiver import Listening, Receiver
+from colonnade.health.rounds import ROUND_S, Rounds
 from colonnade.health.senders import Senders
 from colonnade.health.trouble_watch import Troubles
-from colonnade.protocol.messages import PORT_HEALTH
+from colonnade.protocol.messages import PORT_HEALTH, PORT_RECEIVERS
 from colonnade.runtime import metrics
 from colonnade.runtime.clock import Clock, SystemClock
 from colonnade.runtime.config import Config, Failovers, Heartbeats
 from colonnade.runtime.logging import configure
 from colonnade.runtime.termination import until_told
+from colonnade.runtime.workers import run_workers
 from colonnade.store.fleet import daemons, heartbeat_keys
+from colonnade.store.fleet.failovers import Rules
 from colonnade.store.postgres.database import Database
 
 log = structlog.get_logger()
 
-FLUSH_S: Final = 0.5
-FLUSH_SOON_S: Final = 0.05
-TIDY_S: Final = 600.0
+RECEIVERS_MAX: Final = 32  # processes on one host
 
 
 class Keys:
@@ -60,13 +59,17 @@ class Keys:
                 log.error("an amphora's heartbeats cannot be checked", reason=str(error))
         return found
 
+    async def names(self) -> Sequence[UUID]:
+        async with self._database.read() as connection:
+            return [UUID(name) for name in await heartbeat_keys.names(connection)]
+
 
 class Health:
-    """All of it but the process: tests run it on loopback. `clock` and `flush_s`: another world
+    """All of it but the process: tests run it on loopback. `clock` and `round_s`: another world
     has others."""
 
     clock: Clock = SystemClock()
-    flush_s = FLUSH_S
+    round_s = ROUND_S
 
     def __init__(
         self,
@@ -77,12 +80,11 @@ class Health:
         limits: Failovers | None = None,
     ) -> None:
         self._database = database
-        self._allowed = allowed
-        self._limits = limits or Failovers()
+        self._rules = Rules(heartbeats=allowed, failovers=limits or Failovers())
         self.intake = Intake(database, agents, self.clock)
         self.senders = Senders(keys, self.clock)
         self.receiver = Receiver(self.senders, self.intake, self.clock)
-        self.troubles = Troubles(database, agents, self.clock, allowed, self._limits)
+        self.troubles = Troubles(database, agents, self.clock, allowed, self._rules.failovers)
         self.running: asyncio.Task[None] | None = None  # done only when something is broken
 
     async def families(self) -> Iterable[Metric]:
@@ -90,61 +92,45 @@ class Health:
         return of_datagrams(self.receiver.accepted, self.receiver.rejected, known)
 
     @contextlib.asynccontextmanager
-    async def listening(self, address: str, port: int) -> AsyncIterator[Listening]:
-        """Receives, writes and judges while the context lasts. Raises OSError."""
-        socket = self.receiver.listen(address, port)
-        daemon = daemons.Daemon(new_id(), daemons.Kind.HEALTH, f"{socket.address}:{socket.port}")
-        loops = [
-            self.senders.look_up(self.receiver.accept),
-            self.receiver.report(),
-            self._flush_and_judge(),
-            self._register(daemon),
-            self._tidy(),
-            self.troubles.run(),
-            *(self.intake.work() for _ in range(WORKERS)),
-        ]
-        self.running = asyncio.create_task(_all(loops))
-        try:
-            yield socket
-        finally:
-            self.running.cancel()
-            await asyncio.wait([self.running])
-            socket.close()
-            with contextlib.suppress(Unavailable):
-                async with self._database.transaction() as connection:
-                    await daemons.forget(connection, daemon)
+    async def listening(
+        self, address: str, port: int, shared_port: int | None = None
+    ) -> AsyncIterator[Listening]:
+        """Receives, writes and judges while the context lasts; also what comes to a port that
+        several share, by those who do not know them one by one. Raises OSError."""
+        async with contextlib.AsyncExitStack() as stack:
+            own = self.receiver.listen(address, port)
+            stack.callback(own.close)
+            if shared_port is not None:
+                shared = self.receiver.listen(address, shared_port, shared=True)
+                stack.callback(shared.close)
+            place = f"{own.address}:{own.port}"
+            daemon = daemons.Daemon(new_id(), daemons.Kind.HEALTH, place)
+            rounds = self.rounds()
+            loops = [
+                self.senders.keep(),
+                self.senders.look_up(self.receiver.accept),
+                self.receiver.report(),
+                rounds.go_on(daemon),
+                self._register(daemon),
+                self.troubles.run(),
+                *(self.intake.work() for _ in range(WORKERS)),
+            ]
+            self.running = asyncio.create_task(_all(loops))
+            stack.push_async_callback(self._end, daemon)
+            yield own
 
-    async def _flush_and_judge(self) -> None:
-        watch = liveness.Watch()
-        while True:
-            is_well = await self._flush()
-            watch = liveness.look(watch, self.clock.monotonic(), is_well=is_well)
-            windows = liveness.windows(watch, self.clock.monotonic(), self._allowed)
-            JUDGING.set(windows.judges)
-            if windows.judges and not await judge(self._database, windows, self._limits):
-                watch = liveness.look(watch, self.clock.monotonic(), is_well=False)
-            await self._pause()
+    def rounds(self) -> Rounds:
+        rounds = Rounds(self._database, self.receiver, self.intake, self._rules, self.clock)
+        rounds.round_s = self.round_s
+        return rounds
 
-    async def _flush(self) -> bool:
-        """False: the database does not take what is heard, or so slowly that what came meanwhile
-        is not there yet when silence is judged."""
-        began = self.clock.monotonic()
-        try:
-            await self.intake.flush()
-        except Unavailable as error:
-            UNWRITTEN.inc()
-            log.warning("heartbeats not written", reason=str(error))
-            return False
-        return self.clock.monotonic() - began < self._allowed.stale_s / 2
-
-    async def _pause(self) -> None:
-        """Until the next flush; a newcomer is waited for by somebody, so it need not wait."""
-        await self.clock.sleep(FLUSH_SOON_S)
-        # Not wait_for: in Python 3.11 that may swallow a cancellation that comes with the event,
-        # and then this loop would never end.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.flush_s - FLUSH_SOON_S):
-                await self.intake.newcomer.wait()
+    async def _end(self, daemon: daemons.Daemon) -> None:
+        assert self.running is not None
+        self.running.cancel()
+        await asyncio.wait([self.running])
+        with contextlib.suppress(Unavailable):
+            async with self._database.transaction() as connection:
+                await daemons.forget(connection, daemon)
 
     async def _register(self, daemon: daemons.Daemon) -> None:
         while True:
@@ -153,29 +139,40 @@ class Health:
                     await daemons.register(connection, daemon)
             await self.clock.sleep(daemons.REFRESH_S)
 
-    async def _tidy(self) -> None:
-        while True:
-            await self.clock.sleep(TIDY_S)
-            self.senders.forget_silent()
 
-
-async def run(config: Config) -> None:
-    """Until SIGTERM or SIGINT."""
+def run(config: Config) -> None:
+    """Until SIGTERM or SIGINT. Raises Broken when the configuration cannot be served."""
     configure("health", level=config.log_level)
-    await until_told(_work(config))
+    number = config.health.receivers
+    if not 1 <= number <= RECEIVERS_MAX:
+        raise Broken(f"health.receivers: there are 1 to {RECEIVERS_MAX} on a host, not {number}")
+    listener = metrics.listener_of(config.metrics, "health")
+    if number == 1:
+        asyncio.run(until_told(_work(config, PORT_HEALTH, None, listener)))
+        return
+
+    def work(place: int, stop: socket.socket) -> None:
+        # Prometheus is to meet the same one each time, or its counters would go back.
+        told = _work(config, PORT_RECEIVERS + place, PORT_HEALTH, None if place else listener)
+        asyncio.run(until_told(told, stop))
+
+    run_workers(number, work)
 
 
-async def _work(config: Config) -> None:
+async def _work(
+    config: Config, port: int, shared_port: int | None, listener: socket.socket | None
+) -> None:
+    """`listener`: where Prometheus asks."""
     seal = Seal.from_file(config.pki_dir / "master.key")
     database = await Database.when_there(config.database_url, pool_max=4)
     try:
         agents = AgentClient(config.pki_dir / "health.pem", config.pki_dir / "ca.pem")
         health = Health(database, Keys(database, seal), agents, config.heartbeats, config.failovers)
         try:
-            async with health.listening(config.lb_network.address, PORT_HEALTH) as socket:
-                log.info("listening", address=f"{socket.address}:{socket.port}")
+            address = config.lb_network.address
+            async with health.listening(address, port, shared_port) as listening:
+                log.info("listening", address=f"{listening.address}:{listening.port}")
                 assert health.running is not None
-                listener = metrics.listener_of(config.metrics, "health")
                 sources = [metrics.own, health.families, database.families]
                 async with metrics.told(config, "health", listener, sources):
                     await health.running  # a loop that broke is a bug, and ends the process loudly

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who may send datagrams: each amphora's key, and the highest sequence heard of it.
 
-Keys come from the store the first time that an amphora speaks; meanwhile its newest datagram
-waits, so that the first heartbeat of an amphora is not lost. Strangers are remembered for a
-while. All of it is bounded, so that a flood of invented names costs little and grows nothing.
+Keys of all amphorae are kept at hand. That of one born a moment ago comes from the store when it
+first speaks; meanwhile its newest datagram waits, so that its first heartbeat is not lost.
+Strangers are remembered for a while. How many wait, and how often the store is asked, is bounded,
+so that a flood of invented names costs little, grows nothing, and hides nobody who is known.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from colonnade.domain.errors import Unavailable
+from colonnade.domain.ids import AmphoraId
 from colonnade.runtime.clock import Clock
 
 WAITING_MAX: Final = 1000
@@ -19,64 +21,84 @@ STRANGERS_MAX: Final = 10_000
 STRANGER_S: Final = 10.0
 LOOKUP_MAX: Final = 500
 RETRY_S: Final = 0.2
-FORGOTTEN_S: Final = 3600.0
+STRANGERS_PAUSE_S: Final = 0.2  # after a look-up that met one: an honest newcomer is never one
+KEEP_S: Final = 10.0
 
 
 class Unknown(Exception):
     """The name of an amphora whose key is not known yet."""
 
-    def __init__(self, amphora: UUID) -> None:
-        self.amphora = amphora
+    def __init__(self, name: bytes) -> None:
+        self.name = name
 
 
 class Sender:
     """One amphora, as far as its datagrams go. Changes in place: this is the hot path."""
 
-    __slots__ = ("counted_at", "is_greeted", "key", "seen_at", "sequence", "status")
+    __slots__ = (
+        "counted_at",
+        "generation",
+        "heard_at",
+        "id",
+        "is_greeted",
+        "key",
+        "load",
+        "receivers",
+        "sequence",
+        "status",
+    )
 
-    def __init__(self, key: bytes, sequence: int) -> None:
+    def __init__(self, amphora_id: AmphoraId, key: bytes, sequence: int) -> None:
+        self.id = amphora_id
         self.key = key
         self.sequence = sequence  # the last one that was accepted
+        self.heard_at = 0.0  # when that was
+        self.generation = 0  # of its newest heartbeat, as are the next two
+        self.load = 0.0
+        self.receivers = 0
         self.status = b""  # the newest digest whose report is known or being asked for
-        self.seen_at = 0.0
         self.counted_at = float("-inf")  # when it was last asked for all of its counters
         self.is_greeted = False  # whether the store knows that it spoke
 
     def __repr__(self) -> str:
-        return f"Sender(sequence={self.sequence})"
+        return f"Sender({self.id}, sequence={self.sequence})"
 
 
 class Keys(Protocol):
     async def __call__(self, amphorae: Sequence[UUID]) -> Mapping[UUID, tuple[bytes, int]]:
         """Key and last recorded sequence of those that exist. Raises Unavailable."""
 
+    async def names(self) -> Sequence[UUID]:
+        """All that exist. Raises Unavailable."""
+
 
 class Senders:
     """All known senders, and those that are being looked up."""
 
     def __init__(self, keys: Keys, clock: Clock) -> None:
-        self.known: dict[UUID, Sender] = {}
+        self.known: dict[bytes, Sender] = {}  # by the name on the wire: hashed without a step
+        self.is_complete = False  # whether all that exist have been at hand since the start
         self._keys = keys
         self._clock = clock
-        self._waiting: dict[UUID, bytes] = {}
-        self._strangers: dict[UUID, float] = {}
+        self._waiting: dict[bytes, bytes] = {}
+        self._strangers: dict[bytes, float] = {}
         self._asked = asyncio.Event()
 
-    def key_of(self, amphora: UUID) -> bytes:
-        """For `protocol.datagram.decode`. Raises Unknown."""
-        sender = self.known.get(amphora)
+    def key_of(self, name: bytes) -> bytes:
+        """For `protocol.datagram.open_datagram`. Raises Unknown."""
+        sender = self.known.get(name)
         if sender is None:
-            raise Unknown(amphora)
+            raise Unknown(name)
         return sender.key
 
-    def hold(self, amphora: UUID, datagram: bytes) -> bool:
+    def hold(self, name: bytes, datagram: bytes) -> bool:
         """Keep it until the sender is known. False: a stranger, or too many wait already."""
-        until = self._strangers.get(amphora)
+        until = self._strangers.get(name)
         if until is not None and self._clock.monotonic() < until:
             return False
-        if len(self._waiting) >= WAITING_MAX and amphora not in self._waiting:
+        if len(self._waiting) >= WAITING_MAX and name not in self._waiting:
             return False
-        self._waiting[amphora] = datagram
+        self._waiting[name] = datagram
         self._asked.set()
         return True
 
@@ -86,32 +108,53 @@ class Senders:
             await self._asked.wait()
             names = list(self._waiting)[:LOOKUP_MAX]
             try:
-                found = await self._keys(names)
+                await self._learn(names)
             except Unavailable:
                 await self._clock.sleep(RETRY_S)
                 continue
-            self._learn(names, found)
             held = [self._waiting.pop(name) for name in names]
             if not self._waiting:
                 self._asked.clear()
+            met_strangers = False
             for name, datagram in zip(names, held, strict=True):
                 if name in self.known:
                     accept(datagram)
+                else:
+                    met_strangers = True
+                    self._remember_stranger(name)
+            if met_strangers:
+                await self._clock.sleep(STRANGERS_PAUSE_S)
 
-    def forget_silent(self) -> None:
-        """Drop those not heard of for an hour: most are gone, the others will be looked up."""
-        line = self._clock.monotonic() - FORGOTTEN_S
-        for name in [name for name, sender in self.known.items() if sender.seen_at < line]:
-            del self.known[name]
+    async def keep(self) -> None:
+        """For ever: have the keys of all that exist, and of nobody else."""
+        while True:
+            try:
+                await self.learn_all()
+            except Unavailable:
+                await self._clock.sleep(RETRY_S)
+                continue
+            await self._clock.sleep(KEEP_S)
 
-    def _learn(self, names: Sequence[UUID], found: Mapping[UUID, tuple[bytes, int]]) -> None:
-        now = self._clock.monotonic()
-        for name, (key, sequence) in found.items():
-            sender = self.known.setdefault(name, Sender(key, sequence))
-            sender.seen_at = now
-        for name in names:
-            if name not in found:
-                self._strangers.pop(name, None)
-                self._strangers[name] = now + STRANGER_S
+    async def learn_all(self) -> None:
+        """Raises Unavailable."""
+        before = list(self.known)
+        names = {amphora.bytes for amphora in await self._keys.names()}
+        for name in before:  # those learnt meanwhile may be younger than what was read
+            if name not in names:
+                del self.known[name]
+        missing = [name for name in names if name not in self.known]
+        for start in range(0, len(missing), LOOKUP_MAX):
+            await self._learn(missing[start : start + LOOKUP_MAX])
+        self.is_complete = True
+
+    async def _learn(self, names: Sequence[bytes]) -> None:
+        found = await self._keys([UUID(bytes=name) for name in names])
+        for amphora, (key, sequence) in found.items():
+            sender = Sender(AmphoraId(str(amphora)), key, sequence)
+            self.known.setdefault(amphora.bytes, sender)
+
+    def _remember_stranger(self, name: bytes) -> None:
+        self._strangers.pop(name, None)
+        self._strangers[name] = self._clock.monotonic() + STRANGER_S
         while len(self._strangers) > STRANGERS_MAX:
             del self._strangers[next(iter(self._strangers))]

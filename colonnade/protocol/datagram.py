@@ -21,7 +21,7 @@ import hmac
 import struct
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -31,7 +31,8 @@ MAGIC: Final = b"CL"
 VERSION: Final = 1
 TAG_BYTES: Final = 32
 DATAGRAM_BYTES_MAX: Final = 1200  # with IP and UDP headers, under IPv6's least MTU of 1280
-PAYLOAD_BYTES_MAX: Final = DATAGRAM_BYTES_MAX - HEADER.size - TAG_BYTES
+LEAST_BYTES: Final = HEADER.size + TAG_BYTES
+PAYLOAD_BYTES_MAX: Final = DATAGRAM_BYTES_MAX - LEAST_BYTES
 
 
 class Kind(IntEnum):
@@ -39,6 +40,9 @@ class Kind(IntEnum):
     STATISTICS = 2
     EDGE = 3
     TASKS = 4  # controller -> amphora; the amphora named is the one spoken to
+
+
+_KINDS: Final = {kind.value: kind for kind in Kind}
 
 
 class Rejected(Exception):
@@ -60,34 +64,53 @@ def encode(d: Datagram, key: bytes) -> bytes:
     return signed + hmac.digest(key, signed, "sha256")
 
 
-def decode(datagram: bytes, key_of: Callable[[UUID], bytes | None]) -> Datagram:
-    """The datagram, if it is one and its tag is right. Raises Rejected: size, format, tag."""
-    if not HEADER.size + TAG_BYTES <= len(datagram) <= DATAGRAM_BYTES_MAX:
+class Opened(NamedTuple):
+    """A datagram whose tag is right, with the amphora as it is on the wire: 16 bytes."""
+
+    kind: Kind
+    name: bytes
+    sequence: int
+    generation: int
+    payload: bytes
+
+
+def open_datagram(datagram: bytes, key_of: Callable[[bytes], bytes | None]) -> Opened:
+    """What is in it, in as few steps as there can be. Raises Rejected: size, format, tag."""
+    if not LEAST_BYTES <= len(datagram) <= DATAGRAM_BYTES_MAX:
         raise Rejected("size")
-    signed, tag = datagram[:-TAG_BYTES], datagram[-TAG_BYTES:]
-    magic, version, kind, sender, sequence, generation = HEADER.unpack_from(signed)
-    if (magic, version) != (MAGIC, VERSION) or kind not in Kind.__members__.values():
+    magic, version, number, name, sequence, generation = HEADER.unpack_from(datagram)
+    kind = _KINDS.get(number)
+    if kind is None or magic != MAGIC or version != VERSION:
         raise Rejected("format")
-    amphora = UUID(bytes=sender)
-    key = key_of(amphora)
+    key = key_of(name)
+    signed = datagram[:-TAG_BYTES]
+    tag = datagram[-TAG_BYTES:]
     if key is None or not hmac.compare_digest(tag, hmac.digest(key, signed, "sha256")):
         raise Rejected("tag")
+    return Opened(kind, name, sequence, generation, signed[HEADER.size :])
+
+
+def decode(datagram: bytes, key_of: Callable[[UUID], bytes | None]) -> Datagram:
+    """The datagram, if it is one and its tag is right. Raises Rejected, as `open_datagram`."""
+    opened = open_datagram(datagram, lambda name: key_of(UUID(bytes=name)))
     return Datagram(
-        kind=Kind(kind),
-        amphora=amphora,
-        sequence=sequence,
-        generation=generation,
-        payload=signed[HEADER.size :],
+        kind=opened.kind,
+        amphora=UUID(bytes=opened.name),
+        sequence=opened.sequence,
+        generation=opened.generation,
+        payload=opened.payload,
     )
 
 
 class Heartbeat(msgspec.Struct, frozen=True, array_like=True):
-    """Payload of HEARTBEAT, as msgpack: constant size. `status` is the first 16 bytes of the
-    SHA-256 of the encoded StatusReport; a receiver that has not seen it asks for the report."""
+    """Payload of HEARTBEAT, as msgpack: constant size, whatever the amphora serves. `status` is the
+    first 16 bytes of the SHA-256 of the encoded StatusReport; a receiver that has not seen it asks
+    for the report."""
 
     status: bytes
     load: float  # the amphora's load average over a minute
     haproxy_running: bool
+    receivers: int = 0  # that it sends to in turn, at most `RECEIVERS_MAX`; 0: it did not say
 
 
 class Edge(msgspec.Struct, frozen=True, array_like=True):
@@ -104,5 +127,7 @@ class Statistics(msgspec.Struct, frozen=True, array_like=True):
     listeners: tuple[tuple[str, int, int, int, int, int], ...]
 
 
+HEARTBEAT_BYTES: Final = 98  # the whole datagram
+RECEIVERS_MAX: Final = 64  # that an amphora sends to in turn: a number of one byte
 EDGES_MAX: Final = 8
 STATISTICS_LISTENERS_MAX: Final = 8

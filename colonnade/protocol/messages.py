@@ -17,6 +17,7 @@ from colonnade.protocol.logs import LogLimits
 PORT_AGENT = 9443  # TCP, on the amphora's LB network address
 PORT_CONTROLLER = 9442  # TCP, on the controller's LB network address
 PORT_HEALTH = 5555  # UDP, on the health receiver's LB network address
+PORT_RECEIVERS = 5560  # UDP, and those above it: of each receiver, where a host has several
 PORT_TASKS = 5556  # UDP, on the amphora's LB network address: "tasks pending"
 
 

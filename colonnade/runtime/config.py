@@ -65,6 +65,10 @@ class Heartbeats(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     boot_s: float = 60.0  # longest wait for an amphora's first heartbeat
 
 
+class Health(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    receivers: int = 1  # processes on this host, each with a port of its own
+
+
 class Failovers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the system may replace by itself. What a person asks for is never held back."""
 
@@ -140,6 +144,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     metrics: Metrics = Metrics()
     lb_network: LbNetwork = LbNetwork()
     heartbeats: Heartbeats = Heartbeats()
+    health: Health = Health()
     failovers: Failovers = Failovers()
     reloads: Reloads = Reloads()
     quotas: Quotas = Quotas()

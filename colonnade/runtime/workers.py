@@ -32,8 +32,8 @@ Work = Callable[[int, socket.socket], None]
 
 def run_workers(number: int, work: Work) -> None:
     """Run `work` in so many processes until SIGTERM or SIGINT. It is told which of them it is, from
-    0 on, and must return when the socket that it is given becomes readable. Call before any thread is
-    started."""
+    0 on, and must return when the socket that it is given becomes readable. Call before any thread
+    is started."""
     old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     ours, theirs = socket.socketpair()
     try:

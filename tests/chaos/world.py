@@ -9,7 +9,6 @@ import asyncio
 from pathlib import Path
 from random import Random
 from typing import Any, Final, cast
-from uuid import UUID
 
 from colonnade.controller.amphorae import Amphorae, Births
 from colonnade.controller.clusters import Clusters
@@ -18,13 +17,14 @@ from colonnade.controller.loop import Loop, Reconciler
 from colonnade.controller.renewals import Certificates
 from colonnade.controller.spares import Spares
 from colonnade.domain.errors import OutOfCapacity
-from colonnade.domain.ids import AmphoraId, PortId
+from colonnade.domain.ids import AmphoraId, PortId, new_id
 from colonnade.drivers.compute.protocol import ComputeDriver
 from colonnade.drivers.network.protocol import NetworkDriver, Port
 from colonnade.health.process import Health
 from colonnade.health.senders import Sender
 from colonnade.protocol.datagram import Heartbeat
 from colonnade.runtime.config import Config, Failovers, Heartbeats
+from colonnade.store.fleet import daemons as registered
 from colonnade.store.fleet.failovers import Rules
 from colonnade.store.postgres.database import Database
 from colonnade.store.queue import work
@@ -101,7 +101,7 @@ class Daemon:
 
 class _Health(Health):
     clock = Clock()
-    flush_s = FLUSH_S
+    round_s = FLUSH_S
 
 
 class Receiver(Daemon):
@@ -114,7 +114,9 @@ class Receiver(Daemon):
         self._health = _Health(database, nothing, nothing, ALLOWED, LIMITS)
         self._senders: dict[AmphoraId, Sender] = {}
         self._inbox: list[tuple[AmphoraId, int, int]] = []
-        self.process.begin(self._health._flush_and_judge())
+        self._health.senders.is_complete = True  # it is told who speaks
+        daemon = registered.Daemon(new_id(), registered.Kind.HEALTH, name)
+        self.process.begin(self._health.rounds().go_on(daemon))
 
     @property
     def listens(self) -> bool:
@@ -134,11 +136,13 @@ class Receiver(Daemon):
         self.process.go_on()
 
     def _take(self, amphora_id: AmphoraId, sequence: int, generation: int) -> None:
-        sender = self._senders.setdefault(amphora_id, Sender(b"", 0))
+        sender = self._senders.setdefault(amphora_id, Sender(amphora_id, b"", 0))
         if sequence > sender.sequence:
             sender.sequence = sequence
-            beat = Heartbeat(status=b"", load=0.0, haproxy_running=True)
-            self._health.intake.heartbeat(UUID(amphora_id), sender, generation, beat)
+            sender.heard_at = self._health.receiver.heard_at = self._health.clock.monotonic()
+            # Each heartbeat goes to both here, so whoever listens hears all of them.
+            beat = Heartbeat(status=b"", load=0.0, haproxy_running=True, receivers=1)
+            self._health.intake.heartbeat(sender, generation, beat)
 
 
 class Controller(Daemon):

@@ -413,10 +413,10 @@ async def test_all_that_is_counted_is_asked_for_and_summed(bench: Bench) -> None
 
         async def is_known() -> bool:
             speaker.beat()
-            return UUID(speaker.id) in known
+            return UUID(speaker.id).bytes in known
 
         await until(is_known)
-        known[UUID(speaker.id)].counted_at = float("-inf")  # as if 10 s were over
+        known[UUID(speaker.id).bytes].counted_at = float("-inf")  # as if 10 s were over
         speaker.send(speaker.make(Kind.STATISTICS, Statistics(listeners=())))
 
     async def seen() -> tuple[list[int], list[int]]:

@@ -12,7 +12,7 @@ import pytest
 
 from colonnade.agent.folder import Folder
 from colonnade.agent.haproxy.status import digest
-from colonnade.agent.heartbeat.restart_notice import STARTS_MAX, say_so
+from colonnade.agent.heartbeat.restart_notice import STARTS_MAX, say_so, told_last
 from colonnade.agent.heartbeat.sender import HeartbeatSender
 from colonnade.protocol.datagram import Datagram, Heartbeat, Kind, decode
 from colonnade.protocol.messages import StatusReport
@@ -85,6 +85,19 @@ async def test_the_last_heartbeat_is_said_again_to_all_receivers(
         assert again.sequence > last.sequence
         told = msgspec.msgpack.decode(again.payload, type=Heartbeat)
         assert (told.status, told.haproxy_running) == (digest(REPORT), True)
+
+
+async def test_receivers_that_it_had_are_known_again_and_their_number_is_said(
+    tmp_path: Path, receivers: list[socket.socket]
+) -> None:
+    folder = Folder(tmp_path)
+    assert told_last(folder).receivers == ()
+    await beat(folder, receivers)
+    told = msgspec.msgpack.decode(heard(receivers[0]).payload, type=Heartbeat)
+    assert told.receivers == len(receivers)
+    assert [place.rpartition(":")[2] for place in told_last(folder).receivers] == [
+        str(one.getsockname()[1]) for one in receivers
+    ]
 
 
 async def test_one_that_never_gets_to_work_falls_silent(

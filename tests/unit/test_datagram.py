@@ -15,7 +15,9 @@ from colonnade.agent.haproxy.status import digest
 from colonnade.protocol.datagram import (
     EDGES_MAX,
     HEADER,
+    HEARTBEAT_BYTES,
     PAYLOAD_BYTES_MAX,
+    RECEIVERS_MAX,
     STATISTICS_LISTENERS_MAX,
     TAG_BYTES,
     Datagram,
@@ -92,6 +94,25 @@ def test_the_fullest_payloads_fit() -> None:
     counted = Statistics(((name, most, most, most, most, most),) * STATISTICS_LISTENERS_MAX)
     for payload in (edge, counted):
         assert len(msgspec.msgpack.encode(payload)) <= PAYLOAD_BYTES_MAX
+
+
+@given(
+    status=st.binary(min_size=16, max_size=16),
+    load=st.floats(),
+    running=st.booleans(),
+    receivers=st.integers(0, RECEIVERS_MAX),
+    number=sixty_four_bits,
+)
+def test_a_heartbeats_size_tells_nothing(
+    status: bytes, load: float, running: bool, receivers: int, number: int
+) -> None:
+    payload = msgspec.msgpack.encode(Heartbeat(status, load, running, receivers))
+    name = UUID(int=number)
+    datagram = Datagram(
+        kind=Kind.HEARTBEAT, amphora=name, sequence=number, generation=number, payload=payload
+    )
+    assert len(encode(datagram, KEY)) == HEARTBEAT_BYTES
+    assert f"The datagram has {HEARTBEAT_BYTES} bytes" in PAGE.read_text()
 
 
 def examples() -> list[tuple[str, str]]:

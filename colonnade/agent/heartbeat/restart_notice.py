@@ -18,10 +18,10 @@ import msgspec
 
 from colonnade.agent.folder import Folder, write_if_room
 from colonnade.agent.heartbeat.sequence import Sequence64
-from colonnade.protocol.datagram import Datagram, Heartbeat, Kind, encode
+from colonnade.protocol.datagram import RECEIVERS_MAX, Datagram, Heartbeat, Kind, encode
 
 STARTS_MAX: Final = 3
-RECEIVERS_MAX: Final = 8  # that are told
+TOLD_MAX: Final = 8  # receivers
 
 
 class LastHeartbeat(msgspec.Struct, frozen=True):
@@ -36,7 +36,8 @@ class LastHeartbeat(msgspec.Struct, frozen=True):
 
 
 def payload(last: LastHeartbeat) -> bytes:
-    beat = Heartbeat(last.status, os.getloadavg()[0], last.haproxy_running)
+    receivers = min(len(last.receivers), RECEIVERS_MAX)
+    beat = Heartbeat(last.status, os.getloadavg()[0], last.haproxy_running, receivers)
     return msgspec.msgpack.encode(beat)
 
 
@@ -45,12 +46,19 @@ def remember(last: LastHeartbeat, folder: Folder) -> bool:
     return write_if_room(folder.last_heartbeat, msgspec.msgpack.encode(last))
 
 
+def told_last(folder: Folder) -> LastHeartbeat:
+    """What was remembered; nothing of an amphora that starts for the first time."""
+    with contextlib.suppress(OSError, msgspec.MsgspecError):
+        return msgspec.msgpack.decode(folder.last_heartbeat.read_bytes(), type=LastHeartbeat)
+    return LastHeartbeat()
+
+
 def say_so(drive: Path, folder: Folder) -> None:
     """Send the last heartbeat of the agent before to all receivers, if it may still be believed.
     There is none at the first start. A failure here is left to the agent that starts next."""
-    with contextlib.suppress(OSError, ValueError, msgspec.MsgspecError):
-        last = msgspec.msgpack.decode(folder.last_heartbeat.read_bytes(), type=LastHeartbeat)
-        if last.starts >= STARTS_MAX:
+    with contextlib.suppress(OSError, ValueError):
+        last = told_last(folder)
+        if not last.receivers or last.starts >= STARTS_MAX:
             return
         # Counted before it is sent: without the count it could be sent for ever.
         counted = msgspec.structs.replace(last, starts=last.starts + 1)
@@ -60,7 +68,7 @@ def say_so(drive: Path, folder: Folder) -> None:
 
 def _send(last: LastHeartbeat, key: bytes, folder: Folder) -> None:
     sequence = Sequence64(folder)
-    for receiver in last.receivers[:RECEIVERS_MAX]:
+    for receiver in last.receivers[:TOLD_MAX]:
         datagram = Datagram(
             kind=Kind.HEARTBEAT,
             amphora=last.amphora,

@@ -5,7 +5,7 @@ A state is written only where the state that was read is still there; otherwise 
 allowed steps are those of `domain/lifecycle.py`. What a state means for drivers is not known here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -37,6 +37,8 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int
     generation: int
     load: float = 0.0
+    age_s: float = 0.0  # since it was heard
+    receivers: int = 0  # that its amphora speaks to in turn; 0: it did not say
 
 
 async def insert(connection: Connection, amphora: Amphora, sealed_key: bytes) -> None:
@@ -182,36 +184,47 @@ async def record_heartbeats(connection: Connection, batch: Sequence[Heartbeat]) 
     """The newest heartbeat of each amphora named. Older sequences and strangers change nothing.
     A cluster one of whose amphorae does not serve what it should is marked."""
     batch = sorted(batch, key=lambda heartbeat: heartbeat.amphora_id)  # no deadlocks between two
-    await connection.execute(
-        """INSERT INTO heartbeats AS h (amphora_id, seen_at, sequence, generation, load)
-        SELECT a.id, now(), n.sequence, n.generation, n.load
-        FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::real[])
-            AS n (id, sequence, generation, load) JOIN amphorae a ON a.id = n.id
-        ON CONFLICT (amphora_id) DO UPDATE SET seen_at = EXCLUDED.seen_at,
-            sequence = EXCLUDED.sequence, generation = EXCLUDED.generation, load = EXCLUDED.load
-        WHERE h.sequence < EXCLUDED.sequence""",
-        [
-            [heartbeat.amphora_id for heartbeat in batch],
-            [heartbeat.sequence for heartbeat in batch],
-            [heartbeat.generation for heartbeat in batch],
-            [heartbeat.load for heartbeat in batch],
-        ],
-    )
     # One that serves less than it answered for has forgotten, because its agent began anew; one
     # that serves more has fetched it by itself. A heartbeat may have been sent before the answer,
     # so a fresh answer is believed for a while. A generation that its cluster never had is none.
     cursor = await connection.execute(
-        """UPDATE amphorae a SET applied = least(a.applied, h.generation)
-        FROM heartbeats h, clusters c
-        WHERE h.amphora_id = a.id AND a.id = ANY(%s::uuid[]) AND a.state = 'SERVING'
-          AND c.id = a.cluster_id AND least(h.generation, c.generation) <> a.applied
+        """WITH heard AS (
+            INSERT INTO heartbeats AS h
+                (amphora_id, seen_at, sequence, generation, load, receivers)
+            SELECT a.id, now() - make_interval(secs => n.age_s), n.sequence, n.generation,
+                n.load, n.receivers
+            FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::real[], %s::real[],
+                    %s::smallint[])
+                AS n (id, sequence, generation, load, age_s, receivers)
+                JOIN amphorae a ON a.id = n.id
+            ON CONFLICT (amphora_id) DO UPDATE SET seen_at = EXCLUDED.seen_at,
+                sequence = EXCLUDED.sequence, generation = EXCLUDED.generation,
+                load = EXCLUDED.load, receivers = EXCLUDED.receivers
+            WHERE h.sequence < EXCLUDED.sequence
+            RETURNING amphora_id, generation
+        )
+        UPDATE amphorae a SET applied = least(a.applied, heard.generation)
+        FROM heard, clusters c
+        WHERE heard.amphora_id = a.id AND heard.generation <> a.applied AND a.state = 'SERVING'
+          AND c.id = a.cluster_id AND least(heard.generation, c.generation) <> a.applied
           AND a.applied_at < now() - make_interval(secs => %s)
         RETURNING a.cluster_id""",
-        [[heartbeat.amphora_id for heartbeat in batch], BELIEVED_S],
+        [
+            *(
+                _array(getattr(heartbeat, column) for heartbeat in batch)
+                for column in ("amphora_id", "sequence", "generation", "load", "age_s", "receivers")
+            ),
+            BELIEVED_S,
+        ],
     )
     for (cluster_id,) in await cursor.fetchall():
         await clusters.record_lowest(connection, cluster_id)
         await work.mark(connection, f"cluster:{cluster_id}")
+
+
+def _array(values: Iterable[str | float]) -> str:
+    """Of ids and numbers, as PostgreSQL reads it: a quarter of what it takes one by one."""
+    return "{" + ",".join(map(str, values)) + "}"
 
 
 async def first_heartbeat(connection: Connection, amphora_ids: Sequence[AmphoraId]) -> None:

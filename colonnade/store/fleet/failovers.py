@@ -65,22 +65,27 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-# `silent_s`: of one that was never heard, since it is what it is now.
+# `silent_s`: of one that was never heard, since it is what it is now. What is allowed, and for how
+# long somebody has been listening, depends on how many receivers it speaks to in turn.
 _WATCHED: Final = """
-    SELECT id, cluster_id, host, serving, silent_s, heard_s, allowed_s, beat_s FROM (
+    SELECT id, cluster_id, host, serving, silent_s, heard_s, allowed_s, beat_s, watched_s FROM (
         SELECT a.id, a.cluster_id, a.host, a.flavor,
             a.state IN ('SERVING', 'LEAVING') AND a.applied > 0 AS serving,
+            least(coalesce(h.receivers, 0), %(receivers_max)s::int) AS receivers,
             extract(epoch FROM now() - greatest(h.seen_at, a.state_since))::float AS silent_s,
             extract(epoch FROM now() - h.seen_at)::float AS heard_s
         FROM amphorae a LEFT JOIN heartbeats h ON h.amphora_id = a.id
         WHERE a.state IN ('SPARE', 'SERVING', 'LEAVING')) s
+    JOIN unnest(%(receivers)s::int[], %(stretches)s::float[], %(covered)s::float[],
+        %(lates)s::float[]) AS v (receivers, stretch, covered_s, late_s) USING (receivers)
     LEFT JOIN unnest(%(flavors)s::text[], %(stales)s::float[]) AS f (flavor, stale_s)
         USING (flavor)
     CROSS JOIN LATERAL (SELECT
-        CASE WHEN serving THEN coalesce(f.stale_s, %(stale_s)s::float)
+        v.late_s + v.stretch * CASE WHEN serving THEN coalesce(f.stale_s, %(stale_s)s::float)
              ELSE %(spare_stale_s)s::float END,
-        CASE WHEN serving THEN %(beat_s)s::float ELSE %(spare_beat_s)s::float END)
-        AS c (allowed_s, beat_s)"""
+        v.stretch * CASE WHEN serving THEN %(beat_s)s::float ELSE %(spare_beat_s)s::float END,
+        least(v.covered_s, %(watched_s)s::float))
+        AS c (allowed_s, beat_s, watched_s)"""
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +120,11 @@ async def mark_silent(
     # Nobody has lost anything with them; but who hears nobody does not hear them either.
     if found.is_deaf:
         return found
-    births = await amphora_rows.silent_births(connection, windows.boot_s)
+    unsaid = windows.coverage[0]  # of those that never spoke
+    boot_s = unsaid.late_s + unsaid.stretch * windows.boot_s
+    if boot_s > unsaid.watched_s:
+        return found
+    births = await amphora_rows.silent_births(connection, boot_s)
     gone = [(a, Cause.UNBORN) for a in births if await _advance(connection, a, Cause.UNBORN)]
     return msgspec.structs.replace(found, failed=[*found.failed, *gone])
 
@@ -229,17 +238,23 @@ async def _words(connection: Connection, windows: Windows) -> dict[str, Any]:
             after_s = _FLAVOR_FACTS.decode(data).failover_after_s
             if after_s is not None:
                 stales[flavor] = after_s
+    covered = windows.coverage
     return msgspec.structs.asdict(windows) | {
         "flavors": list(stales),
         "stales": list(stales.values()),
+        "receivers": list(range(len(covered))),
+        "receivers_max": len(covered) - 1,
+        "stretches": [one.stretch for one in covered],
+        "covered": [one.watched_s for one in covered],
+        "lates": [one.late_s for one in covered],
     }
 
 
 async def _silent(connection: Connection, words: Mapping[str, Any]) -> list[Suspect]:
     cursor = await connection.execute(
         f"""SELECT id, cluster_id, host, serving, silent_s FROM ({_WATCHED}) w
-        WHERE allowed_s <= %(watched_s)s AND silent_s > allowed_s
-          AND (heard_s <= %(watched_s)s OR %(watched_s)s > allowed_s * {_UNHEARD})""",  # noqa: S608
+        WHERE allowed_s <= watched_s AND silent_s > allowed_s
+          AND (heard_s <= watched_s OR watched_s > allowed_s * {_UNHEARD})""",  # noqa: S608
         words,
     )
     return [
@@ -267,7 +282,7 @@ async def _facts(
             (SELECT count(DISTINCT amphora_id) FROM troubles JOIN amphorae a ON a.id = amphora_id
                 WHERE a.state = 'SERVING')
         FROM ({_WATCHED}) w
-        CROSS JOIN LATERAL (SELECT least(silent_s, %(watched_s)s::float)) AS s (seen_silent_s)""",  # noqa: S608 - our own text
+        CROSS JOIN LATERAL (SELECT least(silent_s, watched_s)) AS s (seen_silent_s)""",  # noqa: S608 - our own text
         words,
     )
     row = await cursor.fetchone()

@@ -21,3 +21,9 @@ async def sealed_keys(
         [list(amphora_ids)],
     )
     return {AmphoraId(row[0]): (bytes(row[1]), row[2]) for row in await cursor.fetchall()}
+
+
+async def names(connection: Connection) -> list[AmphoraId]:
+    """Of all amphorae that exist."""
+    cursor = await connection.execute("SELECT id FROM amphorae")
+    return [AmphoraId(row[0]) for row in await cursor.fetchall()]

@@ -37,9 +37,20 @@ class Cause(StrEnum):
 TROUBLES: Final = (Cause.HAPROXY, Cause.DISK, Cause.GATEWAY, Cause.APPLIES_NOTHING)
 
 
+class Coverage(msgspec.Struct, frozen=True, kw_only=True):
+    """How well those are listened to that speak to so many receivers in turn: how many times as
+    long they may be silent, for how long that has been so, and how old the newest word may be."""
+
+    stretch: float = 1.0
+    watched_s: float = math.inf
+    late_s: float = 0.0
+
+
 class Windows(msgspec.Struct, frozen=True, kw_only=True):
     """The silence, in seconds, after which each kind is to be replaced, and the pause between two
-    heartbeats of it. `watched_s`: for how long somebody has been listening without a gap."""
+    heartbeats of it. `watched_s`: for how long somebody has been listening without a gap.
+    `coverage[n]` is of those that speak to n receivers in turn, the first of those that did not
+    say; the last holds for more."""
 
     stale_s: float
     spare_stale_s: float
@@ -47,6 +58,7 @@ class Windows(msgspec.Struct, frozen=True, kw_only=True):
     beat_s: float = 1.0
     spare_beat_s: float = 30.0
     watched_s: float = math.inf
+    coverage: Sequence[Coverage] = (Coverage(),)
 
     @property
     def judges(self) -> bool:
