@@ -17,6 +17,7 @@ from rich.console import Console
 from bench import (
     api,
     dataplane,
+    health,
     idle,
     kills,
     octavia,
@@ -65,6 +66,7 @@ PARTS = {
     "render": Part("what is computed without a network: one core", render.measure, render.GOALS),
     "api": Part("the user API alone, with the noop provider", _apart("bench.api"), api.GOALS),
     "storm": Part("many writers at one load balancer", _apart("bench.storm"), storm.GOALS),
+    "health": Part("what it costs to hear amphorae", health.measure, health.GOALS),
     "idle": Part("what a system costs that has nothing to do", idle.measure, idle.GOALS),
     "system": Part("how long a user waits", system.measure, system.GOALS),
     "dataplane": Part("what traffic pays, and waits", dataplane.measure, dataplane.GOALS),
