@@ -3,9 +3,12 @@
 # signals on to it: whoever started this waits for the child and not for a go-between.
 # What runs in the background would read /dev/null, so standard input is kept aside for it.
 exec 3<&0
+# The trap is there first: the child may run, and somebody may know of it, before its number is here.
+child= told=
+trap 'told=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM INT HUP
 "$@" <&3 3<&- &
 child=$!
-trap 'kill -TERM "$child" 2>/dev/null' TERM INT HUP
+[ -z "$told" ] || kill -TERM "$child" 2>/dev/null
 while :; do
     wait "$child"
     code=$?
