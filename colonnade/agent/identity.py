@@ -6,7 +6,6 @@ is seen whole. Connections that are open go on; the next one has what is new. Im
 cryptography library: keys are made by the controller, as at birth.
 """
 
-import hashlib
 import logging
 import ssl
 import time
@@ -38,7 +37,7 @@ class Identity:
 
     def authorities(self) -> str:
         """A digest of those that are trusted."""
-        return hashlib.sha256(self._authorities.read_bytes()).hexdigest()
+        return mtls.authorities_digest(self._authorities.read_text())
 
     def request(self) -> Renewing:
         """What to ask for a new one with: good for a few minutes, and also after the end."""

@@ -22,7 +22,7 @@ from colonnade.drivers.compute.protocol import Boot, ComputeDriver, InstanceStat
 from colonnade.drivers.network.protocol import NetworkDriver, PortWish
 from colonnade.drivers.secrets.database import Seal
 from colonnade.protocol.messages import PORT_CONTROLLER, PORT_HEALTH, AgentConfig
-from colonnade.runtime.certificate_authority import digest, expires_at
+from colonnade.runtime.certificate_authority import expires_at
 from colonnade.runtime.config import Config
 from colonnade.store.fleet import amphora_rows, daemons
 from colonnade.store.postgres.database import Database
@@ -115,7 +115,7 @@ class Amphorae:
                 amphora.id,
                 expires_at(identity.certificate).timestamp(),
                 authority.name,
-                digest(authority.trusted_pem),
+                authority.trusted,
             )
             sealed = await amphora_rows.sealed_key(connection, amphora.id)
             controllers = await daemons.live(connection, daemons.Kind.CONTROLLER)

@@ -16,7 +16,7 @@ from colonnade.domain.ids import AmphoraId
 from colonnade.drivers.secrets.database import Seal
 from colonnade.protocol import lateness
 from colonnade.protocol.messages import Renewal
-from colonnade.runtime.certificate_authority import Authority, Identity, digest, is_half_gone
+from colonnade.runtime.certificate_authority import Authority, Identity, is_half_gone
 from colonnade.runtime.mtls import Peer
 from colonnade.store.fleet import amphora_rows
 from colonnade.store.postgres.database import Database
@@ -42,25 +42,22 @@ class Certificates:
 
     def is_behind(self, amphora: Amphora) -> bool:
         """Whether what it showed last is of another authority, or trusts others than we do."""
-        authority = self.authority
-        present = amphora.issuer, amphora.authorities
-        return present != (authority.name, digest(authority.trusted_pem))
+        return self._is_other(amphora.issuer, amphora.authorities)
 
     async def seen(
         self, database: Database, amphora: Amphora, peer: Peer, authorities: str
     ) -> bool:
         """Note what the amphora has, told with each look for peers. True: it should renew that."""
         authorities = authorities[:DIGEST_CHARACTERS]
-        async with database.transaction() as connection:
-            await amphora_rows.record_certificate(
-                connection, amphora.id, peer.not_after, peer.issuer, authorities
-            )
-        authority = self.authority
-        return (
-            is_half_gone(peer.not_before, peer.not_after, time.time())
-            or peer.issuer != authority.name
-            or authorities != digest(authority.trusted_pem)
-        )
+        ends = amphora.cert_expiration.timestamp() if amphora.cert_expiration else None
+        known = ends, amphora.issuer, amphora.authorities
+        if known != (peer.not_after, peer.issuer, authorities):  # it asks each minute
+            async with database.transaction() as connection:
+                await amphora_rows.record_certificate(
+                    connection, amphora.id, peer.not_after, peer.issuer, authorities
+                )
+        is_old = is_half_gone(peer.not_before, peer.not_after, time.time())
+        return is_old or self._is_other(peer.issuer, authorities)
 
     async def renewal(
         self, database: Database, amphora_id: AmphoraId, peer: Peer, proof: str
@@ -76,6 +73,10 @@ class Certificates:
                     "fail this amphora over if its clock is right"
                 )
         return Renewal(identity=self.issue(amphora_id).pem, authorities=self.authority.trusted_pem)
+
+    def _is_other(self, issuer: str, authorities: str) -> bool:
+        authority = self.authority
+        return (issuer, authorities) != (authority.name, authority.trusted)
 
 
 def is_expired(peer: Peer) -> bool:

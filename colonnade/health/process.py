@@ -84,7 +84,7 @@ class Health:
         self.intake = Intake(database, agents, self.clock)
         self.senders = Senders(keys, self.clock)
         self.receiver = Receiver(self.senders, self.intake, self.clock)
-        self.troubles = Troubles(database, agents, self.clock, allowed, self._rules.failovers)
+        self.troubles = Troubles(database, agents, self.clock, self._rules)
         self.running: asyncio.Task[None] | None = None  # done only when something is broken
 
     async def families(self) -> Iterable[Metric]:

@@ -14,7 +14,6 @@ import structlog
 from colonnade.domain.errors import ColonnadeError, Contended, Unavailable, Unreachable
 from colonnade.health.intake import Agents
 from colonnade.runtime.clock import Clock
-from colonnade.runtime.config import Failovers, Heartbeats
 from colonnade.store.fleet import failovers, troubles
 from colonnade.store.fleet.failovers import Judgement, Rules
 from colonnade.store.fleet.safe_mode import Cause
@@ -32,13 +31,12 @@ class Troubles:
         database: Database,
         agents: Agents,
         clock: Clock,
-        heartbeats: Heartbeats,
-        limits: Failovers,
+        rules: Rules,
     ) -> None:
         self._database = database
         self._agents = agents
         self._clock = clock
-        self._rules = Rules(heartbeats=heartbeats, failovers=limits)
+        self._rules = rules
 
     async def run(self) -> None:
         """For ever."""

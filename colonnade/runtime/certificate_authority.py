@@ -6,7 +6,6 @@ office such as `controller`. Both ends of every connection check the other's cha
 Private keys leave this module only as the PEM text that is returned to the caller.
 """
 
-import hashlib
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from colonnade.runtime.files import Reread
+from colonnade.runtime.mtls import authorities_digest
 
 CA_DAYS = 3650
 BACKDATE = timedelta(minutes=5)  # clocks of amphorae may be a little behind
@@ -58,6 +58,11 @@ class Authority:
         assert isinstance(key, ec.EllipticCurvePrivateKey)
         self._key = key
         self.name = common_name(self._certificate.subject)
+
+    @property
+    def trusted(self) -> str:
+        """A digest of the authorities to trust."""
+        return authorities_digest(self.trusted_pem)
 
     @classmethod
     def new(cls) -> Identity:
@@ -113,11 +118,6 @@ def expires_at(certificate_pem: str) -> datetime:
 def is_half_gone(not_before: float, not_after: float, now: float) -> bool:
     """Whether more than half of a certificate's life is over: the time to renew it. Seconds."""
     return now - not_before >= (not_after - not_before) / 2
-
-
-def digest(authorities_pem: str) -> str:
-    """What a set of authorities is compared by."""
-    return hashlib.sha256(authorities_pem.encode()).hexdigest()
 
 
 def common_name(name: x509.Name) -> str:

@@ -7,6 +7,7 @@ knows nothing of how certificates are made and imports no cryptography library, 
 stays small.
 """
 
+import hashlib
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -62,6 +63,11 @@ def contexts_for_late_clients(identity_file: Path, ca_file: Path) -> Contexts:
         return context
 
     return Reread(make, identity_file, ca_file)
+
+
+def authorities_digest(ca_pem: str) -> str:
+    """What a set of trusted authorities is compared by, at both ends of the LB network."""
+    return hashlib.sha256(ca_pem.encode()).hexdigest()
 
 
 def peer_name(ssl_object: ssl.SSLObject | ssl.SSLSocket | None) -> str:

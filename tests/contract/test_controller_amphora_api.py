@@ -24,7 +24,7 @@ from colonnade.domain.log_targets import LogTarget, TargetType
 from colonnade.protocol.bundle import Bundle, Interface
 from colonnade.protocol.logs import LogCount, LogFile, LogPlaces, LogQuestion
 from colonnade.protocol.messages import Peers, Report
-from colonnade.runtime.certificate_authority import Authority, digest
+from colonnade.runtime.certificate_authority import Authority
 from colonnade.runtime.config import Config
 from colonnade.runtime.listener import Bounds, accepting, protocols_of
 from colonnade.runtime.mtls import client_context, contexts_for_late_clients
@@ -35,7 +35,7 @@ from colonnade.store.postgres.database import Database
 from colonnade.store.rows import flat_rows
 from tests.world import AUTHORITY, SEAL, World
 
-TRUSTED = digest(AUTHORITY.trusted_pem)
+TRUSTED = AUTHORITY.trusted
 
 
 class Site:

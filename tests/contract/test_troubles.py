@@ -12,6 +12,7 @@ from colonnade.protocol.messages import StatusReport, Trouble, TroubleKind
 from colonnade.runtime.clock import SystemClock
 from colonnade.runtime.config import Failovers
 from colonnade.store.fleet import amphora_rows, troubles
+from colonnade.store.fleet.failovers import Rules
 from colonnade.store.fleet.safe_mode import Cause
 from colonnade.store.postgres.database import Database
 from tests.contract.api_client import Api, api
@@ -30,7 +31,9 @@ class Ward(Fleet):
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         self.agents = Agents()
-        self.troubles = Troubles(database, self.agents, SystemClock(), ALLOWED, LIMITS)
+        self.troubles = Troubles(
+            database, self.agents, SystemClock(), Rules(heartbeats=ALLOWED, failovers=LIMITS)
+        )
 
     async def beds(self, count: int) -> Sequence[AmphoraId]:
         ids = await self.serve(count)

@@ -3,7 +3,7 @@
 line here: what is said of it is its attributes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
@@ -19,22 +19,25 @@ from colonnade.api.user.listeners import change_listener, read_listener
 from colonnade.api.user.members import change_member, read_member
 from colonnade.api.user.pools import change_pool, read_pool
 from colonnade.domain import shape
+from colonnade.domain.pools import Member
 from colonnade.domain.shape import Noun
 
 
 class Special(Struct, frozen=True):
     """Functions that refuse, or give other attributes than were said: of a new object, and of a
-    change. `check` refuses a parent that cannot have such a child."""
+    change. `check` refuses a parent that cannot have such a child. `members`: those of a new
+    object about which the provider is asked before the tree is changed."""
 
     read: Callable[[Fields, Body], Fields] = lambda fields, _: fields
     change: Callable[[Fields, Any, Body], Fields] = lambda fields, _, __: fields
     check: Callable[[Any], None] = lambda _: None
+    members: Callable[[Any], Sequence[Member]] = lambda _: ()
 
 
 _SPECIAL: Final[Mapping[str, Special]] = {
     shape.LISTENERS.name: Special(read_listener, change_listener),
     shape.POOLS.name: Special(read_pool, change_pool),
-    shape.MEMBERS.name: Special(read_member, change_member),
+    shape.MEMBERS.name: Special(read_member, change_member, members=lambda member: (member,)),
     shape.HEALTH_MONITORS.name: Special(read_health_monitor, change_health_monitor, check_pool),
     shape.L7POLICIES.name: Special(read_policy, change_policy),
 }

@@ -19,7 +19,6 @@ from colonnade.api.resources.resource import act, resource, wire
 from colonnade.api.user.nested import NestedObjects
 from colonnade.api.user.special import special
 from colonnade.domain.flat import Verb
-from colonnade.domain.pools import Member
 from colonnade.domain.shape import Noun
 from colonnade.domain.walking import child, edited, parent_of, with_child, without_child
 
@@ -60,8 +59,8 @@ class _Tree(Struct, frozen=True):
         above = _above(noun)
         parent_id = call.id(above.place) if noun.nested else str(body.said(above.wire_id))
         node = NestedObjects().read(noun, body)
-        if isinstance(node, Member):
-            await call.check_members(above, parent_id, lambda _: [node])
+        if members := special(noun).members(node):
+            await call.check_members(above, parent_id, lambda _: members)
 
         def added(parent: Any) -> Any:
             after = with_child(parent, noun, node)

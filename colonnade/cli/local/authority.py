@@ -47,18 +47,12 @@ def rotate(
     within_s: Annotated[
         float, typer.Option("--within", help="Seconds to wait for amphorae in each step.", min=0)
     ] = 600.0,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="The configuration file (TOML).")
-    ] = None,
-    state: Annotated[
-        Path | None, typer.Option("--state", help="The state folder of a system.")
-    ] = None,
+    config: finding.ConfigFile = None,
+    state: finding.State = None,
 ) -> None:
     """Rotate the internal certificate authority, while everything runs. Repeat it after a
     failure."""
-    from colonnade.runtime.config import read_config
-
-    settings = read_config(config or finding.configuration_of(state))
+    settings = finding.settings_of(config, state)
     asyncio.run(_rotate(settings, within_s, one_step=one_step))
 
 
@@ -98,9 +92,8 @@ async def _rotate(config: "Config", within_s: float, *, one_step: bool) -> None:
 
 def _trusts_others(pki: Path) -> "Callable[[Amphora], bool]":
     from colonnade.cli.local.identities import load_authority
-    from colonnade.runtime.certificate_authority import digest
 
-    wanted = digest(load_authority(pki).trusted_pem)
+    wanted = load_authority(pki).trusted
     return lambda amphora: amphora.authorities != wanted
 
 

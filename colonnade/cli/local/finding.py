@@ -7,10 +7,28 @@ command about one system never reaches another. Starts nothing and speaks to nob
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from colonnade.cli.local import folders
 from colonnade.cli.local.starting import is_held
 from colonnade.domain.errors import Forbidden, NotFound
+
+if TYPE_CHECKING:
+    from colonnade.runtime.config import Config
+
+# The two ways to name a system on the command line.
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="The configuration file (TOML).")]
+State = Annotated[Path | None, typer.Option("--state", help="The state folder of a system.")]
+
+
+def settings_of(config: Path | None, state: Path | None) -> "Config":
+    """What the file says that is named, else that of the system with that state. Raises NotFound,
+    Forbidden, and what `read_config` raises."""
+    from colonnade.runtime.config import read_config
+
+    return read_config(config or configuration_of(state))
 
 
 def is_named(state: Path | None) -> bool:

@@ -50,23 +50,18 @@ def rotate(
     settled_s: Annotated[
         float, typer.Option(help="Seconds to wait before the last check.", min=0)
     ] = SETTLED_S,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="The configuration file (TOML).")
-    ] = None,
-    state: Annotated[
-        Path | None, typer.Option("--state", help="The state folder of a system.")
-    ] = None,
+    config: finding.ConfigFile = None,
+    state: finding.State = None,
 ) -> None:
     """Rotate the master key: encrypt all stored secrets with a new one. Repeat it after a
     failure."""
     from colonnade.domain.errors import Invalid
-    from colonnade.runtime.config import read_config
 
     if prepare and keep_old:
         raise Invalid(
             "--prepare and --keep-old do not go together: --prepare is a step of its own, before"
         )
-    settings = read_config(config or finding.configuration_of(state))
+    settings = finding.settings_of(config, state)
     if prepare:
         typer.echo(_prepare(settings.pki_dir / "master.key"))
         return

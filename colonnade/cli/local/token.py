@@ -40,8 +40,6 @@ class Role(StrEnum):
 
 token = typer.Typer(name="token", help="Tokens for the API's mode 'token'.", no_args_is_help=True)
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="The configuration file (TOML).")]
-State = Annotated[Path | None, typer.Option("--state", help="The state folder of a system.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, nothing else.")]
 
 
@@ -55,8 +53,8 @@ def create(
         float | None, typer.Option("--expires", help="Days until it expires.", min=0)
     ] = None,
     as_json: AsJson = False,
-    config: ConfigFile = None,
-    state: State = None,
+    config: finding.ConfigFile = None,
+    state: finding.State = None,
 ) -> None:
     """Create a token and print its secret. The secret is shown only now."""
     from colonnade.api.identity.tokens import digest_of, new_secret
@@ -88,7 +86,9 @@ def create(
 
 
 @token.command("list")
-def list_tokens(as_json: AsJson = False, config: ConfigFile = None, state: State = None) -> None:
+def list_tokens(
+    as_json: AsJson = False, config: finding.ConfigFile = None, state: finding.State = None
+) -> None:
     """List tokens, without their secrets."""
     from colonnade.store.requests import tokens
 
@@ -113,8 +113,8 @@ def list_tokens(as_json: AsJson = False, config: ConfigFile = None, state: State
 @token.command()
 def revoke(
     token_id: Annotated[str, typer.Argument(metavar="ID")],
-    config: ConfigFile = None,
-    state: State = None,
+    config: finding.ConfigFile = None,
+    state: finding.State = None,
 ) -> None:
     """Revoke a token. It stops working within a few seconds."""
     from colonnade.domain.errors import NotFound
@@ -139,10 +139,9 @@ def _within(
     work: "Callable[[Connection], Awaitable[T]]", config: Path | None, state: Path | None
 ) -> T:
     """Do it in the database of that configuration; else of the system with that state."""
-    from colonnade.runtime.config import read_config
     from colonnade.store.postgres.database import Database
 
-    url = read_config(config or finding.configuration_of(state)).database_url
+    url = finding.settings_of(config, state).database_url
 
     async def done() -> T:
         database = await Database.connect(url)

@@ -92,13 +92,11 @@ async def record_certificate(
     connection: Connection, amphora_id: AmphoraId, expires: float, issuer: str, authorities: str
 ) -> None:
     """The certificate that it has: its end in seconds since 1970, the name of its authority, and
-    a digest of the authorities that the amphora trusts. Writes only what is new."""
+    a digest of the authorities that the amphora trusts."""
     await connection.execute(
-        """UPDATE amphorae SET (cert_expiration, issuer, authorities) = (
-            to_timestamp(%(expires)s), %(issuer)s, %(authorities)s)
-        WHERE id = %(id)s AND (cert_expiration, issuer, authorities)
-            IS DISTINCT FROM (to_timestamp(%(expires)s), %(issuer)s, %(authorities)s)""",
-        {"id": amphora_id, "expires": expires, "issuer": issuer, "authorities": authorities},
+        """UPDATE amphorae SET cert_expiration = to_timestamp(%s), issuer = %s, authorities = %s
+        WHERE id = %s""",
+        [expires, issuer, authorities, amphora_id],
     )
 
 
