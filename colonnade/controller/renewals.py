@@ -6,6 +6,7 @@ over, when another authority signs by now, or when the set of trusted authoritie
 an outage longer than a certificate lives the amphora proves that it has its heartbeat key, too.
 """
 
+import re
 import time
 from collections.abc import Callable
 from typing import Final
@@ -21,7 +22,7 @@ from colonnade.runtime.mtls import Peer
 from colonnade.store.fleet import amphora_rows
 from colonnade.store.postgres.database import Database
 
-DIGEST_CHARACTERS: Final = 64
+_DIGEST: Final = re.compile("[0-9a-f]{64}")
 
 
 class Certificates:
@@ -47,8 +48,10 @@ class Certificates:
     async def seen(
         self, database: Database, amphora: Amphora, peer: Peer, authorities: str
     ) -> bool:
-        """Note what the amphora has, told with each look for peers. True: it should renew that."""
-        authorities = authorities[:DIGEST_CHARACTERS]
+        """Note what the amphora has, told with each look for peers. True: it should renew that.
+        Raises ValueError for what is no digest; "" is that of an agent which tells none."""
+        if authorities and not _DIGEST.fullmatch(authorities):
+            raise ValueError("authorities: this is no SHA-256 digest in hexadecimal digits")
         ends = amphora.cert_expiration.timestamp() if amphora.cert_expiration else None
         known = ends, amphora.issuer, amphora.authorities
         if known != (peer.not_after, peer.issuer, authorities):  # it asks each minute

@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
 import pytest_asyncio
 from aiohttp import web
 from cryptography import x509
+from yarl import URL
 
 from colonnade.agent.controllers import Controllers, Expired, NobodyAnswers
 from colonnade.agent.identity import Identity
@@ -113,6 +115,25 @@ def text_of(identity: Identity) -> str:
 async def test_a_fresh_certificate_is_left_alone(site: Site) -> None:
     identity, controllers = await site.agent((await site.amphora(State.SERVING)).id)
     assert not (await controllers.peers(identity.authorities())).renew
+
+
+@pytest.mark.parametrize("said", ["%00", "x" * 64, "0" * 65, "0" * 63])
+async def test_what_is_no_digest_is_refused_and_not_stored(site: Site, said: str) -> None:
+    amphora = await site.amphora(State.SERVING)
+    identity, controllers = await site.agent(amphora.id)
+    await controllers.peers(identity.authorities())
+    before = await site.amphora(State.SERVING)
+    context = identity.for_servers()
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(
+            URL(f"https://{site.address}/peers?authorities={said}", encoded=True),
+            ssl=context,
+            server_hostname="controller",
+        ) as answer,
+    ):
+        assert answer.status == 400
+    assert await site.amphora(State.SERVING) == before
 
 
 async def test_one_past_half_of_its_life_is_renewed_and_the_new_one_is_used(site: Site) -> None:
