@@ -81,9 +81,11 @@ async def render(wanted: Cluster, interfaces: Sequence[Interface]) -> Bundle:
     )
 
 
-@pytest_asyncio.fixture
-async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
-    config = Config(state_dir=tmp_path, run_dir=tmp_path, database_url="", spares=1)
+@asynccontextmanager
+async def served(database: Database, folder: Path) -> AsyncIterator[tuple[World, int]]:
+    """A settled world whose controller's API answers at that port of loopback, with the identity
+    that is in the folder."""
+    config = Config(state_dir=folder, run_dir=folder, database_url="", spares=1)
     world = await World.begin(database, config)
     await world.settle()
     await world.create()
@@ -95,13 +97,21 @@ async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
         shutdown_timeout=0.1,
     )
     await runner.setup()
-    (tmp_path / "ca.pem").write_text(AUTHORITY.certificate_pem)
-    contexts = contexts_for_late_clients(identity(tmp_path, "controller"), tmp_path / "ca.pem")
+    (folder / "ca.pem").write_text(AUTHORITY.trusted_pem)
+    contexts = contexts_for_late_clients(identity(folder, "controller"), folder / "ca.pem")
     listener = tcp_listener("127.0.0.1", 0)
     port = listener.getsockname()[1]
-    async with accepting(listener, protocols_of(runner), contexts, Bounds()):
+    try:
+        async with accepting(listener, protocols_of(runner), contexts, Bounds()):
+            yield world, port
+    finally:
+        await runner.cleanup()
+
+
+@pytest_asyncio.fixture
+async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
+    async with served(database, tmp_path) as (world, port):
         yield Site(world, tmp_path, port)
-    await runner.cleanup()
 
 
 async def named(site: Site, state: State) -> str:

@@ -5,7 +5,6 @@ TLS, and with the agent's own code at the other end."""
 import hashlib
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -17,23 +16,18 @@ from yarl import URL
 
 from colonnade.agent.controllers import Controllers, Expired, NobodyAnswers
 from colonnade.agent.identity import Identity
-from colonnade.controller.amphora_api import application
-from colonnade.controller.clusters import Clusters
-from colonnade.controller.log_places import Places
 from colonnade.domain.fleet import Amphora
 from colonnade.domain.ids import AmphoraId
 from colonnade.domain.lifecycle import State
 from colonnade.protocol import lateness
 from colonnade.protocol.messages import Renewing
-from colonnade.runtime import mtls
 from colonnade.runtime.certificate_authority import Authority
-from colonnade.runtime.config import Config
 from colonnade.runtime.listener import Bounds, accepting, protocols_of
 from colonnade.runtime.sockets import tcp_listener
 from colonnade.store.fleet import amphora_rows
 from colonnade.store.postgres.database import Database
 from colonnade.store.queue import work
-from tests.contract.test_controller_amphora_api import render
+from tests.contract.test_controller_amphora_api import served
 from tests.world import AUTHORITY, CA, SEAL, World
 
 DAY = 1.0
@@ -80,32 +74,8 @@ class Site:
 
 @pytest_asyncio.fixture
 async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
-    async with served(database, tmp_path) as made:
-        yield made
-
-
-@asynccontextmanager
-async def served(database: Database, folder: Path) -> AsyncIterator[Site]:
-    config = Config(state_dir=folder, run_dir=folder, database_url="", spares=1)
-    world = await World.begin(database, config)
-    await world.settle()
-    await world.create()
-    await world.settle()
-    clusters = Clusters(database, world.network, world.compute, world.amphorae)
-    places = Places(database, SEAL)
-    app = application(database, clusters, render, places, world.certificates)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    (folder / "ca.pem").write_text(AUTHORITY.trusted_pem)
-    (folder / "controller.pem").write_text(AUTHORITY.issue("controller", days=DAY).pem)
-    contexts = mtls.contexts_for_late_clients(folder / "controller.pem", folder / "ca.pem")
-    listener = tcp_listener("127.0.0.1", 0)
-    port = listener.getsockname()[1]
-    try:
-        async with accepting(listener, protocols_of(runner), contexts, Bounds()):
-            yield Site(world, folder, port)
-    finally:
-        await runner.cleanup()
+    async with served(database, tmp_path) as (world, port):
+        yield Site(world, tmp_path, port)
 
 
 def text_of(identity: Identity) -> str:
