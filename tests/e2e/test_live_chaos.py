@@ -25,6 +25,7 @@ from colonnade.cli.rest import Rest
 from colonnade.cli.waiting import until
 from colonnade.domain.errors import ColonnadeError
 from tests import inside
+from tests.frozen import frozen
 from tests.untouched import bystander, settled, untouched
 
 RATE = 30.0
@@ -125,13 +126,12 @@ async def _hurt(system: System, scenario: Scenario, victim: str, *, is_stopped: 
         return
     pids = _pids(system, victim)
     assert pids, f"no {victim} runs"
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP if is_stopped else signal.SIGKILL)
     if is_stopped:
-        await asyncio.sleep(STOPPED_S)
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+        with frozen(pids):
+            await asyncio.sleep(STOPPED_S)
         return
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
 
     async def is_back() -> bool:
         return bool(set(_pids(system, victim)) - set(pids))

@@ -20,6 +20,7 @@ from colonnade.cli.local.system import System, running
 from colonnade.cli.rest import Rest
 from colonnade.cli.waiting import until
 from colonnade.domain.errors import Unavailable
+from tests.frozen import frozen
 
 
 async def web(rest: Rest, hosts: Hosts) -> Scenario:
@@ -138,16 +139,11 @@ async def test_traffic_goes_on_while_the_database_is_away_and_all_converges_afte
         async with scenario.visits(50) as visits:
             await visits.first_ok(since=0.0)
             began = time.time()
-            for pid in stopped:
-                os.kill(pid, signal.SIGSTOP)
-            try:
+            with frozen(stopped):
                 with pytest.raises(Unavailable):
                     await rest.get("lbaas/loadbalancers")
                 answered = time.time() - began
                 await asyncio.sleep(30 - answered)
-            finally:
-                for pid in stopped:
-                    os.kill(pid, signal.SIGCONT)
 
             await until(
                 lambda: answers(rest), within_s=20, what="the API to find its database again"

@@ -25,6 +25,7 @@ from colonnade.store.postgres.embedded import EmbeddedPostgres
 from colonnade.store.postgres.migrations import migrate
 from colonnade.store.queue import work
 from tests.database import Databases
+from tests.frozen import frozen
 
 
 @pytest.fixture
@@ -244,17 +245,6 @@ def processes_of(folder: Path) -> list[int]:
     first = postmaster_pid(folder)
     children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
     return [first, *map(int, children)]
-
-
-@contextlib.contextmanager
-def frozen(pids: list[int]) -> Iterator[None]:
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
 
 
 PROMISED_S = ANSWER_S + WAIT_S + 1.0  # for a connection and its answer, on a busy machine
