@@ -205,10 +205,7 @@ class Database:
         if self._is_known_gone():
             raise Unavailable("the database is not available")
         try:
-            wait_s = WAIT_S if self._is_well else WAIT_WHEN_ILL_S
-            # Statements commit themselves, or are in a transaction that does: nothing is left to
-            # be committed here, as the pool's own context would.
-            connection = await self._pool.getconn(timeout=wait_s)
+            connection = await self._lent()
             self._is_well = True
             try:
                 yield connection
@@ -225,6 +222,22 @@ class Database:
         except (psycopg.OperationalError, PoolTimeout, PoolClosed, TooManyRequests) as error:
             self._is_well = self._is_well and isinstance(error, TooManyRequests)
             raise Unavailable("the database is not available", detail=str(error)) from error
+
+    async def _lent(self) -> BoundedConnection:
+        """To be given back by `putconn`. Not by the pool's own context, which commits: statements
+        commit themselves here, or are in a transaction that does.
+
+        In Python 3.11 the pool waits in a way that may swallow a cancellation that comes with the
+        connection. Its task would go on for ever, so the cancellation is raised after all."""
+        task = asyncio.current_task()
+        assert task is not None
+        cancellations = task.cancelling()
+        wait_s = WAIT_S if self._is_well else WAIT_WHEN_ILL_S
+        connection = await self._pool.getconn(timeout=wait_s)
+        if task.cancelling() > cancellations:
+            await self._pool.putconn(connection)
+            raise asyncio.CancelledError
+        return connection
 
     def _is_known_gone(self) -> bool:
         if time.monotonic() - self._failed_at >= KNOWN_GONE_S:
