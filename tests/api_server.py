@@ -83,7 +83,8 @@ async def serving(folder: Path, database_url: str, **api: Any) -> AsyncIterator[
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), STOP_S_MAX)
+            async with asyncio.timeout(STOP_S_MAX):
+                await process.wait()
         except TimeoutError:
             process.kill()
             await process.wait()

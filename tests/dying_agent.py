@@ -166,12 +166,17 @@ def in_a_process(work: Callable[[], Coroutine[Any, Any, None]]) -> int:
     child = os.fork()
     if child == 0:
         try:
-            asyncio.run(asyncio.wait_for(work(), SECONDS_MAX))
+            asyncio.run(_bounded(work()))
         except BaseException as error:  # noqa: BLE001 - a forked child must not go on as its parent
             sys.stderr.write(f"{error!r}\n")
             os._exit(1)
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+async def _bounded(work: Coroutine[Any, Any, None]) -> None:
+    async with asyncio.timeout(SECONDS_MAX):
+        await work
 
 
 def facts_of(report: Path) -> Any:

@@ -172,7 +172,8 @@ class Traffic:
         try:
             writer.write(f"{words}\n".encode())
             writer.write_eof()
-            return (await asyncio.wait_for(reader.read(), WAIT_S_MAX)).decode().strip()
+            async with asyncio.timeout(WAIT_S_MAX):
+                return (await reader.read()).decode().strip()
         finally:
             writer.close()
 

@@ -45,7 +45,8 @@ class Client:
         pipe = asyncio.subprocess.PIPE
         self._process = await asyncio.create_subprocess_exec(*self._argv, stdin=pipe, stdout=pipe)
         assert self._process.stdout is not None
-        said = await asyncio.wait_for(self._process.stdout.readline(), SETTLE_S_MAX)
+        async with asyncio.timeout(SETTLE_S_MAX):
+            said = await self._process.stdout.readline()
         if said.strip() != b"open":
             await self._end()
             raise Unavailable(f"{self._words}: {said.decode()}")
@@ -56,7 +57,8 @@ class Client:
 
     async def _end(self) -> bytes:
         try:
-            said, _ = await asyncio.wait_for(self._process.communicate(b""), END_S_MAX)
+            async with asyncio.timeout(END_S_MAX):
+                said, _ = await self._process.communicate(b"")
         except TimeoutError:
             self._process.kill()
             said, _ = await self._process.communicate()
@@ -134,7 +136,8 @@ class Site:
         try:
             writer.write(f"{words}\n".encode())
             writer.write_eof()
-            return (await asyncio.wait_for(reader.read(), SETTLE_S_MAX)).decode()
+            async with asyncio.timeout(SETTLE_S_MAX):
+                return (await reader.read()).decode()
         finally:
             writer.close()
 

@@ -98,7 +98,8 @@ async def hold(kind: str, host: str, port: int, context: ssl.SSLContext | None) 
     try:
         exchange = await _opened(kind, host, port, context)
         while not over.is_set():
-            await asyncio.wait_for(exchange(b"number %d" % exchanges), ANSWER_S_MAX)
+            async with asyncio.timeout(ANSWER_S_MAX):
+                await exchange(b"number %d" % exchanges)
             exchanges += 1
             if exchanges == 1:
                 _say("open")
@@ -161,7 +162,8 @@ class Load:
     async def request(self, number: int) -> None:
         began = time.time()
         try:
-            self.by[await asyncio.wait_for(self._asked(keep=number % 2 == 0), ANSWER_S_MAX)] += 1
+            async with asyncio.timeout(ANSWER_S_MAX):
+                self.by[await self._asked(keep=number % 2 == 0)] += 1
         except (OSError, ValueError, asyncio.IncompleteReadError, TimeoutError) as error:
             self.failed += 1
             why = f"{type(error).__name__}: {error}"

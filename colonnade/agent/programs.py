@@ -19,7 +19,8 @@ async def run(*command: str, given: bytes = b"", within_s: float) -> tuple[int, 
         stderr=subprocess.STDOUT,
     )
     try:
-        output, _ = await asyncio.wait_for(child.communicate(given), within_s)
+        async with asyncio.timeout(within_s):
+            output, _ = await child.communicate(given)
     except TimeoutError:
         child.kill()
         await child.wait()

@@ -106,8 +106,6 @@ class Rounds:
     async def _pause(self, next_at: float) -> None:
         """Until the next round; a newcomer is waited for by somebody, so it need not wait."""
         await self._clock.sleep(SOON_S)
-        # Not wait_for: in Python 3.11 that may swallow a cancellation that comes with the event,
-        # and then this loop would never end.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(next_at - self._clock.monotonic()):
                 await self._intake.newcomer.wait()

@@ -95,7 +95,8 @@ async def answer(wanted: Cluster, folder: Path) -> bytes:
         reader, writer = await asyncio.open_unix_connection(folder / "100.sock")
         try:
             writer.write(b"GET / HTTP/1.0\r\n\r\n")
-            return await asyncio.wait_for(reader.read(), 5)
+            async with asyncio.timeout(5):
+                return await reader.read()
         except ConnectionError:
             return b""
         finally:
@@ -139,7 +140,8 @@ async def running(text: str, folder: Path) -> AsyncIterator[Say]:
         reader, writer = await asyncio.open_unix_connection(folder / "haproxy.sock")
         try:
             writer.write(f"{words}\n".encode())
-            return (await asyncio.wait_for(reader.read(), 5)).decode().strip()
+            async with asyncio.timeout(5):
+                return (await reader.read()).decode().strip()
         finally:
             writer.close()
 

@@ -166,7 +166,8 @@ async def answer(socket: Path, request: str) -> bytes:
     reader, writer = await asyncio.open_unix_connection(socket)
     try:
         writer.write(f"{request}\r\n\r\n".encode())
-        return await asyncio.wait_for(reader.read(), 20)
+        async with asyncio.timeout(20):
+            return await reader.read()
     finally:
         writer.close()
 

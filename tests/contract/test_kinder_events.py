@@ -95,13 +95,15 @@ async def streaming(
     }
     task = asyncio.create_task(app(scope, stream.receive, stream.send))
     try:
-        start = await asyncio.wait_for(asyncio.shield(stream.started), 5)
+        async with asyncio.timeout(5):
+            start = await asyncio.shield(stream.started)
         assert start["status"] == 200
         assert dict(start["headers"])[b"content-type"].startswith(b"text/event-stream")
         yield stream
     finally:
         stream.gone.set()
-        await asyncio.wait_for(task, 5)
+        async with asyncio.timeout(5):
+            await task
 
 
 async def test_a_list_has_each_edge_once_and_can_be_gone_on_with(
@@ -190,7 +192,8 @@ async def test_a_stream_ends_with_its_readers_token(api: Api, database: Database
         async with database.read() as connection:
             assert await tokens.revoke(connection, token_id)
         await api.load_balancer("noop", project_id="mine")
-        await asyncio.wait_for(stream.ended.wait(), 5)
+        async with asyncio.timeout(5):
+            await stream.ended.wait()
         rest = b"".join(stream.parts.get_nowait() for _ in range(stream.parts.qsize()))
         assert b"event: created" not in rest
 

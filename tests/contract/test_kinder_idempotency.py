@@ -109,9 +109,8 @@ async def test_wherever_a_request_is_cut_off_a_second_one_makes_nothing_twice(ap
     for number in range(20):
         body = {"loadbalancer": ROOT["loadbalancer"] | {"name": f"cut {number}"}}
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(
-                api.post("loadbalancers", body, **key(f"cut {number}")), number / 1000
-            )
+            async with asyncio.timeout(number / 1000):
+                await api.post("loadbalancers", body, **key(f"cut {number}"))
         await api.post("loadbalancers", body, **key(f"cut {number}"))
     found = (await api.get("loadbalancers"))["loadbalancers"]
     assert sorted(one["name"] for one in found) == sorted(f"cut {n}" for n in range(20))

@@ -270,7 +270,8 @@ async def test_nobody_waits_while_another_waits_for_the_network(
         await quick.delete(f"pools/{pool['id']}/members/{made['id']}")
         asked = f"/v2/lbaas/{path.format(pool=pool['id'], root=root['id'])}"
         waiting = asyncio.create_task(slow.client.request(method, asked, json=body))
-        await asyncio.wait_for(network.asked.wait(), 10)
+        async with asyncio.timeout(10):
+            await network.asked.wait()
         # In this process, in the same tree, and in another process.
         async with asyncio.timeout(10):
             await slow.listener(root)

@@ -179,5 +179,6 @@ async def test_an_aborted_transaction_leaves_no_mark_and_wakes_nobody(database: 
         except RuntimeError:
             await mark(database, "cluster:later", delay_s=60)
             await mark(database, "cluster:now")
-        assert await asyncio.wait_for(anext(payloads), 5) == "cluster:now"
+        async with asyncio.timeout(5):
+            assert await anext(payloads) == "cluster:now"
     assert [held.key for held in await lease(database)] == ["cluster:now"]

@@ -67,7 +67,8 @@ async def changed(site: Site, changes: Changes, reloads: int) -> None:
     await repeated(changes.of_a_member, 0.0, enough_members)
     await site.settled()
     began = time.monotonic()
-    await asyncio.wait_for(repeated(changes.one, PAUSE_S, enough), RANDOM_S_MAX + 10)
+    async with asyncio.timeout(RANDOM_S_MAX + 10):
+        await repeated(changes.one, PAUSE_S, enough)
     await site.settled()
 
 

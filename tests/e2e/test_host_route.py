@@ -20,7 +20,8 @@ async def test_the_host_gets_an_answer_from_the_vip() -> None:
         *("unshare", "--net", "--", sys.executable, "-m", "tests.e2e.from_the_host"),
         stdout=asyncio.subprocess.PIPE,
     )
-    said, _ = await asyncio.wait_for(process.communicate(), 120)
+    async with asyncio.timeout(120):
+        said, _ = await process.communicate()
     assert process.returncode == 0
     seen = json.loads(said)
     assert seen["answer"] in ("web1", "web2")

@@ -50,7 +50,8 @@ async def test_a_tree_is_put_rolled_back_and_waited_for_while_it_serves() -> Non
         after = (await rest.get(f"{path}/tree"))["loadbalancer"]
         assert _sorted(after) == _sorted(before)
         await rest.delete(f"{path}?cascade=true&wait=30")
-        await asyncio.wait_for(hearing, 20)
+        async with asyncio.timeout(20):
+            await hearing
         assert heard[-2:] == ["deleted", "gone"]
         assert heard.count("updated") == 2
         assert heard.count("applied") >= 2

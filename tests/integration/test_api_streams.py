@@ -52,7 +52,8 @@ async def test_many_readers_hear_at_once_and_leave_nothing_behind(
         seen: list[float] = []
         starts = [asyncio.Event() for _ in range(READERS)]
         readers = [asyncio.create_task(_read(server, seen, one)) for one in starts]
-        await asyncio.wait_for(asyncio.gather(*(one.wait() for one in starts)), 20)
+        async with asyncio.timeout(20):
+            await asyncio.gather(*(one.wait() for one in starts))
         # One that never reads: nothing is gathered for it, and nobody waits for it.
         _, lazy = await asyncio.open_connection("127.0.0.1", server.port)
         lazy.write(
@@ -63,7 +64,8 @@ async def test_many_readers_hear_at_once_and_leave_nothing_behind(
         made = time.monotonic()
         root = await _make(server, "news")
         assert root["provisioning_status"] == "ACTIVE"
-        await asyncio.wait_for(asyncio.gather(*readers), 20)
+        async with asyncio.timeout(20):
+            await asyncio.gather(*readers)
         assert len(seen) == READERS
         assert sorted(seen)[READERS // 2] - made < 1.0
         with psycopg.connect(database_url) as connection:

@@ -293,9 +293,11 @@ async def main():
     before = await asyncio.to_thread(names)
     async with host_route(lab):
         during = await asyncio.to_thread(names)
-        _, writer = await asyncio.wait_for(asyncio.open_connection("203.0.113.2", 80), 5)
+        async with asyncio.timeout(5):
+            _, writer = await asyncio.open_connection("203.0.113.2", 80)
         writer.close()
-        _, writer = await asyncio.wait_for(asyncio.open_connection("2001:db8:1::2", 80), 5)
+        async with asyncio.timeout(5):
+            _, writer = await asyncio.open_connection("2001:db8:1::2", 80)
         writer.close()
         try:
             async with host_route(lab):

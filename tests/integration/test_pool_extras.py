@@ -180,7 +180,8 @@ async def abandoned(port: int) -> bool:
     reader, writer = await asyncio.open_connection(VIP, port)
     writer.write(b"GET / HTTP/1.1\r\n")
     try:
-        return b"408" in await asyncio.wait_for(reader.read(), 5)
+        async with asyncio.timeout(5):
+            return b"408" in await reader.read()
     finally:
         writer.close()
 

@@ -189,7 +189,8 @@ class _Watched:
     async def end(self) -> None:
         send_signal(self.pid, signal.SIGTERM)
         try:
-            await asyncio.wait_for(self._over.wait(), 2.0)
+            async with asyncio.timeout(2.0):
+                await self._over.wait()
         except TimeoutError:
             self.kill()
             await self._over.wait()

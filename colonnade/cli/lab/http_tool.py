@@ -59,7 +59,8 @@ async def timed_fetch(host: str, port: int, path: str) -> None:
     began = time.time()
     by, why = "", ""
     try:
-        by = await asyncio.wait_for(fetch(host, port, path), REQUEST_S_MAX)
+        async with asyncio.timeout(REQUEST_S_MAX):
+            by = await fetch(host, port, path)
     except TimeoutError:
         why = "timeout"
     except (OSError, ValueError) as error:

@@ -55,7 +55,8 @@ class Visits:
         assert self._process.stdin is not None
         self._process.stdin.close()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._process.wait(), 5)
+            async with asyncio.timeout(5):
+                await self._process.wait()
         if self._process.returncode is None:
             self._process.kill()
             await self._process.wait()
@@ -81,7 +82,8 @@ class Visits:
             self._arrived.clear()
             left = deadline - asyncio.get_running_loop().time()
             try:
-                await asyncio.wait_for(self._arrived.wait(), left)
+                async with asyncio.timeout(left):
+                    await self._arrived.wait()
             except TimeoutError:
                 raise Unavailable(f"{what}: not within {within_s:g} s") from None
 

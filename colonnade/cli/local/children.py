@@ -136,7 +136,8 @@ class Children:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(process.wait(), STOP_S)
+            async with asyncio.timeout(STOP_S):
+                await process.wait()
         except TimeoutError:
             log.warning("process would not stop", name=name)
             with contextlib.suppress(ProcessLookupError):

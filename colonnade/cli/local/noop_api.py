@@ -130,7 +130,8 @@ async def _api(argv: Sequence[str]) -> AsyncIterator[asyncio.subprocess.Process]
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), STOP_S)
+            async with asyncio.timeout(STOP_S):
+                await process.wait()
         except TimeoutError:
             process.kill()
             await process.wait()

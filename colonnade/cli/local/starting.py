@@ -123,7 +123,8 @@ async def api_answers(api: Api) -> bool:
         return False
     try:
         writer.write(question.encode())
-        line = await asyncio.wait_for(reader.readline(), 5)
+        async with asyncio.timeout(5):
+            line = await reader.readline()
     except (OSError, TimeoutError):
         return False
     finally:

@@ -97,7 +97,8 @@ async def _ready(process: asyncio.subprocess.Process, folder: Path, mark: str, l
     assert process.stdout is not None
     line = b""
     with contextlib.suppress(TimeoutError):
-        line = await asyncio.wait_for(process.stdout.readline(), START_S_MAX)
+        async with asyncio.timeout(START_S_MAX):
+            line = await process.stdout.readline()
     word, _, endpoint = line.decode().strip().partition(" ")
     if word != "ready:":
         said = log.read_text(errors="replace")[-2000:].strip()
@@ -117,7 +118,8 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(signal.SIGTERM)
     try:
-        await asyncio.wait_for(process.communicate(), STOP_S_MAX)
+        async with asyncio.timeout(STOP_S_MAX):
+            await process.communicate()
     except TimeoutError:
         process.kill()
         await process.wait()

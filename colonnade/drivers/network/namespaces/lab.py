@@ -86,7 +86,8 @@ class Lab:
         assert child.stderr is not None
         with child.stdout as pipe:
             try:
-                await asyncio.wait_for(readable(pipe.fileno()), START_S_MAX)
+                async with asyncio.timeout(START_S_MAX):
+                    await readable(pipe.fileno())
             except TimeoutError:
                 child.kill()
             said = os.read(pipe.fileno(), 64)
@@ -167,7 +168,8 @@ async def _end(process: ProcessName) -> None:
     not, keep a namespace's init from ending but hold nothing else: not waited for any longer."""
     kill(process)
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(gone(process), END_S_MAX)
+        async with asyncio.timeout(END_S_MAX):
+            await gone(process)
 
 
 def _spawn(folder: Path, with_user: bool) -> "subprocess.Popen[bytes]":

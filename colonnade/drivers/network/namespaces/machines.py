@@ -108,7 +108,8 @@ class Machines:
             raise Unavailable(f"the lab has {MACHINES_MAX} machines, and may have no more")
         child = _spawn(start)
         try:
-            await asyncio.wait_for(_said_ready(child), START_S_MAX)
+            async with asyncio.timeout(START_S_MAX):
+                await _said_ready(child)
             pid = child_of(child.pid)
             init = name_of(pid) if pid is not None else None
             if init is None:
