@@ -1,6 +1,7 @@
 # One word for each thing a developer does. `make` lists them.
 
 PYTHON ?= python3
+unexport PYTHONDONTWRITEBYTECODE  # or each of some hundred processes compiles all of it again
 BIN := .venv/bin
 SEED ?= 1
 RUNS ?= 1000

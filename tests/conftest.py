@@ -13,8 +13,9 @@ import hypothesis
 import pytest
 
 from tests.database import database, database_url, databases
+from tests.hanging import pytest_runtest_protocol
 
-__all__ = ["database", "database_url", "databases"]
+__all__ = ["database", "database_url", "databases", "pytest_runtest_protocol"]
 
 # How long an example takes says something of the machine, and nothing of what is tested.
 hypothesis.settings.register_profile("colonnade", deadline=None)

@@ -60,6 +60,7 @@ class Databases:
         self._word, self._before = word, before
         self._numbers = itertools.count(1)
         self._idle: list[str] = []
+        self._own: dict[str, psycopg.Connection] = {}  # to each of them
 
     @contextmanager
     def fresh(self) -> Iterator[str]:
@@ -71,15 +72,26 @@ class Databases:
 
     def _make(self) -> str:
         name = f"{self._word}_{next(self._numbers)}"
-        self._execute("postgres", f"CREATE DATABASE {name}")
+        with psycopg.connect(self.server.url_of("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
         self._execute(name, *self._before)
         migrate(self.server.url_of(name))
         return name
 
     def _execute(self, database: str, *statements: str) -> None:
-        with psycopg.connect(self.server.url_of(database), autocommit=True) as connection:
-            for statement in statements:
-                connection.execute(statement.encode())
+        """On a connection that is kept: a new one has all of the catalogue to read."""
+        try:
+            self._connection(database).execute("")
+        except psycopg.OperationalError:  # a test ended it
+            del self._own[database]
+        for statement in statements:
+            self._connection(database).execute(statement.encode())
+
+    def _connection(self, database: str) -> psycopg.Connection:
+        if database not in self._own:
+            url = self.server.url_of(database)
+            self._own[database] = psycopg.connect(url, autocommit=True)
+        return self._own[database]
 
 
 @pytest.fixture(scope="session")
