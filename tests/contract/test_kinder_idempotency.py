@@ -49,6 +49,13 @@ async def test_the_same_request_answers_the_same_object_for_every_noun(api: Api)
         again = await api.post(path, body, **key(path))
         (wrapper,) = body
         assert first[wrapper]["id"] == again[wrapper]["id"]
+        made[wrapper] = first[wrapper]["id"]
+    rules = f"l7policies/{made['l7policy']}/rules"
+    rule = {"rule": {"type": "PATH", "compare_type": "STARTS_WITH", "value": "/a"}}
+    first = await api.post(rules, rule, **key("rule"))
+    again = await api.post(rules, rule, **key("rule"))
+    assert again["rule"]["id"] == first["rule"]["id"]
+    assert len((await api.get(rules))["rules"]) == 1
     lists = {p: await api.get(p) for p in ("listeners", "pools", "healthmonitors", "l7policies")}
     assert [len(found[path]) for path, found in lists.items()] == [1, 1, 1, 1]
 

@@ -79,6 +79,20 @@ async def test_an_answer_waits_until_the_object_is_settled(api: Api, database: D
         assert time.monotonic() - started < 10
 
 
+async def test_an_answer_about_a_rule_waits_too(api: Api, database: Database) -> None:
+    controller = Controller(database)
+    root = await api.load_balancer("amphora")
+    listener = await api.listener(root)
+    policy = {"listener_id": listener["id"], "action": "REJECT"}
+    made = (await api.post("l7policies", {"l7policy": policy}))["l7policy"]
+    rules = f"l7policies/{made['id']}/rules"
+    rule = {"type": "PATH", "compare_type": "STARTS_WITH", "value": "/a"}
+    posted, _ = await asyncio.gather(
+        api.post(f"{rules}?wait=20", {"rule": rule}), controller.settle_soon(root)
+    )
+    assert posted["rule"]["provisioning_status"] == "ACTIVE"
+
+
 async def test_a_deletion_is_waited_for_until_the_object_is_gone(
     api: Api, database: Database
 ) -> None:

@@ -29,7 +29,7 @@ from colonnade.domain.errors import (
     Unavailable,
     Unprocessable,
 )
-from colonnade.domain.shape import LOAD_BALANCERS, OF_TYPE
+from colonnade.domain.shape import LOAD_BALANCERS, OF_TYPE, Noun
 from colonnade.store.requests import idempotency
 from colonnade.store.requests.context import Key
 from colonnade.store.requests.idempotency import Made
@@ -116,7 +116,9 @@ async def _apart(call: Call, within: Within, key: Key) -> Answer:
 
 async def _again(route: Route, call: Call, made: Made) -> Answer:
     if made.object_id is not None:
-        body = msgspec.json.encode({made.kind: await _shown(call, made.kind, made.object_id)})
+        table = _KINDS[made.kind]
+        shown = await _shown(call, table, made.object_id)
+        body = msgspec.json.encode({table.wrapper: shown})
         return Answer(status=route.success, body=body, headers=REPLAYED)
     if made.answer is None or made.status is None:
         raise Conflict(
@@ -126,9 +128,8 @@ async def _again(route: Route, call: Call, made: Made) -> Answer:
     return Answer(status=made.status, body=made.answer, headers=REPLAYED)
 
 
-async def _shown(call: Call, kind: str, object_id: str) -> JSON:
+async def _shown(call: Call, table: Noun, object_id: str) -> JSON:
     """The object as it is now, in the shape in which it is answered when it is made."""
-    table = _KINDS[kind]
     try:
         record = await call.record(table, object_id)
     except NotFound as error:

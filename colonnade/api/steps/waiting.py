@@ -28,7 +28,7 @@ from colonnade.store.queue.feed import feed_of
 WORD: Final = "wait"
 WAIT_S_MAX: Final = 300.0
 SWEEP_S: Final = 1.0
-_KINDS: Final = {table.kind: table for table in OF_TYPE.values()}
+_WRAPPERS: Final = {table.wrapper: table for table in OF_TYPE.values()}
 _PENDING: Final = frozenset(
     {Provisioning.PENDING_CREATE, Provisioning.PENDING_UPDATE, Provisioning.PENDING_DELETE}
 )
@@ -75,8 +75,8 @@ async def _after_write(call: Call, answer: Answer, place: Found | None, until: f
     if shown is None:
         return answer
     table, object_id = shown
-    fresh = await _fresh(call, table, object_id, body[table.kind])
-    return replace(answer, body=msgspec.json.encode({table.kind: fresh}))
+    fresh = await _fresh(call, table, object_id, body[table.wrapper])
+    return replace(answer, body=msgspec.json.encode({table.wrapper: fresh}))
 
 
 async def _fresh(call: Call, table: Noun, object_id: str, before: Mapping[str, Any]) -> Any:
@@ -114,9 +114,9 @@ def _shown(body: Any) -> Found | None:
     """The one object that an answer shows."""
     if not isinstance(body, dict) or len(body) != 1:
         return None
-    ((kind, value),) = body.items()
-    known = kind in _KINDS and isinstance(value, dict) and "id" in value
-    return (_KINDS[kind], value["id"]) if known else None
+    ((wrapper, value),) = body.items()
+    known = wrapper in _WRAPPERS and isinstance(value, dict) and "id" in value
+    return (_WRAPPERS[wrapper], value["id"]) if known else None
 
 
 def _place(call: Call) -> Found | None:
