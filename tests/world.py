@@ -158,6 +158,7 @@ class World:
             self.load_balancer_id,
             project=None,
             review=NoObjections(),
+            again=True,  # as after a change that came first: statuses may have been written
         ) as edit:
             yield edit
 

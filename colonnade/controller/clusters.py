@@ -69,6 +69,7 @@ SPARE_FRESH_S: Final = 75.0
 PATIENCE: Final = 3  # failed pushes to a lent spare that never answered
 SUBNETS_FRESH_S: Final = 30.0
 WATCH_S: Final = 0.5  # between looks after an amphora that takes its time
+ANSWERING: Final = (State.SERVING, State.LEAVING)  # for VIPs of their cluster
 READY_S: Final = 1.0  # by then an agent that is told of a port waits for it, on a busy machine too
 
 log = structlog.get_logger()
@@ -157,7 +158,7 @@ class Clusters:
             present = await amphora_rows.of_cluster(connection, cluster_id)
         names = [vip.port_id for vip in vips(wanted)]
         for amphora in present:
-            if amphora.state is State.SERVING:
+            if amphora.state in ANSWERING:
                 names += [own_port_id(amphora.id, s) for s in member_subnets(wanted)]
         ports = {name: port for name in names if (port := await self._port(name)) is not None}
         return wanted, Facts(amphorae=present, ports=ports)
@@ -176,8 +177,8 @@ class Clusters:
                 FENCED.inc()
             case Release(amphora):
                 await self._advance(amphora, Event.RELEASED)
-            case Borrow():
-                await self._borrow(wanted, facts)
+            case Borrow(otherwise):
+                await self._borrow(wanted, facts, otherwise)
             case Restore(load_balancer, vip):
                 if not vip.owned:
                     raise Broken(f"the VIP's port {vip.port_id} no longer exists")
@@ -208,7 +209,7 @@ class Clusters:
             case Settle():
                 await self._settle(wanted)
 
-    async def _borrow(self, wanted: Cluster, facts: Facts) -> None:
+    async def _borrow(self, wanted: Cluster, facts: Facts, otherwise: Sequence[Step]) -> None:
         is_served = any(amphora.state is State.LEAVING for amphora in facts.amphorae)
         try:
             async with self._database.transaction() as connection:
@@ -217,6 +218,7 @@ class Clusters:
             async with self._database.transaction() as connection:
                 await amphora_rows.ask_for_spare(connection, wanted.flavor)
                 await statuses.record_lack(connection, wanted.id, is_served=is_served)
+            await together(*(self._take(step, wanted, facts) for step in otherwise))
             raise
 
     async def _plug(self, amphora: Amphora, port_id: PortId, wanted: Cluster) -> None:
@@ -283,7 +285,7 @@ class Clusters:
             while not (await asyncio.wait([pushing], timeout=WATCH_S))[0]:
                 async with self._database.read() as connection:
                     now = await amphora_rows.amphora(connection, amphora.id)
-                if now is None or now.state is not State.SERVING:
+                if now is None or now.state not in ANSWERING:
                     raise Contended(f"amphora {amphora.id} was given up while it was told")
             return pushing.result()
         finally:

@@ -33,7 +33,9 @@ class Release(msgspec.Struct, frozen=True):
 
 
 class Borrow(msgspec.Struct, frozen=True):
-    """Take one ready amphora from the spares."""
+    """Take one ready amphora from the spares. `otherwise`: what is done while there is none."""
+
+    otherwise: Sequence["Step"] = ()
 
 
 class Restore(msgspec.Struct, frozen=True):
@@ -102,11 +104,12 @@ def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
     if failed:
         return [Fence(amphora) for amphora in failed]
     size = wanted.topology.size
+    held = _held(wanted, facts, leaving)
     if len(serving) < size:
-        return [Borrow() for _ in range(size - len(serving))]
+        missing = [Borrow() for _ in range(size - len(serving) - 1)]
+        return [Borrow(_keep_up(wanted, facts, leaving, held)), *missing]
     if len(serving) > size:
         return [Release(amphora) for amphora in serving[size:]]
-    held = _held(wanted, facts, leaving)
     wiring = _wire(wanted, facts, serving, held)
     if wiring:
         return wiring
@@ -135,6 +138,15 @@ def _held(wanted: Cluster, facts: Facts, leaving: Sequence[Amphora]) -> Sequence
     return [port.id for port in ports if port.plugged_into in names]
 
 
+def _keep_up(
+    wanted: Cluster, facts: Facts, leaving: Sequence[Amphora], held: Sequence[PortId]
+) -> Sequence[Step]:
+    """Those that leave and still have the VIPs take changes until something replaces them."""
+    owners = {facts.ports[port_id].plugged_into for port_id in held}
+    behind = [a for a in leaving if a.id in owners and a.applied < wanted.generation]
+    return tuple(_join(wanted, facts, behind) or map(Deploy, behind))
+
+
 def _wire(
     wanted: Cluster, facts: Facts, serving: Sequence[Amphora], held: Sequence[PortId]
 ) -> Sequence[Step]:
@@ -147,7 +159,12 @@ def _wire(
                 steps.append(Restore(load_balancer, vip))
             elif port.plugged_into != first.id and port.id not in held:
                 steps.append(Plug(first, port.id))
-    for amphora in serving:
+    return [*steps, *_join(wanted, facts, serving)]
+
+
+def _join(wanted: Cluster, facts: Facts, amphorae: Sequence[Amphora]) -> list[Step]:
+    steps: list[Step] = []
+    for amphora in amphorae:
         for subnet_id in member_subnets(wanted):
             port = facts.ports.get(own_port_id(amphora.id, subnet_id))
             if port is None or port.plugged_into != amphora.id:

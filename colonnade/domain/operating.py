@@ -24,6 +24,7 @@ MEMBER: Final = "member"
 HEALTH_MONITOR: Final = "health_monitor"
 NAMED_MAX: Final = 3  # parts that a reason names; the others are counted
 REASON_MAX: Final = 1000  # characters
+WAITS: Final = "it is to be replaced, and waits for capacity"
 _TROUBLE: Final = (Operating.ERROR, Operating.DEGRADED)
 
 
@@ -82,9 +83,21 @@ def lacking(nodes: Sequence[Node], *, is_served: bool) -> dict[tuple[str, str], 
         found = statuses(nodes, Facts(generation=0, is_running=False))
     for place, state in found.items():
         if place[0] == LOAD_BALANCER and is_served and state.status is Operating.ONLINE:
-            found[place] = State(Operating.DEGRADED, "it is to be replaced, and waits for capacity")
+            found[place] = State(Operating.DEGRADED, WAITS)
         if place[0] == LOAD_BALANCER and not is_served and state.status is Operating.ERROR:
             found[place] = State(state.status, "nothing serves it, and it waits for capacity")
+    return found
+
+
+def still_lacking(
+    nodes: Sequence[Node], told: Mapping[tuple[str, str], State]
+) -> dict[tuple[str, str], State]:
+    """The same as told by what is to be replaced, which does not know that capacity lacks."""
+    found = dict(told)
+    for node in nodes:
+        place = node.kind, node.id
+        if node.reason == WAITS and found[place].status is Operating.ONLINE:
+            found[place] = State(Operating.DEGRADED, WAITS)
     return found
 
 

@@ -188,12 +188,13 @@ class Intake:
             return
         async with self._writing, self._database.read() as connection:
             amphora = await amphora_rows.amphora(connection, amphora_id)
-        if amphora is None or amphora.state is not State.SERVING:
+        if amphora is None or amphora.state not in (State.SERVING, State.LEAVING):
             return
         assert amphora.lb_network_ip is not None, "a serving amphora has an address"
         if chores.digest:
             report = await self._agents.status(amphora.lb_network_ip, amphora_id)
-            await self._record(amphora_id, facts_of_report(report), None)
+            if not await self._record(amphora_id, facts_of_report(report), None):
+                chores.sender.status = b""  # not its turn yet: the next heartbeat is news again
             told = [(trouble.kind, trouble.text) for trouble in report.troubles]
             async with self._writing, self._database.transaction() as connection:
                 await troubles.record(connection, amphora_id, told)
@@ -203,11 +204,13 @@ class Intake:
             async with self._writing, self._database.transaction() as connection:
                 await traffic.record(connection, amphora_id, listeners, members)
 
-    async def _record(self, amphora_id: AmphoraId, facts: Facts, sequence: int | None) -> None:
+    async def _record(self, amphora_id: AmphoraId, facts: Facts, sequence: int | None) -> bool:
+        """False: the amphora does not speak for its cluster now."""
         async with self._writing, self._database.transaction() as connection:
             changes = await statuses.record(connection, amphora_id, facts, sequence=sequence)
         if changes:
             log.info("statuses changed", amphora=amphora_id, objects=len(changes))
+        return changes is not None
 
     def _rows(self, senders: Iterable[Sender]) -> list[amphora_rows.Heartbeat]:
         now = self._clock.monotonic()

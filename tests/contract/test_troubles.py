@@ -67,6 +67,17 @@ def ward(database: Database) -> Ward:
     return Ward(database)
 
 
+async def test_one_that_leaves_is_watched_like_one_that_serves(ward: Ward) -> None:
+    ill, *_ = await ward.beds(5)
+    async with ward.database.transaction() as connection:
+        await connection.execute("UPDATE amphorae SET state = 'LEAVING' WHERE id = %s", [ill])
+        await troubles.record(connection, ill, [("haproxy", "")])
+        assert [one.amphora_id for one in await troubles.everyone(connection, 9)] == [ill]
+    await ward.tells(ill, "haproxy")
+    await ward.waits(LIMITS.haproxy_s + 1)
+    assert await ward.replaced() == [(ill, Cause.HAPROXY)]
+
+
 @pytest.mark.parametrize("kind", list(TroubleKind))
 async def test_one_in_trouble_for_long_is_replaced_and_it_is_said_why(
     ward: Ward, kind: TroubleKind

@@ -263,3 +263,13 @@ def test_the_first_vip_of_each_version_has_the_default_route() -> None:
         (("2001:db8:1::7/64",), True),
         (("203.0.113.7/24",), False),
     ]
+
+
+def test_one_that_leaves_takes_changes_while_nothing_takes_its_place() -> None:
+    vips: dict[PortId, AmphoraId | None] = {VIP: OLD.id, VIP6: OLD.id}
+    joined = vips | {own_port_id(OLD.id, BACK): OLD.id}
+    behind = replace(OLD, applied=2)
+    assert plan(WISH, facts([behind], vips)) == [Borrow((Join(behind, BACK),))]
+    assert plan(WISH, facts([behind], joined)) == [Borrow((Deploy(behind),))]
+    assert plan(WISH, facts([replace(behind, applied=3)], joined)) == [Borrow()]
+    assert plan(WISH, facts([behind], dict.fromkeys(joined, NEW.id))) == [Borrow()]

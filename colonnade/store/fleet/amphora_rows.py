@@ -160,9 +160,10 @@ async def record_applied(connection: Connection, amphora: Amphora, generation: i
     Broken when the cluster never had that generation."""
     cursor = await connection.execute(
         """UPDATE amphorae a SET applied = greatest(applied, %(generation)s), applied_at = now(),
-            state_since = CASE WHEN applied = 0 THEN now() ELSE state_since END
+            state_since = CASE WHEN applied = 0 AND state = 'SERVING' THEN now()
+                ELSE state_since END
         FROM clusters c WHERE c.id = a.cluster_id
-          AND a.id = %(id)s AND state = 'SERVING' AND cluster_id = %(cluster)s
+          AND a.id = %(id)s AND state IN ('SERVING', 'LEAVING') AND cluster_id = %(cluster)s
         RETURNING c.generation""",
         {"id": amphora.id, "cluster": amphora.cluster_id, "generation": generation},
     )
@@ -203,7 +204,8 @@ async def record_heartbeats(connection: Connection, batch: Sequence[Heartbeat]) 
         )
         UPDATE amphorae a SET applied = least(a.applied, heard.generation)
         FROM heard, clusters c
-        WHERE heard.amphora_id = a.id AND heard.generation <> a.applied AND a.state = 'SERVING'
+        WHERE heard.amphora_id = a.id AND heard.generation <> a.applied
+          AND a.state IN ('SERVING', 'LEAVING')
           AND c.id = a.cluster_id AND least(heard.generation, c.generation) <> a.applied
           AND a.applied_at < now() - make_interval(secs => %s)
         RETURNING a.cluster_id""",
@@ -264,7 +266,8 @@ async def record_hosts(connection: Connection, hosts: Mapping[AmphoraId, str]) -
 async def forget_applied(connection: Connection, amphora: Amphora) -> None:
     """What it answered for no longer holds, so it will be asked again."""
     await connection.execute(
-        "UPDATE amphorae SET applied = 0 WHERE id = %s AND state = 'SERVING'", [amphora.id]
+        "UPDATE amphorae SET applied = 0 WHERE id = %s AND state IN ('SERVING', 'LEAVING')",
+        [amphora.id],
     )
     if amphora.cluster_id is not None:
         await clusters.record_lowest(connection, amphora.cluster_id)

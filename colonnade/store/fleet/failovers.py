@@ -280,7 +280,7 @@ async def _facts(
             count(*) FILTER (WHERE NOT serving AND seen_silent_s > allowed_s - beat_s),
             coalesce(min(heard_s), 'infinity'),
             (SELECT count(DISTINCT amphora_id) FROM troubles JOIN amphorae a ON a.id = amphora_id
-                WHERE a.state = 'SERVING')
+                WHERE a.state IN ('SERVING', 'LEAVING'))
         FROM ({_WATCHED}) w
         CROSS JOIN LATERAL (SELECT least(silent_s, watched_s)) AS s (seen_silent_s)""",  # noqa: S608 - our own text
         words,

@@ -81,7 +81,8 @@ async def due(connection: Connection, limits: Failovers) -> list[Due]:
         """SELECT t.amphora_id, t.cause, t.words, c.generation FROM troubles t
         JOIN amphorae a ON a.id = t.amphora_id JOIN clusters c ON c.id = a.cluster_id
         JOIN unnest(%(names)s::text[], %(graces)s::float[]) AS g (cause, s) ON g.cause = t.cause
-        WHERE a.state = 'SERVING' AND a.applied > 0 AND t.since < now() - make_interval(secs => g.s)
+        WHERE a.state IN ('SERVING', 'LEAVING') AND a.applied > 0
+          AND t.since < now() - make_interval(secs => g.s)
           AND (t.cause <> 'applies_nothing' OR (a.applied < c.generation
             AND a.applied_at < now() - make_interval(secs => g.s)
             AND t.seen_at > now() - make_interval(secs => %(fresh_s)s)))
@@ -113,7 +114,8 @@ async def everyone(connection: Connection, most: int) -> list[Shown]:
     cursor = await connection.execute(
         """SELECT t.amphora_id, t.cause, t.words, t.since FROM troubles t
         JOIN amphorae a ON a.id = t.amphora_id
-        WHERE a.state = 'SERVING' AND t.cause = ANY(%(names)s) AND (t.cause <> 'applies_nothing'
+        WHERE a.state IN ('SERVING', 'LEAVING') AND t.cause = ANY(%(names)s)
+          AND (t.cause <> 'applies_nothing'
             OR t.seen_at > now() - make_interval(secs => %(fresh_s)s))
         ORDER BY t.since LIMIT %(most)s""",
         {"names": list(_NAMES), "fresh_s": FRESH_S, "most": most},

@@ -2,8 +2,9 @@
 """Operating statuses into the rows of the trees that an amphora serves.
 
 Only rows that change are written, each with an event. An amphora speaks for the load balancers
-of its own cluster and for nothing else, and only while it serves; what it said before something
-already known from it changes nothing. The rules are in `domain/operating.py`.
+of its own cluster and for nothing else, and only while it has their VIPs: one that leaves speaks
+until it is gone, and only then the one in its place. What it said before something already known
+from it changes nothing. The rules are in `domain/operating.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,15 @@ import msgspec
 
 from colonnade.domain.addresses import endpoint
 from colonnade.domain.ids import AmphoraId, ClusterId
-from colonnade.domain.operating import MEMBER, Facts, Node, State, lacking, statuses
+from colonnade.domain.operating import (
+    MEMBER,
+    Facts,
+    Node,
+    State,
+    lacking,
+    statuses,
+    still_lacking,
+)
 from colonnade.domain.pools import HealthMonitor
 from colonnade.domain.shape import LISTENERS, LOAD_BALANCERS, NOUNS, POOLS, Noun
 from colonnade.domain.status import Operating
@@ -79,16 +88,19 @@ class StatusChange(msgspec.Struct, frozen=True, kw_only=True):
 
 async def record(
     connection: Connection, amphora_id: AmphoraId, facts: Facts, *, sequence: int | None = None
-) -> list[StatusChange]:
-    """What changed by what the amphora said. Part of the caller's transaction.
+) -> list[StatusChange] | None:
+    """What changed by what the amphora said. Part of the caller's transaction. None: it is not
+    its turn to speak.
 
     `sequence`: of the datagram that told it, so that a replayed one is not believed by a receiver
     that never saw the first."""
-    cluster_id = await _lock(connection, amphora_id, sequence)
-    if cluster_id is None:
-        return []
+    speaker = await _lock(connection, amphora_id, sequence)
+    if speaker is None:
+        return None
+    cluster_id, leaves = speaker
     nodes = await _nodes(connection, cluster_id)
-    changes = _changes(nodes, statuses(nodes, facts))
+    told = statuses(nodes, facts)
+    changes = _changes(nodes, still_lacking(nodes, told) if leaves else told)
     if changes:
         await _write(connection, changes, facts.generation)
     return changes
@@ -124,18 +136,23 @@ def _changes(nodes: Sequence[Node], after: Mapping[tuple[str, str], State]) -> l
     ]
 
 
-async def _lock(connection: Connection, amphora_id: AmphoraId, sequence: int | None) -> str | None:
-    """The cluster that the amphora serves, nobody else writing its statuses meanwhile. The wish
-    is not locked: users go on editing."""
+async def _lock(
+    connection: Connection, amphora_id: AmphoraId, sequence: int | None
+) -> tuple[str, bool] | None:
+    """The cluster that the amphora speaks for, and whether it leaves; nobody else writes statuses
+    of it meanwhile. The wish is not locked: users go on editing."""
     cursor = await connection.execute(
-        """SELECT a.cluster_id, pg_advisory_xact_lock(hashtextextended(a.cluster_id::text, 1))
+        """SELECT a.cluster_id, a.state = 'LEAVING',
+            pg_advisory_xact_lock(hashtextextended(a.cluster_id::text, 1))
         FROM amphorae a LEFT JOIN heartbeats h ON h.amphora_id = a.id
-        WHERE a.id = %(id)s AND a.state = 'SERVING'
+        WHERE a.id = %(id)s AND (a.state = 'LEAVING' OR (a.state = 'SERVING' AND NOT EXISTS (
+            SELECT FROM amphorae l WHERE l.cluster_id = a.cluster_id AND l.state = 'LEAVING'
+                AND l.applied > 0 AND l.state_since <= a.state_since)))
           AND (%(sequence)s::bigint IS NULL OR coalesce(h.sequence, 0) <= %(sequence)s)""",
         {"id": amphora_id, "sequence": sequence},
     )
     row = await cursor.fetchone()
-    return None if row is None else str(row[0])
+    return None if row is None else (str(row[0]), bool(row[1]))
 
 
 async def _nodes(connection: Connection, cluster_id: str) -> list[Node]:
