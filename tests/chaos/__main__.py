@@ -3,6 +3,7 @@
 
 import argparse
 import asyncio
+import gc
 import multiprocessing
 import os
 import shutil
@@ -10,18 +11,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
 import structlog
 
 from colonnade.store.postgres.embedded import EmbeddedPostgres
-from tests.chaos.database import CLOCK
+from tests.chaos.database import CLOCK, Line
 from tests.chaos.runs import Outcome, run
 from tests.database import Databases
 
 TOLD_MAX: Final = 5  # stories
+GARBAGE: Final = 100_000  # objects
 
 
 @contextmanager
@@ -41,10 +43,11 @@ def databases() -> Iterator[Databases]:
 
 def work(seeds: range) -> Iterator[Outcome]:
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
-    with databases() as made:
+    gc.freeze()  # modules and what they hold: a tenth of a run was spent looking through them
+    gc.set_threshold(GARBAGE)
+    with databases() as made, made.fresh() as url, closing(Line(url)) as line:
         for seed in seeds:
-            with made.fresh() as url:
-                yield run(url, seed)
+            yield run(line, seed)
 
 
 def _worker(seeds: range, until: float, results: "multiprocessing.Queue[Outcome | None]") -> None:

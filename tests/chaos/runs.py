@@ -17,8 +17,9 @@ from colonnade.domain.fleet import Amphora, Cluster
 from colonnade.domain.ids import AmphoraId, derived_id
 from colonnade.domain.lifecycle import State
 from colonnade.store.fleet import amphora_rows
-from colonnade.store.postgres.database import Connection, Database
+from colonnade.store.postgres.database import Connection
 from colonnade.store.trees import wishes
+from tests.chaos.database import Line
 from tests.chaos.faults import trouble
 from tests.chaos.loop import WorldLoop
 from tests.chaos.users import Users, Wish
@@ -40,27 +41,26 @@ class Outcome(msgspec.Struct, frozen=True):
 Script = Callable[[World, Users], Awaitable[None]]
 
 
-def run(url: str, seed: int, script: Script | None = None) -> Outcome:
-    """On an empty database of `database.CLOCK`. `script`: what happens, in the place of what the
+def run(line: Line, seed: int, script: Script | None = None) -> Outcome:
+    """`script`: what happens, in the place of what the
     seed says."""
     loop = WorldLoop()
     asyncio.set_event_loop(loop)
     try:
-        return loop.run_until_complete(_run(url, seed, script or _by_seed))
+        return loop.run_until_complete(_run(line, seed, script or _by_seed))
     finally:
         asyncio.set_event_loop(None)
         loop.close()
 
 
-async def _run(url: str, seed: int, script: Script) -> Outcome:
+async def _run(line: Line, seed: int, script: Script) -> Outcome:
     random.seed(seed)
     ids.source.set(Random(seed).randbytes)
-    database = await Database.connect(url, pool_max=1)
-    world = World(database, seed)
+    world = World(line, seed)
     users = Users(world)
     wrong, took = "", 0.0
     try:
-        world.begin()
+        await world.begin()
         await script(world, users)
         world.say("the trouble is over")
         over = asyncio.get_running_loop().time()
@@ -69,7 +69,6 @@ async def _run(url: str, seed: int, script: Script) -> Outcome:
         wrong = wrong or "; ".join(world.history.violations)
     finally:
         await world.end()
-        await database.close()
     return Outcome(seed, wrong, world.history.story(), took)
 
 

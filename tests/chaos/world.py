@@ -28,7 +28,7 @@ from colonnade.store.fleet import daemons as registered
 from colonnade.store.fleet.failovers import Rules
 from colonnade.store.postgres.database import Database
 from colonnade.store.queue import work
-from tests.chaos.database import Store, WorldDatabase
+from tests.chaos.database import Line, Store, WorldDatabase
 from tests.chaos.history import History
 from tests.chaos.links import Link, Weather
 from tests.chaos.loop import Process, outside
@@ -171,11 +171,11 @@ class Controller(Daemon):
 class World:
     """One run. Begin it with `begin`, within a `WorldLoop`."""
 
-    def __init__(self, database: Database, seed: int) -> None:
+    def __init__(self, line: Line, seed: int) -> None:
         self.random = Random(seed)
         self.history = History(asyncio.get_running_loop().time)
         self.certificates = Certificates(lambda: AUTHORITY, SEAL, days=365)
-        self.store = Store(database, self.random)
+        self.store = Store(line, self.random)
         self.weather = Weather(self.random)
         self.network = Fabric(self.history)
         self.compute = Machines(self.network, self.history, self._beats)
@@ -186,7 +186,8 @@ class World:
         self.receivers: list[Receiver] = []
         self._ended: list[Process] = []
 
-    def begin(self) -> None:
+    async def begin(self) -> None:
+        await self.store.begin()
         for number in (1, 2):
             self.controllers.append(Controller(self, f"controller {number}"))
             self.receivers.append(Receiver(self, f"receiver {number}"))

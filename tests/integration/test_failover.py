@@ -26,10 +26,11 @@ Afterwards all is as wished, and on the way no rule of `tests/chaos/history.py` 
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 
-from tests.chaos.database import CLOCK
+from tests.chaos.database import CLOCK, Line
 from tests.chaos.faults import power_cut
 from tests.chaos.machines import Machine
 from tests.chaos.runs import Script, run
@@ -43,14 +44,10 @@ SILENT_S = 6.2  # until liveness has noticed
 
 
 @pytest.fixture(scope="module")
-def worlds(databases: Databases) -> Databases:
-    return Databases(databases.server, "failover", CLOCK)
-
-
-@pytest.fixture
-def world_url(worlds: Databases) -> Iterator[str]:
-    with worlds.fresh() as url:
-        yield url
+def line(databases: Databases) -> Iterator[Line]:
+    worlds = Databases(databases.server, "failover", CLOCK)
+    with worlds.fresh() as url, closing(Line(url)) as line:
+        yield line
 
 
 async def serving(world: World, users: Users) -> None:
@@ -182,8 +179,8 @@ SCRIPTS: list[Script] = [
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
-def test_it_is_survived(world_url: str, script: Script) -> None:
-    outcome = run(world_url, 1, script)
+def test_it_is_survived(line: Line, script: Script) -> None:
+    outcome = run(line, 1, script)
     assert not outcome.wrong, outcome.story
 
 
