@@ -16,6 +16,8 @@ from rich.console import Console
 
 from bench import (
     api,
+    chaos,
+    cycles,
     dataplane,
     health,
     idle,
@@ -71,7 +73,14 @@ PARTS = {
     "system": Part("how long a user waits", system.measure, system.GOALS),
     "dataplane": Part("what traffic pays, and waits", dataplane.measure, dataplane.GOALS),
     "kills": Part("what traffic pays when a part dies", kills.measure, kills.GOALS),
+    "cycles": Part("what a system holds after much", cycles.measure, cycles.GOALS),
     "scale": Part("what a full store costs", scale.measure, scale.GOALS),
+    "chaos": Part(
+        "half an hour (MINUTES=30 SEED=1) of everything killed and stopped",
+        chaos.measure,
+        chaos.GOALS,
+        named_only=True,
+    ),
     "peer": Part(
         "the user API beside Octavia's; 15 minutes, with package registries",
         peer.measure,

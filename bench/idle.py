@@ -111,7 +111,7 @@ def _costs(mark: str) -> dict[str, Cost]:
             memory = (place / "smaps_rollup").read_text()
         except OSError:
             continue  # gone meanwhile
-        cost = costs[_name(words)]
+        cost = costs[kind_of(words)]
         cost.cpu_s += sum(map(int, fields[11:15])) / TICKS  # its own and its ended children's
         cost.pss_mb += megabytes(memory, "Pss:")
         cost.rss_mb += megabytes(memory, "Rss:")
@@ -119,7 +119,7 @@ def _costs(mark: str) -> dict[str, Cost]:
     return dict(costs)
 
 
-def _name(words: list[str]) -> str:
+def kind_of(words: list[str]) -> str:
     if "postgres" in words[0]:
         return "postgres"
     match Path(words[0]).name.startswith("python"), [word for word in words[1:] if word != "-I"]:

@@ -22,14 +22,14 @@ async def bystander(rest: Rest, subnet: str, name: str = "bystander") -> str:
     return str(made["id"])
 
 
-async def settled(rest: Rest, *load_balancers: str) -> None:
+async def settled(rest: Rest, *load_balancers: str, within_s: float = SETTLE_S_MAX) -> None:
     for one in load_balancers:
 
         async def is_active(one: str = one) -> bool:
             answer = await rest.get(f"lbaas/loadbalancers/{one}")
             return bool(answer["loadbalancer"]["provisioning_status"] == "ACTIVE")
 
-        await until(is_active, within_s=SETTLE_S_MAX, what=f"load balancer {one} to be ACTIVE")
+        await until(is_active, within_s=within_s, what=f"load balancer {one} to be ACTIVE")
 
 
 @contextlib.asynccontextmanager
