@@ -90,7 +90,7 @@ async def of_processes(folder: Path) -> Sequence[Metric]:
         of_controller.answers_at_all(True),
         *of_controller.families(STANDING, 2),
         *of_health.of_datagrams(7, {"tag": 1}, 1),
-        *of_network.families([instance], {"203.0.113.0/24": (1, 252)}),
+        *of_network.families([instance], {("public", "203.0.113.0/24"): (1, 252)}),
         *amphora_metrics.families(new_id(), INFO, STATUS, NUMBERS),
         *await metrics.certificates(folder / "api.pem"),
     ]

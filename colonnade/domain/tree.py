@@ -189,6 +189,12 @@ class LoadBalancer(Node, frozen=True, kw_only=True, weakref=True):
         """Of all pools."""
         return (member for pool in self.pools for member in pool.members)
 
+    @property
+    def subnets(self) -> frozenset[SubnetId]:
+        """Those that an amphora which serves it is on."""
+        named = (member.subnet_id for member in self.members if member.subnet_id is not None)
+        return frozenset((*named, *(vip.subnet_id for vip in self.vips)))
+
     def listener(self, listener_id: ListenerId) -> Listener:
         return only("Listener", listener_id, (x for x in self.listeners if x.id == listener_id))
 

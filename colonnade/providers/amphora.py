@@ -6,14 +6,14 @@ create finds the same one. This module knows no amphora; it only says what they 
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
 from colonnade.domain.addresses import target
 from colonnade.domain.catalogue import FlavorFacts, FrontEnd, ZoneFacts
-from colonnade.domain.errors import Conflict, Invalid, NotFound, Unavailable
+from colonnade.domain.errors import Conflict, Invalid, NotFound, OutOfCapacity, Unavailable
 from colonnade.domain.fleet import Topology
 from colonnade.domain.ids import SubnetId
 from colonnade.domain.pools import Member
@@ -69,14 +69,19 @@ class AmphoraProvider:
             sg_ids=wish.sg_ids,
         )
 
-    async def check_members(self, members: Sequence[Member]) -> None:
+    async def check_members(
+        self, members: Sequence[Member], beside: Collection[SubnetId] = ()
+    ) -> None:
         if self._network is None:
             return
         wanted = {member.subnet_id for member in members if member.subnet_id is not None}
-        if not self._subnets.keys() >= wanted:
+        fresh = wanted - set(beside)
+        if not self._subnets.keys() >= wanted | set(beside if fresh else ()):
             self._subnets = {subnet.id: subnet for subnet in await self._network.subnets()}
         for missing in sorted(wanted - self._subnets.keys()):
             raise Invalid(f"Subnet {missing} not found.")
+        known = [self._subnets[one] for one in sorted(beside) if one in self._subnets]
+        _check_apart([self._subnets[one] for one in sorted(fresh)], known)
         machinery = await self._lb_range(self._network)
         for member in members:
             address = target(member.address)
@@ -84,6 +89,10 @@ class AmphoraProvider:
                 raise Invalid(f"{member.address} is not a valid option for member address")
             if member.subnet_id is not None:
                 _check_version(address, self._subnets[member.subnet_id])
+        for subnet_id in sorted(fresh):
+            if await self._network.free_addresses(subnet_id) == 0:
+                cidr = self._subnets[subnet_id].cidr
+                raise OutOfCapacity(f"subnet {cidr} has no free address")
 
     async def _lb_range(self, network: NetworkDriver) -> IPv4Network | IPv6Network | None:
         """Of the LB network, where no member is. None: it is not known just now, and members need
@@ -121,6 +130,19 @@ class AmphoraProvider:
 
     def availability_zone_capabilities(self) -> Mapping[str, str]:
         return offers.ZONE_CAPABILITIES
+
+
+def _check_apart(fresh: Sequence[Subnet], beside: Sequence[Subnet]) -> None:
+    """An amphora with two interfaces of one range would not know which way a member is."""
+    for place, one in enumerate(fresh):
+        for other in (*fresh[place + 1 :], *beside):
+            range_, another = ip_network(one.cidr), ip_network(other.cidr)
+            if range_.version == another.version and range_.overlaps(another):
+                raise Invalid(
+                    f"Subnet {one.id} ({one.cidr}) overlaps {other.id} ({other.cidr}), which this "
+                    "load balancer uses too: it could not tell their members apart.",
+                    field="subnet_id",
+                )
 
 
 def _check_version(address: IPv4Address | IPv6Address, subnet: Subnet) -> None:

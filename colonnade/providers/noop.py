@@ -6,7 +6,7 @@ given, and settles at once. An address that was not given is one of TEST-NET-2 (
 RFC 5737), the same for the same load balancer; two load balancers may well share one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -46,7 +46,9 @@ class NoopProvider:
             sg_ids=wish.sg_ids,
         )
 
-    async def check_members(self, members: Sequence[Member]) -> None:
+    async def check_members(
+        self, members: Sequence[Member], beside: Collection[SubnetId] = ()
+    ) -> None:
         """Any subnet and address will do."""
 
     async def release_vip(self, vip: Vip) -> None:

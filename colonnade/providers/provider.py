@@ -6,7 +6,7 @@ INCOMPLETE is stored beside the tree and shown. It also finds the VIP. Providers
 the database nor HTTP. `tests/contract/test_providers.py` is the other half of this file.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
@@ -85,8 +85,13 @@ class Provider(Protocol):
         Raises Invalid for a port, network or subnet that is not there and for an address that
         does not fit, Conflict for one that is taken, Unavailable when waiting may help."""
 
-    async def check_members(self, members: Sequence[Member]) -> None:
-        """Raises Invalid for a subnet that is not there, and for an address that no member has."""
+    async def check_members(
+        self, members: Sequence[Member], beside: Collection[SubnetId] = ()
+    ) -> None:
+        """`beside`: the subnets on which the tree has a VIP or members already.
+
+        Raises Invalid for a subnet that is not there, for an address that no member has, and for
+        subnets that one amphora cannot tell apart; OutOfCapacity for one without a free address."""
 
     async def release_vip(self, vip: Vip) -> None:
         """Give back what `allocate_vip` made. Nothing there: nothing to do."""
@@ -167,9 +172,12 @@ class Providers:
             raise unsupported(tree.provider, reasons)
         return [(o.path, o.reason) for o in objections if o.severity is Severity.INCOMPLETE]
 
-    async def check_members(self, provider: str, members: Iterable[Member]) -> None:
-        """Raises Invalid when one names a subnet that is not there, or cannot be where it says."""
-        await self.get(provider).check_members(list(members))
+    async def check_members(
+        self, provider: str, members: Iterable[Member], beside: Collection[SubnetId] = ()
+    ) -> None:
+        """Raises Invalid when one names a subnet that is not there, or cannot be where it says;
+        OutOfCapacity when its subnet has no address for the amphora."""
+        await self.get(provider).check_members(list(members), beside)
 
     def settles_at_once(self, provider: str) -> bool:
         return self.get(provider).settles_at_once

@@ -187,7 +187,11 @@ async def test_a_full_subnet_is_out_of_capacity_until_a_port_goes(driver: Networ
         for _ in range(260):
             made.append(await driver.create_port(wish(subnet.id)))
     assert len(made) > 200
+    assert await driver.free_addresses(subnet.id) == 0
     await driver.delete_port(made[7].id)
+    assert await driver.free_addresses(subnet.id) == 1
+    with pytest.raises(NotFound):
+        await driver.free_addresses(SubnetId(new_id()))
     assert (await driver.create_port(wish(subnet.id))).address == made[7].address
 
 

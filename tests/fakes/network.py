@@ -17,6 +17,7 @@ from colonnade.drivers.network.namespaces.address_book import (
     PRIVATE,
     PUBLIC,
     AddressBook,
+    NetworkRecord,
     network_id,
     subnet_id,
 )
@@ -63,6 +64,10 @@ class FakeNetwork:
         self.before("network.lb_subnet")
         return self._book.subnet(LB_SUBNET)
 
+    async def free_addresses(self, subnet_id: SubnetId) -> int:
+        self.before("network.free_addresses")
+        return self._book.usage()[self._book.subnet(subnet_id).id][1]
+
     async def ports(self) -> Sequence[Port]:
         self.before("network.ports")
         return list(self._book.ports.values())
@@ -92,6 +97,11 @@ class FakeNetwork:
         self.before("network.unplug")
         if self.has_port(port_id):
             self._book.note_plug(port_id, None)
+
+    def add(self, name: str, cidr: str, *, is_routed: bool = True) -> SubnetId:
+        """A further network, for the test itself; the id of its subnet."""
+        self._book.add_network(NetworkRecord(name=name, cidrs=(cidr,), routed=is_routed))
+        return subnet_id(name, cidr)
 
     def held(self) -> list[Port]:
         """All ports, for the test itself: `before` is not told."""

@@ -75,7 +75,9 @@ def test_a_torn_file_loses_its_port_only(tmp_path: Path) -> None:
     book.add_network(SMALL)
     kept, torn = book.create_port(wish()), book.create_port(wish())
     (tmp_path / "ports" / f"{torn.id}.json").write_bytes(b"")
-    assert storage.ports() == [kept]
+    (tmp_path / "ports" / f"{torn.id}.new").write_bytes(b"{")
+    assert AddressFiles(tmp_path).ports() == [kept]
+    assert not list(tmp_path.glob("*/*.new"))
 
 
 def test_networks_may_not_overlap_or_change() -> None:

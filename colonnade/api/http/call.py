@@ -128,7 +128,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
             members = list(wished(known.tree))
         except Refused:
             return
-        await self.site.providers.check_members(known.tree.provider, members)
+        tree = known.tree
+        await self.site.providers.check_members(tree.provider, members, tree.subnets)
 
     @property
     def reader(self) -> tuple[str | None, str]:

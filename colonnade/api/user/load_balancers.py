@@ -81,7 +81,7 @@ async def create_load_balancer(call: Call) -> JSON:
             **below,
             **_own(given(body, LoadBalancer)),
         )
-        await providers.check_members(name, tree.members)
+        await providers.check_members(name, tree.members, {vip.subnet_id for vip in tree.vips})
         terms = wishes.Terms(size=choice.sizing, defaults=call.site.quotas, context=call.context)
         stored = await wishes.create(call.site.database, tree, providers, terms=terms)
     except BaseException:

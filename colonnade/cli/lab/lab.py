@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # every command loads this module, and most need no HTTP clie
 
 lab = typer.Typer(help="Test hosts and test networks.", no_args_is_help=True)
 host = typer.Typer(help="Hosts on the lab's networks.", no_args_is_help=True)
-network = typer.Typer(help="Networks that the router connects.", no_args_is_help=True)
+network = typer.Typer(help="Networks that hosts and amphorae are on.", no_args_is_help=True)
 lab.add_typer(host, name="host")
 lab.add_typer(network, name="network")
 
@@ -88,9 +88,19 @@ def execute(
 
 
 @network.command("add")
-def add_network(name: str, cidr: str, state: State = None) -> None:
-    """Add a network; the router gets its first address."""
-    made = _ask(state, lambda client, _: client.add_network(name, cidr))
+def add_network(
+    name: str,
+    cidr: str,
+    is_isolated: Annotated[
+        bool,
+        typer.Option(
+            "--isolated", help="No router: its range may be that of another network, too."
+        ),
+    ] = False,
+    state: State = None,
+) -> None:
+    """Add a network; the router gets its first address, unless it is isolated."""
+    made = _ask(state, lambda client, _: client.add_network(name, cidr, is_routed=not is_isolated))
     print(f"{made.name}: {made.id}")
 
 

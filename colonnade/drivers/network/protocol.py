@@ -87,6 +87,9 @@ class NetworkDriver(Protocol):
     async def lb_subnet(self) -> Subnet:
         """The subnet of the LB network, where amphorae and controllers meet."""
 
+    async def free_addresses(self, subnet_id: SubnetId) -> int:
+        """How many further ports the subnet has room for. Raises NotFound."""
+
     async def ports(self) -> Sequence[Port]:
         """All ports there are, for look-ups and for finding leaks."""
 

@@ -5,7 +5,7 @@ left.
 
 from collections import Counter as Tally
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 from aiohttp import web
 from prometheus_client import Counter
@@ -14,6 +14,8 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from colonnade.drivers.compute.protocol import Instance
 
 OTHER: Final = "other"
+# Of each network and range: addresses that are taken, and those that are left.
+Usage: TypeAlias = Mapping[tuple[str, str], tuple[int, int]]
 REQUESTS: Final = Counter(
     "colonnade_network_requests",
     "Requests to the private API, by method, route and status code",
@@ -41,20 +43,21 @@ async def counting(
         REQUESTS.labels(method, name, str(code)).inc()
 
 
-def families(found: Iterable[Instance], usage: Mapping[str, tuple[int, int]]) -> Iterable[Metric]:
-    """`usage`: of each range, the addresses that are taken and those that are left. Pure."""
+def families(found: Iterable[Instance], usage: Usage) -> Iterable[Metric]:
+    """How things are, as Prometheus reads it. Pure."""
     instances = GaugeMetricFamily(
         "colonnade_network_instances", "Amphorae on this machine, by state", labels=["state"]
     )
     for state, count in Tally(one.state.value for one in found).items():
         instances.add_metric([state.lower()], count)
+    labels = ["network", "cidr"]
     used = GaugeMetricFamily(
-        "colonnade_network_used_addresses", "Addresses that ports have, by subnet", labels=["cidr"]
+        "colonnade_network_used_addresses", "Addresses that ports have, by subnet", labels=labels
     )
     free = GaugeMetricFamily(
-        "colonnade_network_free_addresses", "Addresses that ports may get", labels=["cidr"]
+        "colonnade_network_free_addresses", "Addresses that ports may get", labels=labels
     )
-    for cidr, (taken, left) in usage.items():
-        used.add_metric([cidr], taken)
-        free.add_metric([cidr], left)
+    for place, (taken, left) in usage.items():
+        used.add_metric(place, taken)
+        free.add_metric(place, left)
     return [instances, used, free]

@@ -12,17 +12,20 @@ import msgspec
 from aiohttp import web
 from prometheus_client.metrics_core import Metric
 
-from colonnade.domain.errors import ColonnadeError, Forbidden, Invalid
-from colonnade.domain.ids import AmphoraId, PortId, read_id
+from colonnade.domain.errors import ColonnadeError, Forbidden, Invalid, Unavailable
+from colonnade.domain.ids import AmphoraId, PortId, SubnetId, read_id
 from colonnade.drivers.compute.namespaces.amphorae import Amphorae
 from colonnade.drivers.compute.protocol import Boot
 from colonnade.drivers.network.namespaces.hosts import Hosts, check_name
 from colonnade.drivers.network.namespaces.networks import Networks
 from colonnade.drivers.network.namespaces.wire import (
     BODY_BYTES_MAX,
+    VERSION,
+    VERSION_HEADER,
     HostWish,
     Plug,
     Range,
+    read_version,
     write_error,
 )
 from colonnade.drivers.network.protocol import PortWish, is_vip
@@ -53,7 +56,12 @@ class Routes:
 
     async def families(self) -> Iterable[Metric]:
         """How things are, for Prometheus."""
-        return families(await self._amphorae.instances(), self._networks.book.usage())
+        book = self._networks.book
+        usage = {}
+        for subnet_id, counts in book.usage().items():
+            subnet = book.subnet(subnet_id)
+            usage[book.network(subnet.network_id).name, subnet.cidr] = counts
+        return families(await self._amphorae.instances(), usage)
 
     def _table(self) -> list[tuple[str, str, frozenset[str], Call]]:
         networks, amphorae, hosts = self._networks, self._amphorae, self._hosts
@@ -65,6 +73,7 @@ class Routes:
             ("GET", "/v1/networks", ALL, lambda _: networks.networks()),
             ("GET", "/v1/subnets", ALL, lambda _: networks.subnets()),
             ("GET", "/v1/lb-subnet", ALL, lambda _: networks.lb_subnet()),
+            ("GET", "/v1/subnets/{id}/free-addresses", ALL, self._free_addresses),
             ("GET", "/v1/ports", ALL, lambda _: networks.ports()),
             ("GET", "/v1/ports/{id}", ALL, lambda r: networks.port(_port_id(r))),
             ("PUT", "/v1/ports/{id}", PORT_MAKERS, self._create_port),
@@ -80,6 +89,10 @@ class Routes:
             ("DELETE", "/v1/lab/hosts/{name}", BENCH, self._remove_host),
             ("PUT", "/v1/lab/networks/{name}", BENCH, self._add_network),
         ]
+
+    async def _free_addresses(self, request: web.Request) -> Any:
+        subnet = self._networks.book.subnet(SubnetId(_id(request.match_info["id"])))
+        return self._networks.book.usage()[subnet.id][1]
 
     async def _create_port(self, request: web.Request) -> Any:
         wish = await _body(request, PortWish)
@@ -122,7 +135,8 @@ class Routes:
     async def _add_network(self, request: web.Request) -> Any:
         name = request.match_info["name"]
         check_name(name)
-        return await self._networks.add_network(name, (await _body(request, Range)).cidr)
+        wanted = await _body(request, Range)
+        return await self._networks.add_network(name, wanted.cidr, is_routed=wanted.is_routed)
 
     def _check_user_network(self, wish: PortWish) -> None:
         book = self._networks.book
@@ -151,11 +165,21 @@ def _guarded(offices: frozenset[str], call: Call) -> Callable[[web.Request], Awa
 
 @web.middleware
 async def _answer_errors(request: web.Request, handler: Call) -> web.StreamResponse:
+    """Every answer says the version, and every error why."""
     try:
+        version = read_version(request.headers.get(VERSION_HEADER))
         response: web.StreamResponse = await handler(request)
     except ColonnadeError as error:
         status, body = write_error(error)
-        return web.Response(status=status, body=body, content_type="application/json")
+        response = web.Response(status=status, body=body, content_type="application/json")
+    except (web.HTTPNotFound, web.HTTPMethodNotAllowed):
+        # A newer caller's call: not to be mistaken for a port that is not there.
+        detail = f"{request.method} {request.path} of version {version} is unknown to {VERSION}"
+        _, body = write_error(
+            Unavailable("the network daemon does not know this call", detail=detail)
+        )
+        response = web.Response(status=501, body=body, content_type="application/json")
+    response.headers[VERSION_HEADER] = str(VERSION)
     return response
 
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The address book: which networks, subnets and ports there are, and who has which address.
 
-Invariant: no address is held by two ports, and network, broadcast and gateway addresses by
-none. A change costs the same however many ports there are. The book lives in memory; the
-`AddressStorage` given to it keeps what must survive. It knows no link and no process.
+Invariant: no address of a subnet is held by two ports, and network, broadcast and gateway addresses
+by none; no two ranges that the router joins overlap. Those that it does not join may, for nothing
+leads from one to the other. A change costs the same however many ports there are. The book lives in
+memory; the `AddressStorage` given to it keeps what must survive. It knows no link and no process.
 """
 
 from collections.abc import Sequence
@@ -95,7 +96,7 @@ class _Pool:
     @property
     def usage(self) -> tuple[int, int]:
         """How many addresses are taken, and how many may still be."""
-        left = self.net.num_addresses - len(self._reserved | self._taken)
+        left = self.net.num_addresses - len(self._reserved) - len(self._taken)
         return len(self._taken), left
 
     def holds(self, text: str) -> bool:
@@ -151,7 +152,7 @@ class AddressBook:
         if known is not None:
             raise Conflict(f"network {record.name} exists with other subnets")
         for cidr in record.cidrs:
-            self._check_range(cidr)
+            self._check_range(cidr, record)
         self._storage.put_network(record)
         return self._index(record)
 
@@ -169,9 +170,9 @@ class AddressBook:
             raise NotFound(f"there is no network {of}")
         return found
 
-    def usage(self) -> dict[str, tuple[int, int]]:
-        """Of each range: addresses that ports have, and those that are left."""
-        return {pool.subnet.cidr: pool.usage for pool in self._pools.values()}
+    def usage(self) -> dict[SubnetId, tuple[int, int]]:
+        """Of each subnet: addresses that ports have, and those that are left."""
+        return {of: pool.usage for of, pool in self._pools.items()}
 
     def subnets(self) -> list[Subnet]:
         return [p.subnet for p in self._pools.values() if self.visible(p.subnet.network_id)]
@@ -232,7 +233,7 @@ class AddressBook:
         self._networks[of] = Network(id=of, name=record.name, subnet_ids=ids)
         return self._networks[of]
 
-    def _check_range(self, cidr: str) -> None:
+    def _check_range(self, cidr: str, record: NetworkRecord) -> None:
         try:
             wanted = ip_network(cidr)
         except ValueError as error:
@@ -240,8 +241,11 @@ class AddressBook:
         if wanted.num_addresses < 4:
             raise Invalid(f"{cidr} is too small: it needs four addresses", field="cidr")
         for pool in self._pools.values():
-            if pool.net.version == wanted.version and pool.net.overlaps(wanted):
-                raise Conflict(f"{cidr} overlaps {pool.net}")
+            other = self.records[pool.subnet.network_id]
+            # Amphorae are on the LB network and on any other, so its range is nobody else's.
+            meets = (record.routed and other.routed) or not (record.visible and other.visible)
+            if meets and pool.net.version == wanted.version and pool.net.overlaps(wanted):
+                raise Conflict(f"{cidr} overlaps {pool.net} of network {other.name}")
 
     def _pool(self, of: SubnetId) -> _Pool:
         found = self._pools.get(of)

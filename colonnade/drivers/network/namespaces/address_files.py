@@ -26,6 +26,8 @@ class AddressFiles:
         self._ports = folder / "ports"
         for place in (self._networks, self._ports):
             place.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for torn in place.glob("*.new"):  # a daemon was killed while it wrote
+                torn.unlink()
 
     def networks(self) -> list[NetworkRecord]:
         return _read_all(self._networks, NetworkRecord)

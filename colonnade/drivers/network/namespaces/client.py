@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from colonnade.domain.ids import AmphoraId, PortId
+from colonnade.domain.ids import AmphoraId, PortId, SubnetId
 from colonnade.drivers.network.namespaces.wire import Connection, Host, HostWish, Plug, Range
 from colonnade.drivers.network.protocol import Network, Port, PortWish, Subnet
 
@@ -31,6 +31,10 @@ class NetworkClient:
 
     async def lb_subnet(self) -> Subnet:
         return await self._connection.call("GET", "/v1/lb-subnet", Subnet)
+
+    async def free_addresses(self, subnet_id: SubnetId) -> int:
+        path = f"/v1/subnets/{quote(subnet_id, safe='')}/free-addresses"
+        return await self._connection.call("GET", path, int)
 
     async def ports(self) -> Sequence[Port]:
         return await self._connection.call("GET", "/v1/ports", list[Port])
@@ -71,9 +75,10 @@ class LabClient:
         """Gone afterwards, with all it ran. No such host: nothing to do."""
         await self._connection.call("DELETE", _host(name), type(None))
 
-    async def add_network(self, name: str, cidr: str) -> Network:
+    async def add_network(self, name: str, cidr: str, *, is_routed: bool = True) -> Network:
+        """One that is not routed is met by what is plugged into it alone."""
         path = f"/v1/lab/networks/{quote(name, safe='')}"
-        return await self._connection.call("PUT", path, Network, Range(cidr))
+        return await self._connection.call("PUT", path, Network, Range(cidr, is_routed))
 
 
 def _port(port_id: str) -> str:

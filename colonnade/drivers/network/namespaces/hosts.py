@@ -6,6 +6,7 @@ Invariant: a host has an address of every subnet of its network, kept while it l
 has no rights.
 """
 
+import asyncio
 import os
 import re
 from collections.abc import Sequence
@@ -35,6 +36,7 @@ class Hosts:
         self._machines = machines
         self._book = book
         self._fabric = fabric
+        self._turn = asyncio.Lock()  # asked twice at once, a host is made once
 
     async def furnish(self) -> None:
         """Give back the addresses of hosts that ended with an earlier lab; make `outside`."""
@@ -49,6 +51,17 @@ class Hosts:
 
     async def add(self, wish: HostWish) -> Host:
         """The host. Raises Conflict when another of that name runs."""
+        async with self._turn:
+            return await self._add(wish)
+
+    async def remove(self, name: str) -> None:
+        """Gone afterwards, with all it ran. No such host: nothing to do."""
+        if name == OUTSIDE:
+            raise Conflict(f"{OUTSIDE} is always there")
+        async with self._turn:
+            await self._clear(name)
+
+    async def _add(self, wish: HostWish) -> Host:
         check_name(wish.name)
         if not self._book.visible(network_id(wish.network)):
             raise NotFound(f"there is no network {wish.network}")
@@ -63,12 +76,6 @@ class Hosts:
         except ColonnadeError:
             await self._clear(wish.name)
             raise
-
-    async def remove(self, name: str) -> None:
-        """Gone afterwards, with all it ran. No such host: nothing to do."""
-        if name == OUTSIDE:
-            raise Conflict(f"{OUTSIDE} is always there")
-        await self._clear(name)
 
     async def _start(self, wish: HostWish, network: Network, ports: Sequence[Port]) -> Machine:
         addresses = tuple(port.address for port in ports)

@@ -85,6 +85,8 @@ class Machines:
 
     def load(self) -> None:
         """Find the machines that an earlier daemon started in this lab."""
+        for torn in self._folder.glob("*.new"):  # it was killed while it wrote
+            torn.unlink()
         for path in self._folder.glob("*.json"):
             machine = msgspec.json.decode(path.read_bytes(), type=Machine)
             self._machines[machine.id] = machine

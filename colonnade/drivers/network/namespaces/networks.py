@@ -5,6 +5,7 @@ Invariant: the book says first where a port shall be plugged, then the cable mov
 ends an amphora finds every cable that it may have. It knows amphorae as machines only.
 """
 
+import asyncio
 from collections.abc import Sequence
 from ipaddress import ip_network
 
@@ -39,6 +40,7 @@ class Networks:
         self.book = book
         self._fabric = fabric
         self._machines = machines
+        self._turn = asyncio.Lock()  # book and cables change together, one port at a time
 
     async def furnish(self, control_address: str) -> None:
         """Networks, router and control namespace, whether new or found. Call it first."""
@@ -52,13 +54,13 @@ class Networks:
             await self._fabric.add_network(record)
         await self._forget_lost_plugs()
 
-    async def add_network(self, name: str, cidr: str) -> Network:
-        """A further network that the router joins. Raises Invalid or Conflict."""
+    async def add_network(self, name: str, cidr: str, *, is_routed: bool = True) -> Network:
+        """A further network. Raises Invalid or Conflict."""
         try:
             text = str(ip_network(cidr))
         except ValueError as error:
             raise Invalid(f"{cidr} is not a range: {error}", field="cidr") from error
-        record = NetworkRecord(name=name, cidrs=(text,))
+        record = NetworkRecord(name=name, cidrs=(text,), routed=is_routed)
         network = self.book.add_network(record)
         await self._fabric.add_network(record)
         return network
@@ -82,10 +84,27 @@ class Networks:
         return self.book.create_port(wish)
 
     async def delete_port(self, port_id: PortId) -> None:
-        await self.unplug(port_id)
-        self.book.delete_port(port_id)
+        async with self._turn:
+            await self._unplug(port_id)
+            self.book.delete_port(port_id)
 
     async def plug(self, port_id: PortId, amphora_id: AmphoraId) -> Port:
+        async with self._turn:
+            return await self._plug(port_id, amphora_id)
+
+    async def unplug(self, port_id: PortId) -> None:
+        async with self._turn:
+            await self._unplug(port_id)
+
+    async def unplug_all(self, amphora_id: AmphoraId) -> None:
+        """Cut every cable of an amphora that is ending."""
+        async with self._turn:
+            plugged = [p.id for p in self.book.ports.values() if p.plugged_into == amphora_id]
+            await self._fabric.detach([machine_link(port_id) for port_id in plugged])
+            for port_id in plugged:
+                self.book.note_plug(port_id, None)
+
+    async def _plug(self, port_id: PortId, amphora_id: AmphoraId) -> Port:
         port = self.book.port(port_id)
         if not self.book.visible(port.network_id) or not _may_carry(port, amphora_id):
             raise Forbidden(f"port {port_id} is not one that carries traffic of an amphora")
@@ -100,20 +119,13 @@ class Networks:
         try:
             await self._fabric.plug(port, network, machine, again=again)
         except ColonnadeError:
-            await self.unplug(port_id)
+            await self._unplug(port_id)
             raise
         return plugged
 
-    async def unplug(self, port_id: PortId) -> None:
+    async def _unplug(self, port_id: PortId) -> None:
         if port_id in self.book.ports:
             await self._fabric.detach([machine_link(port_id)])
-            self.book.note_plug(port_id, None)
-
-    async def unplug_all(self, amphora_id: AmphoraId) -> None:
-        """Cut every cable of an amphora that is ending."""
-        plugged = [p.id for p in self.book.ports.values() if p.plugged_into == amphora_id]
-        await self._fabric.detach([machine_link(port_id) for port_id in plugged])
-        for port_id in plugged:
             self.book.note_plug(port_id, None)
 
     def _control_port(self, address: str) -> Port:

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the daemon and its clients say to each other: paths, bodies, errors, connections.
 
-Invariant: an error raised in the daemon is raised in the client as the same class. Over a
-socket of the file system or over TCP, it is always mutual TLS. It does not know what the
-calls do. Clients import this and not what the daemon does with it: netlink's library is large.
+Invariant: an error raised in the daemon is raised in the client as the same class, and two ends
+that speak different majors of the API do nothing but say so. Over a socket of the file system or
+over TCP, it is always mutual TLS. It does not know what the calls do. Clients import this and not
+what the daemon does with it: netlink's library is large. `docs/protocol/network-api.md` is it in
+words.
 """
 
 import asyncio
@@ -24,7 +26,23 @@ CONNECT_S_MAX = 2.0
 CALL_S_MAX = 20.0
 SERVER_NAME = "network"
 UNIX = "unix:"
+VERSION_HEADER: Final = "Colonnade-Network-Version"
 T = TypeVar("T")
+
+
+class Version(msgspec.Struct, frozen=True):
+    """Of the API. A new minor only adds what the other end may pass over; all else is a major."""
+
+    major: int
+    minor: int
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}"
+
+
+VERSION: Final = Version(1, 1)
+MISUNDERSTOOD: Final = "the network daemon and its caller are of releases too far apart"
+FIRST: Final = Version(1, 0)  # who says none: it did not yet say it
 
 STATUSES: Final = {
     errors.Invalid: 400,
@@ -56,7 +74,10 @@ class Plug(msgspec.Struct, frozen=True):
 
 
 class Range(msgspec.Struct, frozen=True):
+    """Of a network to make. `is_routed`: the router joins it (a word of version 1.1)."""
+
     cidr: str
+    is_routed: bool = True
 
 
 class HostWish(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +96,24 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     addresses: tuple[str, ...]
     command: tuple[str, ...]
     is_running: bool
+
+
+def read_version(said: str | None) -> Version:
+    """Of the other end. Raises Unavailable when the two would not understand each other: during an
+    upgrade one of them is exchanged later."""
+    if said is None:
+        return FIRST
+    words = said.split(".")
+    if len(words) != 2 or not all(w.isascii() and w.isdigit() and len(w) < 6 for w in words):
+        raise Unavailable(MISUNDERSTOOD, detail=f"{said[:40]!r} is no version such as {VERSION}")
+    version = Version(*map(int, words))
+    if version.major != VERSION.major:
+        raise Unavailable(
+            MISUNDERSTOOD,
+            detail=f"one end speaks version {version} of the network API and the other {VERSION}: "
+            "run releases with the same first number on both",
+        )
+    return version
 
 
 def write_error(error: ColonnadeError) -> tuple[int, bytes]:
@@ -110,7 +149,8 @@ class Connection:
     ) -> T:
         """Raises what the daemon raised, or Unreachable."""
         content = msgspec.json.encode(body) if body is not None else None
-        status, said = await self._exchange(method, path, content)
+        status, version, said = await self._exchange(method, path, content)
+        read_version(version)
         if status >= 400:
             raise read_error(said)
         return msgspec.json.decode(said or b"null", type=answer)
@@ -120,7 +160,10 @@ class Connection:
             await self._open[0].close()
             self._open = None
 
-    async def _exchange(self, method: str, path: str, content: bytes | None) -> tuple[int, bytes]:
+    async def _exchange(
+        self, method: str, path: str, content: bytes | None
+    ) -> tuple[int, str | None, bytes]:
+        """Status, version and body of the answer."""
         if self._open is None:
             contexts = client_contexts(*self._files)
             self._open = self._new_session(contexts), contexts
@@ -130,12 +173,14 @@ class Connection:
             method,
             URL(root + path, encoded=True),
             data=content,
+            headers={VERSION_HEADER: str(VERSION)},
             ssl=contexts(),
             server_hostname=SERVER_NAME,  # checked, whatever address the daemon is reached at
         )
         try:
             async with call as response:
-                return response.status, await response.read()
+                version = response.headers.get(VERSION_HEADER)
+                return response.status, version, await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise Unreachable("the network daemon does not answer", detail=reason) from error
