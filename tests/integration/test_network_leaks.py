@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ports, amphorae and hosts come and go at random, machines lose their power and the network daemon
+is killed with calls under way: in the end nothing is left that was not there before.
+
+Longer: `CYCLES=200 SEED=1 .venv/bin/python -m pytest -s tests/integration/test_network_leaks.py`
+"""
+
+import asyncio
+import os
+import random
+import signal
+import sys
+from collections import Counter
+from collections.abc import Awaitable
+from typing import Any, Final
+
+import pytest
+
+from colonnade.domain.errors import ColonnadeError
+from colonnade.domain.ids import AmphoraId, PortId, SubnetId, derived_id
+from colonnade.drivers.compute.namespaces.client import ComputeClient
+from colonnade.drivers.compute.protocol import Boot
+from colonnade.drivers.network.namespaces import groups
+from colonnade.drivers.network.namespaces.address_book import (
+    LB_NETWORK,
+    PRIVATE,
+    PUBLIC,
+    subnet_id,
+)
+from colonnade.drivers.network.namespaces.client import LabClient, NetworkClient
+from colonnade.drivers.network.namespaces.wire import HostWish
+from colonnade.drivers.network.protocol import PortWish
+from tests.lab_site import Site, site, until, why_impossible
+
+CYCLES: Final = int(os.environ.get("CYCLES", "12"))
+SEED: Final = int(os.environ.get("SEED", "1"))
+AT_ONCE: Final = 6  # calls of a cycle
+KILLS: Final = 0.4  # of the cycles
+LB_SUBNET = subnet_id(LB_NETWORK.name, LB_NETWORK.cidrs[0])
+SUBNETS = (
+    subnet_id(PUBLIC.name, PUBLIC.cidrs[0]),
+    subnet_id(PUBLIC.name, PUBLIC.cidrs[1]),
+    subnet_id(PRIVATE.name, PRIVATE.cidrs[0]),
+)
+AMPHORAE = [AmphoraId(derived_id("leaks", "amphora", str(n))) for n in range(5)]
+PORTS = [PortId(derived_id("leaks", "port", str(n))) for n in range(8)]
+HOSTS = [f"leaks-{n}" for n in range(3)]
+LOOK = """
+cd /proc
+for p in [0-9]*; do
+    readlink "$p/ns/net" >&2 && echo process
+done 2>/tmp/$$
+sort -u /tmp/$$ | sed -n s/^net:.*/namespace/p
+rm /tmp/$$
+cut -d: -f1 -s /proc/net/dev
+"""
+
+
+class Acts:
+    """Calls at random. Each may be made at any time, with whatever came before."""
+
+    def __init__(self, lab: Site, dice: random.Random) -> None:
+        self._lab = lab
+        self._dice = dice
+        self.networks = NetworkClient(*lab.credentials("controller"))
+        self.compute = ComputeClient(*lab.credentials("controller"))
+        self.bench = LabClient(*lab.credentials("supervisor"))
+        self.tally: Counter[str] = Counter()
+
+    async def close(self) -> None:
+        for one in (self.networks, self.compute, self.bench):
+            await one.close()
+
+    def any(self) -> Awaitable[Any]:
+        dice = self._dice
+        amphora, port, host = dice.choice(AMPHORAE), dice.choice(PORTS), dice.choice(HOSTS)
+        subnet = SubnetId(dice.choice(SUBNETS))
+        wish = PortWish(id=port, owner="lb:leaks", subnet_id=subnet)
+        name, act = dice.choice(
+            (
+                ("boot", lambda: self._boot(amphora)),
+                ("boot", lambda: self._boot(amphora)),
+                ("create", lambda: self.networks.create_port(wish)),
+                ("create", lambda: self.networks.create_port(wish)),
+                ("plug", lambda: self.networks.plug(port, amphora)),
+                ("plug", lambda: self.networks.plug(port, amphora)),
+                ("plug", lambda: self.networks.plug(port, amphora)),
+                ("unplug", lambda: self.networks.unplug(port)),
+                ("delete", lambda: self.networks.delete_port(port)),
+                ("destroy", lambda: self.compute.destroy(amphora)),
+                ("host", lambda: self.bench.add_host(HostWish(name=host, network="public"))),
+                ("no host", lambda: self.bench.remove_host(host)),
+            )
+        )
+        self.tally[name] += 1
+        return act()
+
+    def cut_power(self) -> None:
+        """Of a machine, if it runs: the daemon is not told."""
+        try:
+            self._lab.cut_power(self._dice.choice(AMPHORAE))
+            self.tally["power cut"] += 1
+        except (FileNotFoundError, AssertionError):
+            pass  # it is not there, or ends by itself just now
+
+    async def clear(self) -> None:
+        for amphora in AMPHORAE:
+            await self.compute.destroy(amphora)
+        for port in (*PORTS, *map(_lb_port, AMPHORAE)):
+            await self.networks.delete_port(port)
+        for host in HOSTS:
+            await self.bench.remove_host(host)
+
+    async def _boot(self, amphora: AmphoraId) -> None:
+        port = _lb_port(amphora)
+        wish = PortWish(id=port, owner=f"amphora:{amphora}", subnet_id=LB_SUBNET)
+        await self.networks.create_port(wish)
+        await self.compute.create(Boot(amphora_id=amphora, lb_port_id=port, config_drive={}))
+
+
+def _lb_port(amphora: AmphoraId) -> PortId:
+    return PortId(derived_id(amphora, "lb"))
+
+
+def found(lab: Site) -> dict[str, int]:
+    """How much there is of everything."""
+    seen = lab.run("sh", "-c", LOOK).split()
+    router = lab.run("cut", "-d:", "-f1", "-s", "/proc/net/dev", inside="router").split()
+    folders = (lab.config.state_dir / "network", lab.lab.folder)
+    group = groups.name_of(lab.config.run_dir)
+    places = [groups.ROOT / group, *(groups.ROOT / kind / group for kind in groups.CONTROLLERS)]
+    return {
+        "processes": seen.count("process"),
+        "namespaces": seen.count("namespace"),
+        "links": len(seen) - seen.count("process") - seen.count("namespace"),
+        "links of the router": len(router),
+        "files": sum(
+            len([p for p in (one / part).glob("*")])
+            for one, part in ((folders[0], "networks"), (folders[1], "machines"))
+        ),
+        "book rows": len(list((folders[0] / "ports").glob("*"))),
+        "control groups": sum(1 for one in places for p in one.glob("*-*") if p.is_dir()),
+    }
+
+
+def test_nothing_is_left_of_many_that_came_and_went() -> None:
+    if reason := why_impossible():
+        pytest.skip(reason)
+    with site() as lab:
+        before = found(lab)
+        tally = asyncio.run(come_and_go(lab, random.Random(SEED)))
+        now = before
+
+        def is_as_before() -> bool:
+            nonlocal now
+            now = found(lab)
+            return now == before
+
+        try:
+            until(is_as_before, 15, "all to be as before")
+        finally:
+            sys.stdout.write(
+                f"seed {SEED}, {CYCLES} cycles: {tally}\nbefore {before}\nafter  {now}\n"
+            )
+
+
+async def come_and_go(lab: Site, dice: random.Random) -> dict[str, int]:
+    """What was done, how often."""
+    acts = Acts(lab, dice)
+    for _ in range(CYCLES):
+        calls = [asyncio.ensure_future(acts.any()) for _ in range(AT_ONCE)]
+        is_killed = dice.random() < KILLS
+        await asyncio.wait(calls, timeout=dice.uniform(0, 0.4) if is_killed else None)
+        if is_killed:
+            lab.end_daemon(signal.SIGKILL)
+            acts.tally["daemon killed"] += 1
+            await asyncio.wait(calls)
+        if dice.random() < 0.3:
+            acts.cut_power()
+        if is_killed:
+            lab.start_daemon()
+        for call in calls:
+            error = call.exception()
+            assert error is None or isinstance(error, ColonnadeError), error
+            acts.tally["refused"] += error is not None
+    await acts.clear()
+    await acts.close()
+    return dict(acts.tally)
