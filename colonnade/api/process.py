@@ -34,7 +34,7 @@ from colonnade.drivers.network.namespaces.client import NetworkClient
 from colonnade.drivers.secrets.database import Seal
 from colonnade.providers.enabled import enabled_providers
 from colonnade.providers.provider import Words
-from colonnade.runtime import logging, metrics
+from colonnade.runtime import logging, metrics, sd_notify
 from colonnade.runtime.config import NO_AUTH, Api, Config
 from colonnade.runtime.sockets import is_loopback
 from colonnade.runtime.workers import run_workers
@@ -189,7 +189,8 @@ async def _serve(site: Site, api: Api, stop: socket.socket | None) -> None:
         loop.add_reader(stop.fileno(), stopping.set)
     stopped = asyncio.create_task(stopping.wait())
     log.info("serving", host=api.host, port=api.port)
-    await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    async with sd_notify.telling():
+        await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if not serving.done():
         server.stop()  # type: ignore[no-untyped-call]
     # Whoever listens to a stream or sends its body slowly is not waited for any longer.

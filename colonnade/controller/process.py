@@ -33,7 +33,7 @@ from colonnade.drivers.compute.namespaces.client import ComputeClient
 from colonnade.drivers.network.namespaces.client import NetworkClient
 from colonnade.drivers.secrets.database import DatabaseSecrets, Kept, Seal
 from colonnade.protocol.messages import PORT_CONTROLLER
-from colonnade.runtime import metrics
+from colonnade.runtime import metrics, sd_notify
 from colonnade.runtime.certificate_authority import present_authority
 from colonnade.runtime.config import Config
 from colonnade.runtime.haproxy_binary import find_haproxy
@@ -117,7 +117,8 @@ async def _work(config: Config) -> None:
         await _begin_work(database, address)
         await stack.enter_async_context(_listed(database, config, address, network))
         log.info("ready", address=config.lb_network.address)
-        await loop.run()
+        async with sd_notify.telling():
+            await loop.run()
 
 
 @contextlib.asynccontextmanager

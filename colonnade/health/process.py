@@ -25,7 +25,7 @@ from colonnade.health.rounds import ROUND_S, Rounds
 from colonnade.health.senders import Senders
 from colonnade.health.trouble_watch import Troubles
 from colonnade.protocol.messages import PORT_HEALTH, PORT_RECEIVERS
-from colonnade.runtime import metrics
+from colonnade.runtime import metrics, sd_notify
 from colonnade.runtime.clock import Clock, SystemClock
 from colonnade.runtime.config import Config, Failovers, Heartbeats
 from colonnade.runtime.logging import configure
@@ -174,7 +174,8 @@ async def _work(
                 log.info("listening", address=f"{listening.address}:{listening.port}")
                 assert health.running is not None
                 sources = [metrics.own, health.families, database.families]
-                async with metrics.told(config, "health", listener, sources):
+                told = metrics.told(config, "health", listener, sources)
+                async with told, sd_notify.telling():
                     await health.running  # a loop that broke is a bug, and ends the process loudly
         finally:
             await agents.close()

@@ -22,6 +22,10 @@ class Cells:
         """What one process writes."""
         return self._cells[number * self._columns : (number + 1) * self._columns]
 
+    def each(self) -> Sequence[float]:
+        """Every cell, row by row."""
+        return list(self._cells)
+
     def sums(self) -> Sequence[float]:
         """Of each column over all rows."""
         return [sum(self._cells[n :: self._columns]) for n in range(self._columns)]

@@ -19,6 +19,8 @@ from typing import Final
 
 import structlog
 
+from colonnade.runtime import sd_notify
+
 PAUSE_MIN_S: Final = 0.2
 PAUSE_MAX_S: Final = 10.0
 STEADY_S: Final = 30.0
@@ -34,11 +36,14 @@ def run_workers(number: int, work: Work) -> None:
     """Run `work` in so many processes until SIGTERM or SIGINT. It is told which of them it is, from
     0 on, and must return when the socket that it is given becomes readable. Call before any thread
     is started."""
+    sd_notify.share(number)
     old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     ours, theirs = socket.socketpair()
     try:
         gc.freeze()  # else each collection copies what is shared
-        workers = [_Worker(partial(work, n), (ours, theirs), old_mask) for n in range(number)]
+        workers = [
+            _Worker(partial(_run_as, work, n), (ours, theirs), old_mask) for n in range(number)
+        ]
         while not _told_to_stop(workers):
             for worker in workers:
                 worker.keep()
@@ -48,6 +53,11 @@ def run_workers(number: int, work: Work) -> None:
         ours.close()
         theirs.close()
         signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
+
+
+def _run_as(work: Work, number: int, stop: socket.socket) -> None:
+    sd_notify.of_worker(number)
+    work(number, stop)
 
 
 class _Worker:

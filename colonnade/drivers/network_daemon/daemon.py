@@ -31,7 +31,7 @@ from colonnade.drivers.network.namespaces.machines import Machines
 from colonnade.drivers.network.namespaces.networks import Networks
 from colonnade.drivers.network.namespaces.wire import UNIX
 from colonnade.drivers.network_daemon.routes import Routes
-from colonnade.runtime import host_ids, metrics
+from colonnade.runtime import host_ids, metrics, sd_notify
 from colonnade.runtime.config import Config
 from colonnade.runtime.haproxy_binary import find_haproxy
 from colonnade.runtime.host_ids import HostIds
@@ -56,7 +56,8 @@ async def run(config: Config, agent: Sequence[str] = AGENT) -> None:
         routes = await _furnish(config, links, plan)
         listener = metrics.listener_of(config.metrics, "network")
         sources = [metrics.own, routes.families]
-        async with _serving(config, routes), metrics.told(config, "network", listener, sources):
+        telling = metrics.told(config, "network", listener, sources)
+        async with _serving(config, routes), telling, sd_notify.telling():
             log.info("network daemon serves", url=url_of(config))
             await stop.wait()
     finally:
