@@ -50,6 +50,7 @@ ConfigFile = Annotated[Path, typer.Option("--config", help="The configuration fi
 
 @app.command()
 def up(
+    *,
     state: State = None,
     api: Annotated[str, typer.Option("--api", help="HOST:PORT of the user API.")] = "",
     spares: Annotated[
@@ -62,11 +63,22 @@ def up(
     host_route: Annotated[
         bool, typer.Option("--host-route", help="Route this host to the public network (root).")
     ] = False,
+    keep: Annotated[
+        bool,
+        typer.Option("--keep", help="Amphorae and hosts go on serving when this ends."),
+    ] = False,
 ) -> None:
     """Start the whole system on this machine, in the foreground."""
     from colonnade.cli.local.up import Wish, run_up
 
-    wish = Wish(state=state, api=api, spares=spares, database_url=database, host_route=host_route)
+    wish = Wish(
+        state=state,
+        api=api,
+        spares=spares,
+        database_url=database,
+        host_route=host_route,
+        keep=keep,
+    )
     raise typer.Exit(run_up(wish))
 
 

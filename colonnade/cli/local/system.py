@@ -63,9 +63,8 @@ async def running(
         if state is None and not keep:
             shutil.rmtree(folder, ignore_errors=True)
             gone.append(folder)
-        left = await _left(mark, before, seen, gone)
-        if system is not None:
-            system.left.extend(left)
+        if system is not None and "--keep" not in words:  # that leaves what it should
+            system.left.extend(await _left(mark, before, seen, gone))
 
 
 def free_port() -> int:

@@ -45,7 +45,7 @@ from colonnade.cli.local.starting import (
 )
 from colonnade.cli.waiting import until
 from colonnade.domain.errors import ColonnadeError, Invalid, Unavailable
-from colonnade.drivers.network.namespaces.lab import SOCKET, Lab, end_leftovers
+from colonnade.drivers.network.namespaces.lab import SOCKET, Lab, is_recorded
 from colonnade.runtime import host_ids
 from colonnade.runtime.config import Config, read_config, write_config
 from colonnade.runtime.haproxy_binary import find_haproxy
@@ -65,6 +65,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     spares: int | None = None
     database_url: str = ""
     host_route: bool = False
+    keep: bool = False  # the lab, with amphorae and hosts, outlives this process
 
 
 def run_up(wish: Wish) -> int:
@@ -74,30 +75,37 @@ def run_up(wish: Wish) -> int:
 async def _up(wish: Wish) -> None:
     if wish.host_route and os.geteuid() != 0:
         raise Invalid("--host-route changes this host's routes, so it needs root")
+    if wish.host_route and wish.keep:
+        raise Invalid("--host-route ends with this process, and --keep lets others go on: give one")
     state = folders.state_dir(wish.state)
     make_state(state)
     with only_one(state):
         async with contextlib.AsyncExitStack() as stack:
-            stack.callback(folders.remove_run_dir, state)
             run_dir = folders.run_dir(state)
+            stack.callback(_leave_run_dir, state)
             postgres = None if wish.database_url else EmbeddedPostgres(state, run_dir)
             config = _config(wish, state, run_dir, postgres)
             check_address(config.api)
             find_haproxy(config.haproxy)
-            await end_leftovers(run_dir)
             ensure_identities(state / "pki")
-            await _run(config, postgres, wish.host_route, stack)
+            await _run(config, postgres, wish, stack)
+
+
+def _leave_run_dir(state: Path) -> None:
+    """A lab that goes on keeps its mounts and its record there."""
+    if not is_recorded(folders.run_dir_path(state)):
+        folders.remove_run_dir(state)
 
 
 async def _run(
     config: Config,
     postgres: EmbeddedPostgres | None,
-    host_route_wanted: bool,
+    wish: Wish,
     stack: contextlib.AsyncExitStack,
 ) -> None:
     """Start, say so, and return when told to stop, be it before everything has started."""
     stop = stop_signal()
-    preparing = asyncio.create_task(_prepare(config, postgres, host_route_wanted, stack))
+    preparing = asyncio.create_task(_prepare(config, postgres, wish, stack))
     told = asyncio.create_task(stop.wait())
     await asyncio.wait({preparing, told}, return_when=asyncio.FIRST_COMPLETED)
     if stop.is_set():
@@ -115,13 +123,13 @@ async def _run(
 async def _prepare(
     config: Config,
     postgres: EmbeddedPostgres | None,
-    host_route_wanted: bool,
+    wish: Wish,
     stack: contextlib.AsyncExitStack,
 ) -> None:
     """Start everything, and return when it answers; what was started is on the stack."""
     write_config(folders.config_file(config.state_dir), config)
     hand_out(config, folders.config_file(config.state_dir))
-    lab = Lab(config)
+    lab = Lab(config, outlives=wish.keep)
     places = MetricsPlaces(config.metrics, config.state_dir)
     parts: list[Part] = [lab, places] if postgres is None else [lab, places, postgres]
     await asyncio.gather(*(stack.enter_async_context(started(part)) for part in parts))
@@ -136,7 +144,8 @@ async def _prepare(
     stack.callback(renewing.cancel)
     stack.push_async_callback(children.stop)
     await children.starting(_start_processes(children, lab, places, config))
-    if host_route_wanted:
+    lab.leave()
+    if wish.host_route:
         from colonnade.drivers.network.namespaces.host_route import host_route  # netlink is large
 
         await stack.enter_async_context(host_route(lab))

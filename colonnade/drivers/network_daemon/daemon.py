@@ -111,17 +111,28 @@ async def _serving(config: Config, routes: Routes) -> AsyncIterator[None]:
     await runner.setup()
     url = url_of(config)
     try:
-        if url.startswith(UNIX):
-            listener = _listen(Path(url.removeprefix(UNIX)), host_ids.of(config.state_dir))
-        else:
-            place = urlsplit(url)
-            listener = tcp_listener(place.hostname or "", place.port or 0)
-        async with accepting(listener, protocols_of(runner), contexts, Bounds(of_one_peer=256)):
+        async with contextlib.AsyncExitStack() as stack:
+            if url.startswith(UNIX):
+                place = Path(url.removeprefix(UNIX))
+                listener = _listen(place, host_ids.of(config.state_dir))
+                stack.callback(_unlink_own, place, place.stat().st_ino)
+            else:
+                parts = urlsplit(url)
+                listener = tcp_listener(parts.hostname or "", parts.port or 0)
+            bounds = Bounds(of_one_peer=256)
+            await stack.enter_async_context(
+                accepting(listener, protocols_of(runner), contexts, bounds)
+            )
             yield
     finally:
         await runner.cleanup()
-        if url.startswith(UNIX):
-            Path(url.removeprefix(UNIX)).unlink(missing_ok=True)
+
+
+def _unlink_own(place: Path, inode: int) -> None:
+    """Another daemon may listen there by now, when this one's end was not waited for."""
+    with contextlib.suppress(FileNotFoundError):
+        if place.stat().st_ino == inode:
+            place.unlink()
 
 
 def _listen(path: Path, ids: HostIds | None) -> socket.socket:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lab: namespaces in which networks, amphorae and hosts live, apart from the machine's own.
 
-Invariant: the lab is its process 1. When that ends, and it ends with whoever started it, the
-kernel ends every process in it, and with them all namespaces, links and mounts; nothing has to
-be undone by hand. An ordinary user gets the same in a user namespace. It does not know what
+Invariant: the lab is its process 1. When that ends, the kernel ends every process in it, and with
+them all namespaces, links and mounts; nothing has to be undone by hand. It ends with whoever
+started it, unless it is one that outlives its starter: that one is found again by its record, and
+ends when it is told to. An ordinary user gets the same in a user namespace. It does not know what
 runs inside.
 """
 
@@ -38,6 +39,7 @@ PRIVATE_FOLDER = "lab"  # below run_dir: a tmpfs, seen from inside only
 INIT = Path(__file__).with_name("lab-init.sh")
 PASS_ON = Path(__file__).with_name("pass-on.sh")
 TIED = ("setpriv", "--pdeathsig=TERM", "--")
+TIED_OUTRIGHT = ("setpriv", "--pdeathsig=KILL")
 WITHOUT_RIGHTS = ("setpriv", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all")
 ANSWERS = {
     "/proc/sys/kernel/unprivileged_userns_clone": ("0", "1"),
@@ -56,10 +58,14 @@ class LabRecord(msgspec.Struct, frozen=True):
 
 
 class Lab:
-    """Start it, or find the one that runs for this configuration."""
+    """Start it, or find the one that runs for this configuration.
 
-    def __init__(self, config: Config) -> None:
+    `outlives`: it does not end with its starter, and a start finds one that runs."""
+
+    def __init__(self, config: Config, *, outlives: bool = False) -> None:
         self._run_dir = config.run_dir
+        self._outlives = outlives
+        self._is_left = False
         self._record: LabRecord | None = None
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -67,20 +73,30 @@ class Lab:
     def running(cls, config: Config) -> "Lab":
         """The lab that another process started. Raises NotFound when none runs."""
         lab = cls(config)
-        record = _read_record(config.run_dir)
-        if record is None or not record.init.is_alive:
+        if not lab._find():
             raise NotFound("nothing runs here: start it with `colonnade up`")
-        lab._record = record
         return lab
 
+    def _find(self) -> bool:
+        record = _read_record(self._run_dir)
+        if record is None or not record.init.is_alive:
+            return False
+        self._record = record
+        return True
+
     async def start(self) -> None:
-        """Call it from the main thread: the lab ends when that thread does.
+        """Call it from the main thread: a lab that does not outlive its starter ends with that
+        thread. What an earlier run left is found again by one that does, and else ended.
 
         Raises Broken, saying what to allow, when the kernel forbids namespaces."""
+        if self._outlives and self._find():
+            self.leave()
+            return
+        await end_leftovers(self._run_dir)
         folder = self._run_dir / PRIVATE_FOLDER
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with_user = os.geteuid() != 0
-        child = _spawn(folder, with_user)
+        child = _spawn(folder, with_user, () if self._outlives else TIED_OUTRIGHT)
         self._child = child
         assert child.stdout is not None
         assert child.stderr is not None
@@ -112,8 +128,20 @@ class Lab:
         """The lab's private folder, as seen from outside."""
         return Path(f"/proc/{self.init.pid}/root{self._run_dir / PRIVATE_FOLDER}")
 
+    @property
+    def starter(self) -> ProcessName:
+        """The process that ends with the lab, and the lab with it."""
+        assert self._record is not None, "the lab was not started"
+        return self._record.starter
+
+    def leave(self) -> None:
+        """From now on `stop` lets go of it only. For one that outlives its starter."""
+        self._is_left = self._outlives
+
     async def stop(self) -> None:
-        """End all that is in the lab, at once. Not running: nothing to do."""
+        """End all that is in the lab, at once. Not running, or left: nothing to do."""
+        if self._is_left:
+            return
         if self._record is not None:
             await _end(self._record.init)
         if self._child is not None:
@@ -172,20 +200,20 @@ async def _end(process: ProcessName) -> None:
             await gone(process)
 
 
-def _spawn(folder: Path, with_user: bool) -> "subprocess.Popen[bytes]":
+def _spawn(folder: Path, with_user: bool, tied: Sequence[str]) -> "subprocess.Popen[bytes]":
     kinds = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     if with_user:
         kinds = ["--user", "--map-root-user", *kinds]
     try:
         return subprocess.Popen(
-            ["setpriv", "--pdeathsig=KILL", "unshare", *kinds, "sh", str(INIT), str(folder)],
+            [*tied, "unshare", *kinds, "sh", str(INIT), str(folder)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
     except FileNotFoundError as error:
-        raise Broken("`setpriv` is missing: install the package util-linux") from error
+        raise Broken("`setpriv` or `unshare` is missing: install the package util-linux") from error
 
 
 def _host_entry(folder: Path, name: str) -> list[str]:
@@ -236,6 +264,11 @@ def _read_record(run_dir: Path) -> LabRecord | None:
     except msgspec.DecodeError:
         sys.stderr.write(f"{path} cannot be read and is ignored\n")
         return None
+
+
+def is_recorded(run_dir: Path) -> bool:
+    """Whether a lab was left there."""
+    return (run_dir / RECORD).exists()
 
 
 def _forget(run_dir: Path) -> None:
