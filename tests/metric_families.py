@@ -22,6 +22,7 @@ from colonnade.domain.ids import (
     new_id,
 )
 from colonnade.domain.secrets import Facts, Secret, SecretId, SecretType
+from colonnade.domain.upgrading import State, StepState
 from colonnade.drivers.compute.protocol import Instance, InstanceState
 from colonnade.drivers.network_daemon import metrics as of_network
 from colonnade.health import intake, judgement
@@ -48,6 +49,9 @@ STANDING = Standing(
     load_balancers=[Count("ACTIVE", "ONLINE", 2)],
     daemons={"controller": 1},
     first_certificate_ends=NOW,
+    outdated={("default", "SERVING"): 1},
+    upgrade={StepState.DONE: 2},
+    upgrade_state=State.RUNNING,
 )
 INFO = Info(amphora_id="", agent_version="1", haproxy_version="2", generation=1, started_at=1.0)
 NUMBERS = Numbers(resident_bytes=7, cpu_s=1.5, open_files=9)

@@ -14,12 +14,14 @@ from typing import Final, cast
 
 from msgspec.structs import replace
 
+from colonnade import __version__
 from colonnade.controller.amphorae import Amphorae, Births
 from colonnade.controller.clusters import Clusters
 from colonnade.controller.leaks import Leaks
 from colonnade.controller.loop import Loop, Reconciler
 from colonnade.controller.renewals import Certificates
 from colonnade.controller.spares import Spares
+from colonnade.controller.upgrades import Upgrades
 from colonnade.domain.fleet import Amphora
 from colonnade.domain.ids import (
     AmphoraId,
@@ -107,6 +109,7 @@ class World:
         self.cluster_id = ClusterId("")
         self.faults = Faults()
         self.authority = AUTHORITY  # the one that signs; tests exchange it
+        self.release = __version__  # of the controllers that boot amphorae
         self.certificates = Certificates(lambda: self.authority, SEAL, days=1)
         self.loop = self._controller()
         self._sequence = 0
@@ -126,12 +129,13 @@ class World:
         network = cast(NetworkDriver, Watched(self.network, faults))
         compute = cast(ComputeDriver, Watched(self.compute, faults))
         amphorae = cast(AmphoraDriver, Watched(self.amphorae, faults))
-        births = Births(self.config, self.certificates, SEAL, "haproxy")
+        births = Births(self.config, self.certificates, SEAL, "haproxy", self.release)
         rules = Rules(heartbeats=self.config.heartbeats, failovers=self.config.failovers)
         reconcilers: dict[str, Reconciler] = {
             "cluster": Clusters(database, network, compute, amphorae, rules),
             "amphora": Amphorae(database, network, compute, births, amphorae.notify),
             "spares": Spares(database, SEAL, self.config.spares),
+            "upgrade": Upgrades(database, self.config.spares),
             "leaks": Leaks(database, network, compute, patience_s=0, rules=rules),
         }
         return Loop(database, reconcilers, lease_s=60)

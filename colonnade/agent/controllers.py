@@ -9,10 +9,12 @@ import asyncio
 import contextlib
 import logging
 from typing import Final
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
 
+import colonnade
 from colonnade.protocol.bundle import BUNDLE_BYTES_MAX, Bundle
 from colonnade.protocol.datagram import RECEIVERS_MAX
 from colonnade.protocol.logs import LogPlaces, LogQuestion
@@ -23,6 +25,7 @@ log = logging.getLogger(__name__)
 CONTROLLER: Final = "controller"  # the name in a controller's certificate
 TIMEOUT: Final = aiohttp.ClientTimeout(total=10.0, connect=2.0)
 CONTROLLERS_MAX: Final = 64
+VERSION: Final = quote(colonnade.__version__, safe="")
 
 
 class NobodyAnswers(Exception):
@@ -46,9 +49,9 @@ class Controllers:
         return msgspec.json.decode(body, type=Bundle) if body else None
 
     async def peers(self, authorities: str) -> Peers:
-        """`authorities`: a digest of those that this amphora trusts. Receivers come each once, in
-        an order that stays, so that their turns do."""
-        body = await self._ask("GET", f"/peers?authorities={authorities}")
+        """`authorities`: a digest of those that this amphora trusts; the release of this agent is
+        told too. Receivers come each once, in an order that stays, so that their turns do."""
+        body = await self._ask("GET", f"/peers?authorities={authorities}&version={VERSION}")
         peers = msgspec.json.decode(body, type=Peers)
         return msgspec.structs.replace(
             peers,

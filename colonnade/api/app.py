@@ -41,7 +41,7 @@ from colonnade.api.http.routing import (
     send_whole,
 )
 from colonnade.api.identity.policy import PUBLIC
-from colonnade.api.operator import amphorae, fleet_health
+from colonnade.api.operator import amphorae, fleet_health, upgrades
 from colonnade.api.steps.dry_run import dry_run
 from colonnade.api.steps.idempotency import idempotent
 from colonnade.api.steps.waiting import waiting
@@ -59,6 +59,7 @@ ROUTES: Sequence[Route] = [
     *flat_nouns.ROUTES,
     *amphorae.ROUTES,
     *fleet_health.ROUTES,
+    *upgrades.ROUTES,
     *tree_document.ROUTES,
     *history.ROUTES,
     *events.ROUTES,

@@ -21,6 +21,7 @@ from colonnade.domain.errors import Broken, Refused, Unavailable
 from colonnade.domain.fleet import Amphora, Cluster
 from colonnade.domain.ids import AmphoraId, read_id
 from colonnade.domain.lifecycle import State
+from colonnade.domain.outdated import VERSION
 from colonnade.drivers.amphora import answers
 from colonnade.drivers.amphora.answers import Unbelievable
 from colonnade.drivers.amphora.haproxy.client import in_its_words
@@ -29,7 +30,7 @@ from colonnade.protocol.logs import LogQuestion
 from colonnade.protocol.messages import Peers, Refusal, Renewing, Report
 from colonnade.runtime.buckets import Buckets
 from colonnade.runtime.mtls import Peer, peer_of
-from colonnade.store.fleet import amphora_rows, daemons
+from colonnade.store.fleet import amphora_rows, daemons, outdated
 from colonnade.store.postgres.database import Database
 
 BODY_BYTES_MAX: Final = 1024 * 1024
@@ -130,12 +131,21 @@ class _AmphoraApi:
         renew = await self._certificates.seen(
             self._database, request[AMPHORA], request[PEER], request.query.get("authorities", "")
         )
+        await self._note_version(request[AMPHORA], request.query.get("version", ""))
         async with self._database.read() as connection:
             controllers = await daemons.live(connection, daemons.Kind.CONTROLLER)
             receivers = await daemons.live(connection, daemons.Kind.HEALTH)
         return _answer(
             Peers(controllers=tuple(controllers), receivers=tuple(receivers), renew=renew)
         )
+
+    async def _note_version(self, amphora: Amphora, version: str) -> None:
+        """Raises ValueError for what is no version; "" is that of an agent which tells none."""
+        if version and not VERSION.fullmatch(version):
+            raise ValueError("version: this is no release, such as 1.2.3")
+        if version != amphora.agent_version:  # it asks each minute
+            async with self._database.transaction() as connection:
+                await outdated.record_agent(connection, amphora.id, version)
 
     async def identity(self, request: web.Request) -> web.Response:
         asked = answers.decoded(await request.read(), Renewing)

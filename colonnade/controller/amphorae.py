@@ -11,7 +11,9 @@ from typing import Final
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
+import colonnade
 from colonnade.controller import account
 from colonnade.controller.renewals import Certificates
 from colonnade.domain.errors import ColonnadeError
@@ -19,12 +21,14 @@ from colonnade.domain.fleet import Amphora
 from colonnade.domain.ids import AmphoraId, PortId, derived_id
 from colonnade.domain.lifecycle import Event, State
 from colonnade.drivers.compute.protocol import Boot, ComputeDriver, InstanceState
-from colonnade.drivers.network.protocol import NetworkDriver, PortWish
+from colonnade.drivers.network.protocol import NetworkDriver, Port, PortWish, Subnet
 from colonnade.drivers.secrets.database import Seal
 from colonnade.protocol.messages import PORT_CONTROLLER, PORT_HEALTH, AgentConfig
 from colonnade.runtime.certificate_authority import expires_at
 from colonnade.runtime.config import Config
+from colonnade.store.catalogue import catalogue
 from colonnade.store.fleet import amphora_rows, daemons
+from colonnade.store.fleet.daemons import Kind
 from colonnade.store.postgres.database import Database
 from colonnade.store.queue import events
 
@@ -45,6 +49,7 @@ class Births(msgspec.Struct, frozen=True):
     certificates: Certificates
     seal: Seal
     haproxy: str
+    release: str = colonnade.__version__
 
     def __repr__(self) -> str:
         return "Births(***)"
@@ -109,7 +114,14 @@ class Amphorae:
         certificates = self._births.certificates
         identity, authority = certificates.issue(amphora.id), certificates.authority
         async with self._database.transaction() as connection:
-            await amphora_rows.record_birth(connection, amphora, (port.id, port.address))
+            wanted = await catalogue.wanted_of(connection, amphora.flavor, self._births.release)
+            made = replace(
+                amphora,
+                born_by=wanted.release,
+                image_tag=wanted.image_tag,
+                engine=wanted.engine,
+            )
+            await amphora_rows.record_birth(connection, made, (port.id, port.address))
             await amphora_rows.record_certificate(
                 connection,
                 amphora.id,
@@ -118,25 +130,10 @@ class Amphorae:
                 authority.trusted,
             )
             sealed = await amphora_rows.sealed_key(connection, amphora.id)
-            controllers = await daemons.live(connection, daemons.Kind.CONTROLLER)
-            receivers = await daemons.live(connection, daemons.Kind.HEALTH)
+            peers = {kind: await daemons.live(connection, kind) for kind in Kind}
         if sealed is None:
             return  # gone meanwhile
-        own = self._births.config.lb_network.address
-        heartbeats, reloads = self._births.config.heartbeats, self._births.config.reloads
-        agent = AgentConfig(
-            amphora_id=amphora.id,
-            lb_network_ip=port.address,
-            lb_prefix_length=int(subnet.cidr.rpartition("/")[2]),
-            controllers=_or_own(controllers, own, PORT_CONTROLLER),
-            receivers=_or_own(receivers, own, PORT_HEALTH),
-            heartbeat_s=heartbeats.interval_s,
-            heartbeat_spare_s=heartbeats.spare_interval_s,
-            haproxy=self._births.haproxy,
-            reload_pause_s=reloads.pause_s,
-            old_workers_max=reloads.old_workers_max,
-            memory_reserve_mib=reloads.memory_reserve_mib,
-        )
+        agent = self._agent_config(amphora, port, subnet, peers)
         drive = {
             "agent.json": msgspec.json.encode(agent).decode(),
             "agent.pem": identity.pem,
@@ -147,6 +144,25 @@ class Amphorae:
             Boot(amphora_id=amphora.id, lb_port_id=port.id, config_drive=drive)
         )
         log.info("amphora started", amphora_id=amphora.id, address=port.address)
+
+    def _agent_config(
+        self, amphora: Amphora, port: Port, subnet: Subnet, peers: Mapping[Kind, Sequence[str]]
+    ) -> AgentConfig:
+        own = self._births.config.lb_network.address
+        heartbeats, reloads = self._births.config.heartbeats, self._births.config.reloads
+        return AgentConfig(
+            amphora_id=amphora.id,
+            lb_network_ip=port.address,
+            lb_prefix_length=int(subnet.cidr.rpartition("/")[2]),
+            controllers=_or_own(peers[Kind.CONTROLLER], own, PORT_CONTROLLER),
+            receivers=_or_own(peers[Kind.HEALTH], own, PORT_HEALTH),
+            heartbeat_s=heartbeats.interval_s,
+            heartbeat_spare_s=heartbeats.spare_interval_s,
+            haproxy=self._births.haproxy,
+            reload_pause_s=reloads.pause_s,
+            old_workers_max=reloads.old_workers_max,
+            memory_reserve_mib=reloads.memory_reserve_mib,
+        )
 
     async def _bury(self, amphora: Amphora) -> None:
         await self._compute.destroy(amphora.id)

@@ -13,6 +13,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from colonnade.domain.catalogue import DEFAULT_FLAVOR
 from colonnade.domain.errors import ColonnadeError
+from colonnade.domain.upgrading import State, StepState
 from colonnade.runtime.config import Config
 from colonnade.store import standing
 from colonnade.store.postgres.database import PATIENT_S, Database
@@ -72,6 +73,7 @@ def families(found: Standing, spares: int) -> Iterable[Metric]:
     """How the system stands. `spares`: of the default flavor, as configured. Pure."""
     yield from _of_amphorae(found)
     yield from _of_work(found)
+    yield from _of_upgrades(found)
     targets = _labelled("spares_target", "Spares that are to be ready, by flavor", "flavor")
     for flavor, size in {DEFAULT_FLAVOR: spares, **found.spare_targets}.items():
         targets.add_metric([flavor], size)
@@ -106,6 +108,22 @@ def _of_amphorae(found: Standing) -> Iterable[Metric]:
         if one.state in ("SPARE", "SERVING"):
             silent.add_metric([one.flavor, one.state], one.silent)
     return [amphorae, silent]
+
+
+def _of_upgrades(found: Standing) -> Iterable[Metric]:
+    outdated = _labelled(
+        "outdated_amphorae", "Amphorae that are outdated, by flavor and state", "flavor", "state"
+    )
+    for one in found.amphorae:
+        number = found.outdated.get((one.flavor, one.state), 0)
+        outdated.add_metric([one.flavor, one.state], number)
+    states = _labelled("upgrade_state", "1 for the state of the newest upgrade", "state")
+    for state in State:
+        states.add_metric([state.value], int(state is found.upgrade_state))
+    steps = _labelled("upgrade_steps", "Steps of the newest upgrade, by state", "state")
+    for step in StepState:
+        steps.add_metric([step.value], found.upgrade.get(step, 0))
+    return [outdated, states, steps]
 
 
 def _of_work(found: Standing) -> Iterable[Metric]:

@@ -20,11 +20,13 @@ from colonnade.controller.clusters import Clusters
 from colonnade.controller.expiry import Expiry
 from colonnade.controller.leaks import Leaks
 from colonnade.controller.log_places import Places
-from colonnade.controller.loop import Loop
+from colonnade.controller.loop import Loop, Reconciler
 from colonnade.controller.metrics import Told
 from colonnade.controller.renewals import Certificates
+from colonnade.controller.retirement import Retirement
 from colonnade.controller.spares import Spares
 from colonnade.controller.sweeping import Sweeping
+from colonnade.controller.upgrades import Upgrades
 from colonnade.domain.errors import ColonnadeError, Unavailable
 from colonnade.domain.ids import AmphoraId, derived_id, new_id
 from colonnade.drivers.amphora.haproxy.client import AgentClient
@@ -80,18 +82,13 @@ async def _work(config: Config) -> None:
         address = f"{config.lb_network.address}:{PORT_CONTROLLER}"
         rules = Rules(heartbeats=config.heartbeats, failovers=config.failovers)
         clusters = Clusters(database, network, compute, driver, rules)
-        loop = Loop(
-            database,
-            {
-                "cluster": clusters,
-                "amphora": Amphorae(database, network, compute, births, driver.notify),
-                "spares": Spares(database, seal, config.spares),
-                "leaks": Leaks(database, network, compute, rules=rules),
-                "expiry": Expiry(database),
-                "sweeping": Sweeping(database, config.kept),
-            },
-            holder=address,
-        )
+        reconcilers: dict[str, Reconciler] = {
+            "cluster": clusters,
+            "amphora": Amphorae(database, network, compute, births, driver.notify),
+            "spares": Spares(database, seal, config.spares),
+            "leaks": Leaks(database, network, compute, rules=rules),
+        }
+        loop = Loop(database, reconcilers | _of_rows(database, config), holder=address)
         runner = web.AppRunner(
             application(database, clusters, driver.bundle, Places(database, seal), certificates),
             access_log=None,
@@ -121,6 +118,16 @@ async def _work(config: Config) -> None:
             await loop.run()
 
 
+def _of_rows(database: Database, config: Config) -> dict[str, Reconciler]:
+    """Those that need no driver."""
+    return {
+        "retirement": Retirement(database, config.retirement, config.amphora_certificate_days),
+        "upgrade": Upgrades(database, config.spares),
+        "expiry": Expiry(database),
+        "sweeping": Sweeping(database, config.kept),
+    }
+
+
 @contextlib.asynccontextmanager
 async def _listed(
     database: Database, config: Config, address: str, network: NetworkClient
@@ -142,6 +149,7 @@ async def _begin_work(database: Database, holder: str) -> None:
         await work.mark(connection, "leaks:all")
         await work.mark(connection, "expiry:all")
         await work.mark(connection, "sweeping:all")
+        await work.mark(connection, "retirement:all")
         await work.mark(connection, f"spares:{FLAVOR}")
 
 

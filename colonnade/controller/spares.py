@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keep as many amphorae ready as are configured, and as many more as clusters wait for.
 
-Whoever boots counts as ready soon, so that a second look does not make more of them. Knows rows
-only; births and burials follow from the rows.
+Whoever boots counts as ready soon, so that a second look does not make more of them. An outdated
+one goes when another is ready in its place, one at a time. Knows rows only; births and burials
+follow from the rows.
 """
 
 import secrets
+from collections.abc import Sequence
 from typing import Final
 
 from colonnade.controller import account
@@ -24,6 +26,23 @@ LOOK_S: Final = 30.0
 KEY_BYTES: Final = 32
 
 
+def plan(target: int, ready: Sequence[Amphora]) -> tuple[int, Sequence[Amphora]]:
+    """How many are to be added, and which are to go. `ready`: the oldest first; those that boot
+    are among them."""
+    booting = [a for a in ready if a.state is State.BOOTING]
+    spares = [a for a in ready if a.state is State.SPARE]
+    # Only what another in its place would mend.
+    stale = [a for a in spares if a.outdated_since is not None]
+    fresh = [a for a in spares if a.outdated_since is None]
+    missing = target - len(ready)
+    if missing > 0:
+        return missing, ()
+    if missing == 0:  # one more, and an old one goes when that is ready
+        return int(bool(stale) and not booting), ()
+    surplus = -missing - int(bool(stale) and bool(booting))
+    return 0, [*stale, *reversed(booting), *reversed(fresh)][:surplus]
+
+
 class Spares:
     """The reconciler of `spares:<flavor>`."""
 
@@ -39,15 +58,13 @@ class Spares:
             target = kept + await amphora_rows.unmet_demand(connection, name)
             unlent = await amphora_rows.of_flavor(connection, name)
             ready = [a for a in unlent if a.state in (State.SPARE, State.BOOTING)]
-            missing = target - len(ready)
+            missing, surplus = plan(target, ready)
             account.looked(f"{target} ready", f"{len(ready)} ready or booting")
-            account.planned(f"{missing:+d}" if missing else "nothing")
+            change = missing - len(surplus)
+            account.planned(f"{change:+d}" if change else "nothing")
             for _ in range(min(missing, AT_ONCE_MAX)):
                 await self._add(connection, name)
-            surplus = len(ready) - target
-            # Those that still boot first, then the youngest.
-            ready.sort(key=lambda a: a.state is State.BOOTING)
-            for amphora in ready[len(ready) - surplus :] if surplus > 0 else ():
+            for amphora in surplus:
                 await amphora_rows.advance(connection, amphora, Event.RELEASED)
         if missing > AT_ONCE_MAX:
             return 0.0

@@ -38,6 +38,12 @@ class Amphora(msgspec.Struct, frozen=True, kw_only=True):
     cert_expiration: datetime | None = None
     issuer: str = ""  # the authority of its certificate
     authorities: str = ""  # digest of the authorities that it trusts
+    agent_version: str | None = None  # as it told last, "" when it tells none; None: not asked yet
+    born_by: str = ""  # the release that booted it; "": not known
+    image_tag: str | None = None  # as its flavor said then
+    engine: str = ""  # the same; "": not known
+    outdated: str = ""  # why it is, for people
+    outdated_since: datetime | None = None  # None: it is not, or one made now would be the same
 
 
 class Cluster(msgspec.Struct, frozen=True, kw_only=True):

@@ -90,6 +90,15 @@ class Failovers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     again_s: float = 600.0  # until the next of the same load balancer may be, for trouble
 
 
+class Retirement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of outdated amphorae that serve, by the system itself. Spares are always exchanged."""
+
+    automatic: bool = True
+    grace_s: float = 900.0  # outdated for so long: a certificate may still be renewed
+    pause_s: float = 60.0  # between one and the next
+    again_s: float = 86_400.0  # until the next begins, after one that stopped or was cancelled
+
+
 class Reloads(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Of haproxy, on each amphora that is born from now on."""
 
@@ -146,6 +155,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     heartbeats: Heartbeats = Heartbeats()
     health: Health = Health()
     failovers: Failovers = Failovers()
+    retirement: Retirement = Retirement()
     reloads: Reloads = Reloads()
     quotas: Quotas = Quotas()
     kept: Kept = KEPT

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from colonnade.runtime.config import KEPT, Kept
-from colonnade.store.fleet import failovers
+from colonnade.store.fleet import failovers, upgrade_rows
 from colonnade.store.postgres.database import BATCH_ROWS, PATIENT_S, Connection, Database
 from colonnade.store.queue import events
 from colonnade.store.reports import folding
@@ -27,6 +27,7 @@ FORGOTTEN: Final[Mapping[str, Callable[[Connection, Kept], Awaitable[int]]]] = {
     "tokens": tokens.forget_old,
     "counters": folding.forget_old,
     "failovers": failovers.forget_old,
+    "upgrades": upgrade_rows.forget_old,
 }
 
 

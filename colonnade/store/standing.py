@@ -5,11 +5,14 @@ Each statement reads a small table, or counts a large one once; whoever asks see
 often.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
 
+from colonnade.domain.upgrading import State, StepState
 from colonnade.store.catalogue import catalogue
+from colonnade.store.fleet import upgrade_rows
 from colonnade.store.fleet.daemons import LIVE_S
 from colonnade.store.postgres.database import Connection
 from colonnade.store.trees import current_statuses
@@ -42,6 +45,9 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     load_balancers: list[current_statuses.Count]
     daemons: dict[str, int]  # by kind, those that run
     first_certificate_ends: datetime | None  # of the amphorae's
+    outdated: dict[tuple[str, str], int]  # amphorae, by flavor and state
+    upgrade: Mapping[StepState, int]  # how many steps of the newest are in which state
+    upgrade_state: State | None  # of the newest
 
 
 async def look(connection: Connection, stale_s: float, spare_stale_s: float) -> Standing:
@@ -75,6 +81,11 @@ async def look(connection: Connection, stale_s: float, spare_stale_s: float) -> 
     daemons = {row[0]: row[1] for row in await cursor.fetchall()}
     cursor = await connection.execute("SELECT min(cert_expiration) FROM amphorae")
     row = await cursor.fetchone()
+    cursor = await connection.execute(
+        "SELECT flavor, state, count(*) FROM amphorae WHERE outdated <> '' GROUP BY 1, 2"
+    )
+    outdated = {(row[0], row[1]): row[2] for row in await cursor.fetchall()}
+    newest = next(iter(await upgrade_rows.newest(connection, 1)), None)
     return Standing(
         amphorae=amphorae,
         work=keys,
@@ -82,4 +93,7 @@ async def look(connection: Connection, stale_s: float, spare_stale_s: float) -> 
         load_balancers=await current_statuses.of_load_balancers(connection),
         daemons=daemons,
         first_certificate_ends=row[0] if row is not None else None,
+        outdated=outdated,
+        upgrade=(await upgrade_rows.progress(connection, newest)).counts if newest else {},
+        upgrade_state=newest.state if newest else None,
     )

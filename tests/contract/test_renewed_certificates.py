@@ -14,6 +14,7 @@ from aiohttp import web
 from cryptography import x509
 from yarl import URL
 
+import colonnade
 from colonnade.agent.controllers import Controllers, Expired, NobodyAnswers
 from colonnade.agent.identity import Identity
 from colonnade.domain.fleet import Amphora
@@ -104,6 +105,30 @@ async def test_what_is_no_digest_is_refused_and_not_stored(site: Site, said: str
     ):
         assert answer.status == 400
     assert await site.amphora(State.SERVING) == before
+
+
+async def test_an_agent_tells_its_release_and_one_that_tells_none_is_known_to(site: Site) -> None:
+    amphora = await site.amphora(State.SERVING)
+    assert amphora.agent_version is None
+    assert (amphora.born_by, amphora.engine) == (colonnade.__version__, "haproxy")
+    identity, controllers = await site.agent(amphora.id)
+    await controllers.peers(identity.authorities())
+    assert (await site.amphora(State.SERVING)).agent_version == colonnade.__version__
+    for version, status in (("", 200), ("1.2.3.dev4%2Bg1", 200), ("1.2", 400), ("9" * 50, 400)):
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(
+                URL(
+                    f"https://{site.address}/peers?authorities={identity.authorities()}"
+                    f"&version={version}",
+                    encoded=True,
+                ),
+                ssl=identity.for_servers(),
+                server_hostname="controller",
+            ) as answer,
+        ):
+            assert answer.status == status, version
+    assert (await site.amphora(State.SERVING)).agent_version == "1.2.3.dev4+g1"
 
 
 async def test_one_past_half_of_its_life_is_renewed_and_the_new_one_is_used(site: Site) -> None:

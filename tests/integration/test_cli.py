@@ -106,6 +106,10 @@ STORY: list[tuple[str, int, str]] = [
     ("amphora list", 0, "Role"),
     ("admin fleet", 0, "no controller process runs"),
     ("admin lift --for 60", 0, "safe mode is off until"),
+    ("admin upgrade start", 1, "No amphora that serves is outdated"),
+    ("admin upgrade start --all --dry-run", 0, "would replace 0, in this order"),
+    ("admin upgrade status", 1, "there was no upgrade yet"),
+    ("admin upgrade list", 0, "Progress"),
     (
         "lb create two --subnet public-subnet --additional-vip public-subnet-v6=2001:db8:1::99",
         0, "2001:db8:1::99",

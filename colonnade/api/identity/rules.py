@@ -104,6 +104,7 @@ DEFAULTS: Final[Mapping[str, Actions]] = {
     },
     # Ours, beyond the contract.
     "fleet": {"get_one": OPERATE, "put": OPERATE},
+    "upgrade": {"get_all": OPERATE, "get_one": OPERATE, "post": OPERATE, "put": OPERATE},
     "network": {**_READ, "put": WRITE},
     "secret": _OBJECT,
     "event": {"get_all": READ, "get_all-global": READ_GLOBAL},

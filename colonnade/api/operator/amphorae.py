@@ -49,6 +49,9 @@ class AmphoraObject(Struct, frozen=True, kw_only=True):
     updated_at: str | None
     image_id: str | None
     compute_flavor: str | None
+    # Beyond the contract: the release of its agent, and why it is to be replaced by another.
+    agent_version: str | None
+    outdated: str | None
 
 
 async def list_amphorae(call: Call) -> JSON:
@@ -163,6 +166,8 @@ def show_amphora(record: AmphoraRecord) -> dict[str, Any]:
         "updated_at": time(record.state_since),
         "image_id": None,
         "compute_flavor": record.flavor,
+        "agent_version": record.agent_version or None,
+        "outdated": record.outdated or None,
     }
 
 

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 from colonnade.api.http.call import JSON, Call, Route
 from colonnade.api.resources.derived import Id
 from colonnade.api.resources.objects import Time, wrapped
+from colonnade.domain.upgrading import State, Upgrade
 from colonnade.store.fleet import safe_mode_rows
 from colonnade.store.fleet.overview import Overview, overview
 from colonnade.store.postgres.times import time
@@ -48,6 +49,20 @@ class TroubleObject(Struct, forbid_unknown_fields=True, kw_only=True):
     since: Time
 
 
+class OutdatedObject(Struct, forbid_unknown_fields=True, kw_only=True):
+    amphora_id: Id
+    reason: str
+
+
+class OpenUpgradeObject(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The upgrade that goes on, or that a person may let go on."""
+
+    id: Id
+    state: State
+    progress: str
+    reason: str | None
+
+
 class DaemonObject(Struct, forbid_unknown_fields=True, kw_only=True):
     """A process of the control plane. `missed`: it fell silent, and did not say that it ends."""
 
@@ -66,6 +81,8 @@ class FleetObject(Struct, forbid_unknown_fields=True, kw_only=True):
     amphorae: dict[str, int]
     overdue: list[OverdueObject]
     troubled: list[TroubleObject]
+    outdated: list[OutdatedObject]
+    upgrade: OpenUpgradeObject | None
     failovers: dict[str, int]
     daemons: list[DaemonObject]
 
@@ -113,6 +130,10 @@ def show_fleet(found: Overview, *, is_enabled: bool) -> dict[str, Any]:
             {"amphora_id": one.amphora_id, "reason": one.reason, "since": time(one.since)}
             for one in found.troubled
         ],
+        "outdated": [
+            {"amphora_id": one.amphora_id, "reason": one.reason} for one in found.outdated
+        ],
+        "upgrade": _upgrade(*found.upgrade) if found.upgrade is not None else None,
         "failovers": dict(found.replaced),
         "daemons": [
             {
@@ -126,6 +147,15 @@ def show_fleet(found: Overview, *, is_enabled: bool) -> dict[str, Any]:
     }
 
 
+def _upgrade(upgrade: Upgrade, progress: str) -> dict[str, Any]:
+    return {
+        "id": upgrade.id,
+        "state": upgrade.state,
+        "progress": progress,
+        "reason": upgrade.words or None,
+    }
+
+
 FLEET_PATH: Final = "/v2/octavia/fleet"
 _RULE: Final = "os_load-balancer_api:fleet:"
 ROUTES = [
@@ -134,7 +164,7 @@ ROUTES = [
         path=FLEET_PATH,
         handler=get_fleet,
         answers=wrapped("fleet", FleetObject),
-        summary="Show how the fleet is: safe mode, silent amphorae, failovers, processes",
+        summary="Show how the fleet is: safe mode, silent and outdated amphorae, processes",
         rule=_RULE + "get_one",
     ),
     Route(

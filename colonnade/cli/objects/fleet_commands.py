@@ -7,6 +7,7 @@ import typer
 
 from colonnade.cli.nouns.description import Column
 from colonnade.cli.objects.session import Session
+from colonnade.cli.objects.upgrade_commands import sentence
 
 For = Annotated[int, typer.Option("--for", metavar="SECONDS", help="And keep it off so long.")]
 DAEMONS = (
@@ -18,7 +19,7 @@ DAEMONS = (
 
 
 async def admin_fleet(session: Session) -> None:
-    """Show how the fleet is: problems, safe mode, silent amphorae, processes."""
+    """Show how the fleet is: problems, safe mode, silent and outdated amphorae, processes."""
     found = (await session.rest.get("octavia/fleet"))["fleet"]
     if session.as_json:
         session.printer.json(found)
@@ -35,6 +36,10 @@ async def admin_fleet(session: Session) -> None:
         session.printer.said(f"silent for {one['silent_s']:g} s: amphora {one['amphora_id']}")
     for one in found["troubled"]:
         session.printer.said(f"in trouble: amphora {one['amphora_id']}: {one['reason']}")
+    for one in found["outdated"]:
+        session.printer.said(f"outdated: amphora {one['amphora_id']}: {one['reason']}")
+    if found["upgrade"]:
+        session.printer.said(sentence(found["upgrade"]))
     session.printer.list(found["daemons"], DAEMONS)
 
 

@@ -26,17 +26,26 @@ ONLY: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "quota": (("show", "quotas"), ("set", "quotas"), ("reset", "quotas"), ("defaults", "quotas")),
     "amphora": (("stats", "counters"), ("failover", "operations"), ("configure", "operations")),
     "admin": (("fleet", "fleet_commands"), ("lift", "fleet_commands")),
+    "upgrade": tuple(
+        (word, "upgrade_commands")
+        for word in ("start", "status", "list", "pause", "resume", "undo")
+    ),
     "event": (("list", "history"),),
 }  # fmt: skip
 
 
+# Groups within a group.
+WITHIN: Final[Mapping[str, Mapping[str, str]]] = {
+    "l7": {"policy": "L7 policies of a listener.", "rule": "Rules of an L7 policy."},
+    "admin": {"upgrade": "Replace outdated amphorae, one after the other."},
+}
+
+
 def makers(name: str) -> dict[str, Maker]:
-    if name == "l7":
-        words = {"policy": "L7 policies of a listener.", "rule": "Rules of an L7 policy."}
-        return {
-            word: partial(group, word, help, partial(makers, word)) for word, help in words.items()
-        }
-    made: dict[str, Maker] = {}
+    made: dict[str, Maker] = {
+        word: partial(group, word, help, partial(makers, word))
+        for word, help in WITHIN.get(name, {}).items()
+    }
     noun = NOUNS.get(name)
     if noun is not None:
         made |= {word: partial(_verb, noun, word) for word in noun.verbs}

@@ -31,7 +31,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "provider": "Providers, and their capabilities.",
     "quota": "Quotas of projects.",
     "amphora": "Amphorae: the machines that serve (operators).",
-    "admin": "The fleet as a whole, and safe mode (operators).",
+    "admin": "The fleet as a whole, safe mode and upgrades (operators).",
     "event": "Events: what happened.",
     "subnet": "Subnets that VIPs and members can be on.",
 }

@@ -11,9 +11,10 @@ from typing import Any, Final
 import msgspec
 
 from colonnade.domain import flat_nouns
-from colonnade.domain.catalogue import Flavor, FlavorFacts
+from colonnade.domain.catalogue import DEFAULT_FLAVOR, Flavor, FlavorFacts
 from colonnade.domain.errors import Invalid
 from colonnade.domain.listeners import Listener
+from colonnade.domain.outdated import Wanted
 from colonnade.domain.pools import Member
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.postgres.database import Connection
@@ -66,8 +67,16 @@ async def flavor_facts(connection: Connection, flavor_id: str) -> FlavorFacts | 
 
 
 async def spare_targets(connection: Connection) -> dict[str, int]:
-    """How many spares the flavors' profiles ask for, by the flavor; those that ask for none, and
-    words that only another provider knows, are left out."""
+    """How many spares the flavors' profiles ask for, by the flavor; those that ask for none are
+    left out."""
+    found = await all_flavor_facts(connection)
+    sizes = {flavor_id: facts.spare_pool_size for flavor_id, facts in found.items()}
+    return {flavor_id: size for flavor_id, size in sizes.items() if size}
+
+
+async def all_flavor_facts(connection: Connection) -> dict[str, FlavorFacts]:
+    """What each flavor's profile says, by the flavor; words that only another provider knows are
+    left out."""
     cursor = await connection.execute(
         """SELECT f.id, p.flavor_data FROM flavors f
         JOIN flavor_profiles p ON p.id = f.flavor_profile_id"""
@@ -75,8 +84,21 @@ async def spare_targets(connection: Connection) -> dict[str, int]:
     found = {}
     for flavor_id, text in await cursor.fetchall():
         with contextlib.suppress(msgspec.ValidationError):
-            found[flavor_id] = _FLAVOR_FACTS.decode(text).spare_pool_size or 0
-    return {flavor_id: size for flavor_id, size in found.items() if size}
+            found[flavor_id] = _FLAVOR_FACTS.decode(text)
+    return found
+
+
+async def wanted_of(connection: Connection, flavor: str, release: str) -> Wanted:
+    """What an amphora of the flavor is made of where this release makes it."""
+    if flavor == DEFAULT_FLAVOR:
+        return Wanted.of(release, FlavorFacts())
+    return Wanted.of(release, await flavor_facts(connection, flavor))
+
+
+async def all_wanted(connection: Connection, release: str) -> dict[str, Wanted]:
+    """The same of each flavor, the default one included."""
+    facts = {DEFAULT_FLAVOR: FlavorFacts(), **await all_flavor_facts(connection)}
+    return {flavor: Wanted.of(release, one) for flavor, one in facts.items()}
 
 
 async def check_flavor(connection: Connection, tree: LoadBalancer, found: Difference) -> None:

@@ -40,6 +40,9 @@ class AmphoraRecord(msgspec.Struct, frozen=True, kw_only=True):
     load_balancer_id: str | None
     vip_address: str | None
     vip_port_id: str | None
+    agent_version: str | None
+    image_tag: str | None
+    outdated: str
     is_noop: bool = False  # stands for an amphora where nothing is served
 
 
@@ -67,14 +70,16 @@ _NEVER: Final = ("vrrp_interface", "vrrp_id", "vrrp_priority", "cached_zone", "i
 
 # Those of noop clusters have an address of TEST-NET-1 (RFC 5737).
 _ALL: Final = """SELECT id, state, flavor, cluster_id, lb_network_ip, cert_expiration, created_at,
-        state_since, false AS is_noop FROM amphorae
+        state_since, agent_version, image_tag, outdated, false AS is_noop FROM amphorae
     UNION ALL SELECT noop_amphora_id, 'SERVING', flavor, id, '192.0.2.1', NULL, noop_amphora_since,
-        noop_amphora_since, true FROM clusters WHERE noop_amphora_id IS NOT NULL AND NOT deleted"""
+        noop_amphora_since, NULL, NULL, '', true FROM clusters
+        WHERE noop_amphora_id IS NOT NULL AND NOT deleted"""
 
 SOURCE: Final = Source(
     columns=(
         "t.id, t.state, t.flavor, t.cluster_id, t.lb_network_ip, t.cert_expiration, t.created_at,"
-        f" t.state_since, lb.id, {_ADDRESS}, {_PORT}, t.is_noop"
+        f" t.state_since, lb.id, {_ADDRESS}, {_PORT}, t.agent_version, t.image_tag, t.outdated,"
+        " t.is_noop"
     ),
     place=(
         f" FROM ({_ALL}) t LEFT JOIN LATERAL (SELECT b.id, b.body, b.project_id"  # noqa: S608
@@ -98,6 +103,8 @@ SOURCE: Final = Source(
         "created_at": "t.created_at",
         "updated_at": "t.state_since",
         "compute_flavor": "t.flavor",
+        "agent_version": "coalesce(t.agent_version, '')",
+        "outdated": "t.outdated",
         **dict.fromkeys(_NEVER, "left(t.state, 0)"),
     },
     ids=frozenset({"id", "compute_id"}),

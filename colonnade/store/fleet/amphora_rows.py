@@ -22,7 +22,8 @@ from colonnade.store.queue import events, work
 
 _COLUMNS: Final = (
     "id, state, flavor, cluster_id, lb_network_ip, lb_port_id, applied, created_at,"
-    " cert_expiration, issuer, authorities"
+    " cert_expiration, issuer, authorities, agent_version, born_by, image_tag, engine, outdated,"
+    " outdated_since"
 )
 BELIEVED_S: Final = 3.0
 # A birth costs a second of processor time, which whoever takes over now needs more; a cluster that
@@ -69,6 +70,11 @@ async def everyone(connection: Connection) -> list[Amphora]:
     return await _select(connection, "true")
 
 
+async def living(connection: Connection) -> list[Amphora]:
+    """Those that are ready, or serve."""
+    return await _select(connection, "state IN ('SPARE', 'SERVING', 'LEAVING')")
+
+
 async def sealed_key(connection: Connection, amphora_id: AmphoraId) -> bytes | None:
     """Its heartbeat key, sealed for its id."""
     cursor = await connection.execute(
@@ -79,12 +85,14 @@ async def sealed_key(connection: Connection, amphora_id: AmphoraId) -> bytes | N
 
 
 async def record_birth(connection: Connection, amphora: Amphora, port: tuple[PortId, str]) -> None:
-    """Its LB network port and address. It boots from now on: what held it up before takes nothing
-    from its time to be heard."""
+    """Its LB network port and address, and what it is made of. It boots from now on: what held it
+    up before takes nothing from its time to be heard."""
+    made_of = [amphora.born_by, amphora.image_tag, amphora.engine]
     await connection.execute(
-        """UPDATE amphorae SET lb_port_id = %s, lb_network_ip = %s, state_since = now()
+        """UPDATE amphorae SET lb_port_id = %s, lb_network_ip = %s, state_since = now(),
+            born_by = %s, image_tag = %s, engine = %s
         WHERE id = %s""",
-        [*port, amphora.id],
+        [*port, *made_of, amphora.id],
     )
 
 
@@ -123,8 +131,9 @@ async def advance(
 async def lend_spare(
     connection: Connection, cluster_id: ClusterId, topology: Topology, fresh_s: float
 ) -> Amphora | None:
-    """A spare that was heard from in the last `fresh_s`, serving from now on. None when the
-    cluster has all that its topology needs. Raises OutOfCapacity when no spare is ready."""
+    """A spare that was heard from in the last `fresh_s`, serving from now on; one that is not
+    outdated, if there is any. None when the cluster has all that its topology needs. Raises
+    OutOfCapacity when no spare is ready."""
     cursor = await connection.execute(
         "SELECT flavor FROM clusters WHERE id = %s AND NOT deleted FOR UPDATE", [cluster_id]
     )
@@ -139,7 +148,7 @@ async def lend_spare(
         """SELECT a.id FROM amphorae a JOIN heartbeats h ON h.amphora_id = a.id
         WHERE a.state = 'SPARE' AND a.flavor = %s
           AND h.seen_at > now() - make_interval(secs => %s)
-        ORDER BY a.created_at, a.id LIMIT 1 FOR UPDATE OF a SKIP LOCKED""",
+        ORDER BY a.outdated <> '', a.created_at, a.id LIMIT 1 FOR UPDATE OF a SKIP LOCKED""",
         [row[0], fresh_s],
     )
     spare = await cursor.fetchone()

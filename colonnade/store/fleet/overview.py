@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fleet at a glance, for operators: safe mode, who is silent, what was replaced, who runs.
+"""The fleet at a glance, for operators: safe mode, who is silent or outdated, what was replaced,
+who runs.
 
 Reads only; nothing is decided by it. What is wrong is said in sentences, here and nowhere else, so
 that every place that shows it says the same.
@@ -10,7 +11,15 @@ from typing import Final
 
 import msgspec
 
-from colonnade.store.fleet import daemons, failovers, safe_mode_rows, troubles
+from colonnade.domain.upgrading import State, Upgrade, progress
+from colonnade.store.fleet import (
+    daemons,
+    failovers,
+    outdated,
+    safe_mode_rows,
+    troubles,
+    upgrade_rows,
+)
 from colonnade.store.fleet.daemons import Kind, Seen
 from colonnade.store.fleet.failovers import Rules
 from colonnade.store.fleet.safe_mode import Suspect
@@ -27,6 +36,8 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     states: Mapping[str, int]  # how many amphorae are in each
     overdue: Sequence[Suspect]  # of those in use, the longest silent first
     troubled: Sequence[troubles.Shown]  # of those that are heard
+    outdated: Sequence[outdated.Shown]
+    upgrade: tuple[Upgrade, str] | None  # the one that is open, and its progress
     replaced: Mapping[str, int]  # within an hour, by cause
     daemons: Sequence[Seen]
 
@@ -45,6 +56,11 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
             for one in self.daemons
             if one.missed_since is not None
         ]
+        if self.upgrade is not None and self.upgrade[0].state is State.STOPPED:
+            found.append(
+                f"upgrade {self.upgrade[0].id} has stopped: {self.upgrade[0].words};"
+                " resume or undo it"
+            )
         return [*found, *(f"no {kind} process runs" for kind in self.absent)]
 
     @property
@@ -63,11 +79,15 @@ async def overview(connection: Connection, rules: Rules) -> Overview:
         [HOUR_S],
     )
     replaced = {cause: count for cause, count in await cursor.fetchall()}
+    present = await upgrade_rows.open_now(connection)
+    far = await upgrade_rows.progress(connection, present) if present is not None else None
     return Overview(
         mode=await safe_mode_rows.read(connection),
         states=states,
         overdue=await failovers.overdue(connection, rules, SHOWN_MAX),
         troubled=await troubles.everyone(connection, SHOWN_MAX),
+        outdated=await outdated.everyone(connection, SHOWN_MAX),
+        upgrade=(present, progress(far.counts)) if present and far else None,
         replaced=replaced,
         daemons=await daemons.everyone(connection),
     )
