@@ -116,8 +116,8 @@ class Trees:
     def _tree(self) -> dict[str, Any]:
         monitor = {"type": "TCP", "delay": 5, "timeout": 2, "max_retries": 2}
         members = [{"address": f"10.0.0.{100 + n}", "protocol_port": 80} for n in (1, 2)]
-        pool: dict[str, Any] = {"name": "web", "protocol": "HTTP", "lb_algorithm": "ROUND_ROBIN"}
-        pool |= {"members": members, "healthmonitor": monitor}
+        pool: dict[str, Any] = {"name": "web", "protocol": "HTTP"}
+        pool |= {"lb_algorithm": "ROUND_ROBIN", "members": members, "healthmonitor": monitor}
         listener = {"name": "web", "protocol": "HTTP", "protocol_port": 80, "default_pool": pool}
         name = f"cycle-{self._number}"
         return {"name": name, "vip_subnet_id": self._subnet, "listeners": [listener]}

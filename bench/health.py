@@ -3,7 +3,8 @@
 
 Datagrams are signed with the amphorae's own keys and go through real sockets. Processor time is
 counted, not the clock's, so a busy machine disturbs little; that of the generator stands apart.
-Then some fall silent one by one, and many at once, and how soon they are found is told.
+Then some fall silent one by one, and many at once, and how soon they are found is told; and 30 real
+ones of a whole system are killed (`bench/recovery.py`).
 `python -m bench.health ROLE FILE` is one of the processes that `measure` starts.
 """
 
@@ -25,6 +26,7 @@ from uuid import UUID
 
 import msgspec
 
+from bench import recovery
 from bench.results import Figures, percentile
 from colonnade.domain.errors import Unreachable
 from colonnade.domain.ids import AmphoraId, new_id
@@ -63,6 +65,7 @@ GOALS = {
     "one_by_one.found": "30",
     "one_by_one.max_s": "< 5",
     "at_once.found": "200",
+    **recovery.GOALS,
 }
 
 
@@ -92,7 +95,7 @@ class Nobody:
 
 
 async def measure() -> Figures:
-    return await _socket_to_memory() | await _beating()
+    return await _socket_to_memory() | await _beating() | await recovery.measure()
 
 
 async def _socket_to_memory() -> Figures:

@@ -24,6 +24,7 @@ from tests.chaos.loop import STUCK_S, Process, here
 from tests.database import EMPTY
 
 EPOCH_S: Final = 1_000_000_000.0
+SLOW_S: Final = 0.1, 2.9  # longer, and nobody waits any more
 PREPARED_MAX: Final = 1000
 SETTINGS: Final = {
     "search_path": "public, pg_catalog",  # our clock before PostgreSQL's own
@@ -99,6 +100,7 @@ class Store:
         self.random = random
         self.reachable = True
         self.loss = 0.0  # the share of answers that are lost
+        self.slow = 0.0  # the share of requests that take seconds
         self.listeners: dict[asyncio.Event, None] = {}  # in the order in which they came
         self._line = line
         self._connection: Connection | None = None
@@ -241,7 +243,8 @@ class WorldDatabase:
     async def _enter(self) -> bool:
         """True when the answer is to be lost."""
         random = self._store.random
-        await asyncio.sleep(random.uniform(0.0005, 0.004))
+        is_slow = self._store.slow and random.random() < self._store.slow
+        await asyncio.sleep(random.uniform(*SLOW_S) if is_slow else random.uniform(0.0005, 0.004))
         if self._process.is_dead:
             raise Unavailable("a dead process does nothing")
         if not (self.reachable and self._store.reachable):

@@ -108,6 +108,15 @@ async def _database_away(world: World, _users: Users) -> None:
     world.store.reachable = True
 
 
+async def _slow_database(world: World, _users: Users) -> None:
+    """Between a look and the act that follows from it much may happen."""
+    world.store.slow = world.random.choice((0.1, 0.3, 0.6))
+    world.say(f"the database is slow {world.store.slow}")
+    await for_a_while(world, 25)
+    world.say("the database is as fast as ever")
+    world.store.slow = 0.0
+
+
 async def _no_database_for_one(world: World, users: Users) -> None:
     """One process does not reach the database; the others do."""
     one = world.random.choice(world.daemons())
@@ -187,6 +196,7 @@ TROUBLES: Final[Mapping[Trouble, int]] = {
     _stop_receivers: 2,
     _database_away: 2,
     _no_database_for_one: 2,
+    _slow_database: 3,
     _service_away: 2,
     _no_address: 1,
     _bad_wires: 3,

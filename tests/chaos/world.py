@@ -10,6 +10,9 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final, cast
 
+import msgspec
+from msgspec.structs import replace
+
 from colonnade.controller.amphorae import Amphorae, Births
 from colonnade.controller.clusters import Clusters
 from colonnade.controller.leaks import Leaks
@@ -21,6 +24,7 @@ from colonnade.domain.ids import AmphoraId, PortId, new_id
 from colonnade.drivers.compute.protocol import ComputeDriver
 from colonnade.drivers.network.protocol import NetworkDriver, Port
 from colonnade.health.process import Health
+from colonnade.health.receiver import Listening
 from colonnade.health.senders import Sender
 from colonnade.protocol.datagram import Heartbeat
 from colonnade.runtime.config import Config, Failovers, Heartbeats
@@ -42,12 +46,16 @@ ALLOWED: Final = Heartbeats(
 )
 # Safe mode as it is, but for its patience: a world is small and short.
 LIMITS: Final = Failovers(deaf_s=15, settle_s=8, calm_s=8, trickle_per_minute=12)
-RULES: Final = Rules(heartbeats=ALLOWED, failovers=LIMITS)
+WITHOUT_SAFE_MODE: Final = replace(LIMITS, safe_mode=False)
 CONFIG: Final = Config(
     state_dir=Path("/"), run_dir=Path("/"), database_url="", spares=2, heartbeats=ALLOWED
 )
+# Amphorae have learnt of both receivers; else one of them would not count for all of a run.
+KNOWN_FOR_LONG: Final = """INSERT INTO receivers
+    (address, id, written_at, watching_since, heard_at, listed_since)
+    VALUES (%s, %s, now(), now(), now(), to_timestamp(0))"""
 LEAK_PATIENCE_S: Final = 5.0
-INBOX_MAX: Final = 1000
+INBOXES: Final = (0, 8, 1000)  # datagrams for which a socket has room
 FLUSH_S: Final = 1.5  # slower than in earnest: most statements of a run are these
 
 
@@ -104,6 +112,52 @@ class _Health(Health):
     round_s = FLUSH_S
 
 
+class Manner(msgspec.Struct, frozen=True):
+    """How a world is set up. Whatever this is, the same must hold."""
+
+    in_turn: bool  # amphorae speak to the receivers in turn, not to both
+    inbox: int  # datagrams for which a receiver's socket has room
+    safe_mode: bool
+
+    @property
+    def limits(self) -> Failovers:
+        return LIMITS if self.safe_mode else WITHOUT_SAFE_MODE
+
+    @property
+    def receivers(self) -> int:
+        """That an amphora speaks to in turn, as it says itself."""
+        return 2 if self.in_turn else 1
+
+
+def by_chance(random: Random) -> Manner:
+    return Manner(
+        in_turn=random.random() < 0.5,
+        inbox=random.choice(INBOXES),
+        safe_mode=random.random() < 0.75,
+    )
+
+
+class Socket:
+    """Where datagrams wait while the receiver is stopped. What it has no room for is counted."""
+
+    def __init__(self, room: int) -> None:
+        self.waiting: list[tuple[AmphoraId, int, int]] = []
+        self._room = room
+        self._dropped = 0
+
+    def put(self, datagram: tuple[AmphoraId, int, int]) -> None:
+        if len(self.waiting) < self._room:
+            self.waiting.append(datagram)
+        else:
+            self._dropped += 1
+
+    def take(self, _most: int) -> int:
+        return 0  # the world hands over what waited as the receiver goes on
+
+    def dropped(self) -> int:
+        return self._dropped
+
+
 class Receiver(Daemon):
     """A health receiver and what waits in its socket."""
 
@@ -111,9 +165,11 @@ class Receiver(Daemon):
         super().__init__(world, name)
         nothing = cast(Any, None)  # keys and statuses are not asked for
         database = cast(Database, self.database)
-        self._health = _Health(database, nothing, nothing, ALLOWED, LIMITS)
+        self._health = _Health(database, nothing, nothing, ALLOWED, world.manner.limits)
         self._senders: dict[AmphoraId, Sender] = {}
-        self._inbox: list[tuple[AmphoraId, int, int]] = []
+        self._receivers = world.manner.receivers
+        self._socket = Socket(world.manner.inbox)
+        self._health.receiver.open.append(cast(Listening, self._socket))
         self._health.senders.is_complete = True  # it is told who speaks
         daemon = registered.Daemon(new_id(), registered.Kind.HEALTH, name)
         self.process.begin(self._health.rounds().go_on(daemon))
@@ -124,13 +180,13 @@ class Receiver(Daemon):
         return self.database.reachable and not (process.is_stopped or process.is_dead)
 
     def hear(self, amphora_id: AmphoraId, sequence: int, generation: int) -> None:
-        if self.process.is_stopped and len(self._inbox) < INBOX_MAX:
-            self._inbox.append((amphora_id, sequence, generation))
+        if self.process.is_stopped:
+            self._socket.put((amphora_id, sequence, generation))
         elif not self.process.is_dead:
             self._take(amphora_id, sequence, generation)
 
     def go_on(self) -> None:
-        waiting, self._inbox = self._inbox, []
+        waiting, self._socket.waiting = self._socket.waiting, []
         for datagram in waiting:
             self._take(*datagram)
         self.process.go_on()
@@ -140,8 +196,7 @@ class Receiver(Daemon):
         if sequence > sender.sequence:
             sender.sequence = sequence
             sender.heard_at = self._health.receiver.heard_at = self._health.clock.monotonic()
-            # Each heartbeat goes to both here, so whoever listens hears all of them.
-            beat = Heartbeat(status=b"", load=0.0, haproxy_running=True, receivers=1)
+            beat = Heartbeat(status=b"", load=0.0, haproxy_running=True, receivers=self._receivers)
             self._health.intake.heartbeat(sender, generation, beat)
 
 
@@ -153,12 +208,13 @@ class Controller(Daemon):
         network = cast(NetworkDriver, Link("network", world.network, self.process, weather))
         compute = cast(ComputeDriver, Link("compute", world.compute, self.process, weather))
         agents = cast(Any, Link("amphora", world.agents, self.process, weather))
+        rules = Rules(heartbeats=ALLOWED, failovers=world.manner.limits)
         births = Births(CONFIG, world.certificates, SEAL, "haproxy")
         reconcilers: dict[str, Reconciler] = {
-            "cluster": Clusters(database, network, compute, agents, RULES),
+            "cluster": Clusters(database, network, compute, agents, rules),
             "amphora": Amphorae(database, network, compute, births, agents.notify),
             "spares": Spares(database, SEAL, CONFIG.spares),
-            "leaks": Leaks(database, network, compute, patience_s=LEAK_PATIENCE_S, rules=RULES),
+            "leaks": Leaks(database, network, compute, patience_s=LEAK_PATIENCE_S, rules=rules),
         }
         self._loop = Loop(database, reconcilers, holder=name)
         self.process.begin(self._run())
@@ -173,6 +229,7 @@ class World:
 
     def __init__(self, line: Line, seed: int) -> None:
         self.random = Random(seed)
+        self.manner = by_chance(self.random)
         self.history = History(asyncio.get_running_loop().time)
         self.certificates = Certificates(lambda: AUTHORITY, SEAL, days=365)
         self.store = Store(line, self.random)
@@ -188,6 +245,10 @@ class World:
 
     async def begin(self) -> None:
         await self.store.begin()
+        async with self.store.transaction() as connection:
+            for number in (1, 2):
+                await connection.execute(KNOWN_FOR_LONG, [f"receiver {number}", new_id()])
+        self.say(f"{self.manner}")
         for number in (1, 2):
             self.controllers.append(Controller(self, f"controller {number}"))
             self.receivers.append(Receiver(self, f"receiver {number}"))
@@ -239,7 +300,7 @@ class World:
             generation = self.agents.generation(machine.id)
             is_cut = machine.id in self.agents.cut_off or machine.id in self.deaf
             heard = [False, False]
-            for place in (0, 1):
+            for place in (sequence % 2,) if self.manner.in_turn else (0, 1):
                 if not is_cut and self.random.random() >= self.datagrams_lost:
                     heard[place] = True
                     outside(self._carry(place, machine.id, sequence, generation))
