@@ -26,10 +26,11 @@ import aiohttp
 from aiohttp import web
 
 from colonnade.domain.fleet import Cluster
-from colonnade.drivers.amphora.haproxy.render import Templates, render
+from colonnade.drivers.amphora.haproxy.render import render
 from colonnade.protocol import paths
 from colonnade.protocol.bundle import Bundle
 from colonnade.runtime.haproxy_binary import find_haproxy
+from tests.haproxy_trees import TEMPLATES
 
 VIP = "127.0.0.1"
 EXCHANGED = {
@@ -38,7 +39,6 @@ EXCHANGED = {
     paths.SERVER_STATE: "servers.state",
     paths.HAPROXY_PEERS_SOCKET: "peers.sock",
 }
-TEMPLATES = Templates.load()
 WAIT_S_MAX = 10.0
 
 

@@ -36,7 +36,10 @@ from colonnade.domain.vocabulary import (
     PoolProtocol,
 )
 from colonnade.drivers.amphora.haproxy.objections import objections
+from colonnade.drivers.amphora.haproxy.render import Templates
 from colonnade.drivers.amphora.protocol import Severity
+
+TEMPLATES = Templates.load()  # compiled once for all tests of a process
 
 HTTP, TCP, HTTPS = ListenerProtocol.HTTP, ListenerProtocol.TCP, ListenerProtocol.HTTPS
 

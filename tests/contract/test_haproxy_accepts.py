@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from colonnade.agent.haproxy.servers import commands
 from colonnade.domain.fleet import Cluster
-from colonnade.drivers.amphora.haproxy.render import Templates, render
+from colonnade.drivers.amphora.haproxy.render import render
 from colonnade.drivers.amphora.haproxy.sample import SAMPLE
 from colonnade.protocol import paths
 from colonnade.protocol.bundle import Bundle, Change, Server
@@ -28,9 +28,9 @@ from tests.haproxy_extras import EXTRAS
 from tests.haproxy_tls import FEATURES as TLS
 from tests.haproxy_tls import write_secrets
 from tests.haproxy_trees import FEATURES as PLAIN
+from tests.haproxy_trees import TEMPLATES
 
 FEATURES = PLAIN | EXTRAS | TLS
-TEMPLATES = Templates.load()
 HAPROXY = find_haproxy()
 EXCHANGED = {
     paths.HAPROXY_SOCKET: "haproxy.sock",

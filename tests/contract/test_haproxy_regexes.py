@@ -13,13 +13,13 @@ from colonnade.domain.l7 import L7Policy
 from colonnade.domain.vocabulary import L7Action, L7RuleType
 from colonnade.drivers.amphora.haproxy import l7
 from colonnade.drivers.amphora.haproxy.objections import objections
-from colonnade.drivers.amphora.haproxy.render import Templates, render
+from colonnade.drivers.amphora.haproxy.render import render
 from colonnade.drivers.amphora.protocol import Severity
 from tests.contract.test_haproxy_accepts import folder, local, running
 from tests.haproxy_extras import MATCHES, policy, rule, ruled
+from tests.haproxy_trees import TEMPLATES
 
 __all__ = ["folder"]
-TEMPLATES = Templates.load()
 BUSY_S_MAX = 1.5  # of processor time: haproxy ends itself when one request takes two seconds
 LONG = "a" * 12_000
 HOSTILE = {

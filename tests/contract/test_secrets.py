@@ -143,7 +143,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"pem": made("a.test", key=ec.generate_private_key(ec.SECP192R1())).pem},
         "secp192r1",
     ),
-    "a DSA key": ({"pem": made("a.test", key=dsa.generate_private_key(2048)).pem}, "DSA"),
+    "a DSA key": ({"pem": made("a.test", key=dsa.generate_private_key(1024)).pem}, "DSA"),
     "too long": ({"pem": "x" * 1_048_577}, "1048576 characters"),
     "too long a chain": (
         {"pem": LEAF.public + "".join(authority(f"{n}").public for n in range(10)) + LEAF.secret},

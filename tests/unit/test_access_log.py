@@ -12,15 +12,14 @@ from colonnade.domain.fleet import Cluster
 from colonnade.domain.listeners import AccessLog
 from colonnade.domain.vocabulary import ListenerProtocol, LogFormat
 from colonnade.drivers.amphora.haproxy.objections import objections
-from colonnade.drivers.amphora.haproxy.render import Templates, render
+from colonnade.drivers.amphora.haproxy.render import render
 from colonnade.protocol import paths
 from colonnade.runtime.haproxy_binary import find_haproxy
-from tests.haproxy_trees import ident, web
+from tests.haproxy_trees import TEMPLATES, ident, web
 
 SOCKET = paths.HAPROXY_ACCESS_SOCKET
 HERE = AccessLog(target_id=ident(1))
 NOWHERE = AccessLog()
-TEMPLATES = Templates.load()
 
 
 def shop(protocol: ListenerProtocol, of_balancer: Any, of_listener: Any) -> Cluster:

@@ -24,8 +24,8 @@ from colonnade.drivers.amphora.protocol import Severity
 from colonnade.drivers.secrets.protocol import id_of
 from colonnade.protocol import paths
 from tests.haproxy_tls import FEATURES, ends_tls, write_secrets
-from tests.haproxy_trees import cluster, pool, tree
-from tests.unit.test_render import TEMPLATES, compare, complaints
+from tests.haproxy_trees import TEMPLATES, cluster, pool, tree
+from tests.unit.test_render import compare, complaints
 
 ID = "0d2f5a66-9f5c-4a0a-8a53-0c6d1c6f8a11"
 

@@ -4,12 +4,10 @@
 from msgspec.structs import replace
 
 from colonnade.drivers.amphora.haproxy.objections import objections
-from colonnade.drivers.amphora.haproxy.render import Templates, render
+from colonnade.drivers.amphora.haproxy.render import render
 from colonnade.drivers.amphora.protocol import Severity
 from colonnade.protocol.bundle import Access, Change, plan_change
-from tests.haproxy_trees import HTTP, cluster, listener, pool, tree
-
-TEMPLATES = Templates.load()
+from tests.haproxy_trees import HTTP, TEMPLATES, cluster, listener, pool, tree
 
 
 def test_allowed_cidrs_are_rules_of_the_vip_and_change_without_a_reload() -> None:

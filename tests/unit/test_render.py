@@ -27,6 +27,7 @@ from colonnade.runtime.haproxy_binary import find_haproxy
 from tests.haproxy_extras import EXTRAS, regexes_of_users, ruled_trees
 from tests.haproxy_trees import FEATURES as PLAIN
 from tests.haproxy_trees import (
+    TEMPLATES,
     cluster,
     listener,
     member,
@@ -39,7 +40,6 @@ from tests.haproxy_trees import (
 
 FEATURES = PLAIN | EXTRAS
 GOLDEN = Path(__file__).parent / "golden"
-TEMPLATES = Templates.load()
 HAPROXY = str(find_haproxy(""))
 SECTIONS = ("global", "defaults", "frontend", "backend")
 

@@ -13,15 +13,13 @@ from colonnade.domain.vocabulary import L7Action, MonitorType
 from colonnade.drivers.amphora.haproxy import sizes
 from colonnade.drivers.amphora.haproxy.driver import HaproxyDriver
 from colonnade.drivers.amphora.haproxy.objections import objections
-from colonnade.drivers.amphora.haproxy.render import Templates, render
+from colonnade.drivers.amphora.haproxy.render import render
 from colonnade.drivers.amphora.protocol import Severity
 from colonnade.protocol.bundle import BUNDLE_BYTES_MAX, Bundle
 from colonnade.protocol.messages import Applied, StatusReport
 from colonnade.runtime.config import Config
 from tests.haproxy_extras import policy, rule
-from tests.haproxy_trees import cluster, ident, listener, member, monitor, pool, tree
-
-TEMPLATES = Templates.load()
+from tests.haproxy_trees import TEMPLATES, cluster, ident, listener, member, monitor, pool, tree
 
 
 class Unasked:
