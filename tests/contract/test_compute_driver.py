@@ -35,18 +35,25 @@ def real() -> Iterator[Site]:
 
 
 @pytest.fixture(params=["fake", "namespaces"])
-def lab(request: pytest.FixtureRequest) -> Site | None:
-    """The lab to ask, None for the fake."""
-    return request.getfixturevalue("real") if request.param == "namespaces" else None
+def kind(request: pytest.FixtureRequest) -> str:
+    """Of the driver. Each is made below, with what its world needs."""
+    found: str = request.param
+    return found
 
 
 @pytest.fixture
-async def world(lab: Site | None) -> AsyncIterator[World]:
-    if lab is None:
+def lab(request: pytest.FixtureRequest, kind: str) -> Site | None:
+    return request.getfixturevalue("real") if kind == "namespaces" else None
+
+
+@pytest.fixture
+async def world(kind: str, lab: Site | None) -> AsyncIterator[World]:
+    if kind == "fake":
         network = FakeNetwork()
         fake = FakeCompute(network)
         yield World(network, fake, fake.kill)
         return
+    assert lab is not None
     networks, compute = lab.networks(), lab.compute()
     yield World(networks, compute, lab.cut_power)
     for instance in await compute.instances():

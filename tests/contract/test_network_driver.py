@@ -24,19 +24,26 @@ def real() -> Iterator[Site]:
 
 
 @pytest.fixture(params=["fake", "namespaces"])
-def lab(request: pytest.FixtureRequest) -> Site | None:
-    """The lab to ask, None for the fake."""
-    return request.getfixturevalue("real") if request.param == "namespaces" else None
+def kind(request: pytest.FixtureRequest) -> str:
+    """Of the driver. Each is made below, with what its world needs."""
+    found: str = request.param
+    return found
+
+
+@pytest.fixture
+def lab(request: pytest.FixtureRequest, kind: str) -> Site | None:
+    return request.getfixturevalue("real") if kind == "namespaces" else None
 
 
 @pytest.fixture
 async def drivers(
-    lab: Site | None,
+    kind: str, lab: Site | None
 ) -> AsyncIterator[tuple[NetworkDriver, ComputeDriver]]:
-    if lab is None:
+    if kind == "fake":
         network = FakeNetwork()
         yield network, FakeCompute(network)
         return
+    assert lab is not None
     networks, compute = lab.networks(), lab.compute()
     yield networks, compute
     for instance in await compute.instances():
