@@ -42,6 +42,7 @@ from colonnade.domain.l7 import L7Policy, WeightedPool
 from colonnade.domain.lifecycle import State
 from colonnade.domain.listeners import Listener
 from colonnade.domain.pools import HealthMonitor, Member, Pool
+from colonnade.domain.shape import LISTENERS, LOAD_BALANCERS
 from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.domain.vocabulary import (
     Algorithm,
@@ -72,8 +73,8 @@ from colonnade.runtime.config import Heartbeats
 from colonnade.store.fleet import amphora_rows
 from colonnade.store.postgres.database import Database
 from colonnade.store.reports import traffic
-from colonnade.store.reports.statistics import listener_statistics, load_balancer_statistics
 from colonnade.store.trees import wishes
+from colonnade.store.trees.records import statistics
 
 ALLOWED = Heartbeats(stale_s=0.8, spare_stale_s=30, boot_s=30)
 
@@ -372,8 +373,8 @@ async def test_counters_are_summed_and_never_go_back(bench: Bench) -> None:
         await accepted(bench, count)
         await bench.health.intake.flush()
     async with bench.database.read() as connection:
-        found = await listener_statistics(connection, listener)
-        assert found == await load_balancer_statistics(connection, tree.id)
+        found = await statistics(connection, LISTENERS, listener)
+        assert found == await statistics(connection, LOAD_BALANCERS, tree.id)
     assert (found.active_connections, found.bytes_in, found.bytes_out) == (1, 100, 300)
     assert (found.request_errors, found.total_connections) == (1, 12)
 

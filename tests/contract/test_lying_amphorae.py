@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 from colonnade.domain.errors import Broken, Unreachable
 from colonnade.domain.ids import AmphoraId, ListenerId, MemberId, ProjectId, new_id
+from colonnade.domain.shape import LOAD_BALANCERS
 from colonnade.domain.texts import storable
 from colonnade.drivers.amphora import answers
 from colonnade.drivers.amphora.haproxy.client import AgentClient, Outdated
@@ -44,7 +45,7 @@ from colonnade.runtime.mtls import server_context
 from colonnade.store.fleet import amphora_rows
 from colonnade.store.postgres.database import Database
 from colonnade.store.reports import traffic
-from colonnade.store.reports.statistics import load_balancer_statistics
+from colonnade.store.trees.records import statistics
 from tests.contract.test_health import SEAL, Bench, bench, until
 from tests.contract.test_health import web as tree_of_web
 
@@ -120,7 +121,7 @@ async def test_absurd_counters_leave_all_sums_and_metrics_readable(bench: Bench)
 
     async def counted() -> bool:
         async with bench.database.read() as connection:
-            found = await load_balancer_statistics(connection, tree.id)
+            found = await statistics(connection, LOAD_BALANCERS, tree.id)
         return found.bytes_in == answers.COUNT_MAX
 
     await until(counted)
@@ -139,7 +140,7 @@ async def test_absurd_counters_leave_all_sums_and_metrics_readable(bench: Bench)
             " bytes_in, bytes_out, request_errors, total_connections FROM statistics"
         )
     async with bench.database.read() as connection:
-        found = await load_balancer_statistics(connection, tree.id)
+        found = await statistics(connection, LOAD_BALANCERS, tree.id)
         assert found.bytes_in == most
         _, members = await traffic.of_project(connection, ProjectId("p"))
         assert {one.traffic.response_ms for one in members} == {0, most}

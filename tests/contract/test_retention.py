@@ -9,12 +9,14 @@ import psycopg
 import pytest
 
 from colonnade.domain.ids import LoadBalancerId
+from colonnade.domain.shape import LOAD_BALANCERS
 from colonnade.runtime.config import Kept
 from colonnade.store.postgres.database import BATCH_ROWS, Database
 from colonnade.store.queue import events
-from colonnade.store.reports import statistics, traffic
+from colonnade.store.reports import traffic
 from colonnade.store.reports.folding import NOBODY
 from colonnade.store.retention import sweep
+from colonnade.store.trees.records import statistics
 from tests.contract.api_client import Api, api
 
 __all__ = ["api"]
@@ -113,7 +115,7 @@ async def test_what_gone_amphorae_counted_stays_in_the_sums(api: Api, database: 
     async def sums() -> list[Any]:
         root_id = LoadBalancerId(root["id"])
         async with database.read() as connection:
-            five = await statistics.load_balancer_statistics(connection, root_id)
+            five = await statistics(connection, LOAD_BALANCERS, root_id)
             return [five, *await traffic.of_load_balancer(connection, root_id)]
 
     before = await sums()

@@ -147,7 +147,7 @@ async def compare(databases: list[Database], root: str) -> int:
     known = 0
     for database in databases:
         found = remembered_by(database).find(root)
-        if found is not None and found.is_as(generation, version):
+        if found is not None and (found.generation, found.version) == (generation, version):
             assert plain(found.tree) == plain(stored)
             known += 1
     return known

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from colonnade.domain.ids import AmphoraId, ListenerId, LoadBalancerId
-from colonnade.domain.shape import LISTENERS, LOAD_BALANCERS
+from colonnade.domain.ids import AmphoraId, ListenerId
 from colonnade.store.postgres.database import Connection
-from colonnade.store.trees.records import Statistics, statistics
+from colonnade.store.trees.records import Statistics
 
 
 class Counted(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,14 +46,3 @@ async def record(connection: Connection, batch: Sequence[Counted]) -> None:
             total_connections = greatest(s.total_connections, EXCLUDED.total_connections)""",
         [[c.listener_id for c in batch], [c.amphora_id for c in batch], *columns],
     )
-
-
-async def listener_statistics(connection: Connection, listener_id: ListenerId) -> Statistics:
-    """Sums over all amphorae that ever served the listener."""
-    return await statistics(connection, LISTENERS, listener_id)
-
-
-async def load_balancer_statistics(
-    connection: Connection, load_balancer_id: LoadBalancerId
-) -> Statistics:
-    return await statistics(connection, LOAD_BALANCERS, load_balancer_id)

@@ -99,15 +99,8 @@ async def insert(connection: Connection, table: FlatTable[T], value: T, **more: 
     await _check_quota(connection, table.noun, more.get("project_id"))
     values = msgspec.structs.asdict(value) | more
     names, places = ", ".join(values), ", ".join(f"%({name})s" for name in values)
-    try:
-        await connection.execute(
-            f"INSERT INTO {table.noun.table} ({names}) VALUES ({places})".encode(),  # noqa: S608
-            values,
-        )
-    except psycopg.errors.UniqueViolation as error:
-        raise _taken(table, value) from error
-    except psycopg.errors.ForeignKeyViolation as error:
-        raise _lost(table, value, error) from error
+    statement = f"INSERT INTO {table.noun.table} ({names}) VALUES ({places})"  # noqa: S608
+    await _write(connection, table, value, statement, values)
 
 
 async def update(connection: Connection, table: FlatTable[T], value: T, **more: Any) -> None:
@@ -116,11 +109,15 @@ async def update(connection: Connection, table: FlatTable[T], value: T, **more: 
     values = msgspec.structs.asdict(value) | more
     pairs = [f"{name} = %({name})s" for name in values if name != noun.key]
     changed = ", ".join([*pairs, "updated_at = now()"] if noun.is_owned else pairs)
+    statement = f"UPDATE {noun.table} SET {changed} WHERE {noun.key} = %({noun.key})s"  # noqa: S608
+    await _write(connection, table, value, statement, values)
+
+
+async def _write(
+    connection: Connection, table: FlatTable[T], value: T, statement: str, values: dict[str, Any]
+) -> None:
     try:
-        await connection.execute(
-            f"UPDATE {noun.table} SET {changed} WHERE {noun.key} = %({noun.key})s".encode(),  # noqa: S608
-            values,
-        )
+        await connection.execute(statement.encode(), values)
     except psycopg.errors.UniqueViolation as error:
         raise _taken(table, value) from error
     except psycopg.errors.ForeignKeyViolation as error:

@@ -57,9 +57,6 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     looks: int = 0  # so often it is yet looked at before it is written: others write it too
     objects: int = 0  # how many it is made of; counted as it is kept
 
-    def is_as(self, generation: int, version: str) -> bool:
-        return (self.generation, self.version) == (generation, version)
-
 
 class Remembered:
     def __init__(self, objects_max: int) -> None:
