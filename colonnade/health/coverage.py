@@ -2,11 +2,13 @@
 """Which silences count when several receivers listen, each to a part. Pure.
 
 An amphora sends its heartbeats to n receivers in turn, and says how many they are. Where only k
-of them listen, it is heard k times out of n: so it may be silent n/k times as long, and as many
-heartbeats must be missed as ever. A receiver counts while its writes are fresh, from when
-amphorae could learn of it, and unless it is cut off: it has heard nobody while others did. Silence
-counts from the beginning of the youngest of the k watches, and until the latest moment by which
-all of the k had written what they heard.
+of them listen, k of n heartbeats are heard. The amphora may then be silent n/k times as long, so
+that the number of missed heartbeats that counts stays the same.
+
+A receiver is one of the k while three things hold: its writes are fresh, amphorae have had time to
+learn its address, and it is not cut off (it heard nobody while others heard somebody). Silence is
+measured from the beginning of the youngest of the k watches to the latest moment by which all k
+had written what they heard.
 """
 
 from collections.abc import Sequence
@@ -24,7 +26,8 @@ NOBODY: Final = Coverage(stretch=1.0, watched_s=0.0)  # no silence counts
 
 
 def coverage(receivers: Sequence[Receiver], allowed: Heartbeats) -> list[Coverage]:
-    """For amphorae that speak to 0 (they did not say), 1, 2 ... receivers in turn."""
+    """One for each number of receivers that an amphora speaks to in turn: 0 (it did not say), 1, 2
+    ..."""
     watches = sorted(_counted(receivers, allowed), key=lambda r: r.watched_s, reverse=True)
     told = [_of(number, watches, allowed.stale_s) for number in range(1, RECEIVERS_MAX + 1)]
     unsaid = min(max(len(receivers), 1), RECEIVERS_MAX)
@@ -44,6 +47,7 @@ def _of(number: int, watches: Sequence[Receiver], stale_s: float) -> Coverage:
 
 def _counted(receivers: Sequence[Receiver], allowed: Heartbeats) -> list[Receiver]:
     fresh = [r for r in receivers if r.written_s <= FRESH_S]
-    # Found out before anybody whom it alone would have heard has been silent for too long.
+    # A receiver that is cut off is left out before the silence that it causes is long enough to
+    # count.
     latest_s = min((r.heard_s for r in fresh), default=0.0) + DEAF_SHARE * allowed.stale_s
     return [r for r in fresh if r.listed_s >= LEARNT_S and r.heard_s <= latest_s]

@@ -78,7 +78,7 @@ def facts_of_edge(
 def traffic_of_report(
     report: StatisticsReport,
 ) -> tuple[dict[ListenerId, ListenerTraffic], dict[MemberId, MemberTraffic]]:
-    """What is no id, and more than the store can keep, is left out."""
+    """Names that are no ids, and names beyond what the store can keep, are left out."""
     listeners = {
         ListenerId(one.name): _copied(one, ListenerTraffic)
         for one in report.listeners
@@ -98,7 +98,8 @@ def _copied(told: msgspec.Struct, kind: type[Traffic]) -> Traffic:
 
 
 def _sum(one: MemberTraffic, other: MemberTraffic) -> MemberTraffic:
-    """A member that several backends of its pool name. Of two mean times the longer."""
+    """The counts of a member that stands in several backends of its pool. The longer mean time
+    holds."""
     sums = {name: getattr(one, name) + getattr(other, name) for name in one.__struct_fields__}
     sums["response_ms"] = max(one.response_ms, other.response_ms)
     return MemberTraffic(**{name: count(number) for name, number in sums.items()})
@@ -115,7 +116,7 @@ def _members(servers: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], O
 
 
 def _checks(servers: Iterable[ServerStatus]) -> dict[tuple[str, str], Check]:
-    """Of members that are down; of several backends the first that says why."""
+    """Why members are down. Of several backends the first that gives a reason is taken."""
     found: dict[tuple[str, str], Check] = {}
     for server in servers:
         if server.state == "DOWN" and server.check is not None:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Say that one has listened, have the silent ones judged, and say what came of it: to the log and
-to metrics.
+"""Record that this receiver listened, have silent amphorae judged, and tell the outcome to the log
+and to metrics.
 
-Which silences count is said in `liveness.py` and `coverage.py`, who of the silent ones may be
-replaced in `store/fleet/safe_mode.py`. Decides nothing itself.
+`liveness.py` and `coverage.py` say which silences count, `store/fleet/safe_mode.py` says which
+silent amphorae may be replaced. This module decides nothing itself.
 """
 
 from typing import Final
@@ -27,7 +27,7 @@ HELD: Final = Gauge("colonnade_held_failovers", "Amphorae that are not replaced 
 async def judge(
     database: Database, told: receivers.Told, windows: Windows, rules: failovers.Rules
 ) -> bool:
-    """False: the database is away, and whoever listens begins anew."""
+    """False: the database does not answer, and the receiver must begin a new watch."""
     try:
         async with database.transaction() as connection:
             await receivers.record(connection, told)

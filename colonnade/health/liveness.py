@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which silences count. Silence means something only to one who was listening all the time.
+"""Which silences count: those of which a receiver listened all the time.
 
 A watch is an unbroken time in which this receiver ran and the database took what it heard. Each
 kind of amphora is judged only when the watch is at least as long as the silence it is allowed. A
@@ -14,7 +14,7 @@ import msgspec
 from colonnade.runtime.config import Heartbeats
 from colonnade.store.fleet.safe_mode import Windows
 
-LATE_S: Final = 2.0  # between two looks: longer, and this process was not listening
+LATE_S: Final = 2.0  # the longest pause between two looks of a process that listens
 NEVER_S: Final = 10 * 365 * 86_400.0
 
 
@@ -35,7 +35,7 @@ def look(watch: Watch, now: float, *, is_well: bool) -> Watch:
 
 
 def windows(watch: Watch, now: float, allowed: Heartbeats) -> Windows:
-    """What may be judged now. What may not yet be is allowed to be silent for ever."""
+    """The silences that count now. Where none counts yet, the allowed silence is endless."""
     watched_s = 0.0 if watch.since is None else now - watch.since
 
     def judged(allowed_s: float) -> float:

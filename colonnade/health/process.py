@@ -65,8 +65,8 @@ class Keys:
 
 
 class Health:
-    """All of it but the process: tests run it on loopback. `clock` and `round_s`: another world
-    has others."""
+    """A health receiver without its process, so that tests can run it on loopback. A simulated
+    world sets another `clock` and `round_s`."""
 
     clock: Clock = SystemClock()
     round_s = ROUND_S
@@ -95,8 +95,8 @@ class Health:
     async def listening(
         self, address: str, port: int, shared_port: int | None = None
     ) -> AsyncIterator[Listening]:
-        """Receives, writes and judges while the context lasts; also what comes to a port that
-        several share, by those who do not know them one by one. Raises OSError."""
+        """Receives, writes and judges while the context lasts. `shared_port`: a second port, which
+        several processes share, for amphorae that do not know each of them. Raises OSError."""
         async with contextlib.AsyncExitStack() as stack:
             own = self.receiver.listen(address, port)
             stack.callback(own.close)
@@ -152,7 +152,7 @@ def run(config: Config) -> None:
         return
 
     def work(place: int, stop: socket.socket) -> None:
-        # Prometheus is to meet the same one each time, or its counters would go back.
+        # Prometheus must reach the same process each time, or its counters would go back.
         told = _work(config, PORT_RECEIVERS + place, PORT_HEALTH, None if place else listener)
         asyncio.run(until_told(told, stop))
 

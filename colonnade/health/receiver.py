@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Datagrams in: each is proven, fresh and of a known kind, or counted by reason and dropped.
 
-Nothing is ever answered. The hot path touches memory only; whatever needs the database or the
-network is left to those who are handed the accepted datagram. What the kernel dropped, because the
-buffer was full, is told: whoever judges silence must know that somebody may have spoken unheard.
-Knows no status and no row.
+The receiver never answers. The hot path touches memory only; work that needs the database or the
+network is left to the audience of accepted datagrams. The receiver tells how many datagrams the
+kernel dropped because the buffer was full: the judgement of silence must know that an amphora may
+have spoken unheard. This module knows no status and no row.
 """
 
 import asyncio
@@ -32,8 +32,10 @@ from colonnade.runtime.clock import Clock
 
 log = structlog.get_logger()
 
-BURST: Final = 500  # datagrams taken before others get their turn
-GATHER_S: Final = 0.005  # after a burst: to be woken for each datagram costs more than to take it
+BURST: Final = 500  # datagrams taken before other tasks get their turn
+GATHER_S: Final = (
+    0.005  # pause after a burst: being woken for one datagram costs more than taking it
+)
 BUFFER_BYTES: Final = 4 * 1024 * 1024
 SO_MEMINFO: Final = 55  # Linux, asm-generic/socket.h
 MEMINFO: Final = struct.Struct("9I")  # linux/sock_diag.h
@@ -51,7 +53,7 @@ _statistics = msgspec.msgpack.Decoder(Statistics)
 
 
 class Audience(Protocol):
-    """Who is told of accepted datagrams. Must return at once."""
+    """Takes accepted datagrams. Its methods must return at once."""
 
     def heartbeat(self, sender: Sender, generation: int, beat: Heartbeat) -> None:
         """`sender.sequence` is the datagram's."""
@@ -113,8 +115,8 @@ class Receiver:
     def listen(
         self, address: str, port: int, *, shared: bool = False, buffer_bytes: int = BUFFER_BYTES
     ) -> "Listening":
-        """Receive on this address from now on; `shared` with other processes that say so too.
-        Raises OSError."""
+        """Receive on this address from now on. `shared`: other processes may open it with `shared`
+        too. Raises OSError."""
         family = socket.AF_INET if ip_address(address).version == 4 else socket.AF_INET6
         sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
@@ -137,7 +139,7 @@ class Receiver:
         return sum(listening.dropped() for listening in self.open)
 
     def knows_everyone(self) -> bool:
-        """False: what an amphora says may be taken for a stranger's."""
+        """False: an amphora may be taken for a stranger."""
         return self._senders.is_complete
 
     async def report(self) -> None:
@@ -151,8 +153,8 @@ class Receiver:
 
 
 class Listening:
-    """An open socket of the receiver; to be closed by who opened it. Under load it is not woken
-    for each datagram, but takes what has gathered."""
+    """An open socket of the receiver. Whoever opened it closes it. Under load it takes datagrams in
+    bursts, instead of being woken for each."""
 
     def __init__(self, sock: socket.socket, receiver: Receiver) -> None:
         self._sock = sock
@@ -164,7 +166,7 @@ class Listening:
         self._wait()
 
     def take(self, most: int) -> int:
-        """Hand over what waits, so many at most; how many they were."""
+        """Hand over waiting datagrams, at most so many. Returns their number."""
         accept, receive = self._receiver.accept, self._sock.recv
         taken = 0
         with contextlib.suppress(BlockingIOError):
@@ -197,7 +199,7 @@ class Listening:
         taken = 0
         try:
             taken = self.take(BURST)
-        finally:  # also after a bug: it must not make us deaf
+        finally:  # also after a bug, which must not stop the receiver from listening
             if taken == BURST:
                 self._pause = self._loop.call_soon(self._again)
             elif taken:
@@ -209,6 +211,8 @@ class Listening:
 def _enlarge(sock: socket.socket, wanted: int) -> None:
     """As large a buffer as the machine gives; `net.core.rmem_max` bounds it."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, wanted)
-    given = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2  # told with what it costs
+    given = (
+        sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+    )  # the kernel reports twice what it gave
     if given < wanted:
         log.warning("small receive buffer: raise net.core.rmem_max", bytes=given, wanted=wanted)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Once a second: write what was heard, say that one watches, judge who is silent.
+"""Once a second: write what was heard, record that this receiver watches, judge silent amphorae.
 
-The order is the promise: what waits in the buffers is taken first and written next, so nobody is
-judged whose heartbeat had come. Any receiver may judge, by what all of them wrote and by the
-store's time. A round that could not write, came late, or follows datagrams that the kernel had no
-room for begins a new watch.
+The order is the promise: datagrams in the buffers are taken first and written next, so no amphora
+is judged whose heartbeat had arrived. Any receiver may judge, by what all receivers wrote and by
+the store's time. A round begins a new watch when it could not write, came late, or when the kernel
+dropped datagrams before it.
 """
 
 import asyncio
@@ -61,7 +61,7 @@ class Rounds:
         self._receiver.catch_up()
         is_written = await self._flush()
         now = self._clock.monotonic()
-        # So slowly that what came meanwhile is not there yet when silence is judged.
+        # A slow write: heartbeats that came during it are not stored when silence is judged.
         is_in_time = now - began < self._rules.heartbeats.stale_s / 2
         is_well = self._heard_all() and is_written and is_in_time
         self._watch = liveness.look(self._watch, now, is_well=is_well)
@@ -71,7 +71,7 @@ class Rounds:
             self._watch = liveness.look(self._watch, self._clock.monotonic(), is_well=False)
 
     async def _flush(self) -> bool:
-        """False: the database does not take what is heard."""
+        """False: the database did not take the heartbeats."""
         try:
             await self._intake.flush()
         except Unavailable as error:
@@ -81,7 +81,7 @@ class Rounds:
         return True
 
     def _heard_all(self) -> bool:
-        """False: there was no room for something, and it may have been anybody's heartbeat."""
+        """False: the kernel dropped datagrams, and any of them may have been a heartbeat."""
         before, self._dropped = self._dropped, self._receiver.dropped()
         lost = max(0, self._dropped - before)
         if lost:
@@ -104,7 +104,8 @@ class Rounds:
         return await judge(self._database, told, windows, self._rules)
 
     async def _pause(self, next_at: float) -> None:
-        """Until the next round; a newcomer is waited for by somebody, so it need not wait."""
+        """Until the next round. It comes at once for a newcomer: somebody waits for that
+        amphora."""
         await self._clock.sleep(SOON_S)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(next_at - self._clock.monotonic()):

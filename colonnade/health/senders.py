@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who may send datagrams: each amphora's key, and the highest sequence heard of it.
 
-Keys of all amphorae are kept at hand. That of one born a moment ago comes from the store when it
-first speaks; meanwhile its newest datagram waits, so that its first heartbeat is not lost.
-Strangers are remembered for a while. How many wait, and how often the store is asked, is bounded,
-so that a flood of invented names costs little, grows nothing, and hides nobody who is known.
+The keys of all amphorae are kept in memory. The key of a new amphora comes from the store when it
+first speaks; until then its newest datagram waits, so that its first heartbeat is not lost. Names
+that the store does not know are remembered for a while. The number of waiting datagrams and of
+questions to the store is bounded: a flood of invented names costs little and uses no more memory,
+and known amphorae are heard all the same.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ STRANGERS_MAX: Final = 10_000
 STRANGER_S: Final = 10.0
 LOOKUP_MAX: Final = 500
 RETRY_S: Final = 0.2
-STRANGERS_PAUSE_S: Final = 0.2  # after a look-up that met one: an honest newcomer is never one
+STRANGERS_PAUSE_S: Final = 0.2  # after a look-up that found a stranger; a new amphora is never one
 KEEP_S: Final = 10.0
 
 
@@ -33,7 +34,8 @@ class Unknown(Exception):
 
 
 class Sender:
-    """One amphora, as far as its datagrams go. Changes in place: this is the hot path."""
+    """What is known of the datagrams of one amphora. It is changed in place: this is the hot
+    path."""
 
     __slots__ = (
         "counted_at",
@@ -76,8 +78,10 @@ class Senders:
     """All known senders, and those that are being looked up."""
 
     def __init__(self, keys: Keys, clock: Clock) -> None:
-        self.known: dict[bytes, Sender] = {}  # by the name on the wire: hashed without a step
-        self.is_complete = False  # whether all that exist have been at hand since the start
+        self.known: dict[
+            bytes, Sender
+        ] = {}  # by the 16 bytes of the name on the wire, which need no decoding
+        self.is_complete = False  # whether the keys of all amphorae have been read since the start
         self._keys = keys
         self._clock = clock
         self._waiting: dict[bytes, bytes] = {}
@@ -126,7 +130,7 @@ class Senders:
                 await self._clock.sleep(STRANGERS_PAUSE_S)
 
     async def keep(self) -> None:
-        """For ever: have the keys of all that exist, and of nobody else."""
+        """For ever: keep the keys of all amphorae, and no others."""
         while True:
             try:
                 await self.learn_all()
@@ -139,7 +143,7 @@ class Senders:
         """Raises Unavailable."""
         before = list(self.known)
         names = {amphora.bytes for amphora in await self._keys.names()}
-        for name in before:  # those learnt meanwhile may be younger than what was read
+        for name in before:  # a key learnt meanwhile may be newer than this reading
             if name not in names:
                 del self.known[name]
         missing = [name for name in names if name not in self.known]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Replace amphorae that are heard and do not serve as they should, for long enough.
 
-An amphora is asked once more before it is given up: what has passed by itself, or cannot be
-asked, is left alone. So whoever lies about itself harms itself alone, and no faster than the
-rates allow. Any number of receivers may look at once.
+An amphora is asked once more before it is given up. It is left alone when the trouble has passed,
+or when it does not answer. An amphora that lies about its own state is replaced itself, and no
+faster than the rates allow; it harms no other. Any number of receivers may look at once.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ class Troubles:
             async with asyncio.timeout(ASKED_S_MAX):
                 report = await self._agents.status(amphora.lb_network_ip, amphora.id)
         except (Unreachable, TimeoutError):
-            # It does not answer us either; of its own troubles nothing is known then.
+            # It does not answer; nothing is known of its own troubles then.
             return due.cause is Cause.APPLIES_NOTHING
         except ColonnadeError as error:
             log.warning("trouble not understood", amphora=amphora.id, reason=str(error))

@@ -34,7 +34,7 @@ Connection: TypeAlias = psycopg.AsyncConnection[Any]
 BATCH_ROWS: Final = 1000  # that one statement removes, so that none holds locks for long
 ANSWER_S: Final = 3.0  # for each answer of a connection, locks waited for included
 PATIENT_S: Final = 60.0  # for each answer where nobody waits: sweeping
-# What the server itself ends, should nobody of us be there any more to do it.
+# What the server itself ends when our process is gone.
 SERVER_BOUNDS: Final = "-c statement_timeout=90s -c idle_in_transaction_session_timeout=30s"
 SOCKET_BOUNDS: Final[Mapping[str, Any]] = {
     "connect_timeout": 2,
@@ -45,14 +45,14 @@ SOCKET_BOUNDS: Final[Mapping[str, Any]] = {
 }
 ASK_LISTENER_S: Final = 5.0  # between questions whether a connection that only listens is alive
 WAIT_S: Final = 2.0  # for a connection, when the database was well a moment ago
-WAIT_WHEN_ILL_S: Final = 0.3  # when it was not: enough to connect to one that is back
+WAIT_WHEN_ILL_S: Final = 0.3  # when it was not: enough to connect to a database that is back
 GIVE_UP_S: Final = 0.1  # for the pool's own attempts: the next caller causes the next one
 KNOWN_GONE_S: Final = 0.5  # after a failed attempt nobody waits for the next one
 WAITING_MAX: Final = 1000
 LISTEN_BACKOFF_MAX_S: Final = 5.0
 RETRY_S: Final = 0.5  # between questions whether the database is there yet
 NEVER_S: Final = 3600.0
-PREPARE_AFTER: Final = 2  # the second time that a statement is seen
+PREPARE_AFTER: Final = 2  # a statement is prepared when it comes the second time
 
 # What PostgreSQL says when a value does not fit where it should be stored: a mistake of whoever
 # gave the value, which waiting does not mend.
@@ -62,13 +62,15 @@ log = structlog.get_logger()
 
 
 class BoundedConnection(psycopg.AsyncConnection[Any]):
-    """A connection that waits so long for an answer and no longer. One that is late, or whose
-    caller no longer waits, is closed at once: to ask the server to cancel is to wait again."""
+    """A connection that waits for an answer no longer than `answer_s`. When an answer is late, or
+    its caller was cancelled, the connection is closed: asking the server to cancel would mean
+    waiting again."""
 
     answer_s: float = ANSWER_S
 
     async def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """As the library's own, but for its bound; and `interval` wakes nobody: none needs it."""
+        """As the library's own, with a bound. `interval` is set so high that it never wakes the
+        wait."""
         interval = max(interval, NEVER_S)
         bound_s = self.answer_s if timeout is None else timeout
         try:
@@ -124,7 +126,7 @@ class Database:
 
     @classmethod
     async def when_there(cls, url: str, *, pool_max: int = 8) -> Self:
-        """Connected as soon as the database answers: who starts first is nobody's business."""
+        """Wait until the database answers, then connect: it may start after this process."""
         while True:
             try:
                 return await cls.connect(url, pool_max=pool_max)
@@ -138,7 +140,7 @@ class Database:
         await self._pool.close()
 
     def pool(self) -> Pool:
-        """How its connections do, and did."""
+        """The numbers of its connections, now and in all."""
         stats = self._pool.get_stats()
         return Pool(
             size=stats.get("pool_size", 0),
@@ -163,8 +165,8 @@ class Database:
 
     @asynccontextmanager
     async def pipeline(self) -> AsyncIterator[Connection]:
-        """As `transaction`, but no statement waits for the one before it: they wait together, as
-        something is fetched and at the end."""
+        """As `transaction`, but statements are sent without waiting for the answers before them.
+        The wait comes when rows are fetched, and at the end."""
         async with self._connection() as connection:
             async with connection.pipeline(), connection.transaction():
                 yield connection
@@ -195,7 +197,9 @@ class Database:
                     while True:
                         async for notice in connection.notifies(timeout=ASK_LISTENER_S):
                             yield notice.payload
-                        await connection.execute("SELECT 1")  # one that is frozen says nothing
+                        await connection.execute(
+                            "SELECT 1"
+                        )  # a frozen database does not answer this
             except psycopg.OperationalError:
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, LISTEN_BACKOFF_MAX_S)
@@ -259,8 +263,8 @@ async def _prepare(connection: Connection) -> None:
 
 
 async def _check_if_spoken_to(connection: Connection) -> None:
-    """An idle connection is silent; if there is something to read it is most likely its end.
-    So a restarted database costs nobody an error, and a well one no round trip."""
+    """Test a connection only when there is something to read from it: most likely that is its end.
+    So a restarted database causes no error, and a healthy one costs no round trip."""
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN | select.POLLHUP)
     if poll.poll(0):

@@ -249,14 +249,15 @@ class EmbeddedPostgres:
                     break
                 os.kill(pid, request)
                 await self._until_gone(pid)
-            # The number may belong to somebody else by now, and PostgreSQL would believe it.
+            # Another process may have that number by now, and PostgreSQL would take it for a
+            # server.
             if _exists(pid):
                 lock.unlink(missing_ok=True)
         await self._end_orphans()
 
     async def _end_orphans(self) -> None:
-        """Its helpers end by themselves when a server is killed outright, but take a moment, and
-        none may start before."""
+        """The helper processes of a killed server end by themselves after a moment. No new server
+        may start before that."""
         deadline = asyncio.get_running_loop().time() + ORPHANS_S
         while orphans := self._orphans():
             if asyncio.get_running_loop().time() > deadline:
@@ -266,7 +267,7 @@ class EmbeddedPostgres:
             await asyncio.sleep(POLL_S)
 
     def _orphans(self) -> list[int]:
-        """They call themselves otherwise, but all of them work in the folder of the data."""
+        """Found by their working folder, which is that of the data: their names differ."""
         found = []
         for place in Path("/proc").iterdir():
             if not place.name.isdigit():
@@ -322,7 +323,7 @@ def _environment() -> dict[str, str]:
 
 
 def _reasons(said: str) -> str:
-    """The lines that tell of errors, among those of a program that tells of all it does."""
+    """The lines that tell of errors, among all that the program printed."""
     lines = said.splitlines()
     wrong = [line for line in lines if any(word in line for word in ("FATAL:", "error:"))]
     return "\n".join(wrong or lines[-10:])[-2000:]

@@ -105,7 +105,7 @@ def _matches(source: Source, name: str, expression: str, values: Sequence[str]) 
     is the empty text."""
     expression = expression.replace("{", "{{").replace("}", "}}")
     if name in source.ids:
-        # With one value the rows come in the order of an index that goes on with it.
+        # With one value the rows come in the order of the rest of the index.
         return f"{expression} = " + ("({}::uuid[])[1]" if len(values) == 1 else "ANY({}::uuid[])")
     if name in source.times:
         return f"date_trunc('second', {expression}) = ANY({{}}::timestamptz[])"

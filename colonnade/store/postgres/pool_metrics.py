@@ -9,8 +9,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 
 
 class Pool(msgspec.Struct, frozen=True, kw_only=True):
-    """`asked`: connections that were asked for; `waited`: for how many of them somebody waited;
-    `refused`: those that nobody got in time; `lost`: connections that broke."""
+    """`asked`: requests for a connection; `waited`: those that had to wait; `refused`: those that
+    got none in time; `lost`: connections that broke."""
 
     size: int = 0
     idle: int = 0
