@@ -123,7 +123,7 @@ async def test_an_id_says_which_is_meant_when_nothing_else_does(api: Api) -> Non
 async def test_where_the_load_balancer_is_cannot_be_changed(api: Api) -> None:
     root = await made(api)
     refused = {
-        "vip_address": "198.51.100.99",
+        "vip_address": "203.0.113.99",  # the provider gives none of these
         "vip_subnet_id": "00000000-0000-4000-8000-000000000001",
         "provider": "amphora",
         "project_id": "another",
