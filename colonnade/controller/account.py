@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one pass over a key wanted, found and planned: for its sentence in the log.
 
-Each pass is a task of its own and has an account of its own, so a reconciler says what it sees
-without being handed one. Nothing is decided by it.
+Each pass is a task of its own with an account of its own, so a reconciler needs no parameter to
+write into it. Nothing is decided by it.
 """
 
 from contextvars import ContextVar

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compare what drivers have with what rows know, in both directions.
 
-A port or instance that no row names for a whole minute is removed; it waits that long because a
-thing may be made before its row. Where most things are unknown the rows are doubted, not the
-things: it may be another system's database, so nothing goes for a whole day. An amphora that a row
-needs and that does not run is said to be lost at once; whether it is replaced now, safe mode
-decides. Only things that carry our own marks are touched.
+A port or instance that no row names for a whole minute is removed. The minute is needed because a
+thing may be made before its row. Where most things are unknown, the database may be another
+system's: then nothing is removed for a whole day. An amphora that a row needs and that does not run
+is reported lost at once; safe mode decides whether it is replaced now. Only things that carry our
+own marks are touched.
 """
 
 from collections.abc import Iterable, Sequence

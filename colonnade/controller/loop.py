@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lease keys, reconcile them, and sort what comes back. NOTIFY wakes it; a sweep is the truth.
 
-Each key is worked on by one task at a time, under a lease that is extended while the work lasts;
-whoever lost it stops. `Unavailable` is tried again soon, `Broken` and `Refused` are recorded and
-tried again slowly, anything else is a bug: told loudly, and tried again slowly. This is one of
-the two places where errors are caught. Keys that failed of late have at most half of the places, so
-that those that hang hold up nobody else. What a key means only its reconciler knows.
+Each key is worked on by one task at a time, under a lease that is extended while the work lasts. A
+task that lost its lease stops. `Unavailable` is tried again soon; `Broken` and `Refused` are
+recorded and tried again slowly; any other error is a bug, logged with its stack and tried again
+slowly. This is one of the two places where errors are caught. Keys that failed of late have at most
+half of the places, so that keys that hang do not hold up the others. Only its reconciler knows what
+a key means.
 """
 
 import asyncio
@@ -202,9 +203,7 @@ class Loop:
                 held, pause_s = loop_time() < stop_at, self._lease_s / 15
             if not held:
                 log.warning("the lease is lost", work_key=lease.key)
-                while (
-                    not worker.done()
-                ):  # one cancellation may be lost, see `store/postgres/database.py`
+                while not worker.done():  # a library may swallow a cancellation
                     worker.cancel()
                     await asyncio.sleep(AGAIN_S)
                 return
@@ -243,7 +242,7 @@ def _told(key: str) -> Iterator[Callable[[str], None]]:
 
 
 def soon_s(attempts: int) -> float:
-    """With jitter, so that those who failed together do not come back together."""
+    """With jitter, so that keys that failed together are not tried again together."""
     return _backoff_s(attempts, SOON_S, SOON_MAX_S)
 
 

@@ -134,7 +134,7 @@ async def _listed(
 ) -> AsyncIterator[None]:
     """This controller and the network daemon that it calls are listed while the context lasts."""
     here = daemons.Daemon(new_id(), daemons.Kind.CONTROLLER, address)
-    # It knows no database, so whoever calls it says that it is there.
+    # The network daemon knows no database, so its caller registers it.
     place = f"{config.network_url} of {config.lb_network.address}"
     called = daemons.Daemon(derived_id(place, "network"), daemons.Kind.NETWORK, place)
     async with _registered(database, here), _registered(database, called, network.lb_subnet):
@@ -142,7 +142,8 @@ async def _listed(
 
 
 async def _begin_work(database: Database, holder: str) -> None:
-    """What a killed one held is free; what goes on for ever must once have begun."""
+    """Free the leases of the controller before, if that was killed, and mark the keys that always
+    exist."""
     await incarnation.notice(database)
     async with database.transaction() as connection:
         await work.void(connection, holder)

@@ -14,8 +14,8 @@ REMEMBERED: Final = 8192
 
 @lru_cache(REMEMBERED)
 def parsed(text: str) -> IPv4Address | IPv6Address:
-    """Raises ValueError for what is no address. Remembered, for each is asked for in several ways,
-    and whoever edits a pool of a thousand members asks for all of them anew."""
+    """Raises ValueError for what is no address. Results are remembered: an edit of a pool of a
+    thousand members parses every address, several times."""
     return ip_address(text)
 
 
@@ -34,8 +34,8 @@ def target(text: str) -> IPv4Address | IPv6Address:
 
 
 def is_address(text: str) -> bool:
-    """Without a scope (`fe80::1%eth0`), which may be any text at all, and means nothing on another
-    machine."""
+    """An address with a scope (`fe80::1%eth0`) is none: a scope may be any text, and means nothing
+    on another machine."""
     try:
         canonical(text)
     except ValueError:

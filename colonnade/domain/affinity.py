@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Affinity groups: load balancers that shall, or shall not, be served side by side.
 
-A load balancer names its group as it is made, and stays in it; the policy of a group stays too.
-Where anything is placed is not decided here.
+A load balancer names its group when it is made, and stays in it. The policy of a group never
+changes. This module does not decide where anything is placed.
 """
 
 from enum import StrEnum

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The limits in the annotations of attributes, held by values that are made in Python.
 
-What is decoded was held to them by the decoder; a value that code makes, or makes anew, is held
-to them here: numbers, and how long a text is. What a text looks like is the decoder's alone.
-Rules about several attributes are no limits, and stand with their noun.
+The decoder checks the limits of what it decodes. A value that code makes or changes is checked
+here: numbers, and the length of texts. Patterns of texts are checked by the decoder alone. Rules
+about several attributes are no limits, and stand with their noun.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,8 +20,8 @@ from colonnade.domain.errors import Invalid
 @cache
 def limits_of(kind: type[msgspec.Struct]) -> Callable[[msgspec.Struct], None]:
     """What raises Invalid for the first attribute of a value that is out of its limits: one
-    function of plain comparisons for each class. Whoever edits a pool of a thousand members makes
-    all of them anew, and a walk over descriptions takes several times as long."""
+    function of plain comparisons for each class. An edit of a pool of a thousand members makes all
+    of them anew, and a walk over descriptions would take several times as long."""
     names: dict[str, Any] = {"refuse": _refuse}
     lines = ["def check(value):", "    pass"]
     for one in described(kind).values():

@@ -2,8 +2,8 @@
 """What an operator offers: flavors and availability zones, each told by a profile.
 
 A profile's data is JSON that its provider understands; it stays text here, as it was given, so
-that it reads back as it was written. `FlavorFacts` and `ZoneFacts` are the same once understood:
-the keys that our own providers know. What a provider can serve of them is not known here.
+that it reads back as it was written. `FlavorFacts` and `ZoneFacts` hold the keys of it that our
+own providers know. Which of them a provider can serve is not known here.
 """
 
 from enum import StrEnum

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Why a member is down, as its owner reads it: one sentence from what the last check met.
 
-Pure. It is told what a check met in the words of this module; which engine checked, and how that
-names things, is not known here.
+Pure. Callers say what a check met in the words of this module. Which engine made the check, and
+how that engine names things, is not known here.
 """
 
 from collections.abc import Mapping
@@ -79,8 +79,8 @@ def _request(monitor: HealthMonitor | None) -> str:
 
 
 def _within(check: Check, monitor: HealthMonitor | None) -> str:
-    """How long was waited: for a connection as measured, else as the monitor says, whose
-    timeout ended the wait. What was measured then is a little less or more."""
+    """How long the check waited: the measured time for a connection, else the monitor's timeout,
+    which ended the wait. The measured time would be a little less or more than that."""
     is_measured = check.duration_ms and check.cause is Cause.CONNECT_TIMEOUT
     if monitor is not None and monitor.timeout and not is_measured:
         return f" within {monitor.timeout} s"

@@ -31,15 +31,15 @@ class Invalid(Refused):
 
 
 class Malformed(Invalid):
-    """What came is no whole request: nothing that follows on its connection can be read."""
+    """Not a whole request. Nothing that follows on its connection can be read."""
 
 
 class TooLarge(Refused):
-    """More than is read here."""
+    """The request is larger than the limit."""
 
 
 class UnknownEncoding(Refused):
-    """A body in a form that is not read here."""
+    """The body has an encoding that is not supported."""
 
 
 class Forbidden(Refused):
@@ -71,7 +71,7 @@ class Conflict(Refused):
 
 
 class Unprocessable(Refused):
-    """Well said, but not together with what was said before."""
+    """Valid by itself, but not together with an earlier request."""
 
 
 class OverQuota(Refused):

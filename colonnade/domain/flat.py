@@ -2,9 +2,8 @@
 """What a flat noun is: one that stands alone, in no tree. One description for each says all that
 its table, its routes, its rights and its commands are made from.
 
-The attributes are in the noun's class (`domain/attributes.py`); here is what a class does not
-say. The descriptions are in `domain/flat_nouns.py`. This module knows no noun, no SQL, no HTTP.
-"""
+The attributes are in the noun's class (`domain/attributes.py`); a description holds the rest. The
+descriptions are in `domain/flat_nouns.py`. This module knows no noun, no SQL, no HTTP."""
 
 from collections.abc import Mapping
 from enum import Enum

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The life of an amphora, as one table of (state, event) -> state.
 
-`advance` is the table's only reader; the store writes a state only where the one read is
-still there. A state that has no row for an event cannot have that event.
+`advance` is the table's only reader. The store writes the new state only where the row still has
+the old one. An event cannot come to a state that has no row for it.
 """
 
 from collections.abc import Mapping

@@ -62,8 +62,8 @@ def packed(policies: Iterable[L7Policy]) -> tuple[L7Policy, ...]:
 
 
 def placed(policies: Iterable[L7Policy], policy: L7Policy) -> tuple[L7Policy, ...]:
-    """The policies with this one at its position, or last, instead of the one that has its id. The
-    others make room, and all are numbered anew from 1."""
+    """The policies with this one at its position, or last without one. It replaces the policy that
+    has its id. All are numbered anew from 1."""
     others = [other for other in policies if other.id != policy.id]
     others.insert(policy.position - 1, policy)
     return packed(others)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which of the objects that are there a wished tree means, so that as little as possible changes.
+"""Match the objects of a wished tree with those that exist, so that as little as possible changes.
 
-An object is the one whose id is given; else the one that is alike by a key of its noun, the surest
-key first (a name, a listener's port, a member's address and port, a rule's whole condition). Each
-is meant once. What is matched keeps its id, and references follow. Pure; nothing is known of
-bodies or rows.
+A wished object matches the existing one with the id that it gives; else the one with the same key
+of its noun, the surest key first (a name, a listener's port, a member's address and port, a rule's
+whole condition). No existing object is matched twice. A matched object keeps its id, and references
+to it are changed with it. Pure; this module knows no bodies and no rows.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a pure function says of a value, found once for each value and kept as long as that lives.
+"""Results of a pure function, computed once for each value and kept as long as the value lives.
 
-A tree that was edited shares all that was not: what is asked of each pool and listener is then
-found anew only for those that are new. Values are told apart by being the same object, for to
-compare them costs more than most functions. Knows no function.
+An edited tree shares the objects that the edit left alone, so only results for changed pools and
+listeners are computed again. Values are told apart by identity: comparing them would cost more than
+most functions. This module knows no particular function.
 """
 
 from collections.abc import Callable, Iterator

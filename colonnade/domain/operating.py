@@ -75,8 +75,8 @@ def statuses(nodes: Iterable[Node], facts: Facts) -> dict[tuple[str, str], State
 
 
 def lacking(nodes: Sequence[Node], *, is_served: bool) -> dict[tuple[str, str], State]:
-    """As `statuses`, where nothing is ready that could serve them. `is_served`: they still are, by
-    what should have been replaced."""
+    """As `statuses`, when no amphora is ready to serve the nodes. `is_served`: an amphora that is
+    to be replaced still serves them."""
     if is_served:
         found = {(node.kind, node.id): State(node.current, node.reason) for node in nodes}
     else:
@@ -181,7 +181,7 @@ class _Tree:
 
     def _is_closed(self, pool: Node, members: Sequence[tuple[Node, State]]) -> bool:
         """Whether the amphora says that no member takes new clients. A datagram says nothing of
-        pools: then it holds where it held before, while nobody takes any."""
+        pools: a closed pool then stays closed while no member takes clients."""
         if self.facts.listeners is not None:
             later = pool.changed > self.facts.generation
             return not later and pool.id in self.facts.closed_pools
@@ -204,7 +204,7 @@ class _Tree:
         return State(Operating.ERROR, "nothing answers on its port at the moment")
 
     def _is_silent_about(self, member: Node) -> bool:
-        """Whether nothing follows from the amphora not having named the member."""
+        """Whether the member keeps its status although the amphora did not name it."""
         return (
             self.facts.listeners is None
             or not self.facts.is_running

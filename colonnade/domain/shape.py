@@ -21,8 +21,8 @@ from colonnade.domain.tree import LoadBalancer
 class Noun(msgspec.Struct, frozen=True, eq=False):
     """One kind of object. `one` and `name` are its singular and plural (that of its table),
     `noun` is what sentences call it, `field` the attribute of its parent's value that holds it.
-    `keys`: attributes that make two siblings the same object, the surest first; one that says
-    nothing makes none the same."""
+    `keys`: attributes by which two siblings are the same object, the surest first. A key without
+    a value matches nothing."""
 
     one: str
     name: str

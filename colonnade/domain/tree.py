@@ -39,7 +39,7 @@ from colonnade.domain.vocabulary import POOLS_OF_LISTENER
 
 
 class Vip(msgspec.Struct, frozen=True, kw_only=True):
-    """Where clients knock: one address on one port of the network service."""
+    """The address that clients talk to, on one port of the network service."""
 
     # As it was sent.
     address: Annotated[

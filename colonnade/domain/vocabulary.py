@@ -87,7 +87,7 @@ class L7Action(StrEnum):
     REDIRECT_TO_URL = "REDIRECT_TO_URL"
     REDIRECT_TO_POOL = "REDIRECT_TO_POOL"
     REDIRECT_PREFIX = "REDIRECT_PREFIX"
-    # Ours; a client that does not know them never meets them.
+    # Ours. A client that does not ask for them is never shown them.
     FIXED_RESPONSE = "FIXED_RESPONSE"
     RATE_LIMIT = "RATE_LIMIT"
     REWRITE = "REWRITE"

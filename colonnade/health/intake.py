@@ -34,16 +34,12 @@ from colonnade.store.trees.records import Statistics as Counters
 log = structlog.get_logger()
 
 WORKERS: Final = 16
-WRITERS: Final = (
-    2  # workers that write at once: connections are left for the flush and the judgement
-)
+WRITERS: Final = 2  # workers that write at once: flush and judgement need connections too
 EDGE_SERVERS_MAX: Final = 2000  # of one amphora, while it waits for a worker
 LISTENERS_MAX: Final = 20_000
 DROPPED: Final = Counter("colonnade_health_refused_rows", "Rows that the store refused")
 T = TypeVar("T")
-COUNTS_S: Final = (
-    8.0  # between two questions for all counters; amphorae announce counters every 10 s
-)
+COUNTS_S: Final = 8.0  # between two questions for all counters; news of them comes every 10 s
 
 
 class Agents(Protocol):

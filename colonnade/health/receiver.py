@@ -33,9 +33,7 @@ from colonnade.runtime.clock import Clock
 log = structlog.get_logger()
 
 BURST: Final = 500  # datagrams taken before other tasks get their turn
-GATHER_S: Final = (
-    0.005  # pause after a burst: being woken for one datagram costs more than taking it
-)
+GATHER_S: Final = 0.005  # after a burst: being woken for a datagram costs more than taking it
 BUFFER_BYTES: Final = 4 * 1024 * 1024
 SO_MEMINFO: Final = 55  # Linux, asm-generic/socket.h
 MEMINFO: Final = struct.Struct("9I")  # linux/sock_diag.h
@@ -211,8 +209,7 @@ class Listening:
 def _enlarge(sock: socket.socket, wanted: int) -> None:
     """As large a buffer as the machine gives; `net.core.rmem_max` bounds it."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, wanted)
-    given = (
-        sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
-    )  # the kernel reports twice what it gave
+    # The kernel reports twice what it gave.
+    given = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
     if given < wanted:
         log.warning("small receive buffer: raise net.core.rmem_max", bytes=given, wanted=wanted)

@@ -2,9 +2,9 @@
 """What is kept for a time and then forgotten: events, generations, keys of requests, tokens that
 expired, counters of amphorae that are gone.
 
-For how long says the configuration. Rows go in batches, each in a statement of its own that waits
-for nobody's lock and holds its own only for a moment. Any number of processes may sweep at once.
-"""
+The configuration says for how long. Rows are deleted in batches, each in a statement of its own
+that skips locked rows and holds its own locks only for a moment. Any number of processes may sweep
+at once."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping

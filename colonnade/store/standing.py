@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the whole system stands, as a few numbers: what an operator is woken for. Writes nothing.
+"""How the whole system stands, in a few numbers that an operator is woken for. Writes nothing.
 
-Each statement reads a small table, or counts a large one once; whoever asks sees that it is not
-often.
+Each statement reads a small table, or counts a large one once. Callers must not ask often.
 """
 
 from collections.abc import Mapping

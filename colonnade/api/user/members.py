@@ -42,8 +42,8 @@ async def replace_members(call: Call) -> JSON:
 
 
 def batch(pool: Pool, bodies: Sequence[Body], *, additive: bool) -> tuple[Member, ...]:
-    """Matching members keep what only a create can say, name and tags; what else was left out is
-    reset."""
+    """A member that matches keeps its name, its tags, and what only a create can say. Any other
+    attribute that was left out is reset."""
     there = {member.endpoint: member for member in pool.members}
     wished: list[tuple[tuple[str, int], Member]] = []
     seen: set[tuple[str, int]] = set()

@@ -26,7 +26,7 @@ def change_pool(fields: Fields, pool: Pool, body: Body) -> Fields:
 
 
 def _read_persistence(body: Body, old: Persistence | None) -> Persistence:
-    """On a change the type may be left out, and then stays; so does the cookie of that type."""
+    """A change may leave the type out: then the type and its cookie stay."""
     fields = given(body, Persistence)
     if "type" not in fields:
         if old is None:

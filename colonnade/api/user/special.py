@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is special about how requests say a noun of the tree. One that is special in nothing has no
-line here: what is said of it is its attributes.
+"""What is special about requests for a noun of the tree. A noun without a line here has nothing
+special: its attributes say all of it.
 """
 
 from collections.abc import Callable, Mapping, Sequence

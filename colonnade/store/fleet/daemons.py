@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which processes of the control plane run, where amphorae find them, and who of them is missed.
+"""Which processes of the control plane run, where amphorae find them, and which are missed.
 
-Each says regularly that it runs, and looks then whether all others did. One that ends says so; one
-that falls silent is missed: people are told, once, and again when it is back. Nobody replaces it,
-and nothing is decided by this list but where to send things. Whoever has not been there himself
-for a while, as after an outage of the database, misses nobody.
+Each process records regularly that it runs, and then looks at the records of the others. A process
+that ends removes its record. One that falls silent is missed: people are told once, and again when
+it is back. Nothing replaces it, and the list decides nothing but where to send things. A process
+whose own record was not written for a while, as after an outage of the database, misses nobody.
 """
 
 from collections.abc import Sequence
@@ -48,7 +48,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def register(connection: Connection, daemon: Daemon) -> None:
-    """Say that it runs now; again every `REFRESH_S`. Whoever was at that address is no more."""
+    """Record that it runs now; to be repeated every `REFRESH_S`. An older process at that address
+    is gone."""
     cursor = await connection.execute(
         """DELETE FROM daemons WHERE id <> %s AND ((kind = %s AND address = %s)
             OR seen_at < now() - make_interval(secs => %s))
@@ -98,7 +99,7 @@ async def everyone(connection: Connection) -> Sequence[Seen]:
 
 
 async def _watch(connection: Connection, watcher: Daemon) -> None:
-    """Miss those that should have been seen, if the watcher has been there long enough to tell."""
+    """Mark the silent processes as missed, if the watcher itself has run long enough to tell."""
     cursor = await connection.execute(
         """UPDATE daemons d SET missed_since = d.seen_at FROM daemons me
         WHERE me.id = %(me)s AND me.since < now() - make_interval(secs => %(live_s)s)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one door to FAILED for amphorae that are in use, and the facts that `safe_mode.py` judges by.
 
-Any number of receivers and controllers come through it; whoever does holds the one row of safe mode
-until its transaction ends, so all of them agree on the state, and rates hold for them together. An
-amphora that is not let through stays as it is, and is looked at again.
+Any number of receivers and controllers use it. A caller holds the one row of safe mode until its
+transaction ends, so all callers agree on the state, and the rates hold for all of them together. An
+amphora that is held back stays as it is, and is looked at again.
 """
 
 import contextlib
@@ -54,7 +54,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def windows(self) -> Windows:
-        """Of somebody who need not have listened."""
+        """The windows for a caller that listens to no heartbeats."""
         beats = self.heartbeats
         return Windows(
             stale_s=beats.stale_s,
@@ -101,8 +101,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
 async def mark_silent(
     connection: Connection, windows: Windows, limits: Failovers | None = None
 ) -> Judgement:
-    """Those that should have been heard from and were not are FAILED from now on, as far as safe
-    mode and the rates let them.
+    """Silent amphorae become FAILED, as far as safe mode and the rates allow.
 
     Whoever was lent a moment ago, and has not answered for a generation, still keeps the slow
     pace of a spare."""
@@ -114,10 +113,10 @@ async def mark_silent(
         or (await safe_mode_rows.read(connection)).since is not None
     ):
         before = await safe_mode_rows.locked(connection)
-        # Whoever had the lock may have replaced them, and they may have been heard meanwhile.
+        # The holder of the lock before may have replaced them, or they were heard meanwhile.
         suspects = await _silent(connection, words)
         found = await _judged(connection, before, suspects, words, limits)
-    # Nobody has lost anything with them; but who hears nobody does not hear them either.
+    # No cluster loses anything with a spare, but a deaf receiver does not hear spares either.
     if found.is_deaf:
         return found
     unsaid = windows.coverage[0]  # of those that never spoke
@@ -132,8 +131,8 @@ async def mark_silent(
 async def fail(
     connection: Connection, lost: Mapping[AmphoraId, tuple[Cause, str]], rules: Rules
 ) -> Judgement:
-    """The same of those that were found lost by something else than silence; the cause of each,
-    and what more there is to say."""
+    """As `mark_silent`, for amphorae that were lost by another cause than silence. `lost`: the
+    cause of each, and a sentence about it."""
     if not lost:
         return Judgement()
     words = await _words(connection, rules.windows)

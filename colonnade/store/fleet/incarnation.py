@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Notice that the database is not the one it was: restored from a dump, or a promoted copy.
 
-Such a database may know less than the amphorae: what was written after the dump was served by
-them, under generations that it has not reached. They refuse older generations, so every change
-would be refused until the generations catch up. Therefore all generations are raised far above
-what was there, once for each incarnation; the amphorae then take what the database says. Knows no
-driver.
+Such a database may know less than the amphorae: they served what was written after the dump, under
+generations that the database has not reached. Amphorae refuse older generations, so every change
+would be refused until the generations catch up. Therefore all generations are raised far above any
+that was given out, once for each incarnation; the amphorae then accept what the database says.
+Knows no driver.
 """
 
 from typing import Final

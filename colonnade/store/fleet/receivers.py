@@ -38,9 +38,9 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def record(connection: Connection, told: Told) -> None:
-    """Of a receiver that has just written what it heard. Its watch begins anew when it did not
-    write for longer than `GAP_S`, or is another process than before. Those that are gone for so
-    long that nobody can send to them any more are forgotten."""
+    """Record a receiver that has just written what it heard. Its watch begins anew when it did not
+    write for longer than `GAP_S`, or is another process than before. Receivers that ended so long
+    ago that no amphora sends to them any more are forgotten."""
     await connection.execute(
         """INSERT INTO receivers AS r
             (address, id, written_at, watching_since, heard_at, listed_since)
@@ -73,7 +73,7 @@ async def record(connection: Connection, told: Told) -> None:
 
 
 async def everyone(connection: Connection) -> list[Receiver]:
-    """Those of the last hour, also such as are gone. No watch is older than what is remembered."""
+    """The receivers of the last hour, also those that ended. No watch is older than that."""
     cursor = await connection.execute(
         """SELECT r.address, extract(epoch FROM now() - r.written_at)::float,
             extract(epoch FROM now() - greatest(r.watching_since, m.since))::float,

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which of those that should be failed over may be, now. Pure: facts in, a verdict out.
 
-One that falls silent is dead. When many do at once it is likelier that nobody listens, so failovers
-come at a trickle then: this is safe mode. A mass that truly died heals slowly, one that did not
-costs little. Who is known to be dead, because compute says so too, is held back by rates alone.
-Invariant: nothing here lets more pass than the rates allow, and safe mode lets pass a trickle.
-`failovers.py` counts the facts and acts.
+One amphora that falls silent is taken for dead. When many fall silent at once, the fault is more
+likely ours: in safe mode failovers come at a trickle. A mass that truly died is replaced slowly; a
+mass that lives loses little. An amphora that is silent and does not run, by the word of compute, is
+held back by the rates alone. Invariant: no more pass than the rates allow, and in safe mode no more
+than a trickle. `failovers.py` counts the facts and acts.
 """
 
 import math
@@ -105,7 +105,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     watched_s: float = math.inf
     stale_s: float = 3.5
     is_on: bool = False  # safe mode, at the last look
-    is_lifted: bool = False  # a person knows better
+    is_lifted: bool = False  # a person ended it for a while
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,7 +174,8 @@ def _reason(facts: Facts, suspects: Sequence[Suspect], limits: Failovers) -> str
 
 
 def _clusters(lost: Sequence[Replaced], suspects: Sequence[Suspect]) -> int:
-    """How many lost what served them. One that loses it again and again is one and no mass."""
+    """How many clusters lost what served them. One cluster that loses it again and again counts
+    once."""
     gone = {one.cluster_id for one in lost if one.serving}
     return len(gone - {suspect.cluster_id for suspect in suspects})
 
@@ -185,9 +186,9 @@ class _Room:
     def __init__(self, facts: Facts, limits: Failovers, *, trickles: bool, is_young: bool) -> None:
         self._limits = limits
         self._trickles = trickles
-        # Who was not heard since somebody listens again may have been silent for our sake.
+        # Silence since before the watch began may be our own fault.
         self._unheard_s = facts.watched_s if is_young else math.inf
-        # The trickle waits for a while: who hears nobody at all is likelier deaf than alone.
+        # The trickle waits for a while: a receiver that hears nobody is more likely deaf.
         self._is_shut = trickles and is_deaf(facts, limits) and facts.quiet_s < limits.deaf_s
         recent = [one for one in facts.replaced if one.ago_s < MINUTE_S]
         self._passed = Counter(one.serving for one in recent)

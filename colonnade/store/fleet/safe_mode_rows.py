@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Safe mode as one row: since when and why it is on, and when it ends.
 
-Whoever judges holds the row's lock until its transaction ends. What it means for failovers is
-`safe_mode.py`'s. Each beginning and end is told, once.
+A caller that judges holds the row's lock until its transaction ends. `safe_mode.py` says what safe
+mode means for failovers. Each beginning and each end is told once.
 """
 
 from datetime import UTC, datetime

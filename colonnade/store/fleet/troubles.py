@@ -64,7 +64,8 @@ async def record(
 
 
 async def applies_nothing(connection: Connection, amphora_id: AmphoraId, words: str) -> None:
-    """A controller pushed in vain. It says so each time; when it is over, nobody does."""
+    """Record that a controller pushed in vain. It is over when no controller has recorded it
+    again."""
     kind = Cause.APPLIES_NOTHING.name.lower()
     await connection.execute(
         """DELETE FROM troubles WHERE amphora_id = %s AND cause = %s
@@ -127,7 +128,7 @@ async def everyone(connection: Connection, most: int) -> list[Shown]:
 
 
 async def _upsert(connection: Connection, amphora_id: AmphoraId, kind: str, words: str) -> None:
-    """`since` stays. One that is gone meanwhile is nobody's trouble."""
+    """`since` stays. Nothing is written for an amphora that is gone meanwhile."""
     await connection.execute(
         """INSERT INTO troubles (amphora_id, cause, words)
         SELECT id, %(kind)s, %(words)s FROM amphorae WHERE id = %(id)s

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Events as they come, for any number of readers in one process: one LISTEN, one look for each.
 
-The newest are kept here, so that who keeps up asks the database nothing; who does not reads on
-from its own place there, so a slow reader costs no memory. Runs only while somebody reads. A
-NOTIFY only wakes; whoever waits looks for himself every now and then.
+The newest events are kept in memory, so a reader that keeps up asks the database nothing. A slow
+reader reads on from its own place in the database, so it costs no memory. The feed runs only while
+somebody reads. A NOTIFY only wakes it; readers look by themselves every now and then.
 """
 
 import asyncio

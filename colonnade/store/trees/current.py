@@ -2,9 +2,8 @@
 """A whole tree as it is stored now: remembered and looked at, caught up with, or loaded.
 
 A tree that is remembered is not loaded again because others have written it: what they changed is
-in the history. That is believed only if it leads, change by change, from the version that is
-remembered to the one that is stored; who writes rows and does not say so there breaks the chain.
-"""
+in the history. It is used only if it leads, change by change, from the remembered version to the
+stored one; a writer that leaves no history breaks the chain, and the tree is loaded."""
 
 from collections.abc import Sequence
 from typing import Any, Final

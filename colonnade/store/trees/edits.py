@@ -3,9 +3,9 @@
 
 One change is one transaction: the difference is written, the generation raised by one, the work to
 do and the event recorded. On an exception, nothing happened; without a difference, nothing is
-written. A tree that is remembered is edited without a look, and written on condition that it still
-is what is stored; any other is locked first, and caught up with or loaded. What is told of a tree
-that has changed meanwhile is never believed: such an edit ends in `Contended`, and is tried again.
+written. A remembered tree is edited without reading it, and written on condition that it still is
+what is stored. Any other tree is locked first, and then caught up with or loaded. An edit of a tree
+that has changed meanwhile writes nothing: it ends in `Contended`, and is tried again.
 """
 
 from collections.abc import AsyncIterator, Mapping
