@@ -44,7 +44,7 @@ class Census(msgspec.Struct, frozen=True):
     processes: Mapping[str, int]
     links: int  # in all network namespaces in which something runs
     files: int  # of the state folder and of the run folder, that of the lab's inside included
-    open_files: int
+    open_files: int  # of all processes but PostgreSQL's, which opens tables as it needs them
     rows: Mapping[str, int]
     pss_mb: float
 
@@ -70,8 +70,10 @@ def census(system: System) -> Census:
             words = (place / "cmdline").read_bytes().decode(errors="replace").split("\0")
             inode, links = (place / "ns/net").stat().st_ino, _links(place)
             pss_mb += megabytes((place / "smaps_rollup").read_text(), "Pss:")
-            open_files += len(list((place / "fd").iterdir()))
-            processes[kind_of(words)] += 1
+            kind = kind_of(words)
+            processes[kind] += 1
+            if kind != POOLED:
+                open_files += len(list((place / "fd").iterdir()))
             networks[inode] = links
     return Census(
         processes=processes,

@@ -30,30 +30,33 @@ async def _kill_spares(world: World, _users: Users) -> None:
 
 async def _freeze(world: World, _users: Users) -> None:
     for machine in _some(world):
-        world.history.touch(machine.id, "is frozen")
+        trouble = world.history.touch(machine.id, "is frozen")
         machine.freeze()
         await for_a_while(world, 30)
         world.say(f"{machine.process.name} goes on")
         machine.go_on()
+        world.history.over(trouble)
 
 
 async def _cut_off(world: World, _users: Users) -> None:
     """It serves, and no control plane reaches it."""
     for machine in _some(world):
-        world.history.touch(machine.id, "is cut off")
+        trouble = world.history.touch(machine.id, "is cut off")
         world.agents.cut_off.add(machine.id)
         await for_a_while(world, 30)
         world.say(f"{machine.process.name} is reached again")
         world.agents.cut_off.discard(machine.id)
+        world.history.over(trouble)
 
 
 async def _deafen(world: World, _users: Users) -> None:
     """Its datagrams are lost; it is reached."""
     for machine in _some(world):
-        world.history.touch(machine.id, "is not heard")
+        trouble = world.history.touch(machine.id, "is not heard")
         world.deaf.add(machine.id)
         await for_a_while(world, 15)
         world.deaf.discard(machine.id)
+        world.history.over(trouble)
 
 
 async def _forget(world: World, _users: Users) -> None:

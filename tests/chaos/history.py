@@ -10,7 +10,17 @@ from typing import Final
 from colonnade.domain.ids import AmphoraId, PortId
 
 ROUNDED_S: Final = 0.001  # PostgreSQL's times are
+AFTERWARDS_S: Final = 20.0  # what was found out meanwhile may be acted upon
 SHOWN: Final = 60  # lines of a history
+
+
+class Trouble:
+    """What happened to an amphora; a reason to replace it, for as long as it lasts and a while
+    longer. It had none before, and has none for ever after."""
+
+    def __init__(self, since: float) -> None:
+        self.since = since
+        self.until = float("inf")
 
 
 class History:
@@ -21,10 +31,12 @@ class History:
         self.lines: list[str] = []
         self.violations: list[str] = []
         self.leaving: dict[AmphoraId, float] = {}  # that an operator had replaced, since when
-        self.touched: dict[AmphoraId, float] = {}  # to which something happened, since when
+        self.served: set[AmphoraId] = set()  # that were told what to serve, and did
+        self.holders: dict[PortId, AmphoraId] = {}  # of VIPs
         self.ended: set[str] = set()  # clusters that are deleted: nobody is to serve them
         self._names: dict[str, str] = {}
         self._fencing: dict[AmphoraId, str] = {}
+        self._troubles: dict[AmphoraId, list[Trouble]] = {}
 
     def name(self, thing: str, name: str) -> None:
         self._names[thing] = name
@@ -32,9 +44,19 @@ class History:
     def called(self, thing: str) -> str:
         return self._names.get(thing, thing[:8])
 
-    def touch(self, amphora_id: AmphoraId, what: str) -> None:
-        if self.touched.setdefault(amphora_id, self._now()) == self._now():
-            self.say(f"{self.called(amphora_id)} {what}")
+    def touch(self, amphora_id: AmphoraId, what: str) -> Trouble:
+        """Until `over`."""
+        trouble = Trouble(self._now())
+        self._troubles.setdefault(amphora_id, []).append(trouble)
+        self.say(f"{self.called(amphora_id)} {what}")
+        return trouble
+
+    def over(self, trouble: Trouble) -> None:
+        trouble.until = self._now() + AFTERWARDS_S
+
+    def is_troubled(self, amphora_id: AmphoraId, at: float) -> bool:
+        troubles = self._troubles.get(amphora_id, ())
+        return any(one.since - ROUNDED_S <= at <= one.until for one in troubles)
 
     def leave(self, amphora_id: AmphoraId) -> None:
         self.leaving.setdefault(amphora_id, self._now())
@@ -56,35 +78,54 @@ class History:
     ) -> None:
         """The network gave the VIP's port to another."""
         self.say(f"the VIP of {self.called(port_id)} goes to {self.called(amphora_id)}")
+        self.holders[port_id] = amphora_id
         if last is None or last == amphora_id or last not in running:
             return
+        # A port is plugged into one amphora at most, so one that an operator has replaced loses it
+        # in the same moment, and runs on without. But the other must be ready for it.
         if last not in self.leaving:
             self.violated(
                 f"{self.called(amphora_id)} took the VIP of {self.called(port_id)} while"
                 f" {self.called(last)} ran and was not fenced"
+            )
+        elif amphora_id not in self.served:
+            self.violated(
+                f"{self.called(amphora_id)} took the VIP of {self.called(port_id)} from"
+                f" {self.called(last)}, which is to leave, and never served anything"
             )
 
     def fence_begins(self, cluster: str, amphora_id: AmphoraId) -> None:
         """One that runs is being ended."""
         self.say(f"{self.called(amphora_id)} is fenced")
         for other, of in self._fencing.items():
-            if cluster in self.ended or other in self.leaving:
-                continue
-            if of == cluster and other != amphora_id:
+            if of == cluster and other != amphora_id and not self._is_over(cluster, other):
                 self.violated(
                     f"{self.called(amphora_id)} is fenced while {self.called(other)} of the same"
                     " cluster still is"
                 )
         self._fencing[amphora_id] = cluster
 
+    def _is_over(self, cluster: str, amphora_id: AmphoraId) -> bool:
+        """Whether it costs its cluster nothing that this one is being ended.
+
+        Fences come one at a time so that not all who serve are ended for one mistake. Nobody is to
+        serve a cluster whose owner has had it deleted. And one that an operator has replaced is
+        ended when another has its VIPs, or when it can no longer serve; the other one may die
+        meanwhile, and must not wait to be fenced."""
+        if cluster in self.ended:
+            return True
+        has_vip = amphora_id in self.holders.values()
+        can_serve = has_vip and not self.is_troubled(amphora_id, self._now())
+        return amphora_id in self.leaving and not can_serve
+
     def fence_ends(self, amphora_id: AmphoraId) -> None:
         self._fencing.pop(amphora_id, None)
 
     def failed(self, amphora_id: AmphoraId, at: float, why: str) -> None:
         """The control plane gave an amphora up at that time."""
-        causes = [x[amphora_id] for x in (self.touched, self.leaving) if amphora_id in x]
         self.lines.append(f"{at:7.2f}  {self.called(amphora_id)} is given up ({why})")
-        if min(causes, default=at + 1) > at + ROUNDED_S:
+        asked = self.leaving.get(amphora_id, at + 1) <= at + ROUNDED_S
+        if not asked and not self.is_troubled(amphora_id, at):
             self.violated(f"{self.called(amphora_id)} was given up without a cause")
 
     def story(self) -> str:

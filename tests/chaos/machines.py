@@ -99,9 +99,10 @@ class Machines(FakeCompute):
 class Agents(FakeAmphorae):
     """The agents on these machines."""
 
-    def __init__(self, network: FakeNetwork, machines: Machines) -> None:
+    def __init__(self, network: FakeNetwork, machines: Machines, history: History) -> None:
         super().__init__(network)
         self._machines = machines
+        self._history = history
 
     async def apply(
         self, amphora: Amphora, wanted: Cluster, interfaces: Sequence[Interface]
@@ -112,7 +113,9 @@ class Agents(FakeAmphorae):
             self._machines.clusters[amphora.id] = wanted.id
             if machine.is_dead:
                 raise Unreachable(f"amphora {amphora.id} ended")
-        return await super().apply(amphora, wanted, interfaces)
+        applied = await super().apply(amphora, wanted, interfaces)
+        self._history.served.add(amphora.id)
+        return applied
 
     def generation(self, amphora_id: AmphoraId) -> int:
         wish = self.serving.get(amphora_id)

@@ -33,7 +33,7 @@ from colonnade.store.fleet.failovers import Rules
 from colonnade.store.postgres.database import Database
 from colonnade.store.queue import work
 from tests.chaos.database import Line, Store, WorldDatabase
-from tests.chaos.history import History
+from tests.chaos.history import History, Trouble
 from tests.chaos.links import Link, Weather
 from tests.chaos.loop import Process, outside
 from tests.chaos.machines import BEAT_S, BOOT_S, SPARE_BEAT_S, Agents, Machine, Machines
@@ -236,7 +236,7 @@ class World:
         self.weather = Weather(self.random)
         self.network = Fabric(self.history)
         self.compute = Machines(self.network, self.history, self._beats)
-        self.agents = Agents(self.network, self.compute)
+        self.agents = Agents(self.network, self.compute, self.history)
         self.deaf: set[AmphoraId] = set()  # whose datagrams are lost
         self.datagrams_lost = 0.0
         self.controllers: list[Controller] = []
@@ -295,6 +295,7 @@ class World:
         self.history.name(machine.id, machine.process.name)
         await asyncio.sleep(self.random.uniform(*BOOT_S))
         sequence = unheard = 0
+        trouble: Trouble | None = None
         while True:
             sequence += 1
             generation = self.agents.generation(machine.id)
@@ -309,8 +310,11 @@ class World:
                 unheard = 0
             else:
                 unheard += 1
-            if unheard > 1:
-                self.history.touch(machine.id, "was not heard for a while")
+            if unheard > 1 and trouble is None:
+                trouble = self.history.touch(machine.id, "was not heard for a while")
+            elif not unheard and trouble is not None:
+                self.history.over(trouble)
+                trouble = None
             is_serving = machine.id in self.agents.serving
             await asyncio.sleep(BEAT_S if is_serving else SPARE_BEAT_S)
 

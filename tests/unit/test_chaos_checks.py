@@ -4,7 +4,7 @@
 import pytest
 
 from colonnade.domain.ids import AmphoraId, PortId
-from tests.chaos.history import History
+from tests.chaos.history import AFTERWARDS_S, History
 
 VIP = PortId("vip")
 OLD, NEW = AmphoraId("old"), AmphoraId("new")
@@ -32,10 +32,16 @@ def test_a_vip_that_moves_from_one_that_runs_and_is_not_fenced_is_found(told: To
     assert len(told.violations) == 1
 
 
-def test_a_vip_may_move_from_one_that_an_operator_has_replaced(told: Told) -> None:
+def test_a_vip_may_move_from_one_that_an_operator_has_replaced_to_one_that_serves(
+    told: Told,
+) -> None:
     told.leave(OLD)
+    told.served.add(NEW)
     told.vip_moved(VIP, OLD, NEW, running={OLD, NEW})
     assert told.violations == []
+    told.served.clear()
+    told.vip_moved(VIP, OLD, NEW, running={OLD, NEW})
+    assert len(told.violations) == 1
 
 
 def test_two_fences_of_one_cluster_at_a_time_are_found(told: Told) -> None:
@@ -54,6 +60,36 @@ def test_all_of_a_cluster_that_is_deleted_may_be_ended_at_once(told: Told) -> No
     told.fence_begins("web", OLD)
     told.fence_begins("web", NEW)
     assert told.violations == []
+
+
+def test_one_that_has_left_may_be_ended_beside_another(told: Told) -> None:
+    told.vip_moved(VIP, None, OLD, running={OLD})
+    told.leave(OLD)
+    told.fence_begins("web", OLD)
+    told.fence_begins("web", NEW)
+    assert len(told.violations) == 1  # it still answers for the VIP
+    told.fence_ends(NEW)
+    told.vip_moved(VIP, OLD, NEW, running={NEW})
+    told.fence_begins("web", NEW)
+    assert len(told.violations) == 1
+
+
+def test_one_that_was_to_leave_and_cannot_serve_may_be_ended_beside_another(told: Told) -> None:
+    told.vip_moved(VIP, None, OLD, running={OLD})
+    told.leave(OLD)
+    told.touch(OLD, "loses its power")
+    told.fence_begins("web", OLD)
+    told.fence_begins("web", NEW)
+    assert told.violations == []
+
+
+def test_what_happened_is_no_cause_for_ever(told: Told) -> None:
+    trouble = told.touch(OLD, "is frozen")
+    told.over(trouble)
+    told.failed(OLD, at=10 + AFTERWARDS_S, why="silent")
+    assert told.violations == []
+    told.failed(OLD, at=11 + AFTERWARDS_S, why="silent")
+    assert len(told.violations) == 1
 
 
 def test_an_amphora_that_was_given_up_before_anything_happened_to_it_is_found(told: Told) -> None:
