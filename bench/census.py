@@ -36,7 +36,7 @@ REMEMBERED: Final = (
 )
 POOLED: Final = "postgres"  # processes: as many as pools of connections like to have just then
 QUIET_S_MAX: Final = 180.0
-PAUSE_S: Final = 5.0
+PAUSE_S: Final = 2.0
 SKIPPED: Final = ("logs", "postgres", "postgres.log", "up.log")  # of the state folder
 
 

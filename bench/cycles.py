@@ -9,6 +9,7 @@ there. All that differs afterwards is shown: processes, links, files, rows, memo
 import asyncio
 import os
 import time
+from collections import Counter
 from typing import Any
 
 from bench.census import Census, quiet
@@ -75,7 +76,7 @@ class Trees:
     def __init__(self, rest: Rest, subnet: str) -> None:
         self._rest = rest
         self._subnet = subnet
-        self._number = 0
+        self._number = self._there = 0
 
     async def cycle(self) -> float:
         """Seconds from the wish until it is gone again."""
@@ -87,6 +88,7 @@ class Trees:
         """Its id, when all of it is served."""
         self._number += 1
         made = await self._rest.post("lbaas/loadbalancers", {"loadbalancer": self._tree()})
+        self._there += 1
         await settled(self._rest, str(made["id"]), within_s=ALL_S_MAX)
         return str(made["id"])
 
@@ -102,13 +104,15 @@ class Trees:
             return False
 
         await until(gone, within_s=ALL_S_MAX, what=f"{load_balancer} to be gone")
+        self._there -= 1
 
     async def quiet(self, system: System) -> Census:
-        """With all spares there, and none too many."""
+        """With the amphorae that are wanted, and no other on its way to be or to be gone."""
 
         async def ready() -> bool:
-            answer = await self._rest.get("octavia/amphorae?status=READY")
-            return len(answer["amphorae"]) == SPARES
+            amphorae = (await self._rest.get("octavia/amphorae?limit=1000"))["amphorae"]
+            states = Counter(one["status"] for one in amphorae)
+            return states == Counter(READY=SPARES, ALLOCATED=self._there)
 
         await until(ready, within_s=READY_S_MAX, what=f"{SPARES} spares", pause_s=0.2)
         return await quiet(system)
