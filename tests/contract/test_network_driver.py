@@ -1,18 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The promises of `NetworkDriver`, asked of the fake and of the daemon in a lab of its own."""
+"""The promises of `NetworkDriver` and `Router`, asked of the fake and of the daemon in a lab."""
 
 from collections.abc import AsyncIterator, Iterator
 from ipaddress import ip_address, ip_network
+from typing import Any, TypeAlias
 
 import pytest
+from msgspec.structs import replace
 
 from colonnade.domain.errors import Conflict, Invalid, NotFound, OutOfCapacity
 from colonnade.domain.ids import AmphoraId, NetworkId, PortId, SubnetId, new_id
 from colonnade.drivers.compute.protocol import Boot, ComputeDriver
-from colonnade.drivers.network.protocol import Network, NetworkDriver, PortWish, Subnet
+from colonnade.drivers.network.namespaces import route_book
+from colonnade.drivers.network.namespaces.address_book import (
+    PRIVATE,
+    PUBLIC,
+    AddressBook,
+    network_id,
+    subnet_id,
+)
+from colonnade.drivers.network.namespaces.client import RouterClient
+from colonnade.drivers.network.protocol import (
+    Network,
+    NetworkDriver,
+    NextHop,
+    Port,
+    PortWish,
+    Route,
+    Router,
+    Subnet,
+)
 from tests.fakes.compute import FakeCompute
 from tests.fakes.network import FakeNetwork
 from tests.lab_site import Site, site, why_impossible
+
+VIP, VIP_6 = "192.0.2.10/32", "2001:db8:9::10/128"
+PUBLIC_NETWORK = network_id(PUBLIC.name)
+PUBLIC_4, PUBLIC_6 = (subnet_id(PUBLIC.name, cidr) for cidr in PUBLIC.cidrs)
+PRIVATE_4 = subnet_id(PRIVATE.name, PRIVATE.cidrs[0])
+RouterAndNetwork: TypeAlias = tuple[Router, NetworkDriver]
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +79,22 @@ async def drivers(
             await networks.delete_port(port.id)
     await networks.close()
     await compute.close()
+
+
+@pytest.fixture
+async def routing(
+    lab: Site | None, drivers: tuple[NetworkDriver, ComputeDriver]
+) -> AsyncIterator[RouterAndNetwork]:
+    network, _ = drivers
+    if lab is None:
+        assert isinstance(network, FakeNetwork)
+        yield network, network
+        return
+    router = RouterClient(*lab.credentials("controller"))
+    yield router, network
+    for route in await router.routes():
+        await router.delete_route(route.destination)
+    await router.close()
 
 
 @pytest.fixture
@@ -250,3 +292,146 @@ async def test_a_destroyed_amphora_has_no_port_plugged(
     await network.plug(port.id, amphora_id)
     await compute.destroy(amphora_id)
     assert (await network.port(port.id)).plugged_into is None
+
+
+# The router.
+
+
+async def ports(networks: NetworkDriver, count: int, subnet: SubnetId = PUBLIC_4) -> list[Port]:
+    wishes = [PortWish(id=PortId(new_id()), owner="lb:1", subnet_id=subnet) for _ in range(count)]
+    return [await networks.create_port(wish) for wish in wishes]
+
+
+def to(*hops: Port, **other: Any) -> Route:
+    said = {"destination": VIP, "network_id": PUBLIC_NETWORK, "owner": "lb:1"} | other
+    return Route(next_hops=tuple(NextHop(port.address) for port in hops), **said)
+
+
+async def test_a_route_is_set_changed_and_deleted_and_each_may_be_repeated(
+    routing: RouterAndNetwork,
+) -> None:
+    router, networks = routing
+    one, two = await ports(networks, 2)
+    for wanted in (to(one), to(one, two), to(two), to(one, two)):
+        for _ in range(2):
+            assert await router.set_route(wanted) == wanted
+            assert list(await router.routes()) == [wanted]
+    for _ in range(2):
+        await router.delete_route(VIP)
+        assert list(await router.routes()) == []
+
+
+async def test_both_ip_versions_have_routes_as_addresses_are_usually_written(
+    routing: RouterAndNetwork,
+) -> None:
+    router, networks = routing
+    (four,), (six,) = await ports(networks, 1), await ports(networks, 1, PUBLIC_6)
+    await router.set_route(to(four, destination="192.0.2.10"))
+    long = "2001:0db8:0009:0:0:0:0:10"
+    said = replace(to(six), destination=long, next_hops=(NextHop(six.address.upper(), 3),))
+    assert await router.set_route(said) == replace(
+        said, destination=VIP_6, next_hops=(NextHop(six.address, 3),)
+    )
+    assert {route.destination for route in await router.routes()} == {VIP, VIP_6}
+    for destination in ("192.0.2.10", long):
+        await router.delete_route(destination)
+    assert list(await router.routes()) == []
+
+
+@pytest.mark.parametrize(
+    ("destination", "why"),
+    [
+        ("203.0.113.77", "203.0.113.0/24, which has clients, who would not ask the router"),
+        ("10.0.0.200/32", "10.0.0.0/24, which has clients"),
+        ("2001:db8:1::/65", "2001:db8:1::/64, which has clients"),
+        ("203.0.0.0/16", "203.0.113.0/24, which has clients"),
+        ("198.18.7.7", "198.18.0.0/16, which is kept for the machinery"),
+    ],
+)
+async def test_no_destination_is_where_clients_look_beside_themselves(
+    routing: RouterAndNetwork, destination: str, why: str
+) -> None:
+    router, networks = routing
+    subnet = PUBLIC_6 if ":" in destination else PUBLIC_4
+    (hop,) = await ports(networks, 1, subnet)
+    with pytest.raises(Conflict, match=why):
+        await router.set_route(to(hop, destination=destination))
+    assert list(await router.routes()) == []
+
+
+@pytest.mark.parametrize(
+    "destination", ["x", "192.0.2.10/24", "0.0.0.0/0", "127.0.0.9", "224.0.0.5", "fe80::1", "::"]
+)
+async def test_a_destination_that_cannot_be_is_invalid(
+    routing: RouterAndNetwork, destination: str
+) -> None:
+    router, networks = routing
+    (hop,) = await ports(networks, 1)
+    with pytest.raises(Invalid):
+        await router.set_route(to(hop, destination=destination))
+
+
+async def test_next_hops_are_addresses_of_ports_on_that_network(routing: RouterAndNetwork) -> None:
+    router, networks = routing
+    (one,), (elsewhere,) = await ports(networks, 1), await ports(networks, 1, PRIVATE_4)
+    (six,) = await ports(networks, 1, PUBLIC_6)
+    many = tuple(NextHop(one.address) for _ in range(route_book.NEXT_HOPS_MAX + 1))
+    for wrong in (
+        to(elsewhere),
+        to(six),
+        to(one, one),
+        to(),
+        *(replace(to(), next_hops=(NextHop(text),)) for text in ("203.0.113.1", "x", "")),
+        *(replace(to(), next_hops=(NextHop(one.address, weight),)) for weight in (0, -1, 101)),
+        replace(to(), next_hops=many),
+    ):
+        with pytest.raises(Invalid):
+            await router.set_route(wrong)
+    with pytest.raises(NotFound):
+        await router.set_route(to(one, network_id=NetworkId(new_id())))
+    assert list(await router.routes()) == []
+
+
+async def test_nobody_is_routed_what_another_has(routing: RouterAndNetwork) -> None:
+    router, networks = routing
+    one, two = await ports(networks, 2)
+    first = await router.set_route(to(one))
+    for destination in (VIP, "192.0.2.0/28"):
+        with pytest.raises(Conflict, match="somebody else"):
+            await router.set_route(to(two, destination=destination, owner="lb:2"))
+    assert list(await router.routes()) == [first]
+    await router.set_route(to(two, destination="192.0.2.0/28"))
+    assert len(await router.routes()) == 2
+
+
+async def test_a_deleted_port_is_led_to_no_more(routing: RouterAndNetwork) -> None:
+    router, networks = routing
+    one, two = await ports(networks, 2)
+    await router.set_route(to(one, two))
+    await router.set_route(to(two, destination="192.0.2.11/32"))
+    await networks.delete_port(two.id)
+    assert list(await router.routes()) == [to(one)]
+    (again,) = await ports(networks, 1)
+    assert again.address == two.address
+    assert list(await router.routes()) == [to(one)]
+
+
+def test_a_router_has_room_for_so_many() -> None:
+    book = AddressBook()
+    network = book.add_network(PUBLIC)
+    (subnet, _) = network.subnet_ids
+    hop = book.create_port(PortWish(id=PortId(new_id()), owner="x", subnet_id=subnet))
+    routes = route_book.RouteBook(book)
+    routes.load(
+        [
+            route_book.RouteRecord(
+                number=number + 1,
+                route=to(hop, destination=f"100.64.{number // 256}.{number % 256}/32"),
+            )
+            for number in range(route_book.ROUTES_MAX)
+        ]
+    )
+    with pytest.raises(OutOfCapacity, match="4096 routes"):
+        routes.put(to(hop))
+    routes.drop("100.64.0.7/32")
+    assert routes.put(to(hop)).number == 8

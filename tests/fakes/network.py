@@ -21,7 +21,8 @@ from colonnade.drivers.network.namespaces.address_book import (
     network_id,
     subnet_id,
 )
-from colonnade.drivers.network.protocol import Network, Port, PortWish, Subnet
+from colonnade.drivers.network.namespaces.route_book import RouteBook, read_destination
+from colonnade.drivers.network.protocol import Network, Port, PortWish, Route, Subnet
 
 PUBLIC_NETWORK: Final[NetworkId] = network_id(PUBLIC.name)
 PUBLIC_SUBNET: Final[SubnetId] = subnet_id(PUBLIC.name, PUBLIC.cidrs[0])
@@ -45,6 +46,7 @@ class FakeNetwork:
         self.amphorae: set[AmphoraId] = set()  # those that run
         self.stopped: set[AmphoraId] = set()
         self._book = AddressBook()
+        self._routes = RouteBook(self._book)
         for record in FIRST_NETWORKS:
             self._book.add_network(record)
         controllers = PortWish(
@@ -82,6 +84,9 @@ class FakeNetwork:
 
     async def delete_port(self, port_id: PortId) -> None:
         self.before("network.delete_port")
+        if self.has_port(port_id):
+            for record in self._routes.without(self._book.port(port_id)):
+                self._routes.replace(record)
         self._book.delete_port(port_id)
 
     async def plug(self, port_id: PortId, amphora_id: AmphoraId) -> Port:
@@ -97,6 +102,18 @@ class FakeNetwork:
         self.before("network.unplug")
         if self.has_port(port_id):
             self._book.note_plug(port_id, None)
+
+    async def routes(self) -> Sequence[Route]:
+        self.before("network.routes")
+        return [record.route for record in self._routes.records.values()]
+
+    async def set_route(self, route: Route) -> Route:
+        self.before("network.set_route")
+        return self._routes.put(route).route
+
+    async def delete_route(self, destination: str) -> None:
+        self.before("network.delete_route")
+        self._routes.drop(str(read_destination(destination)))
 
     def add(self, name: str, cidr: str, *, is_routed: bool = True) -> SubnetId:
         """A further network, for the test itself; the id of its subnet."""

@@ -19,8 +19,13 @@ from colonnade.domain.errors import ColonnadeError, Unavailable, Unreachable
 from colonnade.domain.ids import AmphoraId, PortId, SubnetId, derived_id
 from colonnade.drivers.compute.namespaces.client import ComputeClient
 from colonnade.drivers.compute.protocol import Boot
-from colonnade.drivers.network.namespaces.address_book import LB_NETWORK, PUBLIC, subnet_id
-from colonnade.drivers.network.namespaces.client import LabClient, NetworkClient
+from colonnade.drivers.network.namespaces.address_book import (
+    LB_NETWORK,
+    PUBLIC,
+    network_id,
+    subnet_id,
+)
+from colonnade.drivers.network.namespaces.client import LabClient, NetworkClient, RouterClient
 from colonnade.drivers.network.namespaces.wire import (
     VERSION,
     VERSION_HEADER,
@@ -28,7 +33,7 @@ from colonnade.drivers.network.namespaces.wire import (
     HostWish,
     write_error,
 )
-from colonnade.drivers.network.protocol import PortWish
+from colonnade.drivers.network.protocol import NextHop, PortWish, Route
 from colonnade.runtime.mtls import server_context
 from tests.lab_site import Site, site, until, why_impossible
 
@@ -37,7 +42,7 @@ LB_SUBNET = subnet_id(LB_NETWORK.name, LB_NETWORK.cidrs[0])
 AMPHORA = AmphoraId(derived_id("calls", "amphora"))
 LB_PORT, VIP = (PortId(derived_id("calls", name)) for name in ("lb", "vip"))
 LB_WISH = PortWish(id=LB_PORT, owner=f"amphora:{AMPHORA}", subnet_id=LB_SUBNET)
-VIP_WISH = PortWish(id=VIP, owner="lb:calls", subnet_id=PUBLIC_SUBNET)
+VIP_WISH = PortWish(id=VIP, owner="lb:calls", subnet_id=PUBLIC_SUBNET, address="203.0.113.77")
 BOOT = Boot(amphora_id=AMPHORA, lb_port_id=LB_PORT, config_drive={"a": "b"})
 HOST = HostWish(name="calls", network="private")
 
@@ -56,10 +61,11 @@ class Clients:
     def __init__(self, *credentials: Any) -> None:
         self.networks = NetworkClient(*credentials)
         self.compute = ComputeClient(*credentials)
+        self.router = RouterClient(*credentials)
         self.bench = LabClient(*credentials)
 
     async def close(self) -> None:
-        for one in (self.networks, self.compute, self.bench):
+        for one in (self.networks, self.compute, self.router, self.bench):
             await one.close()
 
 
@@ -110,6 +116,15 @@ async def thief(lab: Site) -> AsyncIterator[tuple[Thief, Clients]]:
         await daemon.close()
 
 
+def _route(hop: str) -> Route:
+    return Route(
+        destination="192.0.2.10/32",
+        network_id=network_id(PUBLIC.name),
+        next_hops=(NextHop(hop),),
+        owner="lb:calls",
+    )
+
+
 Call = Callable[[Clients], Awaitable[Any]]
 # In an order in which each has something to do. True: it changes something.
 CALLS: tuple[tuple[str, bool, Call], ...] = (
@@ -127,6 +142,10 @@ CALLS: tuple[tuple[str, bool, Call], ...] = (
     ("instances", False, lambda c: c.compute.instances()),
     ("plug", True, lambda c: c.networks.plug(VIP, AMPHORA)),
     ("unplug", True, lambda c: c.networks.unplug(VIP)),
+    ("set_route", True, lambda c: c.router.set_route(_route("203.0.113.77"))),
+    ("routes", False, lambda c: c.router.routes()),
+    ("delete_route", True, lambda c: c.router.delete_route("192.0.2.10/32")),
+    ("set_route", True, lambda c: c.router.set_route(_route("203.0.113.77"))),
     ("plug", True, lambda c: c.networks.plug(VIP, AMPHORA)),
     ("delete_port", True, lambda c: c.networks.delete_port(VIP)),
     ("destroy", True, lambda c: c.compute.destroy(AMPHORA)),
@@ -140,7 +159,7 @@ CALLS: tuple[tuple[str, bool, Call], ...] = (
 def test_every_call_is_among_those_that_are_tried() -> None:
     named = {
         name
-        for kind in (NetworkClient, ComputeClient, LabClient)
+        for kind in (NetworkClient, ComputeClient, RouterClient, LabClient)
         for name, _ in inspect.getmembers(kind, inspect.iscoroutinefunction)
         if not name.startswith("_")
     }
@@ -152,6 +171,8 @@ async def found(lab: Site, clients: Clients) -> dict[str, Any]:
     records = sorted((lab.lab.folder / "machines").glob("*"))
     return {
         "networks": await clients.networks.networks(),
+        "routes": await clients.router.routes(),
+        "kernel's routes": lab.run("cat", "/proc/net/route", inside="router"),
         "ports": sorted(await clients.networks.ports(), key=lambda port: port.id),
         "instances": await clients.compute.instances(),
         "hosts": await clients.bench.hosts(),

@@ -25,11 +25,12 @@ from colonnade.drivers.network.namespaces.address_book import (
     LB_NETWORK,
     PRIVATE,
     PUBLIC,
+    network_id,
     subnet_id,
 )
-from colonnade.drivers.network.namespaces.client import LabClient, NetworkClient
+from colonnade.drivers.network.namespaces.client import LabClient, NetworkClient, RouterClient
 from colonnade.drivers.network.namespaces.wire import HostWish
-from colonnade.drivers.network.protocol import PortWish
+from colonnade.drivers.network.protocol import NextHop, PortWish, Route
 from tests.lab_site import Site, site, until, why_impossible
 
 CYCLES: Final = int(os.environ.get("CYCLES", "12"))
@@ -44,6 +45,7 @@ SUBNETS = (
 )
 AMPHORAE = [AmphoraId(derived_id("leaks", "amphora", str(n))) for n in range(5)]
 PORTS = [PortId(derived_id("leaks", "port", str(n))) for n in range(8)]
+VIPS = [f"192.0.2.{n}/32" for n in range(10, 14)]
 HOSTS = [f"leaks-{n}" for n in range(3)]
 LOOK = """
 cd /proc
@@ -56,6 +58,9 @@ cut -d: -f1 -s /proc/net/dev
 """
 
 
+ROUTER = "cut -d: -f1 -s /proc/net/dev; cat /proc/net/route; ip nexthop show 2>/dev/null || :"
+
+
 class Acts:
     """Calls at random. Each may be made at any time, with whatever came before."""
 
@@ -64,11 +69,12 @@ class Acts:
         self._dice = dice
         self.networks = NetworkClient(*lab.credentials("controller"))
         self.compute = ComputeClient(*lab.credentials("controller"))
+        self.router = RouterClient(*lab.credentials("controller"))
         self.bench = LabClient(*lab.credentials("supervisor"))
         self.tally: Counter[str] = Counter()
 
     async def close(self) -> None:
-        for one in (self.networks, self.compute, self.bench):
+        for one in (self.networks, self.compute, self.router, self.bench):
             await one.close()
 
     def any(self) -> Awaitable[Any]:
@@ -89,6 +95,8 @@ class Acts:
                 ("delete", lambda: self.networks.delete_port(port)),
                 ("destroy", lambda: self.compute.destroy(amphora)),
                 ("host", lambda: self.bench.add_host(HostWish(name=host, network="public"))),
+                ("route", lambda: self.router.set_route(self._route())),
+                ("no route", lambda: self.router.delete_route(dice.choice(VIPS))),
                 ("no host", lambda: self.bench.remove_host(host)),
             )
         )
@@ -106,10 +114,22 @@ class Acts:
     async def clear(self) -> None:
         for amphora in AMPHORAE:
             await self.compute.destroy(amphora)
+        for vip in VIPS:
+            await self.router.delete_route(vip)
         for port in (*PORTS, *map(_lb_port, AMPHORAE)):
             await self.networks.delete_port(port)
         for host in HOSTS:
             await self.bench.remove_host(host)
+
+    def _route(self) -> Route:
+        """To addresses of which some are ports' just now."""
+        hops = self._dice.sample(range(2, 7), self._dice.choice((1, 2)))
+        return Route(
+            destination=self._dice.choice(VIPS),
+            network_id=network_id(PUBLIC.name),
+            next_hops=tuple(NextHop(f"203.0.113.{hop}") for hop in hops),
+            owner="lb:leaks",
+        )
 
     async def _boot(self, amphora: AmphoraId) -> None:
         port = _lb_port(amphora)
@@ -125,7 +145,7 @@ def _lb_port(amphora: AmphoraId) -> PortId:
 def found(lab: Site) -> dict[str, int]:
     """How much there is of everything."""
     seen = lab.run("sh", "-c", LOOK).split()
-    router = lab.run("cut", "-d:", "-f1", "-s", "/proc/net/dev", inside="router").split()
+    router = lab.run("sh", "-c", ROUTER, inside="router").splitlines()
     folders = (lab.config.state_dir / "network", lab.lab.folder)
     group = groups.name_of(lab.config.run_dir)
     places = [groups.ROOT / group, *(groups.ROOT / kind / group for kind in groups.CONTROLLERS)]
@@ -133,10 +153,14 @@ def found(lab: Site) -> dict[str, int]:
         "processes": seen.count("process"),
         "namespaces": seen.count("namespace"),
         "links": len(seen) - seen.count("process") - seen.count("namespace"),
-        "links of the router": len(router),
+        "links, routes and next hops of the router": len(router),
         "files": sum(
             len([p for p in (one / part).glob("*")])
-            for one, part in ((folders[0], "networks"), (folders[1], "machines"))
+            for one, part in (
+                (folders[0], "networks"),
+                (folders[0], "routes"),
+                (folders[1], "machines"),
+            )
         ),
         "book rows": len(list((folders[0] / "ports").glob("*"))),
         "control groups": sum(1 for one in places for p in one.glob("*-*") if p.is_dir()),

@@ -75,6 +75,45 @@ class PortWish(msgspec.Struct, frozen=True, kw_only=True):
     address: str | None = None
 
 
+class NextHop(msgspec.Struct, frozen=True):
+    """An address that a port has, and its share of the flows."""
+
+    address: str
+    weight: int = 1
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """What the router of a network sends to addresses on it. Several next hops share the flows; a
+    flow keeps its own while that is there."""
+
+    destination: str  # "192.0.2.10/32": a VIP, or a range of them
+    network_id: NetworkId  # where the next hops are
+    next_hops: tuple[NextHop, ...]
+    owner: str  # whatever the maker wrote; `vip_owner` for a VIP
+
+
+class Router(Protocol):
+    """The routes that a network driver sets. A driver whose networks are routed by others has none
+    of these calls, and serves no routed front end.
+
+    A destination is never an address that a client of the network would look for beside itself: it
+    would ask for it by ARP or NDP, and the router would not be asked."""
+
+    async def routes(self) -> Sequence[Route]:
+        """All that were set and not deleted."""
+
+    async def set_route(self, route: Route) -> Route:
+        """Set it, in the place of the one of that owner to that destination. The flows of next hops
+        that stay go on. The answer is the route with its addresses as they are usually written.
+
+        Raises Invalid for a destination or next hops that cannot be, Conflict for a destination
+        that lies in a subnet with clients or overlaps a route of another owner, NotFound for a
+        network that is not there, OutOfCapacity when the router has no room for another."""
+
+    async def delete_route(self, destination: str) -> None:
+        """Gone afterwards. No such route: nothing to do."""
+
+
 class NetworkDriver(Protocol):
     name: str
 
@@ -100,7 +139,9 @@ class NetworkDriver(Protocol):
         """The port as wished. If the id exists already, that port unchanged."""
 
     async def delete_port(self, port_id: PortId) -> None:
-        """Gone afterwards, unplugged first. No such port: nothing to do."""
+        """Gone afterwards, unplugged first. No such port: nothing to do.
+
+        No route leads to its address any more: whoever gets it next gets no traffic of others."""
 
     async def plug(self, port_id: PortId, amphora_id: AmphoraId) -> Port:
         """Put an interface with the port's MAC into the amphora's traffic namespace.

@@ -29,6 +29,8 @@ from colonnade.drivers.network.namespaces.lab import PRIVATE_FOLDER, SOCKET
 from colonnade.drivers.network.namespaces.links import Links
 from colonnade.drivers.network.namespaces.machines import Machines
 from colonnade.drivers.network.namespaces.networks import Networks
+from colonnade.drivers.network.namespaces.route_book import RouteBook
+from colonnade.drivers.network.namespaces.routing import Routing
 from colonnade.drivers.network.namespaces.wire import UNIX
 from colonnade.drivers.network_daemon.routes import Routes
 from colonnade.runtime import host_ids, metrics, sd_notify
@@ -77,7 +79,9 @@ async def _furnish(config: Config, links: Links, plan: AmphoraPlan) -> Routes:
     machines = Machines(folder / "machines")
     machines.load()
     fabric = Fabric(links, folder)
-    networks = Networks(book, fabric, machines)
+    known = RouteBook(book, storage)
+    known.load(storage.routes())
+    networks = Networks(book, fabric, machines, Routing(known, book, fabric))
     await networks.furnish(config.lb_network.address)
     hosts = Hosts(machines, book, fabric)
     await hosts.furnish()

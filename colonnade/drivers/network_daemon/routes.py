@@ -28,7 +28,7 @@ from colonnade.drivers.network.namespaces.wire import (
     read_version,
     write_error,
 )
-from colonnade.drivers.network.protocol import PortWish, is_vip
+from colonnade.drivers.network.protocol import PortWish, Route, is_vip
 from colonnade.drivers.network_daemon.metrics import counting, families
 from colonnade.runtime.mtls import peer_name
 
@@ -80,6 +80,9 @@ class Routes:
             ("DELETE", "/v1/ports/{id}", PORT_MAKERS, self._delete_port),
             ("PUT", "/v1/ports/{id}/plug", CONTROLLERS, self._plug),
             ("DELETE", "/v1/ports/{id}/plug", CONTROLLERS, lambda r: networks.unplug(_port_id(r))),
+            ("GET", "/v1/routes", ALL, lambda _: networks.routing.routes()),
+            ("PUT", "/v1/routes/{destination}", CONTROLLERS, self._set_route),
+            ("DELETE", "/v1/routes/{destination}", CONTROLLERS, self._delete_route),
             ("GET", "/v1/instances", ALL, lambda _: amphorae.instances()),
             ("GET", "/v1/instances/{id}", ALL, lambda r: amphorae.instance(_amphora_id(r))),
             ("PUT", "/v1/instances/{id}", CONTROLLERS, self._create_amphora),
@@ -113,6 +116,15 @@ class Routes:
     async def _plug(self, request: web.Request) -> Any:
         plug = await _body(request, Plug)
         return await self._networks.plug(_port_id(request), AmphoraId(_id(plug.amphora_id)))
+
+    async def _set_route(self, request: web.Request) -> Any:
+        route = await _body(request, Route)
+        if route.destination != request.match_info["destination"]:
+            raise Invalid("the body names another destination than the path", field="destination")
+        return await self._networks.routing.set_route(route)
+
+    async def _delete_route(self, request: web.Request) -> Any:
+        await self._networks.routing.delete_route(request.match_info["destination"])
 
     async def _create_amphora(self, request: web.Request) -> Any:
         boot = await _body(request, Boot)

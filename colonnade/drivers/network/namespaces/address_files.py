@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The address book on disk: one small file for each network and each port.
+"""The address book on disk: one small file for each network, each port and each route.
 
 Invariant: a file is there in whole or not at all, and one change touches one file. Where a
 port is plugged is kept too, for a daemon that starts again beside its machines. A file that
@@ -14,6 +14,7 @@ import structlog
 
 from colonnade.domain.ids import PortId
 from colonnade.drivers.network.namespaces.address_book import NetworkRecord
+from colonnade.drivers.network.namespaces.route_book import RouteRecord
 from colonnade.drivers.network.protocol import Port
 
 log = structlog.get_logger()
@@ -24,7 +25,8 @@ class AddressFiles:
     def __init__(self, folder: Path) -> None:
         self._networks = folder / "networks"
         self._ports = folder / "ports"
-        for place in (self._networks, self._ports):
+        self._routes = folder / "routes"
+        for place in (self._networks, self._ports, self._routes):
             place.mkdir(parents=True, exist_ok=True, mode=0o700)
             for torn in place.glob("*.new"):  # a daemon was killed while it wrote
                 torn.unlink()
@@ -35,6 +37,9 @@ class AddressFiles:
     def ports(self) -> list[Port]:
         return _read_all(self._ports, Port)
 
+    def routes(self) -> list[RouteRecord]:
+        return _read_all(self._routes, RouteRecord)
+
     def put_network(self, record: NetworkRecord) -> None:
         _write(self._networks / f"{record.name}.json", record)
 
@@ -43,6 +48,12 @@ class AddressFiles:
 
     def drop_port(self, port_id: PortId) -> None:
         (self._ports / f"{port_id}.json").unlink(missing_ok=True)
+
+    def put_route(self, record: RouteRecord) -> None:
+        _write(self._routes / f"{record.number}.json", record)
+
+    def drop_route(self, record: RouteRecord) -> None:
+        (self._routes / f"{record.number}.json").unlink(missing_ok=True)
 
 
 def _write(path: Path, value: msgspec.Struct) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from colonnade.domain.ids import AmphoraId, PortId, SubnetId
 from colonnade.drivers.network.namespaces.wire import Connection, Host, HostWish, Plug, Range
-from colonnade.drivers.network.protocol import Network, Port, PortWish, Subnet
+from colonnade.drivers.network.protocol import Network, Port, PortWish, Route, Subnet
 
 
 class NetworkClient:
@@ -55,6 +55,25 @@ class NetworkClient:
         await self._connection.call("DELETE", f"{_port(port_id)}/plug", type(None))
 
 
+class RouterClient:
+    """The router's part. Controllers alone may."""
+
+    def __init__(self, url: str, identity_file: Path, ca_file: Path) -> None:
+        self._connection = Connection(url, identity_file, ca_file)
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+    async def routes(self) -> Sequence[Route]:
+        return await self._connection.call("GET", "/v1/routes", list[Route])
+
+    async def set_route(self, route: Route) -> Route:
+        return await self._connection.call("PUT", _route(route.destination), Route, route)
+
+    async def delete_route(self, destination: str) -> None:
+        await self._connection.call("DELETE", _route(destination), type(None))
+
+
 class LabClient:
     """The lab bench: hosts and further networks. Only the supervisor may."""
 
@@ -83,6 +102,10 @@ class LabClient:
 
 def _port(port_id: str) -> str:
     return f"/v1/ports/{quote(port_id, safe='')}"
+
+
+def _route(destination: str) -> str:
+    return f"/v1/routes/{quote(destination, safe='')}"
 
 
 def _host(name: str) -> str:

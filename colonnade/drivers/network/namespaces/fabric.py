@@ -17,7 +17,7 @@ from colonnade.domain.ids import PortId, derived_id
 from colonnade.drivers.network.namespaces.address_book import NetworkRecord, mac_of
 from colonnade.drivers.network.namespaces.links import Leg, Links, bridge_name, link_name
 from colonnade.drivers.network.namespaces.machines import TRAFFIC, Machine
-from colonnade.drivers.network.protocol import Port
+from colonnade.drivers.network.protocol import Port, Route
 
 SETTLED = {  # nothing from outside changes an interface; forwarding may be inherited: not here
     "ipv4/ip_forward": "0",
@@ -26,8 +26,21 @@ SETTLED = {  # nothing from outside changes an interface; forwarding may be inhe
     "ipv6/conf/default/accept_dad": "0",
     "ipv4/conf/all/rp_filter": "0",
     "ipv4/conf/default/rp_filter": "0",
+    # A router that sends a flow on to a neighbour of the client would have it stay with that one.
+    "ipv4/conf/all/accept_redirects": "0",
+    "ipv4/conf/default/accept_redirects": "0",
+    "ipv6/conf/all/accept_redirects": "0",
+    "ipv6/conf/default/accept_redirects": "0",
 }
-ROUTER_OPTIONS = {**SETTLED, "ipv4/ip_forward": "1", "ipv6/conf/all/forwarding": "1"}
+ROUTER_OPTIONS = {
+    **SETTLED,
+    "ipv4/ip_forward": "1",
+    "ipv6/conf/all/forwarding": "1",
+    "ipv4/conf/all/send_redirects": "0",
+    "ipv4/conf/default/send_redirects": "0",
+    "ipv4/fib_multipath_hash_policy": "1",  # ports too, else a client has one next hop for all
+    "ipv6/fib_multipath_hash_policy": "1",
+}
 IPV4_ONLY = {**SETTLED, "ipv6/conf/default/disable_ipv6": "1"}
 # What listens there has no rights, and may do so before the address is there.
 OPEN_TO_ALL = {
@@ -90,6 +103,16 @@ class Fabric:
         """Move the port into the machine's traffic namespace. `again`: it should be there."""
         with held(machine.open_namespace(TRAFFIC)) as traffic:
             await self._links.run(self._move, port, network, traffic, again)
+
+    async def set_route(self, number: int, route: Route, network: str) -> None:
+        """Of the router, by its leg on that network. The number is the route's own."""
+        with opened(self._folder / "netns" / "router") as namespace:
+            leg = link_name("", network)
+            await self._links.run(self._links.set_route, namespace, (number, route, leg))
+
+    async def delete_route(self, number: int, destination: str) -> None:
+        with opened(self._folder / "netns" / "router") as namespace:
+            await self._links.run(self._links.delete_route, namespace, number, destination)
 
     async def detach(self, names: list[str]) -> None:
         await self._links.run(self._delete_all, names)

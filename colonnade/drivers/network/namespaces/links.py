@@ -10,9 +10,10 @@ import asyncio
 import ctypes
 import errno
 import os
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +23,8 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from colonnade.domain.errors import Unavailable
+from colonnade.drivers.network.namespaces.next_hops import Hop, Table
+from colonnade.drivers.network.protocol import Route
 
 CLONE_NEWNET = 0x40000000
 NAME_CHARACTERS_MAX = 15  # IFNAMSIZ less its NUL
@@ -116,6 +119,18 @@ class Links:
             route.link("set", index=1, state="up")
             for leg in legs:
                 _configure_leg(route, leg)
+
+    def set_route(self, namespace: int, wanted: tuple[int, Route, str]) -> None:
+        """`wanted`: the route's own number, the route, and the link by which its next hops are."""
+        number, route, link = wanted
+        with visiting(namespace, self._home), closing(Table()) as table:
+            index = socket.if_nametoindex(link)
+            hops = [Hop(hop.address, index, hop.weight) for hop in route.next_hops]
+            table.set(route.destination, number, hops)
+
+    def delete_route(self, namespace: int, number: int, destination: str) -> None:
+        with visiting(namespace, self._home), closing(Table()) as table:
+            table.delete(destination, number)
 
     def set_options(self, namespace: int, options: Mapping[str, str]) -> None:
         """Write below /proc/sys/net as seen in that namespace. Absent ones are passed over."""

@@ -24,6 +24,7 @@ from colonnade.drivers.network.namespaces.address_book import (
 from colonnade.drivers.network.namespaces.fabric import Fabric, machine_link
 from colonnade.drivers.network.namespaces.links import Leg
 from colonnade.drivers.network.namespaces.machines import Machines
+from colonnade.drivers.network.namespaces.routing import Routing
 from colonnade.drivers.network.protocol import Network, Port, PortWish, Subnet, is_vip
 
 log = structlog.get_logger()
@@ -36,8 +37,11 @@ CONTROL_PORT = PortId(derived_id("control"))
 class Networks:
     name = "namespaces"
 
-    def __init__(self, book: AddressBook, fabric: Fabric, machines: Machines) -> None:
+    def __init__(
+        self, book: AddressBook, fabric: Fabric, machines: Machines, routing: Routing
+    ) -> None:
         self.book = book
+        self.routing = routing
         self._fabric = fabric
         self._machines = machines
         self._turn = asyncio.Lock()  # book and cables change together, one port at a time
@@ -52,6 +56,7 @@ class Networks:
         await self._fabric.furnish(leg, LB_NETWORK.name)
         for record in list(self.book.records.values()):
             await self._fabric.add_network(record)
+        await self.routing.furnish()
         await self._forget_lost_plugs()
 
     async def add_network(self, name: str, cidr: str, *, is_routed: bool = True) -> Network:
@@ -61,6 +66,8 @@ class Networks:
         except ValueError as error:
             raise Invalid(f"{cidr} is not a range: {error}", field="cidr") from error
         record = NetworkRecord(name=name, cidrs=(text,), routed=is_routed)
+        if is_routed and record not in self.book.records.values():
+            self.routing.check_new_network(record)
         network = self.book.add_network(record)
         await self._fabric.add_network(record)
         return network
@@ -86,6 +93,8 @@ class Networks:
     async def delete_port(self, port_id: PortId) -> None:
         async with self._turn:
             await self._unplug(port_id)
+            if port_id in self.book.ports:
+                await self.routing.forget(self.book.port(port_id))
             self.book.delete_port(port_id)
 
     async def plug(self, port_id: PortId, amphora_id: AmphoraId) -> Port:
