@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from colonnade.agent.network.firewall import PLACES
+from colonnade.agent.network.nftables import PLACES
 
 ROOT = Path(__file__).parents[1]
 NFT = shutil.which("nft", path=PLACES)

@@ -13,7 +13,9 @@ import msgspec
 
 BUNDLE_BYTES_MAX = 8 * 1024 * 1024
 # Names that `Bundle.needs` may have. A part that would be dangerous to leave out gets one.
-KNOWN_NEEDS: frozenset[str] = frozenset()
+ROUTED = "routed"
+KNOWN_NEEDS: frozenset[str] = frozenset((ROUTED,))
+LOCAL = "lo"  # in the place of a MAC address
 
 
 class _Wire(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -22,7 +24,9 @@ class _Wire(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Interface(_Wire, frozen=True, kw_only=True):
-    """A network interface in the traffic namespace, found by its MAC address."""
+    """A network interface in the traffic namespace, found by its MAC address. The one called
+    `LOCAL` has the VIPs that routers lead here, "192.0.2.10/32": the amphora takes them for its own
+    and tells no neighbour. A bundle that has it needs `ROUTED`."""
 
     mac: str
     addresses: tuple[str, ...]  # "203.0.113.7/24"

@@ -9,20 +9,15 @@ is open to all. It knows no haproxy.
 """
 
 import logging
-import shutil
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
-from colonnade.agent.programs import run, words
+from colonnade.agent.network.nftables import NftError, change
 from colonnade.protocol.bundle import Access
 
 TABLE: Final = "colonnade"
-PLACES: Final = "/usr/sbin:/sbin:/usr/bin:/bin"  # an agent's own PATH may lack the first two
-ENFORCE_S_MAX: Final = 10.0
 Json = dict[str, Any]
 Rules = Sequence[Access]
 log = logging.getLogger(__name__)
@@ -71,18 +66,10 @@ async def enforce(rules: Rules, namespace: Path) -> None:
         wanted = transaction(rules)
     except ValueError as error:
         raise FirewallError(f"the allowed CIDRs cannot be read: {error}") from error
-    nft = shutil.which("nft", path=PLACES)
-    if nft is None:
-        raise FirewallError(
-            "the amphora has no nft (Debian package nftables), which allowed_cidrs need"
-        )
-    code, output = await run(
-        *("nsenter", f"--net={namespace}", nft, "--json", "--file", "-"),
-        given=msgspec.json.encode(wanted),
-        within_s=ENFORCE_S_MAX,
-    )
-    if code != 0:
-        raise FirewallError(f"the allowed CIDRs cannot be enforced: {words(output)}")
+    try:
+        await change(wanted, namespace)
+    except NftError as error:
+        raise FirewallError(f"the allowed CIDRs cannot be enforced: {error}") from error
 
 
 def transaction(rules: Rules) -> Json:

@@ -13,13 +13,14 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
 import msgspec
 
 from colonnade.agent.network.announcements import announcement
-from colonnade.protocol.bundle import Interface
+from colonnade.protocol.bundle import LOCAL, Interface
 
 if __name__ == "__main__":
     # The package's own __init__ loads the whole library, a tenth of a second on the way to every
@@ -38,6 +39,9 @@ NO_DUPLICATE_DETECTION: Final = 0x02  # IFA_F_NODAD, linux/if_addr.h
 TABLE_FIRST: Final = 1000  # policy tables: this and the link's index
 RULE_PRIORITY: Final = 1000
 MAIN_TABLE: Final = 254
+OPTIONS: Final = Path("/proc/sys/net/ipv4/conf/all")
+# Answer for addresses of the interface that is asked, and ask with one of those that ask.
+OWN_ADDRESSES_ONLY: Final = {"arp_ignore": "1", "arp_announce": "2"}
 FAMILIES: Final = (int(socket.AF_INET), int(socket.AF_INET6))
 
 
@@ -53,8 +57,9 @@ def main() -> None:
 
 
 def arrange(wanted: Sequence[Interface], links: dict[str, Any], netlink: IPRoute) -> None:
-    _bring_up(links.pop("lo"), netlink)
     by_mac = {w.mac.lower(): w for w in wanted}
+    local = by_mac.pop(LOCAL, Interface(mac=LOCAL, addresses=()))
+    _set_local(links.pop(LOCAL), local, netlink)
     routes: set[_Route] = set()
     rules: set[_Rule] = set()
     for mac, link in links.items():
@@ -82,7 +87,7 @@ _Rule = tuple[int, str, int]  # family, source address, table
 
 
 def _links_when_there(macs: set[str], netlink: IPRoute) -> dict[str, Any]:
-    """All links by MAC address, the loopback as "lo"; waits a little for those named."""
+    """All links by MAC address, the loopback as `LOCAL`; waits a little for those named."""
     deadline = time.monotonic() + APPEAR_S_MAX
     while True:
         links = {_link_key(link): link for link in netlink.get_links()}
@@ -93,12 +98,23 @@ def _links_when_there(macs: set[str], netlink: IPRoute) -> dict[str, Any]:
 
 def _link_key(link: Any) -> str:
     name = link.get_attr("IFLA_IFNAME")
-    return "lo" if name == "lo" else str(link.get_attr("IFLA_ADDRESS") or name).lower()
+    return LOCAL if name == "lo" else str(link.get_attr("IFLA_ADDRESS") or name).lower()
 
 
 def _bring_up(link: Any, netlink: IPRoute) -> None:
     if link["state"] != "up":
         netlink.link("set", index=link["index"], state="up")
+
+
+def _set_local(loopback: Any, wanted: Interface, netlink: IPRoute) -> None:
+    """VIPs that are routed here, on the loopback interface: no further one for each of them. For
+    IPv4 an interface answers for addresses of others too, unless it is told not to; for IPv6 it
+    never does."""
+    _bring_up(loopback, netlink)
+    if wanted.addresses:
+        for option, value in OWN_ADDRESSES_ONLY.items():
+            (OPTIONS / option).write_text(value)
+    _set_addresses(loopback["index"], wanted.addresses, netlink)
 
 
 def _announce(
@@ -122,7 +138,7 @@ def _set_addresses(
         address = ipaddress.ip_interface(
             f"{message.get_attr('IFA_ADDRESS')}/{message['prefixlen']}"
         )
-        if not address.is_link_local:
+        if not address.is_link_local and not address.is_loopback:
             present.add(address)
     desired = {ipaddress.ip_interface(address) for address in wanted}
     for address in present - desired:

@@ -22,7 +22,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from colonnade.agent.network.firewall import PLACES
+from colonnade.agent.network.nftables import PLACES
 from colonnade.api.server.binding import address_of, check_address
 from colonnade.cli.local import folders
 from colonnade.cli.local.metrics_places import places
