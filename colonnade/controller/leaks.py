@@ -4,8 +4,9 @@
 A port or instance that no row names for a whole minute is removed. The minute is needed because a
 thing may be made before its row. Where most things are unknown, the database may be another
 system's: then nothing is removed for a whole day. An amphora that a row needs and that does not run
-is reported lost at once; safe mode decides whether it is replaced now. Only things that carry our
-own marks are touched.
+is reported lost at once; safe mode decides whether it is replaced now. A port for members is removed
+at once when no member is on its subnet: members are stored before their port is made. Only things
+that carry our own marks are touched.
 """
 
 from collections.abc import Iterable, Sequence
@@ -69,7 +70,8 @@ class Leaks:
             balancers = await clusters.load_balancers_among(connection, sorted(owners))
             subnets = await clusters.member_subnets(connection, sorted(_clusters(ports, rows)))
         strangers = [i for i in instances if i not in rows]
-        stray = [p for p in ports if _is_stray(p, rows, balancers, subnets)]
+        stray = [p for p in ports if _is_stray(p, rows, balancers)]
+        idle = [p for p in ports if p not in stray and _is_idle(p, rows, subnets)]
         account.looked("nothing unknown", f"{len(strangers)} instances and {len(stray)} ports so")
         unknown = [*strangers, *(port.id for port in stray)]
         own = len(instances) + len(ports)
@@ -86,11 +88,23 @@ class Leaks:
             if port.id in due:
                 log.warning("a leaked port is removed", port_id=port.id, owner=port.owner)
                 await self._network.delete_port(port.id)
+        for port in idle:
+            await self._leave(port, rows)
         await self._report_losses(rows.values(), instances)
         return LOOK_S
 
     async def record(self, name: str, error: ColonnadeError, retry_in_s: float) -> None:
         """Nothing to tell an owner: the loop has logged it."""
+
+    async def _leave(self, port: Port, rows: dict[AmphoraId, Amphora]) -> None:
+        """Its cluster looks again, for it may have members there by now."""
+        amphora_id = _amphora_of(port)
+        log.info("an amphora leaves a subnet", amphora_id=amphora_id, subnet_id=port.subnet_id)
+        await self._network.delete_port(port.id)
+        cluster_id = rows[amphora_id].cluster_id
+        if cluster_id is not None:
+            async with self._database.transaction() as connection:
+                await work.mark(connection, f"cluster:{cluster_id}")
 
     async def _report_losses(
         self, rows: Iterable[Amphora], instances: dict[AmphoraId, InstanceState]
@@ -135,18 +149,21 @@ def _clusters(ports: Iterable[Port], rows: dict[AmphoraId, Amphora]) -> set[Clus
     return {cluster_id for cluster_id in found if cluster_id is not None}
 
 
-def _is_stray(
-    port: Port,
-    rows: dict[AmphoraId, Amphora],
-    balancers: set[str],
-    subnets: set[tuple[ClusterId, SubnetId]],
+def _is_stray(port: Port, rows: dict[AmphoraId, Amphora], balancers: set[str]) -> bool:
+    if is_vip(port.owner):
+        return load_balancer_of(port.owner) not in balancers
+    return _amphora_of(port) not in rows
+
+
+def _is_idle(
+    port: Port, rows: dict[AmphoraId, Amphora], subnets: set[tuple[ClusterId, SubnetId]]
 ) -> bool:
-    kind, _, owner = port.owner.partition(":")
-    if kind == "lb":
-        return owner not in balancers
-    amphora = rows.get(AmphoraId(owner))
-    if amphora is None:
-        return True
-    # A port for members of a subnet where its cluster has no members any more.
-    is_for_members = port.id == own_port_id(amphora.id, port.subnet_id)
-    return is_for_members and (amphora.cluster_id, port.subnet_id) not in subnets
+    """A port for members of a subnet on which its cluster has none any more."""
+    amphora = rows.get(_amphora_of(port))
+    if amphora is None or port.id != own_port_id(amphora.id, port.subnet_id):
+        return False
+    return (amphora.cluster_id, port.subnet_id) not in subnets
+
+
+def _amphora_of(port: Port) -> AmphoraId:
+    return AmphoraId(port.owner.partition(":")[2])

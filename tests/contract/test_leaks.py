@@ -86,6 +86,25 @@ async def test_what_rows_know_is_never_touched(database: Database, config: Confi
     await world.assert_served()
 
 
+async def test_a_port_for_members_goes_with_the_last_of_them_and_comes_again(
+    database: Database, config: Config
+) -> None:
+    world = await begun(database, config, add_member)
+    at_first = await things(world)
+    await world.drop_members()
+    await world.pass_once("cluster:%")
+    patient = Leaks(database, world.network, world.compute)
+    await patient.reconcile("all")
+    assert len(at_first - await things(world)) == 1
+    async with database.read() as connection:
+        cursor = await connection.execute("SELECT key FROM work WHERE key LIKE 'cluster:%'")
+        assert await cursor.fetchall() == [(f"cluster:{world.cluster_id}",)]
+    await world.settle()
+    await world.add_member()
+    await world.settle()
+    assert await things(world) == at_first
+
+
 async def test_where_most_is_unknown_the_database_is_doubted_and_nothing_goes(
     database: Database, config: Config
 ) -> None:
