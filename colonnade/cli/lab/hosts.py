@@ -48,10 +48,14 @@ class Hosts:
         )
         return (await self._client.add_host(wish)).addresses[0].partition("/")[0]
 
-    async def web_server(self, name: str, address: str = "") -> str:
-        """A host on the private network that answers every request with its name."""
+    async def web_server(self, name: str, address: str = "", network: str = "private") -> str:
+        """A host on that network that answers every request with its name."""
         argv = [sys.executable, "-m", "colonnade.cli.lab.http_tool", "serve", name, "80"]
-        return await self.add(name, "private", address=address, argv=argv)
+        return await self.add(name, network, address=address, argv=argv)
+
+    async def add_network(self, name: str, cidr: str, *, is_routed: bool = True) -> str:
+        """The id of its subnet."""
+        return (await self._client.add_network(name, cidr, is_routed=is_routed)).subnet_ids[0]
 
     async def remove(self, name: str) -> None:
         """The host is gone at once, with everything in it."""
