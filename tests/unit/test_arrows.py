@@ -225,3 +225,11 @@ def test_the_domain_needs_the_standard_library_and_msgspec_only() -> None:
         for imported in imports(path):
             top = imported.split(".")[0]
             assert top in sys.stdlib_module_names or top in ("msgspec", "colonnade"), path
+
+
+def test_the_network_driver_knows_no_word_of_load_balancing() -> None:
+    known = ("colonnade.domain.errors", "colonnade.domain.ids")
+    for room in ("network", "network_daemon"):
+        for path in (ROOT / "drivers" / room).rglob("*.py"):
+            of_domain = [one for one in imports(path) if one.startswith("colonnade.domain.")]
+            assert all(one.startswith(known) for one in of_domain), path
