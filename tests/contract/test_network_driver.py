@@ -384,6 +384,7 @@ async def test_next_hops_are_addresses_of_ports_on_that_network(routing: RouterA
         *(replace(to(), next_hops=(NextHop(text),)) for text in ("203.0.113.1", "x", "")),
         *(replace(to(), next_hops=(NextHop(one.address, weight),)) for weight in (0, -1, 101)),
         replace(to(), next_hops=many),
+        replace(to(one), network_id=(await networks.lb_subnet()).network_id),
     ):
         with pytest.raises(Invalid):
             await router.set_route(wrong)

@@ -19,7 +19,8 @@ from colonnade.drivers.network.namespaces.address_book import (
     subnet_id,
 )
 from colonnade.drivers.network.namespaces.address_files import AddressFiles
-from colonnade.drivers.network.protocol import PortWish
+from colonnade.drivers.network.namespaces.route_book import RouteBook
+from colonnade.drivers.network.protocol import NextHop, PortWish, Route
 
 SMALL = NetworkRecord(name="small", cidrs=("192.0.2.0/28",))
 SMALL_SUBNET = subnet_id("small", SMALL.cidrs[0])
@@ -78,6 +79,34 @@ def test_a_torn_file_loses_its_port_only(tmp_path: Path) -> None:
     (tmp_path / "ports" / f"{torn.id}.new").write_bytes(b"{")
     assert AddressFiles(tmp_path).ports() == [kept]
     assert not list(tmp_path.glob("*/*.new"))
+
+
+def test_a_route_outlives_the_book_and_leads_to_no_port_that_was_lost(tmp_path: Path) -> None:
+    storage = AddressFiles(tmp_path)
+    book = AddressBook(storage)
+    book.add_network(SMALL)
+    one, two = book.create_port(wish()), book.create_port(wish())
+    routes = RouteBook(book, storage)
+    for place, hops in enumerate(((one, two), (two,), (one,)), 1):
+        routes.put(
+            Route(
+                destination=f"198.51.100.{place}",
+                network_id=network_id(SMALL.name),
+                next_hops=tuple(NextHop(port.address) for port in hops),
+                owner="lb:x",
+            )
+        )
+    routes.drop("198.51.100.3/32")
+    (tmp_path / "ports" / f"{two.id}.json").unlink()
+    for _ in range(2):  # what is read is what is kept
+        again = AddressBook(storage)
+        again.load(storage.networks(), storage.ports())
+        known = RouteBook(again, storage)
+        known.load(storage.routes())
+        (kept,) = known.records.values()
+        assert (kept.number, kept.route.destination) == (1, "198.51.100.1/32")
+        assert kept.route.next_hops == (NextHop(one.address),)
+        assert storage.routes() == [kept]
 
 
 def test_networks_may_not_overlap_or_change() -> None:

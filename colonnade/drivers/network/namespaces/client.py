@@ -56,7 +56,7 @@ class NetworkClient:
 
 
 class RouterClient:
-    """The router's part. Controllers alone may."""
+    """The router's part. Controllers alone may change it."""
 
     def __init__(self, url: str, identity_file: Path, ca_file: Path) -> None:
         self._connection = Connection(url, identity_file, ca_file)

@@ -13,7 +13,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
@@ -61,6 +61,7 @@ class Links:
         self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         # pyroute2 keeps an event loop per socket, and one thread cannot run two.
         self._route: Any = self._thread.submit(IPRoute).result()
+        self._table: Table | None = None
 
     async def run(self, act: Callable[..., T], *arguments: Any) -> T:
         """Raises Unavailable when the kernel would not, as when a machine ends meanwhile."""
@@ -73,6 +74,8 @@ class Links:
 
     def close(self) -> None:
         self._thread.submit(self._route.close).result()
+        if self._table is not None:
+            self._table.close()
         self._thread.shutdown()
         os.close(self._home)
 
@@ -123,14 +126,26 @@ class Links:
     def set_route(self, namespace: int, wanted: tuple[int, Route, str]) -> None:
         """`wanted`: the route's own number, the route, and the link by which its next hops are."""
         number, route, link = wanted
-        with visiting(namespace, self._home), closing(Table()) as table:
+        with visiting(namespace, self._home), self._routes() as table:
             index = socket.if_nametoindex(link)
             hops = [Hop(hop.address, index, hop.weight) for hop in route.next_hops]
             table.set(route.destination, number, hops)
 
     def delete_route(self, namespace: int, number: int, destination: str) -> None:
-        with visiting(namespace, self._home), closing(Table()) as table:
+        with visiting(namespace, self._home), self._routes() as table:
             table.delete(destination, number)
+
+    @contextmanager
+    def _routes(self) -> Iterator[Table]:
+        """Those of the one namespace that has any; read anew after an error."""
+        if self._table is None:
+            self._table = Table()
+        try:
+            yield self._table
+        except OSError:
+            self._table.close()
+            self._table = None
+            raise
 
     def set_options(self, namespace: int, options: Mapping[str, str]) -> None:
         """Write below /proc/sys/net as seen in that namespace. Absent ones are passed over."""

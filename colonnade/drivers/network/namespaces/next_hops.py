@@ -12,7 +12,7 @@ import contextlib
 import errno
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address, ip_network
 from typing import Final
 
@@ -54,44 +54,51 @@ class Patience(msgspec.Struct, frozen=True):
 
 
 class Table:
-    """The routes of the network namespace in which it was made."""
+    """The routes of the network namespace in which it was made.
+
+    What the kernel has it reads once, so a change costs the same however many routes there are.
+    After an error it may be mistaken: make another."""
 
     def __init__(self, patience: Patience | None = None) -> None:
         self._patience = patience or Patience()
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
         self._socket.settimeout(ANSWER_S_MAX)
         self._sequence = 0
+        self._singles: dict[tuple[bytes, int], int] = {}  # id by gateway and link
+        self._groups: dict[int, set[int]] = {}  # the singles that each is of
+        for found in self._dump():
+            number = _number(found[_ID])
+            if _GATEWAY in found:
+                self._singles[found[_GATEWAY], _number(found[_LINK])] = number
+            else:
+                self._groups[number] = _members(found[_GROUP])
 
     def set(self, destination: str, number: int, hops: Sequence[Hop]) -> None:
         """Raises OSError when the kernel would not."""
-        known = self._singles()
-        members = b""
-        for hop in hops:
-            key = (ip_address(hop.gateway).packed, hop.link)
-            if key not in known:
-                known[key] = max((*known.values(), 0)) + 1
-                self._add_single(known[key], hop)
-            members += _MEMBER.pack(known[key], hop.weight - 1, 0, 0)
-        self._set_group(FIRST_GROUP + number, members)
-        self._ask(_NEW_ROUTE, _CREATE | _REPLACE, _route(destination, FIRST_GROUP + number))
-        self._forget_unused()
+        members = b"".join(_MEMBER.pack(self._single(hop), hop.weight - 1, 0, 0) for hop in hops)
+        group = FIRST_GROUP + number
+        before = self._groups.get(group, set())
+        self._set_group(group, members)
+        self._groups[group] = _members(members)
+        self._ask(_NEW_ROUTE, _CREATE | _REPLACE, _route(destination, group))
+        self._forget_unused(before)
 
     def delete(self, destination: str, number: int) -> None:
         with _ignoring(errno.ESRCH):
             self._ask(_DELETE_ROUTE, 0, _route(destination, 0))
         self._delete_next_hop(FIRST_GROUP + number)
-        self._forget_unused()
+        self._forget_unused(self._groups.pop(FIRST_GROUP + number, set()))
 
     def close(self) -> None:
         self._socket.close()
 
-    def _singles(self) -> dict[tuple[bytes, int], int]:
-        """Our next hops: id by gateway and link."""
-        return {
-            (found[_GATEWAY], _number(found[_LINK])): _number(found[_ID])
-            for found in self._dump()
-            if _GATEWAY in found
-        }
+    def _single(self, hop: Hop) -> int:
+        key = (ip_address(hop.gateway).packed, hop.link)
+        if key not in self._singles:
+            number = max((*self._singles.values(), 0)) + 1
+            self._add_single(number, hop)
+            self._singles[key] = number
+        return self._singles[key]
 
     def _add_single(self, number: int, hop: Hop) -> None:
         gateway = ip_address(hop.gateway)
@@ -109,17 +116,13 @@ class Table:
         body += _said(_GROUP_TYPE, struct.pack("=H", 1))
         self._ask(_NEW_NEXT_HOP, _CREATE | _REPLACE, body + _said(_RESILIENT | _NESTED, resilient))
 
-    def _forget_unused(self) -> None:
-        found = self._dump()
-        used = {
-            _MEMBER.unpack_from(one[_GROUP], place)[0]
-            for one in found
-            if _GROUP in one
-            for place in range(0, len(one[_GROUP]), _MEMBER.size)
-        }
-        for one in found:
-            if _GATEWAY in one and _number(one[_ID]) not in used:
-                self._delete_next_hop(_number(one[_ID]))
+    def _forget_unused(self, candidates: Iterable[int]) -> None:
+        used = set().union(*self._groups.values()) if candidates else set()
+        unused = {one for one in candidates if one not in used}
+        for key, number in list(self._singles.items()):
+            if number in unused:
+                self._delete_next_hop(number)
+                del self._singles[key]
 
     def _delete_next_hop(self, number: int) -> None:
         body = _NEXT_HOP.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _said(_ID, _word(number))
@@ -163,6 +166,10 @@ def _route(destination: str, next_hop: int) -> bytes:
     body = _ROUTE.pack(family, net.prefixlen, 0, 0, _MAIN_TABLE, _OURS, 0, _UNICAST, 0)
     body += _said(_DESTINATION, net.network_address.packed)
     return body + _said(_ROUTE_NEXT_HOP, _word(next_hop)) if next_hop else body
+
+
+def _members(group: bytes) -> set[int]:
+    return {_MEMBER.unpack_from(group, place)[0] for place in range(0, len(group), _MEMBER.size)}
 
 
 def _word(number: int) -> bytes:

@@ -12,6 +12,7 @@ from typing import Final, Protocol, TypeAlias
 import msgspec
 
 from colonnade.domain.errors import Conflict, Invalid, OutOfCapacity
+from colonnade.domain.ids import NetworkId
 from colonnade.drivers.network.namespaces.address_book import AddressBook
 from colonnade.drivers.network.protocol import NextHop, Port, Route
 
@@ -44,8 +45,13 @@ class RouteBook:
         self.records: dict[str, RouteRecord] = {}
 
     def load(self, records: Sequence[RouteRecord]) -> None:
-        """What a storage kept."""
-        self.records = {record.route.destination: record for record in records}
+        """What a storage kept, less what leads to ports that it lost."""
+        for record in records:
+            self.records[record.route.destination] = record
+            there = self._there(record.route.network_id)
+            left = tuple(hop for hop in record.route.next_hops if hop.address in there)
+            route = msgspec.structs.replace(record.route, next_hops=left)
+            self.replace(msgspec.structs.replace(record, route=route))
 
     def put(self, wished: Route) -> RouteRecord:
         """The route as it is now. Raises what `Router.set_route` does."""
@@ -71,7 +77,7 @@ class RouteBook:
         return found
 
     def replace(self, record: RouteRecord) -> None:
-        """Keep a record of `without`; of a route that leads nowhere, nothing."""
+        """Keep a record that has fewer next hops; of a route that leads nowhere, nothing."""
         if record.route.next_hops:
             self._keep(record)
         else:
@@ -90,6 +96,10 @@ class RouteBook:
         for destination in self.records:
             if _overlap(wanted, ip_network(destination)):
                 raise Conflict(f"{cidr} overlaps {destination}, to which the router has a route")
+
+    def _there(self, of: NetworkId) -> set[str]:
+        """The addresses that ports have on that network."""
+        return {p.address for p in self._addresses.ports.values() if p.network_id == of}
 
     def _keep(self, record: RouteRecord) -> RouteRecord:
         if self.records.get(record.route.destination) != record:
@@ -128,10 +138,7 @@ class RouteBook:
             raise Invalid(f"network {network.name} has no router", field="network_id")
         if not 0 < len(wished.next_hops) <= NEXT_HOPS_MAX:
             raise Invalid(f"a route has 1 to {NEXT_HOPS_MAX} next hops", field="next_hops")
-        there = {
-            port.address for port in self._addresses.ports.values()
-            if port.network_id == network.id
-        }  # fmt: skip
+        there = self._there(network.id)
         hops: dict[str, NextHop] = {}
         for hop in wished.next_hops:
             address = _address(hop.address)
