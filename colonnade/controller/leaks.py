@@ -4,9 +4,9 @@
 A port or instance that no row names for a whole minute is removed. The minute is needed because a
 thing may be made before its row. Where most things are unknown, the database may be another
 system's: then nothing is removed for a whole day. An amphora that a row needs and that does not run
-is reported lost at once; safe mode decides whether it is replaced now. A port for members is removed
-at once when no member is on its subnet: members are stored before their port is made. Only things
-that carry our own marks are touched.
+is reported lost at once; safe mode decides whether it is replaced now. A port for members is
+removed at once when no member is on its subnet: members are stored before their port is made. Only
+things that carry our own marks are touched.
 """
 
 from collections.abc import Iterable, Sequence
