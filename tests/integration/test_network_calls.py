@@ -226,7 +226,7 @@ async def test_a_call_is_asked_again_while_it_is_under_way(lab: Site) -> None:
             once = await found(lab, sure)
             assert await call(sure) == answers[0]
             assert await found(lab, sure) == once, name
-    until(lambda: processes(lab) == at_first, 10, "nothing more to run than before")
+    until(lambda: processes(lab) == at_first, 30, "nothing more to run than before")
     await sure.close()
 
 

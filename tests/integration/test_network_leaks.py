@@ -181,7 +181,7 @@ def test_nothing_is_left_of_many_that_came_and_went() -> None:
             return now == before
 
         try:
-            until(is_as_before, 15, "all to be as before")
+            until(is_as_before, 30, "all to be as before")
         finally:
             sys.stdout.write(
                 f"seed {SEED}, {CYCLES} cycles: {tally}\nbefore {before}\nafter  {now}\n"

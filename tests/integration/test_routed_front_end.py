@@ -59,17 +59,19 @@ VISIT = """
 import asyncio, json, sys
 port, held = int(sys.argv[1]), []
 
-async def opened(vip):
+async def opened(vip, within_s=30):
     try:
-        reader, writer = await asyncio.wait_for(asyncio.open_connection(vip, port), 3)
-        return reader, writer, (await asyncio.wait_for(reader.readexactly(1), 3)).decode()
+        async with asyncio.timeout(within_s):
+            reader, writer = await asyncio.open_connection(vip, port)
+            return reader, writer, (await reader.readexactly(1)).decode()
     except (OSError, TimeoutError, asyncio.IncompleteReadError):
         return None, None, ""
 
 async def asked(reader, writer, name):
     try:
         writer.write(b".")
-        said = await asyncio.wait_for(reader.readexactly(1), 2)
+        async with asyncio.timeout(30):
+            said = await reader.readexactly(1)
         return name if said.decode() == name else "?"
     except (OSError, TimeoutError, asyncio.IncompleteReadError):
         return f"{name} is gone"
@@ -88,6 +90,8 @@ async def main():
         act, vip, count = json.loads(line)
         if act == "visit":
             names = await visit(vip, count)
+        elif act == "try":
+            names = [n for _, _, n in await asyncio.gather(*(opened(vip, 1) for _ in range(count)))]
         elif act == "hold":
             held.extend(await asyncio.gather(*(opened(vip) for _ in range(count))))
             names = [name for _, _, name in held]
@@ -286,7 +290,7 @@ def test_no_neighbour_is_told_who_has_the_vip(
     lab.run(*beside, "add", *words, inside="outside")
     try:
         for vip in VIPS.values():
-            assert visitor.do("visit", vip, 3) == {"": 3}
+            assert visitor.do("try", vip, 3) == {"": 3}
         for port in both[0].ports.values():
             assert visitor.do("visit", port.address, 3) == {"a": 3}  # that one is told
     finally:
@@ -305,7 +309,7 @@ def test_behind_a_fence_nothing_is_answered_and_nothing_is_refused(
     for _ in range(2):
         first.fence("up", *VIPS.values(), "192.0.2.99")
     for vip in VIPS.values():
-        assert visitor.do("visit", vip, 3) == {"": 3}
+        assert visitor.do("try", vip, 3) == {"": 3}
     for port in first.ports.values():
         assert visitor.do("visit", port.address, 3) == {"a": 3}
     for _ in range(2):
