@@ -50,6 +50,8 @@ class Loop:
     """`reconcilers`: by the word before the colon of their keys. `holder`: whose leases these
     are, for the next one in the same place."""
 
+    parting_s = PARTING_S
+
     def __init__(
         self,
         database: Database,
@@ -127,7 +129,7 @@ class Loop:
 
     async def _part(self) -> None:
         if self._working:
-            await asyncio.wait(self._working, timeout=PARTING_S)
+            await asyncio.wait(self._working, timeout=self.parting_s)
         for task in self._working:
             task.cancel()
         await asyncio.gather(*self._working, return_exceptions=True)

@@ -45,6 +45,7 @@ async def running(
     database: Database, script: Script, *, at_once: int = 8, lease_s: float = 15
 ) -> AsyncIterator[None]:
     loop = Loop(database, {"cluster": script}, at_once=at_once, lease_s=lease_s)
+    loop.parting_s = 0.1
     task = asyncio.create_task(loop.run())
     try:
         yield

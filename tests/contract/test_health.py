@@ -216,6 +216,7 @@ SEAL = Seal(os.urandom(32))
 async def bench(database: Database) -> AsyncIterator[Bench]:
     agents = Agents()
     health = Health(database, Keys(database, SEAL), agents, ALLOWED)
+    health.round_s = ALLOWED.stale_s / 4
     async with health.listening("127.0.0.1", 0) as listening:
         bench = Bench(database, listening.port, health, agents)
         yield bench
