@@ -103,7 +103,7 @@ class Amphorae:
         if instance is not None:
             if instance.state is InstanceState.STOPPED:
                 await self._advance(amphora, Event.WENT_SILENT)
-            return  # its first heartbeat, or the lack of one, goes on with it
+            return  # its first heartbeat, or the lack of one, decides what follows
         subnet = await self._network.lb_subnet()
         wish = PortWish(
             id=PortId(derived_id(amphora.id, "lb")),

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Renew the certificates of amphorae, in place: when one is due, and who may have it.
 
-An amphora asks; what it presents says what it has. A certificate is due when half of its life is
-over, when another authority signs by now, or when the set of trusted authorities is another. After
-an outage longer than a certificate lives the amphora proves that it has its heartbeat key, too.
+An amphora asks for a new certificate; the one that it presents shows what it has. Renewal is due
+when half of the certificate's life is over, when another authority signs by now, or when the set of
+trusted authorities has changed. After an outage that outlasts the certificate, the amphora must
+also prove that it has its heartbeat key.
 """
 
 import re
@@ -42,7 +43,7 @@ class Certificates:
         return self.authority.issue(amphora_id, days=self._days)
 
     def is_behind(self, amphora: Amphora) -> bool:
-        """Whether what it showed last is of another authority, or trusts others than we do."""
+        """Whether its last certificate is of another authority, or it trusts others than we do."""
         return self._is_other(amphora.issuer, amphora.authorities)
 
     async def seen(

@@ -3,7 +3,8 @@
 its table, its routes, its rights and its commands are made from.
 
 The attributes are in the noun's class (`domain/attributes.py`); a description holds the rest. The
-descriptions are in `domain/flat_nouns.py`. This module knows no noun, no SQL, no HTTP."""
+descriptions are in `domain/flat_nouns.py`. This module knows no noun, no SQL, no HTTP.
+"""
 
 from collections.abc import Mapping
 from enum import Enum

@@ -35,7 +35,7 @@ QosPolicyId = NewType("QosPolicyId", str)
 SecurityGroupId = NewType("SecurityGroupId", str)
 
 
-# Where new ids come from: a simulated world has them from its seed.
+# The source of new ids. A simulated world makes them from its seed.
 source: Final[ContextVar[Callable[[int], bytes]]] = ContextVar("source", default=os.urandom)
 
 
@@ -44,7 +44,7 @@ def new_id() -> str:
 
 
 def derived_id(*parts: str) -> str:
-    """The same id for the same parts, always: what makes a repeated create idempotent."""
+    """Always the same id for the same parts: so a create may be repeated."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, "colonnade:" + "/".join(parts)))
 
 

@@ -208,7 +208,8 @@ class Listener(Node, frozen=True, kw_only=True, weakref=True):
 
     @property
     def named_pools(self) -> tuple[tuple[str, PoolId], ...]:
-        """Each with the attribute that names it: of the listener itself first, each pair once."""
+        """Each pool with the attribute that names it, once for each pair; the listener's own come
+        first."""
         return _named_pools(self)
 
     def with_policy(self, policy: L7Policy) -> Self:

@@ -214,7 +214,7 @@ class Pool(Node, frozen=True, kw_only=True, weakref=True):
         self._check_persistence()
         count = len(self.members)
         require("members", count <= limits.MEMBERS_PER_POOL_MAX, "are too many")
-        # As `endpoint`, but of a thousand: an IPv4 address has one spelling.
+        # As `endpoint`, but fast for a thousand members: an IPv4 address has one spelling.
         places = {
             (m.address if ":" not in m.address else canonical(m.address), m.protocol_port)
             for m in self.members

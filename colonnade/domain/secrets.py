@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is kept secret for TLS, what is known of it openly, and where a tree refers to it.
 
-A secret's content never comes here. Facts are those of the first certificate or CRL; `not_after`
-is when the first of them ends.
+This module never has a secret's content. The facts are those of the first certificate or CRL, but
+`not_after` is the earliest end of all of them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -80,7 +80,7 @@ OF_POOLS: Final[Mapping[str, SecretType]] = {
     "ca_tls_container_ref": SecretType.CA,
     "crl_container_ref": SecretType.CRL,
 }
-# A CRL is worth something only if the CA beside it has signed it.
+# A CRL counts only if the CA beside it has signed it.
 PAIRS: Final = {
     "client_crl_container_ref": "client_ca_tls_container_ref",
     "crl_container_ref": "ca_tls_container_ref",

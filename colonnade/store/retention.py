@@ -4,7 +4,8 @@ expired, counters of amphorae that are gone.
 
 The configuration says for how long. Rows are deleted in batches, each in a statement of its own
 that skips locked rows and holds its own locks only for a moment. Any number of processes may sweep
-at once."""
+at once.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping

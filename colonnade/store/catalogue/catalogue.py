@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What of flavors, availability zones and their profiles is special as rows.
+"""What is special about the rows of flavors, availability zones and their profiles.
 
-Their rows are those of all flat nouns (`store/rows/flat_rows.py`). Here is who refers to whom, and
-what a flavor's profile says of trees and spares. What other data means is not known here.
+The rows are read and written as those of all flat nouns (`store/rows/flat_rows.py`). Here is which
+refers to which, and what a flavor's profile says of trees and spares. What other data means is not
+known here.
 """
 
 import contextlib

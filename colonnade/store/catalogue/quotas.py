@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much a project may have, and that it has no more.
 
-A limit of -1 costs nothing. Otherwise what a change has added is counted once it is written, in
-the same transaction and under the project's own lock: of two that race, the second counts what
-the first has stored. What is being deleted no longer counts. Knows no caller and no role.
+A limit of -1 costs nothing. Other limits are checked after the change is written, in the same
+transaction and under the project's own lock: of two changes that race, the second counts what the
+first has stored. Objects that are being deleted no longer count. Knows no caller and no role.
 """
 
 from collections import Counter

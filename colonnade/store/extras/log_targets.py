@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Targets of access logs as rows, which listener logs to which, and the counts of what went.
 
-Credentials come and go sealed; who opens them is not known here. That a target in use does not
-go, and that nobody uses another project's, is held by the database's own references.
+Credentials are sealed when they come and when they go; this module cannot open them. Foreign keys
+of the database keep a target that is in use from being deleted, and a project from using another
+project's target.
 """
 
 from collections.abc import Mapping, Sequence

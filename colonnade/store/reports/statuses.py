@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operating statuses into the rows of the trees that an amphora serves.
 
-Only rows that change are written, each with an event. An amphora speaks for the load balancers
-of its own cluster and for nothing else, and only while it has their VIPs: one that leaves speaks
-until it is gone, and only then the one in its place. What it said before something already known
-from it changes nothing. The rules are in `domain/operating.py`.
+Only rows that change are written, each with an event. An amphora reports on the load balancers
+of its own cluster only, and only while it has their VIPs: an amphora that leaves reports until it
+is gone, and only then the one in its place. A report that is older than one already known from the
+amphora changes nothing. The rules are in `domain/operating.py`.
 """
 
 from collections.abc import Mapping, Sequence

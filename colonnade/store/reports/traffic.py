@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What listeners and members carried: the details, summed over amphorae, and the last day of it.
+"""Traffic of listeners and members in detail, summed over amphorae, and the last day of it.
 
-Counters are absolute and never go back; those of amphorae that are gone stay in the sums, while
-what is of now (connections, queue, response time) counts only where it was told of late. An
-amphora can tell only of the cluster that it serves. The day is a ring of slots for each listener,
-so it is bounded without anything being deleted.
+Counters are absolute and never go back; those of amphorae that are gone stay in the sums. Values of
+the moment (connections, queue, response time) count only if they were reported of late. An amphora
+can report only on the cluster that it serves. The day is a ring of slots for each listener, so it
+is bounded without anything being deleted.
 """
 
 from collections.abc import Mapping, Sequence

@@ -2,8 +2,8 @@
 """The context of a request that changes a tree: who asks, under which key, and whether it is a dry
 run.
 
-Nothing here decides what the change is. Who does not care passes nothing: a change of nobody's,
-without a key, that is kept.
+Nothing here decides what the change is. The default is a change by no known caller, without a key,
+that is no dry run.
 """
 
 import msgspec

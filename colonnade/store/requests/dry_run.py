@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The result of a dry run: what a change would have done that was taken through everything.
+"""The result of a dry run: what the change would have done.
 
 It is raised, not returned, so that the transaction around the change is undone by it.
 """

@@ -2,9 +2,9 @@
 """Keys of requests that may be repeated: what each made the first time.
 
 For an object of a tree the key is written with the object, in one statement, so that there is
-never one without the other. Of two that race, the second is refused by the primary key, and finds
-what the first has made. Other objects leave their answer here, after a claim. Keys are forgotten
-after a while.
+never one without the other. Of two requests that race with one key, the primary key refuses the
+second, which then finds what the first has made. For other objects a claim is written first, and
+the answer after it. Keys are forgotten after a while.
 """
 
 from collections.abc import Sequence

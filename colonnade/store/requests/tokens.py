@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tokens of our own: what each is good for, found by the digest of its secret.
 
-Neither the secret nor anything that it could be made from is ever stored, nor does it come here.
-What is revoked is gone; what has expired is still listed and found by nobody. Which roles there
-are is not known here.
+Neither the secret nor anything that it could be made from is stored, and neither is passed to this
+module. A revoked token is deleted. An expired token is still listed, but `good` does not find it.
+Which roles there are is not known here.
 """
 
 from collections.abc import Sequence

@@ -52,8 +52,8 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 def difference(before: LoadBalancer | None, after: LoadBalancer | None) -> Difference:
     """The rows to add, alter and remove. None: no tree at all."""
-    # Edits share what they do not change, so what is the very same object is settled, with all
-    # that is below it, without a look at it.
+    # Edits share what they do not change: an object that is identical in both trees needs no
+    # comparison, and nothing below it does.
     shared = _shared(before, after)
     old, new = places(before, shared), places(after, shared)
     added = tuple(place for key, place in new.items() if key not in old)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Flat nouns as rows: each value's fields are its table's columns.
 
-What uses what is held together by the database's own references, so that nothing in use can go
-and nobody uses another project's, whoever asks first. What is special about a noun's rows is in
-its `FlatTable`; this module knows no noun.
+Foreign keys of the database keep what is in use from being deleted, and a project from using
+another project's objects, whichever of two requests comes first. What is special about a noun's
+rows is in its `FlatTable`; this module knows no noun.
 """
 
 from collections.abc import Mapping, Sequence
@@ -86,7 +86,7 @@ async def get(
 
 
 async def lock(connection: Connection, noun: FlatNoun[Any], key: str) -> None:
-    """Until the transaction ends, nobody else changes it; others may begin to use it."""
+    """Keep others from changing the row until the transaction ends; they may begin to use it."""
     await connection.execute(
         f"SELECT FROM {noun.table} WHERE {noun.key} = %s FOR NO KEY UPDATE",
         [key],
@@ -142,7 +142,7 @@ def in_use(noun: FlatNoun[Any], key: str) -> Conflict:
 async def _check_quota(connection: Connection, noun: FlatNoun[Any], project: str | None) -> None:
     if not noun.per_project_max:
         return
-    # Two that race for the last place must not both find it free.
+    # Two requests that race for the last place must not both find it free.
     await connection.execute(
         "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"{noun.table}:{project}"]
     )

@@ -217,8 +217,8 @@ def _plain(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 async def forget_old(connection: Connection, kept: Kept = KEPT) -> int:
-    """One batch of each kind: too old, and too many. The oldest first, so that what is kept has no
-    gaps; the newest always stays. How many went."""
+    """Delete one batch of generations that are too old and one of those that are too many, the
+    oldest first: what is kept has no gaps. The newest always stays. Returns how many went."""
     old = await connection.execute(
         """DELETE FROM generations WHERE (load_balancer_id, generation) IN (
             SELECT g.load_balancer_id, g.generation FROM generations g

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What history says of some generations, done again to the tree that was before them.
+"""Apply the changes of some generations, as history has them, to the tree before these generations.
 
-Pure. What no generation changed is the very same object as before. Children that come stand after
-those that were there, but for L7 policies, which have their positions.
+Pure. An object that no generation changed stays the identical object. New children stand after the
+old ones, except L7 policies, which have positions.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ def replayed(tree: LoadBalancer, changes: Sequence[Changed]) -> LoadBalancer:
 
 
 class _Script:
-    """What there is to do, by the ids of those to whom it is done."""
+    """The changes to make, by the ids of the objects that they concern."""
 
     def __init__(self, root_id: str) -> None:
         self._root_id = root_id

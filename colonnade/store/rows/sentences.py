@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A change of a tree in words that name its objects: "weight of member web2 10 -> 0 in pool app".
 
-Pure. A few objects are named one by one, more are counted. Names are users' texts: what could be
-taken for other words of the sentence is quoted, and no control character is passed on.
+Pure. A few objects are named one by one; more are counted. Names are users' texts: a name that
+could be taken for other words of the sentence is quoted, and control characters are escaped.
 """
 
 import re

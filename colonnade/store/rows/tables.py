@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows of trees and the values they hold: the one place where the two meet.
 
-A row's `body` is its value's own attributes as JSON; children have rows of their own. What is
-decoded here was checked when it was written, and is checked again as the value is made. This
+A row's `body` is its value's own attributes as JSON; children have rows of their own. A body was
+checked when it was written, and is checked again when a value is made of it. This
 module knows nothing of transactions, generations or statuses.
 """
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything that is sealed with the master key, and a new seal for all of it.
 
-May be ended at any moment and begun again: a row is under the old key or the new one, and either
-opens while the file has both. A new kind of sealed row needs a line in `SEALED`.
+The rotation may be ended at any moment and begun again: each row is sealed with the old key or the
+new one, and both open while the file has both keys. A new kind of sealed row needs a line in
+`SEALED`.
 """
 
 from collections.abc import Sequence

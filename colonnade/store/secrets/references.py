@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """References of trees to secrets, checked in the transaction that writes the tree.
 
-What is new must be there, of the tree's own project and of the right type; what is about to
-expire is noted. A provider that looks no reference up is believed whatever it is given. Knows no
-content of a secret but what is public.
+A new reference must lead to a secret of the tree's own project and of the right type. A secret that
+expires soon is noted. Trees of a provider that reads no secrets are not checked. This module knows
+only what is public of a secret.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -28,7 +28,7 @@ _FIELDS: Final = OF_LISTENERS.keys() | OF_POOLS.keys()
 async def check(
     connection: Connection, before: LoadBalancer | None, after: LoadBalancer
 ) -> list[tuple[str, str]]:
-    """(path, reason) of all that will soon not do. Raises Invalid for new references that lead
+    """(path, reason) of each secret that expires soon. Raises Invalid for new references that lead
     nowhere. Asks nobody when there are none at all."""
     wanted = list(uses(after))
     if not wanted:

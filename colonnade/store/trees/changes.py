@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The statements that write one change of a tree into its rows.
 
-Any number of rows of one table is one part, with the rows as one JSON text, for a list of
-parameters would be adapted value by value; all parts are one statement. Nothing is read and
-nothing decided here.
+All rows of one table are one part, as one JSON text: a list of parameters would be adapted value by
+value. All parts together are one statement. Nothing is read and nothing decided here.
 """
 
 from collections.abc import Sequence
@@ -352,8 +351,8 @@ def _insert(
 
 
 def _among(ids: Sequence[str]) -> str:
-    """One row is not asked for as a list of one: how long a list is the server knows only as it is
-    given, and in large tables it then plans the whole statement anew each time."""
+    """One row is asked for by `=`, not as a list of one: the server knows the length of a list only
+    when it has the values, and would plan the whole statement anew each time for large tables."""
     return "id = %(ids)s::uuid" if len(ids) == 1 else "id = ANY(%(ids)s::uuid[])"
 
 

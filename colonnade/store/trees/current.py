@@ -3,7 +3,8 @@
 
 A tree that is remembered is not loaded again because others have written it: what they changed is
 in the history. It is used only if it leads, change by change, from the remembered version to the
-stored one; a writer that leaves no history breaks the chain, and the tree is loaded."""
+stored one; a writer that leaves no history breaks the chain, and the tree is loaded.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Final

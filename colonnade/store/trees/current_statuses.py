@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which statuses there are now: of each object of a project, and how many of each in all.
 
-The expressions are those that lists are filtered by, so what is told here is what is shown there.
+The expressions are those that lists are filtered by, so both show the same statuses.
 Writes nothing.
 """
 

@@ -3,8 +3,9 @@
 
 A tree is remembered with its generation and the version of its root's row. The statement that
 writes the next change compares both, so a tree that is stale costs another try and is never
-written on. Writers of one tree in one process take turns here, not at the row. Bounded by the
-number of objects; what was not used for longest goes first. Asks the database nothing.
+written on. Writers of one tree in one process take turns here, not at the row. The memory is
+bounded by the number of objects; the tree that was not used for longest goes first. Asks the
+database nothing.
 """
 
 import asyncio
