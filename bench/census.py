@@ -21,8 +21,8 @@ from colonnade.cli.local.system import System
 from colonnade.cli.waiting import until
 from colonnade.store.postgres import embedded
 
-# Rows that outlive what they tell of until their time is over or they are folded into one, and the
-# one row of safe mode, which whoever needs it first makes.
+# Rows that outlive what they tell of until their time is over, their amphora is gone or they are
+# folded into one; and the one row of safe mode, which whoever needs it first makes.
 REMEMBERED: Final = (
     "events",
     "failovers",
@@ -32,6 +32,7 @@ REMEMBERED: Final = (
     "listener_traffic",
     "member_traffic",
     "statistics",
+    "troubles",
     "safe_mode",
 )
 POOLED: Final = "postgres"  # processes: as many as pools of connections like to have just then

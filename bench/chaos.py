@@ -59,8 +59,8 @@ async def measure() -> Figures:
                     print(f"{time.strftime('%H:%M:%S')} not well again: {error}")
             writing.cancel()
             await asyncio.wait([writing])
-            lost, acknowledged = await writer.lost(), writer.acknowledged
             stuck = await _stuck(rest, both)
+            lost, acknowledged = await writer.lost(), writer.acknowledged
             await writer.drop_all()
             stuck = max(stuck, await _stuck(rest, both))
             await scenario.spare()

@@ -106,10 +106,12 @@ class Writer:
                 await self._drop(member["id"])
 
     async def lost(self) -> int:
-        """Writes that were answered and do not hold."""
+        """Writes that were answered and do not hold. A member that is dropped is shown until its
+        amphora has dropped it too."""
         found: Any = await self._scenario.rest.get(self._place)
-        there = {member["id"] for member in found["members"]}
-        return len(self.kept - there) + len(self.gone & there)
+        there = {one["id"]: one["provisioning_status"] for one in found["members"]}
+        undone = [one for one in self.gone & there.keys() if there[one] != "PENDING_DELETE"]
+        return len(self.kept - there.keys()) + len(undone)
 
 
 class Chaos:
