@@ -6,7 +6,7 @@ for what is kept on purpose (`REMEMBERED`), and logs.
 """
 
 import contextlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -47,7 +47,11 @@ class Census(msgspec.Struct, frozen=True):
     files: int  # of the state folder and of the run folder, that of the lab's inside included
     open_files: int  # of all processes but PostgreSQL's, which opens tables as it needs them
     rows: Mapping[str, int]
-    pss_mb: float
+    memory_mb: Mapping[str, float]  # PSS, by what the processes are
+
+    @property
+    def pss_mb(self) -> float:
+        return round(sum(self.memory_mb.values()), 1)
 
     def beyond(self, before: "Census") -> dict[str, int]:
         """What there is more or less of than before; memory apart, and what is remembered."""
@@ -64,14 +68,15 @@ class Census(msgspec.Struct, frozen=True):
 def census(system: System) -> Census:
     processes: Counter[str] = Counter()
     networks: dict[int, int] = {}
-    open_files, pss_mb = 0, 0.0
+    memory_mb: dict[str, float] = defaultdict(float)
+    open_files = 0
     for pid in leftovers.family(system.mark):
         place = Path(f"/proc/{pid}")
         with contextlib.suppress(OSError):  # gone meanwhile
             words = (place / "cmdline").read_bytes().decode(errors="replace").split("\0")
             inode, links = (place / "ns/net").stat().st_ino, _links(place)
-            pss_mb += megabytes((place / "smaps_rollup").read_text(), "Pss:")
             kind = kind_of(words)
+            memory_mb[kind] += megabytes((place / "smaps_rollup").read_text(), "Pss:")
             processes[kind] += 1
             if kind != POOLED:
                 open_files += len(list((place / "fd").iterdir()))
@@ -82,7 +87,7 @@ def census(system: System) -> Census:
         files=_files(system),
         open_files=open_files,
         rows=_rows(system),
-        pss_mb=round(pss_mb, 1),
+        memory_mb=memory_mb,
     )
 
 

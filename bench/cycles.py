@@ -135,6 +135,10 @@ def _changed(word: str, before: Census, after: Census) -> Figures:
         f"{word}.open_files": after.open_files - before.open_files,
         f"{word}.memory_before_mb": before.pss_mb,
         f"{word}.memory_after_mb": after.pss_mb,
+        **{
+            f"{word}.memory_more_mb.{name}": round(mb - before.memory_mb.get(name, 0.0), 1)
+            for name, mb in sorted(after.memory_mb.items())
+        },
     }
 
 
