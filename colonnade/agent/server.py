@@ -5,8 +5,8 @@ Only a controller may change anything; a health receiver may look. Every refusal
 The translation from HTTP to the agent's own calls is here and nowhere else.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -17,12 +17,25 @@ from colonnade.agent.haproxy.reloads import TooLittleMemory
 from colonnade.agent.haproxy.status import Watch
 from colonnade.agent.own_numbers import own_numbers
 from colonnade.protocol.bundle import BUNDLE_BYTES_MAX, Bundle
-from colonnade.protocol.messages import Info, Refusal
+from colonnade.protocol.messages import Drain, Info, Refusal
 from colonnade.runtime.mtls import peer_name
 
 READERS: Final = ("controller", "health")
 WRITERS: Final = ("controller",)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+T = TypeVar("T")
+
+
+class Unreadable(Exception):
+    """The body is not what it should be."""
+
+
+_CODES: Final[Mapping[type[Exception], int]] = {
+    Unreadable: 400,
+    Refused: 422,
+    NotNow: 503,
+    TooLittleMemory: 507,
+}
 
 
 def application(amphora: Amphora, watch: Watch, about: Info) -> web.Application:
@@ -38,20 +51,10 @@ def application(amphora: Amphora, watch: Watch, about: Info) -> web.Application:
         return _json(await watch.count())
 
     async def put_bundle(request: web.Request) -> web.Response:
-        try:
-            wanted = msgspec.json.decode(await request.read(), type=Bundle)
-        except msgspec.MsgspecError as error:
-            return _refusal(400, f"not a bundle: {error}")
-        try:
-            return _json(await amphora.apply(wanted))
-        except Older as error:
-            return _refusal(409, str(error), error.generation)
-        except Refused as error:
-            return _refusal(422, str(error))
-        except NotNow as error:
-            return _refusal(503, str(error))
-        except TooLittleMemory as error:
-            return _refusal(507, str(error))
+        return _json(await amphora.apply(await _body(request, Bundle, "a bundle")))
+
+    async def drain(request: web.Request) -> web.Response:
+        return _json(await amphora.drain(await _body(request, Drain, "a wish to drain")))
 
     app = web.Application(client_max_size=BUNDLE_BYTES_MAX, middlewares=[_guard])
     app.router.add_get("/info", info)
@@ -59,6 +62,7 @@ def application(amphora: Amphora, watch: Watch, about: Info) -> web.Application:
     app.router.add_get("/statistics", statistics)
     app.router.add_get("/numbers", _numbers)
     app.router.add_put("/bundle", put_bundle)
+    app.router.add_put("/drain", drain)
     return app
 
 
@@ -76,6 +80,17 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except web.HTTPException as error:  # no such route, or the body is too long
         return _refusal(error.status, error.reason)
+    except Older as error:
+        return _refusal(409, str(error), error.generation)
+    except tuple(_CODES) as error:
+        return _refusal(_CODES[type(error)], str(error))
+
+
+async def _body(request: web.Request, kind: type[T], word: str) -> T:
+    try:
+        return msgspec.json.decode(await request.read(), type=kind)
+    except msgspec.MsgspecError as error:
+        raise Unreadable(f"not {word}: {error}") from error
 
 
 def _json(body: msgspec.Struct) -> web.Response:

@@ -70,6 +70,7 @@ PATIENCE: Final = 3  # failed pushes to a lent spare that never answered
 SUBNETS_FRESH_S: Final = 30.0
 WATCH_S: Final = 0.5  # between looks after an amphora that takes its time
 ANSWERING: Final = (State.SERVING, State.LEAVING)  # for VIPs of their cluster
+DRAIN_S_MAX: Final = 1.0
 READY_S: Final = 1.0  # by then an agent that is told of a port waits for it, on a busy machine too
 
 log = structlog.get_logger()
@@ -254,7 +255,8 @@ class Clusters:
         self, amphora: Amphora, port_ids: Sequence[PortId], wanted: Cluster, facts: Facts
     ) -> None:
         """The amphora serves all but the addresses, and is told of the ports before they come: so
-        it waits for them, and the VIP is away for as long as a port takes to move."""
+        it waits for them, and the VIP is away for as long as a port takes to move. Connections
+        that are short end before."""
         moved = {name: replace(facts.ports[name], plugged_into=amphora.id) for name in port_ids}
         after = Facts(amphorae=facts.amphorae, ports={**facts.ports, **moved})
         wires = await self._interfaces(wanted, amphora, after)
@@ -264,6 +266,7 @@ class Clusters:
         try:
             if (await asyncio.wait([pushing], timeout=READY_S))[0]:
                 pushing.result()  # one that is not well gets no port
+            await self._drain(port_ids, facts)
             await together(*(self._move(port_id, amphora) for port_id in port_ids))
             generation = await pushing
         finally:
@@ -271,6 +274,14 @@ class Clusters:
             await asyncio.wait([pushing])
         async with self._database.transaction() as connection:
             await amphora_rows.record_applied(connection, amphora, generation)
+
+    async def _drain(self, port_ids: Sequence[PortId], facts: Facts) -> None:
+        """What is short is finished where it began. Who cannot drain does not keep the VIPs."""
+        owners = {facts.ports[port_id].plugged_into for port_id in port_ids}
+        with contextlib.suppress(ColonnadeError, TimeoutError):
+            async with asyncio.timeout(DRAIN_S_MAX):
+                drained = (self._amphorae.drain(a) for a in facts.amphorae if a.id in owners)
+                await together(*drained)
 
     async def _move(self, port_id: PortId, amphora: Amphora) -> None:
         """The one that had it is cut off before another has it."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The JSON bodies that go over mutual TLS between controllers and amphorae.
 
-The amphora API (agent serves): GET /info, GET /status, GET /statistics, PUT /bundle.
+The amphora API (agent serves): GET /info, GET /status, GET /statistics, PUT /bundle, PUT /drain.
 The controller's amphora-facing API (controller serves): GET /bundle?generation=N, POST /report,
 GET /peers, POST /log-places (bodies in `protocol/logs.py`). Counters are absolute since the agent's
 counting began, so a lost message loses nothing. `docs/protocol/amphora-api.md` is the page for
@@ -156,6 +156,20 @@ class Applied(msgspec.Struct, frozen=True, kw_only=True):
 
     generation: int
     means: str  # one of `Means`; an agent of another release may know others
+
+
+class Drain(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of PUT /drain: let nobody open a connection, and answer when none is open, or after
+    `within_ms`. Clients are let in again by themselves `closed_ms` after the call."""
+
+    within_ms: int
+    closed_ms: int
+
+
+class Drained(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer: how many connections are still open."""
+
+    open_connections: int
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):

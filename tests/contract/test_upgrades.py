@@ -145,6 +145,7 @@ async def test_all_are_replaced_and_each_serves_until_another_does(api: Api, fle
     assert found["progress"] == "3 of 3 replaced"
     after = await fleet.serving()
     assert replaced(before, after) == 3
+    assert sorted(fleet.amphorae.drained) == sorted(before.values())
     assert {step["successor_id"] for step in found["steps"]} == set(after.values())
     assert {step["loadbalancer_id"] for step in found["steps"]} == set(fleet.balancers)
     await fleet.settle()

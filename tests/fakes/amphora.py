@@ -26,7 +26,7 @@ def _nothing(call: str) -> None:
 class FakeAmphorae:
     """`network` knows which amphorae run. `cut_off` run, and serve, but do not answer us; `frozen`
     never end a call. A wish with a listener on a port of `hated_ports` is rejected, as by a
-    haproxy. `notified` got a notice."""
+    haproxy. `notified` got a notice, `drained` let nobody in for a moment."""
 
     name = "fake"
 
@@ -36,6 +36,7 @@ class FakeAmphorae:
         self.frozen: set[AmphoraId] = set()
         self.holding = asyncio.Event()  # a frozen one was called
         self.notified: list[AmphoraId] = []
+        self.drained: list[AmphoraId] = []
         self.hated_ports: set[int] = set()
         self.serving: dict[AmphoraId, Cluster] = {}
         self.interfaces: dict[AmphoraId, Sequence[Interface]] = {}
@@ -68,6 +69,11 @@ class FakeAmphorae:
         present = self.serving.get(amphora.id)
         generation = 0 if present is None else present.generation
         return StatusReport(generation=generation, haproxy_running=present is not None)
+
+    async def drain(self, amphora: Amphora) -> None:
+        self.before("amphora.drain")
+        self._reach(amphora.id)
+        self.drained.append(amphora.id)
 
     async def notify(self, amphora: Amphora) -> None:
         self.before("amphora.notify")

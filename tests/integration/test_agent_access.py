@@ -3,6 +3,7 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from colonnade.domain.errors import Rejected
 from colonnade.protocol.bundle import Access, Bundle
+from colonnade.protocol.messages import Drain
 from tests.agent_bench import Bench, bundle, server, until
 from tests.agent_site import AMPHORA_IP, VIP, VIP6
 from tests.environments import needs_nft
@@ -83,6 +85,25 @@ async def test_only_allowed_clients_pass_and_who_is_in_stays_in(bench: Bench) ->
     assert await bench.put(bundle(4, server(1))) == "runtime"
     assert await let_in(bench) == {ONE, OTHER, ONE6, OTHER6}
     assert bench.site.processes("haproxy.cfg") == workers
+
+
+async def test_who_is_in_may_finish_while_nobody_else_comes_in_for_a_moment(bench: Bench) -> None:
+    await bench.put(limited(bundle(1, server(1)), f"{ONE}/32"))
+    reader, writer = await bench.ask("/slow")
+    await reader.readuntil(b"\r\n\r\n1")
+    asked = Drain(within_ms=100, closed_ms=3000)
+    assert (await bench.client.drain(AMPHORA_IP, bench.amphora_id, asked)).open_connections == 1
+    assert await let_in(bench) == set()
+    assert await reader.read() == b" finished"
+    writer.close()
+    late = await connected(bench, ONE, within_s=20)  # by a SYN that is repeated
+    assert late is not None
+    late.close()
+    assert await let_in(bench) == {ONE}
+    asked = Drain(within_ms=10_000, closed_ms=100)
+    began = time.monotonic()
+    assert (await bench.client.drain(AMPHORA_IP, bench.amphora_id, asked)).open_connections == 0
+    assert time.monotonic() - began < 5, "nothing was open"
 
 
 async def test_nobody_slips_in_while_a_port_changes_hands(bench: Bench) -> None:

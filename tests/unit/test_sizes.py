@@ -16,7 +16,7 @@ from colonnade.drivers.amphora.haproxy.objections import objections
 from colonnade.drivers.amphora.haproxy.render import render
 from colonnade.drivers.amphora.protocol import Severity
 from colonnade.protocol.bundle import BUNDLE_BYTES_MAX, Bundle
-from colonnade.protocol.messages import Applied, StatusReport
+from colonnade.protocol.messages import Applied, Drain, Drained, StatusReport
 from colonnade.runtime.config import Config
 from tests.haproxy_extras import policy, rule
 from tests.haproxy_trees import TEMPLATES, cluster, ident, listener, member, monitor, pool, tree
@@ -27,6 +27,9 @@ class Unasked:
 
     async def put_bundle(self, address: str, amphora_id: str, bundle: Bundle) -> Applied:
         raise AssertionError("it was pushed")
+
+    async def drain(self, address: str, amphora_id: str, asked: Drain) -> Drained:
+        raise AssertionError("it was asked")
 
     async def status(self, address: str, amphora_id: str) -> StatusReport:
         raise AssertionError("it was asked")

@@ -9,6 +9,7 @@ network.
 
 import asyncio
 import logging
+import time
 from pathlib import Path
 from typing import Final
 
@@ -21,9 +22,11 @@ from colonnade.agent.haproxy.process import Haproxy
 from colonnade.agent.haproxy.reloads import Limits
 from colonnade.agent.haproxy.status import Watch
 from colonnade.protocol.bundle import Bundle
-from colonnade.protocol.messages import Applied, Means
+from colonnade.protocol.messages import Applied, Drain, Drained, Means
 
 log = logging.getLogger(__name__)
+CLOSED_MS_MAX: Final = 10_000
+DRAIN_LOOK_S: Final = 0.02
 RESTART_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)  # waits before each try; the last repeats
 
 
@@ -118,6 +121,18 @@ class Amphora:
         async with self._lock:
             if self.present is not None and self.present.interfaces:
                 await self._applier.repair(self.present)
+
+    async def drain(self, asked: Drain) -> Drained:
+        """Nobody opens a connection for a moment. Returns when none is open, or the time is up.
+        Raises NotNow when they cannot be held off."""
+        await self._applier.hold_off(min(asked.closed_ms, CLOSED_MS_MAX))
+        deadline = time.monotonic() + min(asked.within_ms, CLOSED_MS_MAX) / 1000
+        while True:
+            counted = await self._watch.count()
+            active = sum(listener.active_connections for listener in counted.listeners)
+            if not active or time.monotonic() >= deadline:
+                return Drained(open_connections=active)
+            await asyncio.sleep(DRAIN_LOOK_S)
 
     async def close(self) -> None:
         if self._restart is not None:

@@ -22,6 +22,7 @@ from colonnade.agent.haproxy.reloads import Limits, Reloads
 from colonnade.agent.haproxy.servers import Servers
 from colonnade.agent.haproxy.status import Watch
 from colonnade.agent.network import interfaces
+from colonnade.agent.network.closed_doors import close_doors
 from colonnade.agent.network.firewall import Firewall, FirewallError
 from colonnade.protocol.bundle import Bundle
 from colonnade.protocol.messages import Means
@@ -94,6 +95,13 @@ class Applier:
         """Set firewall and interfaces again."""
         await self._firewall.repair(served.access)
         await self._arrange(served)
+
+    async def hold_off(self, for_ms: int) -> None:
+        """Nobody opens a connection for so long. Raises NotNow."""
+        try:
+            await close_doors(self._namespace, for_ms)
+        except FirewallError as error:
+            raise NotNow(str(error)) from error
 
     async def close(self) -> None:
         await self._servers.close()

@@ -33,6 +33,7 @@ if __name__ == "__main__":
 from pyroute2.iproute import IPRoute
 
 APPEAR_S_MAX: Final = 4.0
+ON_LINK: Final = 4  # RTNH_F_ONLINK
 ANNOUNCEMENTS: Final = 2  # a frame may be lost
 MISSING: Final = 3
 NO_DUPLICATE_DETECTION: Final = 0x02  # IFA_F_NODAD, linux/if_addr.h
@@ -62,12 +63,13 @@ def arrange(wanted: Sequence[Interface], links: dict[str, Any], netlink: IPRoute
     _set_local(links.pop(LOCAL), local, netlink)
     routes: set[_Route] = set()
     rules: set[_Rule] = set()
+    fresh: dict[str, set[_Address]] = {}
     for mac, link in links.items():
         interface = by_mac.get(mac, Interface(mac=mac, addresses=()))
         index = link["index"]
         if interface.addresses:
             _bring_up(link, netlink)
-        _announce(link, _set_addresses(index, interface.addresses, netlink))
+        fresh[mac] = _drop_addresses(index, interface.addresses, netlink)
         for gateway in interface.gateways:
             table = TABLE_FIRST + index
             routes.add((_family(gateway), table, index, gateway))
@@ -80,8 +82,13 @@ def arrange(wanted: Sequence[Interface], links: dict[str, Any], netlink: IPRoute
             )
     _set_routes(routes, netlink)
     _set_rules(rules, netlink)
+    # Last: whoever comes to a VIP is led on to members by then.
+    for mac, link in links.items():
+        _add_addresses(link["index"], fresh[mac], netlink)
+        _announce(link, fresh[mac])
 
 
+_Address = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 _Route = tuple[int, int, int, str]  # family, table, link, gateway; always a default route
 _Rule = tuple[int, str, int]  # family, source address, table
 
@@ -114,12 +121,11 @@ def _set_local(loopback: Any, wanted: Interface, netlink: IPRoute) -> None:
     if wanted.addresses:
         for option, value in OWN_ADDRESSES_ONLY.items():
             (OPTIONS / option).write_text(value)
-    _set_addresses(loopback["index"], wanted.addresses, netlink)
+    index = loopback["index"]
+    _add_addresses(index, _drop_addresses(index, wanted.addresses, netlink), netlink)
 
 
-def _announce(
-    link: Any, fresh: Iterable[ipaddress.IPv4Interface | ipaddress.IPv6Interface]
-) -> None:
+def _announce(link: Any, fresh: Iterable[_Address]) -> None:
     """Tell the neighbours of addresses that have just come here: a VIP that moved is found."""
     mac = bytes.fromhex(str(link.get_attr("IFLA_ADDRESS")).replace(":", ""))
     for address in fresh:
@@ -129,10 +135,8 @@ def _announce(
                 raw.send(announcement(mac, address.ip))
 
 
-def _set_addresses(
-    index: int, wanted: Sequence[str], netlink: IPRoute
-) -> set[ipaddress.IPv4Interface | ipaddress.IPv6Interface]:
-    """Make the link's addresses those wanted; the answer is those that are new."""
+def _drop_addresses(index: int, wanted: Sequence[str], netlink: IPRoute) -> set[_Address]:
+    """Leave the link no address but those wanted; the answer is those that it lacks."""
     present = set()
     for message in netlink.get_addr(index=index):
         address = ipaddress.ip_interface(
@@ -143,13 +147,16 @@ def _set_addresses(
     desired = {ipaddress.ip_interface(address) for address in wanted}
     for address in present - desired:
         netlink.addr("del", index=index, address=str(address.ip), prefixlen=_length(address))
-    for address in desired - present:
+    return desired - present
+
+
+def _add_addresses(index: int, fresh: Iterable[_Address], netlink: IPRoute) -> None:
+    for address in fresh:
         # A VIP that moves must answer at once; only one amphora holds it, so nothing to detect.
         flags = {"IFA_FLAGS": NO_DUPLICATE_DETECTION} if address.version == 6 else {}
         netlink.addr(
             "add", index=index, address=str(address.ip), prefixlen=_length(address), **flags
         )
-    return desired - present
 
 
 def _set_routes(desired: set[_Route], netlink: IPRoute) -> None:
@@ -163,9 +170,12 @@ def _set_routes(desired: set[_Route], netlink: IPRoute) -> None:
                 present.add((family, table, index, gateway))
     for action, routes in (("del", present - desired), ("add", desired - present)):
         for family, table, index, gateway in routes:
+            # On the link, whatever addresses say: those come afterwards.
+            words: dict[str, Any] = {"flags": ON_LINK} if action == "add" else {}
             netlink.route(
-                action, family=family, dst="default", gateway=gateway, oif=index, table=table
-            )
+                action, family=family, dst="default", gateway=gateway, oif=index, table=table,
+                **words,
+            )  # fmt: skip
 
 
 def _set_rules(desired: set[_Rule], netlink: IPRoute) -> None:

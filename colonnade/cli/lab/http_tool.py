@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small web server and a small client, to see a load balancer at work from inside the lab.
 
-`serve NAME PORT` answers every GET with its name. `load URL RATE` sends that many requests a
-second, each on a connection of its own, and prints a JSON line for each as it ends; it stops when
-its standard input closes, or after `LOAD_S_MAX`. Only the standard library is imported, since
-many of them start on one machine.
+`serve NAME PORT` answers every GET with its name. `load URL RATE [SECONDS]` sends that many
+requests a second, each on a connection of its own and with so long to be answered, and prints a
+JSON line for each as it ends; it stops when its standard input closes, or after `LOAD_S_MAX`. Only
+the standard library is imported, since many of them start on one machine.
 """
 
 import asyncio
@@ -55,11 +55,11 @@ async def fetch(host: str, port: int, path: str) -> str:
     return body.decode().strip()
 
 
-async def timed_fetch(host: str, port: int, path: str) -> None:
+async def timed_fetch(host: str, port: int, path: str, within_s: float) -> None:
     began = time.time()
     by, why = "", ""
     try:
-        async with asyncio.timeout(REQUEST_S_MAX):
+        async with asyncio.timeout(within_s):
             by = await fetch(host, port, path)
     except TimeoutError:
         why = "timeout"
@@ -69,7 +69,7 @@ async def timed_fetch(host: str, port: int, path: str) -> None:
     print(json.dumps({"began": began, "ended": ended, "by": by, "why": why}), flush=True)
 
 
-async def load(url: str, rate: float) -> None:
+async def load(url: str, rate: float, within_s: float) -> None:
     place = urlsplit(url)
     host, port, path = place.hostname or "", place.port or 80, place.path or "/"
     loop = asyncio.get_running_loop()
@@ -80,13 +80,13 @@ async def load(url: str, rate: float) -> None:
     sent = 0
     while not closed.is_set() and loop.time() - began < LOAD_S_MAX:
         if len(flying) < IN_FLIGHT_MAX:
-            task = asyncio.create_task(timed_fetch(host, port, path))
+            task = asyncio.create_task(timed_fetch(host, port, path, within_s))
             flying.add(task)
             task.add_done_callback(flying.discard)
         sent += 1
         await asyncio.sleep(max(0.0, began + sent / rate - loop.time()))
     if flying:
-        await asyncio.wait(flying, timeout=REQUEST_S_MAX)
+        await asyncio.wait(flying, timeout=within_s)
 
 
 def _read_until_closed(closed: asyncio.Event) -> None:
@@ -99,9 +99,11 @@ def main(words: list[str]) -> None:
         case ["serve", name, port]:
             asyncio.run(serve(name, int(port)))
         case ["load", url, rate]:
-            asyncio.run(load(url, float(rate)))
+            asyncio.run(load(url, float(rate), REQUEST_S_MAX))
+        case ["load", url, rate, within_s]:
+            asyncio.run(load(url, float(rate), float(within_s)))
         case _:
-            sys.exit("usage: python -m colonnade.cli.lab.http_tool serve NAME PORT | load URL RATE")
+            sys.exit("usage: http_tool serve NAME PORT | load URL RATE [SECONDS]")
 
 
 if __name__ == "__main__":

@@ -30,9 +30,12 @@ class Visit(msgspec.Struct, frozen=True):
 
 
 class Visits:
-    """Use as an async context manager: requests flow inside it."""
+    """Use as an async context manager: requests flow inside it. `within_s`: how long a request may
+    take, else what the client takes for long."""
 
-    def __init__(self, enter: Sequence[str], url: str, *, rate: float) -> None:
+    def __init__(
+        self, enter: Sequence[str], url: str, *, rate: float, within_s: float | None = None
+    ) -> None:
         self._argv = (
             *enter,
             sys.executable,
@@ -41,6 +44,7 @@ class Visits:
             "load",
             url,
             str(rate),
+            *([] if within_s is None else [str(within_s)]),
         )
         self.all: list[Visit] = []
         self._arrived = asyncio.Event()

@@ -44,5 +44,9 @@ class AmphoraDriver(Protocol):
     async def observe(self, amphora: Amphora) -> StatusReport:
         """What the amphora is doing right now, asked of the amphora itself."""
 
+    async def drain(self, amphora: Amphora) -> None:
+        """Its VIPs go to another now: it takes no new connection for a moment. Returns when those
+        that were open have ended, or after half a second."""
+
     async def notify(self, amphora: Amphora) -> None:
         """Tell it, by UDP and without an answer, that tasks are pending."""

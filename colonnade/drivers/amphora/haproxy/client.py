@@ -27,6 +27,8 @@ from colonnade.protocol.messages import (
     PORT_AGENT,
     PORT_TASKS,
     Applied,
+    Drain,
+    Drained,
     Info,
     Numbers,
     Refusal,
@@ -80,6 +82,11 @@ class AgentClient:
             detail = f"{amphora_id}: {generation} to {bundle.generation}"
             raise Broken("an amphora answered with an older generation", detail=detail)
         return applied
+
+    async def drain(self, address: str, amphora_id: str, asked: Drain) -> Drained:
+        """Raises Unreachable, or Broken for an agent that cannot."""
+        body = msgspec.json.encode(asked)
+        return await self._call(address, amphora_id, "PUT /drain", Drained, body)
 
     async def status(self, address: str, amphora_id: str) -> StatusReport:
         """Raises Unreachable."""

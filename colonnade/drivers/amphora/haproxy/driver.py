@@ -6,7 +6,7 @@ anything is served with it. What a bundle takes to become live is the agent's bu
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -23,8 +23,11 @@ from colonnade.drivers.amphora.haproxy.render import Templates, render
 from colonnade.drivers.amphora.protocol import Objection
 from colonnade.drivers.secrets.protocol import Secrets
 from colonnade.protocol.bundle import BUNDLE_BYTES_MAX, Bundle, Interface, Secret
-from colonnade.protocol.messages import Applied, StatusReport
+from colonnade.protocol.messages import Applied, Drain, Drained, StatusReport
 from colonnade.runtime.config import Config
+
+DRAIN_MS: Final = 500  # for what is short
+CLOSED_MS: Final = 1500  # until the ports have surely moved, or it takes clients again
 
 
 class Agents(Protocol):
@@ -33,6 +36,8 @@ class Agents(Protocol):
     async def put_bundle(self, address: str, amphora_id: str, bundle: Bundle) -> Applied: ...
 
     async def status(self, address: str, amphora_id: str) -> StatusReport: ...
+
+    async def drain(self, address: str, amphora_id: str, asked: Drain) -> Drained: ...
 
     def notify(self, address: str, amphora_id: str, key: bytes) -> None: ...
 
@@ -110,6 +115,10 @@ class HaproxyDriver:
 
     async def observe(self, amphora: Amphora) -> StatusReport:
         return await self._agents.status(_address(amphora), amphora.id)
+
+    async def drain(self, amphora: Amphora) -> None:
+        asked = Drain(within_ms=DRAIN_MS, closed_ms=CLOSED_MS)
+        await self._agents.drain(_address(amphora), amphora.id, asked)
 
     async def notify(self, amphora: Amphora) -> None:
         key = await self._key_of(amphora.id) if self._key_of is not None else None
