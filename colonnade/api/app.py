@@ -23,6 +23,7 @@ from colonnade.api.extras import (
     secrets,
     statistics,
     tree_document,
+    webhooks,
 )
 from colonnade.api.http import documents
 from colonnade.api.http.admission import admitted
@@ -64,6 +65,7 @@ ROUTES: Sequence[Route] = [
     *history.ROUTES,
     *events.ROUTES,
     *secrets.ROUTES,
+    *webhooks.ROUTES,
     *networks.ROUTES,
     *projects.ROUTES,
 ]

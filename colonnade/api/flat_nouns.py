@@ -4,7 +4,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from colonnade.api.extras import affinity_groups, log_targets
+from colonnade.api.extras import affinity_groups, log_targets, webhooks
 from colonnade.api.http.call import Route
 from colonnade.api.operator import profiles
 from colonnade.api.resources.flat_routes import Hooks, flat_routes
@@ -13,6 +13,7 @@ from colonnade.domain.flat import FlatNoun
 from colonnade.store.catalogue import catalogue
 from colonnade.store.extras.affinity import AFFINITY_GROUPS
 from colonnade.store.extras.log_targets import LOG_TARGETS
+from colonnade.store.extras.webhooks import WEBHOOKS
 from colonnade.store.rows.flat_rows import FlatTable
 
 # What is special about a noun's rows.
@@ -21,6 +22,7 @@ TABLES: Final[tuple[FlatTable[Any], ...]] = (
     catalogue.ZONES,
     AFFINITY_GROUPS,
     LOG_TARGETS,
+    WEBHOOKS,
 )
 # What is special about what is done with it, by its name.
 HOOKS: Final[Mapping[str, Hooks[Any]]] = {
@@ -29,6 +31,7 @@ HOOKS: Final[Mapping[str, Hooks[Any]]] = {
     flat_nouns.ZONE_PROFILES.name: Hooks(check=profiles.check_zone_profile),
     flat_nouns.AFFINITY_GROUPS.name: affinity_groups.HOOKS,
     flat_nouns.LOG_TARGETS.name: log_targets.HOOKS,
+    flat_nouns.WEBHOOKS.name: webhooks.HOOKS,
 }
 
 

@@ -30,6 +30,7 @@ from colonnade.api.identity.hosts import Hosts
 from colonnade.api.identity.modes import check_mode, identity_of, policy_of
 from colonnade.api.identity.rates import Rates
 from colonnade.api.server.binding import check_address
+from colonnade.domain.webhooks import Reach
 from colonnade.drivers.network.namespaces.client import NetworkClient
 from colonnade.drivers.secrets.database import Seal
 from colonnade.providers.enabled import enabled_providers
@@ -135,6 +136,7 @@ def _site(config: Config, database: Database, network: NetworkClient | None) -> 
         seal=_seal(config),
         quotas=config.quotas,
         rules=Rules(heartbeats=config.heartbeats, failovers=config.failovers),
+        reach=Reach.of(config.webhooks.allowed, (*config.webhooks.denied, *config.own_addresses)),
     )
 
 

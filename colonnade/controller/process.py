@@ -5,9 +5,8 @@ Any number of them may run. It holds nothing that is not in the database, so it 
 any moment. This is where the real drivers are chosen; nothing else knows which they are.
 """
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Final
 
 import structlog
@@ -27,7 +26,6 @@ from colonnade.controller.retirement import Retirement
 from colonnade.controller.spares import Spares
 from colonnade.controller.sweeping import Sweeping
 from colonnade.controller.upgrades import Upgrades
-from colonnade.domain.errors import ColonnadeError, Unavailable
 from colonnade.domain.ids import AmphoraId, derived_id, new_id
 from colonnade.drivers.amphora.haproxy.client import AgentClient
 from colonnade.drivers.amphora.haproxy.driver import HaproxyDriver, HeartbeatKey
@@ -137,7 +135,10 @@ async def _listed(
     # The network daemon knows no database, so its caller registers it.
     place = f"{config.network_url} of {config.lb_network.address}"
     called = daemons.Daemon(derived_id(place, "network"), daemons.Kind.NETWORK, place)
-    async with _registered(database, here), _registered(database, called, network.lb_subnet):
+    async with (
+        daemons.registered(database, here),
+        daemons.registered(database, called, network.lb_subnet),
+    ):
         yield
 
 
@@ -152,33 +153,6 @@ async def _begin_work(database: Database, holder: str) -> None:
         await work.mark(connection, "sweeping:all")
         await work.mark(connection, "retirement:all")
         await work.mark(connection, f"spares:{FLAVOR}")
-
-
-@contextlib.asynccontextmanager
-async def _registered(
-    database: Database, daemon: daemons.Daemon, call: Callable[[], Awaitable[object]] | None = None
-) -> AsyncIterator[None]:
-    """Listed, from now until the end, as one that runs; as long as the call, if any, succeeds."""
-    refreshing = asyncio.create_task(_refresh(database, daemon, call))
-    try:
-        yield
-    finally:
-        refreshing.cancel()
-        with contextlib.suppress(Unavailable):
-            async with database.transaction() as connection:
-                await daemons.forget(connection, daemon)
-
-
-async def _refresh(
-    database: Database, daemon: daemons.Daemon, call: Callable[[], Awaitable[object]] | None
-) -> None:
-    while True:
-        with contextlib.suppress(ColonnadeError):
-            if call is not None:
-                await call()
-            async with database.transaction() as connection:
-                await daemons.register(connection, daemon)
-        await asyncio.sleep(daemons.REFRESH_S)
 
 
 def _key_of(database: Database, seal: Seal) -> HeartbeatKey:

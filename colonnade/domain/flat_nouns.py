@@ -13,8 +13,13 @@ from colonnade.domain.catalogue import (
     FlavorProfile,
 )
 from colonnade.domain.flat import FlatNoun, Rights, Title, Verb
-from colonnade.domain.limits import AFFINITY_GROUPS_PER_PROJECT_MAX, LOG_TARGETS_PER_PROJECT_MAX
+from colonnade.domain.limits import (
+    AFFINITY_GROUPS_PER_PROJECT_MAX,
+    LOG_TARGETS_PER_PROJECT_MAX,
+    WEBHOOKS_PER_PROJECT_MAX,
+)
 from colonnade.domain.log_targets import LogTarget
+from colonnade.domain.webhooks import Webhook
 
 _SAMPLE_ID: Final = "6f1de8a5-1b4c-4a63-9a1e-0d7c5ab1c0de"
 _KEPT: Final = "is in use and cannot be modified."
@@ -187,6 +192,40 @@ LOG_TARGETS: Final = FlatNoun(
     update=Verb("Change a log target; its type stays", {"description": "for the auditors"}),
     delete=Verb("Delete a log target that nothing logs to"),
 )
+WEBHOOKS: Final = FlatNoun(
+    type=Webhook,
+    noun="Webhook",
+    name="webhook",
+    word="webhook",
+    help="Webhooks: where events are sent as they happen.",
+    table="webhooks",
+    steps="webhooks",
+    one="webhook",
+    many="webhooks",
+    place="webhook_id",
+    rule="webhook",
+    rights=Rights.OWNED,
+    per_project_max=WEBHOOKS_PER_PROJECT_MAX,
+    over_quota="Quota exceeded for resources: ['webhook'].",
+    titles=(
+        Title("URL", "url"),
+        Title("Status", "status"),
+        Title("Why", "reason", wraps=True),
+    ),
+    list=Verb("List webhooks"),
+    create=Verb(
+        "Create a webhook: where events are sent as they happen",
+        {
+            "name": "pager",
+            "url": "https://hooks.example.org/colonnade",
+            "kinds": ["operating_status", "failed"],
+            "secret": "whsec_...",
+        },
+    ),
+    show=Verb("Show a webhook, and what became of its latest messages"),
+    update=Verb("Change a webhook, switch it off or on, or replace its secret", {"enabled": True}),
+    delete=Verb("Delete a webhook"),
+)
 FLAT_NOUNS: Final[tuple[FlatNoun[Any], ...]] = (
     FLAVORS,
     FLAVOR_PROFILES,
@@ -194,4 +233,5 @@ FLAT_NOUNS: Final[tuple[FlatNoun[Any], ...]] = (
     ZONE_PROFILES,
     AFFINITY_GROUPS,
     LOG_TARGETS,
+    WEBHOOKS,
 )

@@ -7,6 +7,7 @@ many machines writes it by hand. Paths are absolute after reading.
 
 import tomllib
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
@@ -134,6 +135,16 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     counters_days: float = 1.0  # of amphorae that are gone, each for itself; their sums stay
 
 
+class Webhooks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Networks, such as "10.0.0.0/8". What is not allowed by name and is loopback, link-local, of
+    this machine or of the LB network is never called."""
+
+    allowed: tuple[str, ...] = ()  # may be called, whatever they are
+    denied: tuple[str, ...] = ()  # may not, unless they are allowed too
+    timeout_s: float = 10.0  # for a receiver to take a message
+    give_up_days: float = 3.0  # of failures, and a webhook is disabled
+
+
 KEPT: Final = Kept()
 
 
@@ -159,10 +170,25 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     reloads: Reloads = Reloads()
     quotas: Quotas = Quotas()
     kept: Kept = KEPT
+    webhooks: Webhooks = Webhooks()
 
     @property
     def pki_dir(self) -> Path:
         return self.state_dir / "pki"
+
+    @property
+    def own_addresses(self) -> tuple[str, ...]:
+        """Where processes of the control plane are, as far as addresses were named."""
+        named = (self.lb_network.address, self.api.host, self.metrics.host)
+        return tuple(one for one in named if _is_address(one))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def read_config(path: Path, above: Mapping[str, Any] | None = None) -> Config:

@@ -2,6 +2,7 @@
 """The real application over a real database, called in memory: what the contract tests ask."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -71,9 +72,16 @@ class Api:
 
 @pytest_asyncio.fixture
 async def api(database: Database) -> AsyncIterator[Api]:
+    async with serving(database) as api:
+        yield api
+
+
+@asynccontextmanager
+async def serving(database: Database, **more: Any) -> AsyncIterator[Api]:
+    """`more`: what this site has besides."""
     network = FakeNetwork()
     providers = enabled_providers(ALL, default="amphora", network=network)
-    app = create_app(Site(database=database, providers=providers, network=network, seal=SEAL))
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    site = Site(database=database, providers=providers, network=network, seal=SEAL, **more)
+    transport = httpx.ASGITransport(app=create_app(site), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
         yield Api(client, network)

@@ -31,6 +31,7 @@ LISTS = (
     "quotas",
     "secrets",
     "logtargets",
+    "webhooks",
     "affinitygroups",
 )
 # Objects, lists of objects, and what is computed for the reader.
@@ -51,6 +52,7 @@ SHAPED = frozenset(
         "expires_in",
         "has_credentials",
         "shipping",
+        "sending",
     }
 )
 NOTHING = object()
@@ -88,6 +90,10 @@ class Grown:
             "logtargets", "logtarget", name="t", type="SYSLOG", url="tcp://192.0.2.1:514"
         )
         await self.made("secrets", "secret", name="s", **CERTIFICATE)
+        await self.made(
+            "webhooks", "webhook", name="w", url="https://hooks.test/?a=b", secret="A" * 43 + "=",
+            kinds=["failed", "gone"],
+        )  # fmt: skip
         await api.put("quotas/default", {"quota": {"loadbalancer": 100}}, 202)
         offered = {"flavor_id": flavor["id"], "availability_zone": "z"}
         root = await api.load_balancer(

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from colonnade.api.http.user_messages import for_users
 from colonnade.domain.ids import PortId, SubnetId, new_id
 from colonnade.drivers.network.protocol import PortWish
 from colonnade.store.postgres.database import Database
+from colonnade.store.queue.user_messages import for_users
 from tests.certificates import authority
 from tests.certificates import made as certificate
 from tests.contract.api_client import Api, api

@@ -41,7 +41,7 @@ ROOMS: Mapping[str, Mapping[str, set[str]]] = {
         "catalogue": {"postgres", "queue", "rows"},
         "secrets": {"postgres", "queue", "rows", "requests"},
         "trees": {"postgres", "queue", "fleet", "rows", "requests", "catalogue", "secrets"},
-        "extras": {"postgres", "rows", "trees"},
+        "extras": {"postgres", "queue", "rows", "trees"},
         "reports": {"postgres", "queue", "rows", "trees"},
     },
     "api": {
@@ -87,7 +87,7 @@ SAME_NAME_MAX = 2
 # Names that several packages have a module of, and mean the same by it.
 SHARED_NAMES = {
     "amphorae", "attributes", "catalogue", "history", "hosts", "log_targets", "quotas", "secrets",
-    "statistics", "__init__", "client", "metrics", "process", "protocol",
+    "statistics", "webhooks", "__init__", "client", "metrics", "process", "protocol",
 }  # fmt: skip
 
 

@@ -17,37 +17,24 @@ from msgspec.structs import replace
 from colonnade.api.extras.history import number
 from colonnade.api.http.answers import Answer
 from colonnade.api.http.call import JSON, Call, Route
-from colonnade.api.http.lists import Shown, asked_project
+from colonnade.api.http.lists import asked_project
 from colonnade.api.http.open_requests import until_gone
-from colonnade.api.http.user_messages import for_users
 from colonnade.api.resources.objects import listed
 from colonnade.api.resources.past_objects import EventObject
 from colonnade.api.user.load_balancers import ROOT_PATH
 from colonnade.domain.errors import Invalid, NotAuthenticated, NotFound, Unavailable
+from colonnade.domain.event_kinds import KINDS
 from colonnade.domain.limits import PAGE_MAX
 from colonnade.domain.shape import LOAD_BALANCERS
-from colonnade.store.postgres.times import time
 from colonnade.store.queue import events
-from colonnade.store.queue.events import KINDS, Recorded, Sought
+from colonnade.store.queue.events import Recorded, Sought
 from colonnade.store.queue.feed import BATCH, feed_of
+from colonnade.store.queue.shown_events import show
 
 STREAM_TYPE: Final = "text/event-stream"
 LIMIT: Final = 100
 KEEP_ALIVE_S: Final = 15.0
 RETRY_S: Final = 1.0
-_TYPES: Final = {
-    "load_balancer": "loadbalancer",
-    "cluster": "loadbalancer",
-    "health_monitor": "healthmonitor",
-}
-_PROVISIONING: Final = {
-    "created": "PENDING_CREATE",
-    "updated": "PENDING_UPDATE",
-    "deleted": "PENDING_DELETE",
-    "applied": "ACTIVE",
-    "failed": "ERROR",
-    "gone": "DELETED",
-}
 
 
 async def list_events(call: Call) -> JSON:
@@ -185,33 +172,6 @@ def _told(one: Recorded) -> bytes:
         one.event.kind.encode(),
         msgspec.json.encode(show(one)),
     )
-
-
-def show(one: Recorded) -> Shown:
-    event = one.event
-    of_cluster = event.object_kind == "cluster"
-    shown = {
-        "id": one.id,
-        "at": time(one.at),
-        "kind": event.kind,
-        "object_type": _TYPES.get(event.object_kind, event.object_kind),
-        "object_id": event.load_balancer_id if of_cluster else event.object_id,
-        "object_name": one.load_balancer_name if of_cluster else one.object_name,
-        "loadbalancer_id": event.load_balancer_id,
-        "loadbalancer_name": one.load_balancer_name,
-        "project_id": event.project_id,
-        "generation": event.generation,
-        "message": event.message if event.kind == "operating_status" else for_users(event.message),
-    }
-    is_edge = event.kind == "operating_status"
-    what, _, reason = event.message.partition(": ") if is_edge else ("", "", "")
-    before, _, after = what.partition(" -> ")
-    return shown | {
-        "provisioning_status": _PROVISIONING.get(event.kind),
-        "operating_status": after or before or None,
-        "operating_status_before": before or None,
-        "operating_status_reason": reason or None,
-    }
 
 
 _QUERY: Final = ("since", "limit", "kind")

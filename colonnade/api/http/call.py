@@ -26,6 +26,7 @@ from colonnade.domain.ids import ProjectId, read_id
 from colonnade.domain.pools import Member
 from colonnade.domain.shape import OF_TYPE, Noun
 from colonnade.domain.tree import LoadBalancer
+from colonnade.domain.webhooks import Reach
 from colonnade.drivers.network.protocol import NetworkDriver
 from colonnade.drivers.secrets.database import Seal
 from colonnade.providers.provider import Providers
@@ -61,6 +62,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     quotas: Quotas = Quotas()  # of projects that have none of their own
     rules: Rules = Rules()  # of silence, as it is configured
     seal: Seal | None = None  # None: nothing secret is kept
+    reach: Reach = Reach()  # which addresses webhooks may have
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,6 @@ from typing import Final
 
 import msgspec
 
-from colonnade.api.http.user_messages import for_users
 from colonnade.domain.errors import (
     Broken,
     ColonnadeError,
@@ -32,6 +31,7 @@ from colonnade.domain.errors import (
     UnknownEncoding,
     Unprocessable,
 )
+from colonnade.store.queue.user_messages import for_users
 
 # Looked up along the class hierarchy: the nearest class in this table counts.
 STATUS: Final[Mapping[type[BaseException], int]] = {

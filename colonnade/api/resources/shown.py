@@ -13,7 +13,6 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from colonnade.api.http.user_messages import for_users
 from colonnade.api.resources.objects import object_of
 from colonnade.domain.attributes import described
 from colonnade.domain.listeners import Listener
@@ -23,6 +22,7 @@ from colonnade.domain.shape import HEALTH_MONITORS, OF_TYPE, POOLS, Noun
 from colonnade.domain.status import Operating, Provisioning
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.postgres.times import time
+from colonnade.store.queue.user_messages import for_users
 from colonnade.store.trees.records import Record
 
 Shown = dict[str, Any]

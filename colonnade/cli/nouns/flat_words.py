@@ -17,6 +17,7 @@ _MORE: Final[Mapping[str, tuple[Attribute, ...]]] = {
     "logtarget": (
         Attribute("credentials", "A YAML or JSON file with its credentials.", Kind.FILED),
     ),
+    "webhook": (Attribute("secret", "A file with what messages are signed with.", Kind.FILE),),
 }
 
 

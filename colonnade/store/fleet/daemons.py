@@ -7,7 +7,9 @@ it is back. Nothing replaces it, and the list decides nothing but where to send 
 whose own record was not written for a while, as after an outage of the database, misses nobody.
 """
 
-from collections.abc import Sequence
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -15,7 +17,8 @@ from typing import Final
 import msgspec
 from prometheus_client import Gauge
 
-from colonnade.store.postgres.database import Connection
+from colonnade.domain.errors import ColonnadeError, Unavailable
+from colonnade.store.postgres.database import Connection, Database
 from colonnade.store.queue import events
 
 REFRESH_S: Final = 10.0
@@ -30,12 +33,15 @@ class Kind(StrEnum):
     CONTROLLER = "controller"
     HEALTH = "health"
     NETWORK = "network"  # registered by the controller that calls it
+    NOTIFIER = "notifier"
 
 
 class Daemon(msgspec.Struct, frozen=True):
     id: str  # a new one for each run of a process
     kind: Kind
-    address: str  # "address:port" on the LB network; of a network daemon, where it is called
+    # "address:port" on the LB network; of a network daemon, where it is called; of a notifier, the
+    # machine that it runs on.
+    address: str
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +77,33 @@ async def register(connection: Connection, daemon: Daemon) -> None:
     if is_back or (row is not None and row[0]):
         await _tell(connection, daemon, "daemon_back", "is back")
     await _watch(connection, daemon)
+
+
+@contextlib.asynccontextmanager
+async def registered(
+    database: Database, daemon: Daemon, call: Callable[[], Awaitable[object]] | None = None
+) -> AsyncIterator[None]:
+    """Listed, from now until the end, as one that runs; as long as the call, if any, succeeds."""
+    refreshing = asyncio.create_task(_refresh(database, daemon, call))
+    try:
+        yield
+    finally:
+        refreshing.cancel()
+        with contextlib.suppress(Unavailable):
+            async with database.transaction() as connection:
+                await forget(connection, daemon)
+
+
+async def _refresh(
+    database: Database, daemon: Daemon, call: Callable[[], Awaitable[object]] | None
+) -> None:
+    while True:
+        with contextlib.suppress(ColonnadeError):
+            if call is not None:
+                await call()
+            async with database.transaction() as connection:
+                await register(connection, daemon)
+        await asyncio.sleep(REFRESH_S)
 
 
 async def forget(connection: Connection, daemon: Daemon) -> None:

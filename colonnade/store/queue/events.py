@@ -16,14 +16,12 @@ from colonnade.runtime.config import KEPT, Kept
 from colonnade.store.postgres.database import BATCH_ROWS, Connection
 
 CHANNEL = "events"
-# Of load balancers and what is under them: what users may look for.
-KINDS: Final = ("created", "updated", "deleted", "applied", "failed", "gone", "operating_status")
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     object_kind: str  # "load_balancer", "cluster", "amphora", ...
     object_id: str
-    kind: str  # one word: "failed", "applied", ...
+    kind: str  # a word of `domain/event_kinds.py`
     message: str
     load_balancer_id: str | None = None
     project_id: str | None = None
@@ -54,24 +52,26 @@ async def record(connection: Connection, event: Event) -> None:
 
 
 class Sought(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events. None: of any project, any load balancer, any kind."""
+    """Which events. None: of any project, any load balancer, any kind, about anything."""
 
     project: str | None = None
     load_balancer_id: str | None = None
     kinds: Sequence[str] | None = None
+    object_kinds: Sequence[str] | None = None
 
     def has(self, event: Event) -> bool:
         return (
             self.project in (None, event.project_id)
             and self.load_balancer_id in (None, event.load_balancer_id)
             and (self.kinds is None or event.kind in self.kinds)
+            and (self.object_kinds is None or event.object_kind in self.object_kinds)
         )
 
 
 # An id is given out before its transaction commits. Until all that began before have ended, one
 # with a lower id may still come. A transaction that this server has not begun yet cannot have
 # written what is there: such a row was restored from another one.
-_HORIZON: Final = (
+HORIZON: Final = (
     "(xid < pg_snapshot_xmin(pg_current_snapshot())"
     " OR xid >= pg_snapshot_xmax(pg_current_snapshot()))"
 )
@@ -131,22 +131,25 @@ async def newest(connection: Connection, limit: int, sought: Sought) -> list[Rec
 
 async def last_id(connection: Connection) -> int:
     cursor = await connection.execute(
-        f"SELECT coalesce(max(id), 0) FROM events WHERE {_HORIZON}"  # noqa: S608 - our own text
+        f"SELECT coalesce(max(id), 0) FROM events WHERE {HORIZON}"  # noqa: S608 - our own text
     )
     row = await cursor.fetchone()
     return int(row[0]) if row is not None else 0
 
 
 def _where(sought: Sought) -> tuple[str, dict[str, Any]]:
-    conditions = [_HORIZON]
+    conditions = [HORIZON]
     if sought.project is not None:
         conditions.append("project_id = %(project)s")
     if sought.load_balancer_id is not None:
         conditions.append("load_balancer_id = %(load_balancer_id)s")
     if sought.kinds is not None:
         conditions.append("kind = ANY(%(kinds)s)")
+    if sought.object_kinds is not None:
+        conditions.append("object_kind = ANY(%(object_kinds)s)")
     parameters = msgspec.structs.asdict(sought)
     parameters["kinds"] = list(sought.kinds or ())
+    parameters["object_kinds"] = list(sought.object_kinds or ())
     return " AND ".join(conditions), parameters
 
 
@@ -171,15 +174,22 @@ async def _read(
 
 
 async def forget_old(connection: Connection, kept: Kept = KEPT) -> int:
-    """One batch of those that are too old or too many, the oldest first. How many went."""
+    """One batch of those that are too old or too many, the oldest first. How many went. Up to which
+    id they went is remembered, for whoever has not read as far."""
     cursor = await connection.execute(
-        """DELETE FROM events WHERE id IN (
+        """WITH gone AS (DELETE FROM events WHERE id IN (
             SELECT id FROM events
             WHERE id <= (SELECT max(id) FROM
                     (SELECT id FROM events ORDER BY id LIMIT %(batch)s) oldest)
                 AND (at < now() - make_interval(secs => %(days)s * 86400)
                     OR id <= (SELECT max(id) FROM events) - %(most)s)
-            FOR UPDATE SKIP LOCKED)""",
+            FOR UPDATE SKIP LOCKED) RETURNING id),
+        told AS (INSERT INTO events_forgotten AS f (up_to)
+            SELECT max(id) FROM gone HAVING count(*) > 0
+            ON CONFLICT (one) DO UPDATE SET up_to = greatest(f.up_to, EXCLUDED.up_to))
+        SELECT count(*) FROM gone""",
         {"batch": BATCH_ROWS, "days": kept.events_days, "most": kept.events_max},
     )
-    return cursor.rowcount
+    row = await cursor.fetchone()
+    assert row is not None, "a count is one row"
+    return int(row[0])

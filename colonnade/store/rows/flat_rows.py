@@ -97,7 +97,7 @@ async def insert(connection: Connection, table: FlatTable[T], value: T, **more: 
     """`more`: columns besides the value's. Raises Conflict for a name that is taken, Invalid for
     a reference to what is not there, OverQuota."""
     await _check_quota(connection, table.noun, more.get("project_id"))
-    values = msgspec.structs.asdict(value) | more
+    values = _columns(value) | more
     names, places = ", ".join(values), ", ".join(f"%({name})s" for name in values)
     statement = f"INSERT INTO {table.noun.table} ({names}) VALUES ({places})"  # noqa: S608
     await _write(connection, table, value, statement, values)
@@ -106,7 +106,7 @@ async def insert(connection: Connection, table: FlatTable[T], value: T, **more: 
 async def update(connection: Connection, table: FlatTable[T], value: T, **more: Any) -> None:
     """Raises Conflict for a name that is taken, Invalid for a reference to what is not there."""
     noun = table.noun
-    values = msgspec.structs.asdict(value) | more
+    values = _columns(value) | more
     pairs = [f"{name} = %({name})s" for name in values if name != noun.key]
     changed = ", ".join([*pairs, "updated_at = now()"] if noun.is_owned else pairs)
     statement = f"UPDATE {noun.table} SET {changed} WHERE {noun.key} = %({noun.key})s"  # noqa: S608
@@ -155,6 +155,12 @@ async def _check_quota(connection: Connection, noun: FlatNoun[Any], project: str
         raise OverQuota(noun.over_quota or f"Quota has been met for resources: {noun.noun}")
 
 
+def _columns(value: msgspec.Struct) -> dict[str, Any]:
+    """A tuple would be a row to PostgreSQL; a list is an array."""
+    own = msgspec.structs.asdict(value)
+    return {name: list(one) if isinstance(one, tuple) else one for name, one in own.items()}
+
+
 def _taken(table: FlatTable[Any], value: Any) -> Conflict:
     return Conflict(f"A {table.noun.noun.lower()} of {value.name} already exists.")
 
@@ -181,6 +187,8 @@ def value_of(noun: FlatNoun[T], row: Sequence[Any]) -> T:
     """The value of a row that begins with its columns."""
     values = dict(zip(noun.columns, row, strict=True))
     for name, one in described(noun.type).items():
-        if isinstance(one.item, type) and issubclass(one.item, Enum):
+        if one.is_list:
+            values[name] = tuple(values[name])
+        elif isinstance(one.item, type) and issubclass(one.item, Enum):
             values[name] = one.item(values[name])
     return noun.type(**values)

@@ -21,6 +21,7 @@ SEALED: Final = (
     ("amphorae", "heartbeat_key"),
     ("log_targets", "credentials"),
     ("secrets", "wrapped_key"),
+    ("webhooks", "secrets"),
 )
 
 
