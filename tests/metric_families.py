@@ -27,9 +27,11 @@ from colonnade.drivers.compute.protocol import Instance, InstanceState
 from colonnade.drivers.network_daemon import metrics as of_network
 from colonnade.health import intake, judgement
 from colonnade.health import metrics as of_health
+from colonnade.notifier import metrics as of_notifier
 from colonnade.protocol.messages import Info, Numbers, ServerStatus, StatusReport
 from colonnade.runtime import metrics
 from colonnade.runtime.certificate_authority import Authority
+from colonnade.store.extras import webhooks
 from colonnade.store.fleet import daemons, failovers
 from colonnade.store.postgres.pool_metrics import Pool, pool_families
 from colonnade.store.reports.traffic import (
@@ -65,6 +67,8 @@ COUNTING = (
     intake.DROPPED,
     of_health.JUDGING,
     of_health.UNWRITTEN,
+    of_notifier.SECONDS,
+    of_notifier.EVENTS,
     failovers.FAILOVERS,
     judgement.SAFE_MODE,
     judgement.HELD,
@@ -83,6 +87,7 @@ async def of_processes(folder: Path) -> Sequence[Metric]:
     of_controller.PASSES.labels("cluster", "done")
     of_controller.PASS_SECONDS.labels("cluster")
     of_controller.FORGOTTEN.labels("events")
+    of_notifier.MESSAGES.labels("failed")
     failovers.FAILOVERS.labels("silent")
     daemons.MISSED.labels("health")
     instance = Instance(amphora_id=AmphoraId(new_id()), state=InstanceState.RUNNING, host="")
@@ -94,6 +99,7 @@ async def of_processes(folder: Path) -> Sequence[Metric]:
         of_controller.answers_at_all(True),
         *of_controller.families(STANDING, 2),
         *of_health.of_datagrams(7, {"tag": 1}, 1),
+        *of_notifier.families(webhooks.Standing(3, 2, 1, 4.5)),
         *of_network.families([instance], {("public", "203.0.113.0/24"): (1, 252)}),
         *amphora_metrics.families(new_id(), INFO, STATUS, NUMBERS),
         *await metrics.certificates(folder / "api.pem"),

@@ -179,6 +179,15 @@ def health(config: ConfigFile) -> None:
 
 
 @app.command()
+def notifier(config: ConfigFile) -> None:
+    """The notifier: sends events to webhooks."""
+    from colonnade.notifier.process import run
+    from colonnade.runtime.config import read_config
+
+    asyncio.run(run(read_config(config)))
+
+
+@app.command()
 def network(config: ConfigFile) -> None:
     """The network daemon: the only process that needs network privileges."""
     from colonnade.drivers.network_daemon.daemon import run

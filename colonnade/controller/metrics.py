@@ -87,7 +87,7 @@ def families(found: Standing, spares: int) -> Iterable[Metric]:
         balancers.add_metric([count.provisioning, count.operating], count.number)
     yield balancers
     daemons = _labelled("daemons", "Processes that said of late that they run, by kind", "kind")
-    for kind in ("controller", "health"):
+    for kind in ("controller", "health", "notifier"):
         daemons.add_metric([kind], found.daemons.get(kind, 0))
     yield daemons
     if found.first_certificate_ends is not None:

@@ -15,7 +15,7 @@ import msgspec
 
 NO_AUTH: Final = "none"
 # In the order of their ports.
-OFFICES_OF_METRICS: Final = ("api", "controller", "health", "network")
+OFFICES_OF_METRICS: Final = ("api", "controller", "health", "network", "notifier")
 METRICS_SOCKET: Final = "COLONNADE_METRICS_FD"  # names one that the supervisor listens with
 
 
@@ -46,7 +46,7 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Where each process of this machine says how it does. Not loopback: over mutual TLS alone."""
 
     host: str = "127.0.0.1"
-    # Of the API; the controller, the health process and the network daemon have the next three.
+    # Of the API; controller, health process, network daemon and notifier have the next four.
     port: int = 0  # 0: those that `up` finds free; none without `up`
 
 

@@ -18,7 +18,7 @@ import msgspec
 FIRST: Final = 2**30
 BLOCK: Final = 65_536
 BLOCKS: Final = 2**30 // BLOCK
-OFFICES: Final = ("api", "controller", "health", "database")
+OFFICES: Final = ("api", "controller", "health", "database", "notifier")
 CONTROL: Final = 1  # the group of all offices
 AMPHORAE: Final = 4096  # within the block: where those of amphorae begin
 OF_AN_AMPHORA: Final = 8  # 0 is its root

@@ -11,6 +11,7 @@ from colonnade.cli.local.system import System, running
 from colonnade.cli.rest import Rest
 from colonnade.cli.waiting import until
 from colonnade.drivers.network.namespaces.processes import ProcessName, kill, name_of
+from colonnade.store.fleet import daemons
 from tests.untouched import bystander, untouched
 
 SILENT_S = 9.0  # more than twice what an amphora is allowed
@@ -54,7 +55,7 @@ async def test_an_absent_control_plane_costs_no_request_and_no_failover() -> Non
             fleet: Any = (await rest.get("octavia/fleet"))["fleet"]
             assert fleet["failovers"] == {}
             assert fleet["problems"] == []
-            assert {one["kind"] for one in fleet["daemons"]} == {"controller", "health", "network"}
+            assert {one["kind"] for one in fleet["daemons"]} == {*daemons.Kind}
     assert system.left == []
 
 

@@ -22,7 +22,7 @@ READY_S = 60.0
 async def test_each_process_is_found_and_tells_what_the_page_says(tmp_path: Path) -> None:
     async with running("--spares", "1", state=tmp_path) as system, httpx.AsyncClient() as client:
         found = places(tmp_path)
-        assert list(found) == ["api", "controller", "health", "network"]
+        assert list(found) == ["api", "controller", "health", "network", "notifier"]
 
         async def told(office: str, path: str = "/metrics") -> Mapping[str, Any]:
             answer = await client.get(f"http://{found[office]}{path}")

@@ -74,7 +74,7 @@ async def test_each_process_is_nobody_with_no_more_rights_than_it_names(system: 
         if role in ("up", ""):
             continue
         assert status["NoNewPrivs"] == "1", role
-        if role in ("api", "controller", "health", "database", "colonnade.cli.lab.http_tool"):
+        if role in (*host_ids.OFFICES, "colonnade.cli.lab.http_tool"):
             assert powers(status, "CapEff", "CapPrm", "CapInh", "CapAmb") == {0}, role
         if role in ("controller", "health", "haproxy") or (ids and role != "network"):
             assert powers(status, "CapBnd") <= {0, 1 << 10, AGENT_MAY}, role
@@ -86,7 +86,7 @@ async def test_each_process_is_nobody_with_no_more_rights_than_it_names(system: 
                 assert users == {ids.office(role)}, role
             else:
                 assert amphora <= min(users) <= max(users) < ids.first + host_ids.BLOCK, role
-    wanted = {"up", "api", "controller", "health", "network", "database", "haproxy"}
+    wanted = {"up", "network", "haproxy", *host_ids.OFFICES}
     assert set(seen) - {""} == wanted | {"colonnade.agent", "colonnade.cli.lab.http_tool"}
 
 
@@ -119,6 +119,7 @@ async def test_an_office_reads_its_own_keys_and_no_others(system: System) -> Non
     own = {
         "api": {pki / "api.pem"},
         "health": {pki / "health.pem"},
+        "notifier": {pki / "notifier.pem"},
         "controller": {pki / "controller.pem", pki / "ca-key.pem"},
     }
     closed = {pki / "network.pem", pki / "supervisor.pem", Path("/etc/shadow"), Path("/root")}

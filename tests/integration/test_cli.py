@@ -10,6 +10,7 @@ import contextlib
 import re
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -326,6 +327,21 @@ def test_what_happened_is_listed_followed_and_undone(colonnade: Colonnade, tmp_p
         following.terminate()
         following.communicate()
     colonnade("lb", "delete", "past", "--cascade").ok()
+
+
+def test_a_webhook_has_its_secret_from_a_file(colonnade: Colonnade, tmp_path: Path) -> None:
+    secret = b64encode(bytes(range(32))).decode()
+    (tmp_path / "secret").write_text(f"{secret}\n")
+    words = ("--to", "https://hooks.test/x", "--kind", "failed,gone", "--about", "member")
+    made = colonnade.json("webhook", "create", "w", *words, "--secret", str(tmp_path / "secret"))
+    assert (made["kinds"], made["object_types"]) == (["failed", "gone"], ["member"])
+    said = colonnade("webhook", "list").ok().out + colonnade("webhook", "show", "w").ok().out
+    assert "https://hooks.test/x" in said and secret not in said
+    changed = colonnade.json("webhook", "set", "w", "--no-enabled", "--clear", "kinds")
+    assert (changed["enabled"], changed["kinds"], changed["status"]) == (False, [], "DISABLED")
+    refused = colonnade("webhook", "create", "v", "--to", "http://127.0.0.1/", *words[2:])
+    assert refused.code == 1 and "does not call" in refused.err
+    colonnade("webhook", "delete", "w").ok()
 
 
 def test_secrets_come_from_files_and_are_called_by_name(

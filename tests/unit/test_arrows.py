@@ -22,10 +22,13 @@ MAY_IMPORT = {
     "api": {"domain", "store", "providers", "drivers", "runtime", "protocol"},
     "controller": {"domain", "protocol", "store", "drivers", "providers", "runtime"},
     "health": {"domain", "protocol", "store", "drivers", "providers", "runtime"},
+    "notifier": {
+        "domain", "store", "drivers.secrets", "controller.account", "controller.loop", "runtime",
+    },
     "agent": {"protocol", "runtime"},
     "cli": {
         "domain", "protocol", "store", "drivers", "providers",
-        "controller", "health", "runtime", "api", "agent",
+        "controller", "health", "notifier", "runtime", "api", "agent",
     },
 }  # fmt: skip
 

@@ -18,7 +18,7 @@ from colonnade.runtime.certificate_authority import Authority, Identity
 from colonnade.runtime.files import replace_file
 
 # `metrics` is no process: it is who reads them from elsewhere, such as a Prometheus.
-OFFICES = ("controller", "api", "supervisor", "health", "network", "metrics")
+OFFICES = ("controller", "api", "supervisor", "health", "network", "notifier", "metrics")
 OFFICE_DAYS = 90.0
 CA_KEY, CA_NEXT_KEY, TRUSTED = "ca-key.pem", "ca-next-key.pem", "ca.pem"
 

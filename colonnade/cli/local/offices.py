@@ -22,6 +22,7 @@ from colonnade.runtime.host_ids import HostIds
 OWN: Final = {
     "api": ["api.pem"],
     "health": ["health.pem"],
+    "notifier": ["notifier.pem"],
     "controller": ["controller.pem", "ca-key.pem"],  # it issues the amphorae's certificates
 }
 NETWORK_RIGHTS: Final = (

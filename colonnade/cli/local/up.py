@@ -184,6 +184,9 @@ async def _start_processes(
     api = tied(_office("api", "api", config))
     children.start(Command(name="api", argv=api, sockets=places.of("api")))
     await _migrate(config)
+    # Outside of the lab: whom it calls is anywhere.
+    notifier = tied(_office("notifier", "notifier", config))
+    children.start(Command(name="notifier", argv=notifier, sockets=places.of("notifier")))
     await _until_network_answers(config)
     is_root = host_ids.of(config.state_dir) is not None
     for name in ("controller", "health"):

@@ -31,6 +31,7 @@ ONLY: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         for word in ("start", "status", "list", "pause", "resume", "undo")
     ),
     "event": (("list", "history"),),
+    "webhook": (("test", "webhooks"),),
 }  # fmt: skip
 
 

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`colonnade notifier`: what wakes, what sends, and where it says how it does, put together.
+
+Any number may run, on one host and on several; each webhook is one key of work. It has no rights
+but to the database, and is the only process of ours that calls where others say.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import structlog
+
+from colonnade.controller.loop import Loop
+from colonnade.domain.ids import new_id
+from colonnade.domain.webhooks import Reach
+from colonnade.drivers.secrets.database import Seal
+from colonnade.notifier.deliveries import Deliveries
+from colonnade.notifier.metrics import Told
+from colonnade.notifier.posting import Poster
+from colonnade.notifier.waking import wake_for_ever
+from colonnade.runtime import metrics, sd_notify
+from colonnade.runtime.config import Config, Webhooks
+from colonnade.runtime.logging import configure
+from colonnade.runtime.termination import until_told
+from colonnade.store.fleet import daemons
+from colonnade.store.postgres.database import Database
+
+AT_ONCE: Final = 64  # messages on their way; of them half to those that failed of late
+LOOK_UPS: Final = 96  # of names, each in a thread: more than messages, for some go on alone
+# A name server that hangs holds a thread no longer than this.
+RESOLVER: Final = "timeout:2 attempts:2"
+
+log = structlog.get_logger()
+
+
+async def run(config: Config) -> None:
+    """Until SIGTERM or SIGINT."""
+    configure("notifier", level=config.log_level)
+    os.environ.setdefault("RES_OPTIONS", RESOLVER)
+    await until_told(_work(config))
+
+
+async def _work(config: Config) -> None:
+    seal = Seal.from_file(config.pki_dir / "master.key")
+    settings = config.webhooks
+    reach = Reach.of(settings.allowed, (*settings.denied, *config.own_addresses))
+    listener = metrics.listener_of(config.metrics, "notifier")
+    database = await Database.when_there(config.database_url)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(database.close)
+        sources = [metrics.own, Told(database).stands, database.families]
+        await stack.enter_async_context(metrics.told(config, "notifier", listener, sources))
+        here = daemons.Daemon(new_id(), daemons.Kind.NOTIFIER, socket.gethostname())
+        await stack.enter_async_context(daemons.registered(database, here))
+        await stack.enter_async_context(sd_notify.telling())
+        log.info("ready")
+        await send_for_ever(database, seal, reach, settings)
+
+
+async def send_for_ever(database: Database, seal: Seal, reach: Reach, settings: Webhooks) -> None:
+    """Until cancelled."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(LOOK_UPS, "look-up"))
+    async with Poster(reach, settings.timeout_s) as poster:
+        deliveries = Deliveries(database, seal, poster, settings)
+        loop = Loop(database, {"webhook": deliveries}, at_once=AT_ONCE)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(loop.run())
+            group.create_task(wake_for_ever(database))
