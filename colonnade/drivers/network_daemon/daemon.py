@@ -76,7 +76,7 @@ async def _furnish(config: Config, links: Links, plan: AmphoraPlan) -> Routes:
     storage = AddressFiles(config.state_dir / "network")
     book = AddressBook(storage)
     book.load(storage.networks(), storage.ports())
-    machines = Machines(folder / "machines")
+    machines = Machines(folder / "machines", _groups(config))
     machines.load()
     fabric = Fabric(links, folder)
     known = RouteBook(book, storage)
@@ -96,13 +96,17 @@ def _plan(config: Config, agent: Sequence[str]) -> AmphoraPlan:
     place = config.run_dir / PRIVATE_FOLDER / IMAGE
     haproxy = image.needs_of(Path(find_haproxy(config.haproxy)))
     image.build(place, [*haproxy], hidden=(config.state_dir, config.run_dir))
+    return AmphoraPlan(image=place, agent=agent, ids=ids, processes=config.amphora_processes)
+
+
+def _groups(config: Config) -> groups.Groups:
     bounds = groups.Bounds(
         memory_bytes=config.amphora_memory_mib * groups.MIB, processes=config.amphora_processes
     )
     found = groups.found(groups.name_of(config.run_dir), bounds)
     if not found.are_there:
         log.warning("no control group can be written: the memory of amphorae has no limit")
-    return AmphoraPlan(image=place, agent=agent, ids=ids, groups=found, bounds=bounds)
+    return found
 
 
 @contextlib.asynccontextmanager

@@ -16,14 +16,12 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import structlog
 
 from colonnade.domain.errors import ColonnadeError, Invalid, OutOfCapacity
 from colonnade.domain.ids import AmphoraId
 from colonnade.drivers.compute.protocol import Boot, Instance, InstanceState
 from colonnade.drivers.network.namespaces.address_book import LB_NETWORK
 from colonnade.drivers.network.namespaces.fabric import Fabric, machine_link
-from colonnade.drivers.network.namespaces.groups import Bounds, Groups
 from colonnade.drivers.network.namespaces.links import Leg
 from colonnade.drivers.network.namespaces.machines import Machine, Machines, Start
 from colonnade.drivers.network.namespaces.networks import (
@@ -35,7 +33,6 @@ from colonnade.drivers.network.namespaces.networks import (
 from colonnade.drivers.network.protocol import Port
 from colonnade.runtime.host_ids import OF_AN_AMPHORA, HostIds
 
-log = structlog.get_logger()
 INIT = Path(__file__).with_name("amphora-init.sh")
 OUTER = Path(__file__).with_name("amphora-outer.sh")
 AGENT: Final = (sys.executable, "-I", "-m", "colonnade.agent")
@@ -46,11 +43,10 @@ PLACES: Final = "/usr/sbin:/usr/bin:/sbin:/bin"  # a PATH may lack the first
 
 class AmphoraPlan(msgspec.Struct, frozen=True):
     """What every amphora gets: the root folder that it sees (`image.py`), the command of its agent,
-    a bound for its memory and processes, and, where root starts it, ids that are nobody else's."""
+    a bound for its processes, and, where root starts it, ids that are nobody else's."""
 
     image: Path
-    groups: Groups
-    bounds: Bounds
+    processes: int
     agent: Sequence[str] = AGENT
     ids: HostIds | None = None
 
@@ -89,7 +85,6 @@ class Amphorae:
             await asyncio.wait([starting])
         machine = self._machines.find(amphora_id, AMPHORA)
         await self._machines.destroy(amphora_id)
-        await asyncio.to_thread(self._plan.groups.remove, amphora_id)
         if machine is not None:
             await self._fabric.detach([machine_link(machine.about["lb_port_id"])])
         await self._networks.unplug_all(amphora_id)
@@ -113,23 +108,15 @@ class Amphorae:
         addresses = (f"{port.address}/{LB_PREFIX}",)
         leg = Leg(name="lb0", mac=port.mac, addresses=addresses)
         try:
-            await self._bound(newborn.machine)
             await self._fabric.attach_amphora(newborn.machine, LB_NETWORK.name, leg)
             await self._machines.deliver(newborn, archive)
         except ColonnadeError:
             await self._machines.destroy(boot.amphora_id)
             raise
 
-    async def _bound(self, machine: Machine) -> None:
-        try:
-            await asyncio.to_thread(self._plan.groups.put, machine.id, machine.init.pid)
-        except OSError as error:  # it serves without, too
-            log.warning("an amphora has no limits", amphora=machine.id, error=str(error))
-
     async def _clear_remains(self, amphora_id: AmphoraId, port: Port) -> None:
         """Clear away what is left of an earlier life, and of any other user of its port."""
         await self._machines.destroy(amphora_id)
-        await asyncio.to_thread(self._plan.groups.remove, amphora_id)
         await self._fabric.detach([machine_link(port.id)])
         await self._networks.unplug_all(amphora_id)
 
@@ -147,7 +134,7 @@ class Amphorae:
     def _start(self, boot: Boot) -> Start:
         first = self._ids.get(boot.amphora_id, 0)
         count = OF_AN_AMPHORA if first else 0
-        processes = str(self._plan.bounds.processes)
+        processes = str(self._plan.processes)
         around = [str(self._plan.image), str(first), str(count), processes]
         return Start(
             id=boot.amphora_id,
@@ -161,6 +148,7 @@ class Amphorae:
             },
             about={"lb_port_id": boot.lb_port_id, "id": str(first)},
             makes_network=True,
+            is_bounded=True,
         )
 
 

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much memory, and how many processes, a machine of the lab may have: control groups.
+"""A control group for each machine of the lab: so it ends with nobody else's group, and has only so
+much memory and so many processes.
 
 Both versions of the kernel's groups, wherever they can be written; an ordinary user mostly cannot.
-A group ends with its machine, and all of them with the lab. Nothing here fails because there are
-none. It knows nothing of a machine but its name and its first process.
+Where a service manager gave the lab a part of its own (systemd: `Delegate=`), they are in that
+part. A group ends with its machine, and all of them with the lab. Nothing here fails because there
+are none. It knows nothing of a machine but its name and its processes.
 """
 
 import os
@@ -16,6 +18,9 @@ from typing import Final
 import msgspec
 
 ROOT: Final = Path("/sys/fs/cgroup")
+LAB: Final = "colonnade-lab"  # the group that the lab's process 1 is in, within its own part
+OWN: Final = Path("/proc/self/cgroup")
+OF_FIRST: Final = Path("/proc/1/cgroup")
 CONTROLLERS: Final = ("memory", "pids")
 REMOVE_S_MAX: Final = 1.0  # the kernel forgets the last process a moment after it has ended
 PAUSE_S: Final = 0.01
@@ -37,14 +42,15 @@ class Groups:
     def are_there(self) -> bool:
         return bool(self.places)
 
-    def put(self, name: str, pid: int) -> None:
-        """That process, and all that it will start, are bounded. Raises OSError."""
+    def put(self, name: str, pids: Sequence[int], *, is_bounded: bool) -> None:
+        """These processes, and all that they will start, are in a group. Raises OSError."""
         for place, limits in self.places.items():
             group = place / name
             group.mkdir(exist_ok=True)
-            for file, limit in limits.items():
+            for file, limit in limits.items() if is_bounded else ():
                 (group / file).write_text(str(limit))
-            (group / "cgroup.procs").write_text(str(pid))
+            for pid in pids:
+                (group / "cgroup.procs").write_text(str(pid))
 
     def remove(self, name: str) -> None:
         """No such group: nothing to do. Call it when no process of it is left."""
@@ -56,10 +62,22 @@ def name_of(run_dir: Path) -> str:
     return f"colonnade-{sha256(os.fsencode(run_dir)).hexdigest()[:12]}"
 
 
-def found(system: str, bounds: Bounds, root: Path = ROOT) -> Groups:
-    """Groups for that system's machines, as far as they can be written."""
+def enter_lab_group(root: Path = ROOT, own: Path = OWN) -> None:
+    """From now on this process, and what it starts, is in a group within the one it is in now: the
+    kernel lets nobody be beside groups with limits. Raises OSError."""
+    group = root / _group_of(own) / LAB
+    group.mkdir(exist_ok=True)
+    (group / "cgroup.procs").write_text(str(os.getpid()))
+
+
+def found(system: str, bounds: Bounds, root: Path = ROOT, first: Path = OF_FIRST) -> Groups:
+    """Groups for that system's machines, as far as they can be written. `first`: tells the group of
+    the lab's process 1."""
     memory, pids = {"memory.max": bounds.memory_bytes}, {"pids.max": bounds.processes}
     if (root / "cgroup.controllers").exists():
+        group = _group_of(first)
+        if group.name == LAB:
+            return _delegated(root / group.parent, memory | pids)
         place = root / system
         return Groups({place: memory | pids} if _enabled(root, place) else {})
     memory = {"memory.limit_in_bytes": bounds.memory_bytes}
@@ -101,6 +119,23 @@ def remove_all(system: str, root: Path = ROOT) -> None:
         for group in _below(place):
             _remove(group)
         _remove(place)
+
+
+def _group_of(file: Path) -> Path:
+    """The group of version 2 that a file such as /proc/self/cgroup names; the root without one."""
+    lines = [line.split(":", 2) for line in file.read_text().splitlines()]
+    return Path(next((path for number, _, path in lines if number == "0"), "/").lstrip("/"))
+
+
+def _delegated(place: Path, limits: Mapping[str, int]) -> Groups:
+    """The part is the lab's, so there are groups even where nothing can be bounded."""
+    there = (place / "cgroup.controllers").read_text().split()
+    wanted = [name for name in CONTROLLERS if name in there]
+    if wanted:
+        enabled = " ".join(f"+{name}" for name in wanted)
+        (place / "cgroup.subtree_control").write_text(enabled)
+    kept = {file: limit for file, limit in limits.items() if file.partition(".")[0] in wanted}
+    return Groups({place: kept})
 
 
 def _enabled(root: Path, place: Path) -> bool:

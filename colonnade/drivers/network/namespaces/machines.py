@@ -2,7 +2,8 @@
 """Machines of the lab: processes with network, mount and pid namespaces of their own.
 
 Invariant: all of a machine ends with its process 1, and a record lies beside each, so that a
-restarted daemon finds them. Machines outlive the daemon, never the lab. It does not know what
+restarted daemon finds them. Machines outlive the daemon, for each is in a control group of its own,
+and never the lab. It does not know what
 a machine runs.
 """
 
@@ -16,6 +17,7 @@ import msgspec
 import structlog
 
 from colonnade.domain.errors import Broken, Unavailable
+from colonnade.drivers.network.namespaces.groups import Groups
 from colonnade.drivers.network.namespaces.processes import (
     ProcessName,
     child_of,
@@ -67,6 +69,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     directory: str = "/"
     about: Mapping[str, str] = {}
     makes_network: bool = False  # the init makes the network namespace, inside others
+    is_bounded: bool = False  # in memory and processes
 
 
 class Newborn(msgspec.Struct, frozen=True):
@@ -77,8 +80,9 @@ class Newborn(msgspec.Struct, frozen=True):
 
 
 class Machines:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, groups: Groups) -> None:
         self._folder = folder  # on a tmpfs that ends with the lab
+        self._groups = groups
         self._machines: dict[str, Machine] = {}
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._endings: dict[str, asyncio.Task[None]] = {}
@@ -120,6 +124,7 @@ class Machines:
             child.kill()
             await asyncio.to_thread(child.wait)
             raise
+        await self._group(start, child.pid, init.pid)
         machine = Machine(id=start.id, kind=start.kind, init=init, about=start.about)
         self._record(machine)
         self._machines[machine.id] = machine
@@ -146,12 +151,20 @@ class Machines:
         if ending is not None:
             await asyncio.shield(ending)
 
+    async def _group(self, start: Start, *pids: int) -> None:
+        """The one that waits for the machine's init comes along: if it ends, the machine does."""
+        try:
+            await asyncio.to_thread(self._groups.put, start.id, pids, is_bounded=start.is_bounded)
+        except OSError as error:  # it serves without, too
+            log.warning("a machine has no control group", machine=start.id, error=str(error))
+
     async def _end(self, machine: Machine) -> None:
         kill(machine.init)
         await gone(machine.init)
         watch = self._watches.pop(machine.id, None)
         if watch is not None:
             await watch
+        await asyncio.to_thread(self._groups.remove, machine.id)
         self._path(machine.id).unlink(missing_ok=True)
         del self._machines[machine.id]
         del self._endings[machine.id]
