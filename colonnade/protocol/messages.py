@@ -160,10 +160,10 @@ class Applied(msgspec.Struct, frozen=True, kw_only=True):
 
 class Drain(msgspec.Struct, frozen=True, kw_only=True):
     """Body of PUT /drain: let nobody open a connection, and answer when none is open, or after
-    `within_ms`. Clients are let in again by themselves `closed_ms` after the call."""
+    `within_ms`. Clients are let in again by themselves `closed_s` after the call."""
 
     within_ms: int
-    closed_ms: int
+    closed_s: int
 
 
 class Drained(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,7 +25,7 @@ from colonnade.protocol.bundle import Bundle
 from colonnade.protocol.messages import Applied, Drain, Drained, Means
 
 log = logging.getLogger(__name__)
-CLOSED_MS_MAX: Final = 10_000
+CLOSED_S_MAX: Final = 10
 DRAIN_LOOK_S: Final = 0.02
 RESTART_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)  # waits before each try; the last repeats
 
@@ -125,8 +125,8 @@ class Amphora:
     async def drain(self, asked: Drain) -> Drained:
         """Nobody opens a connection for a moment. Returns when none is open, or the time is up.
         Raises NotNow when they cannot be held off."""
-        await self._applier.hold_off(min(asked.closed_ms, CLOSED_MS_MAX))
-        deadline = time.monotonic() + min(asked.within_ms, CLOSED_MS_MAX) / 1000
+        await self._applier.hold_off(min(max(asked.closed_s, 1), CLOSED_S_MAX))
+        deadline = time.monotonic() + min(asked.within_ms / 1000, CLOSED_S_MAX)
         while True:
             counted = await self._watch.count()
             active = sum(listener.active_connections for listener in counted.listeners)

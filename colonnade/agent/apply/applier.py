@@ -24,6 +24,7 @@ from colonnade.agent.haproxy.status import Watch
 from colonnade.agent.network import interfaces
 from colonnade.agent.network.closed_doors import close_doors
 from colonnade.agent.network.firewall import Firewall, FirewallError
+from colonnade.agent.network.nftables import NftError
 from colonnade.protocol.bundle import Bundle
 from colonnade.protocol.messages import Means
 
@@ -96,12 +97,12 @@ class Applier:
         await self._firewall.repair(served.access)
         await self._arrange(served)
 
-    async def hold_off(self, for_ms: int) -> None:
+    async def hold_off(self, for_s: int) -> None:
         """Nobody opens a connection for so long. Raises NotNow."""
         try:
-            await close_doors(self._namespace, for_ms)
-        except FirewallError as error:
-            raise NotNow(str(error)) from error
+            await close_doors(self._namespace, for_s)
+        except NftError as error:
+            raise NotNow(f"new connections cannot be held off: {error}") from error
 
     async def close(self) -> None:
         await self._servers.close()

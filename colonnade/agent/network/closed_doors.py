@@ -6,40 +6,43 @@ somebody died meanwhile. A client whose SYN is dropped repeats it a second later
 has the address by then. It knows no haproxy.
 """
 
-import shutil
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from colonnade.agent.network.firewall import PLACES, FirewallError
-from colonnade.agent.programs import run, words
+from colonnade.agent.network.nftables import change
 
-TABLE: Final = "inet colonnade_doors"
-CLOSE_S_MAX: Final = 2.0
+Json = dict[str, Any]
 
-
-async def close_doors(namespace: Path, for_ms: int) -> None:
-    """Raises FirewallError; then they are as open as before."""
-    nft = shutil.which("nft", path=PLACES)
-    if nft is None:
-        raise FirewallError("the amphora has no nft (Debian package nftables)")
-    code, output = await run(
-        *("nsenter", f"--net={namespace}", nft, "--file", "-"),
-        given=rules(for_ms).encode(),
-        within_s=CLOSE_S_MAX,
-    )
-    if code != 0:
-        raise FirewallError(f"new connections cannot be held off: {words(output)}")
+PLACE: Final[Json] = {"family": "inet", "table": "colonnade_doors"}
+TABLE: Final[Json] = {"table": {"family": "inet", "name": "colonnade_doors"}}
 
 
-def rules(for_ms: int) -> str:
-    """A table of its own, in the place of the one of the last time."""
-    return f"""table {TABLE}
-delete table {TABLE}
-table {TABLE} {{
-    set closed {{ type inet_proto; flags timeout; elements = {{ tcp timeout {for_ms}ms }}; }}
-    chain input {{
-        type filter hook input priority -10; policy accept;
-        meta l4proto @closed tcp flags & (syn | ack) == syn drop
-    }}
-}}
-"""
+async def close_doors(namespace: Path, for_s: int) -> None:
+    """Raises NftError; then they are as open as before."""
+    await change(transaction(for_s), namespace)
+
+
+def transaction(for_s: int) -> Json:
+    """A table of its own, in the place of the one of the last time: while TCP is in the set, what
+    opens a connection is dropped. Pure."""
+    closed = {**PLACE, "name": "closed", "type": "inet_proto", "flags": ["timeout"]}
+    hook = {"type": "filter", "hook": "input", "prio": -10, "policy": "accept"}
+    member = {"elem": {"val": "tcp", "timeout": for_s}}
+    protocol = {"meta": {"key": "l4proto"}}
+    flags = {"payload": {"protocol": "tcp", "field": "flags"}}
+    opens = [
+        {"match": {"op": "==", "left": protocol, "right": "@closed"}},
+        {"match": {"op": "==", "left": {"&": [flags, ["syn", "ack"]]}, "right": "syn"}},
+        {"drop": None},
+    ]
+    return {
+        "nftables": [
+            {"add": TABLE},
+            {"delete": TABLE},
+            {"add": TABLE},
+            {"add": {"set": closed}},
+            {"add": {"element": {**PLACE, "name": "closed", "elem": [member]}}},
+            {"add": {"chain": {**PLACE, "name": "input", **hook}}},
+            {"add": {"rule": {**PLACE, "chain": "input", "expr": opens}}},
+        ]
+    }

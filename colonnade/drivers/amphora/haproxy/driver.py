@@ -27,7 +27,7 @@ from colonnade.protocol.messages import Applied, Drain, Drained, StatusReport
 from colonnade.runtime.config import Config
 
 DRAIN_MS: Final = 500  # for what is short
-CLOSED_MS: Final = 1500  # until the ports have surely moved, or it takes clients again
+CLOSED_S: Final = 2  # until the ports have surely moved, or it takes clients again
 
 
 class Agents(Protocol):
@@ -117,7 +117,7 @@ class HaproxyDriver:
         return await self._agents.status(_address(amphora), amphora.id)
 
     async def drain(self, amphora: Amphora) -> None:
-        asked = Drain(within_ms=DRAIN_MS, closed_ms=CLOSED_MS)
+        asked = Drain(within_ms=DRAIN_MS, closed_s=CLOSED_S)
         await self._agents.drain(_address(amphora), amphora.id, asked)
 
     async def notify(self, amphora: Amphora) -> None:
