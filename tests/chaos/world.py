@@ -86,6 +86,8 @@ class Fabric(FakeNetwork):
         port = await super().plug(port_id, amphora_id)
         if port.owner.startswith("lb:") and before.plugged_into != amphora_id:
             last = self._last.get(port_id)
+            if before.plugged_into is None and last in self._history.leaving:
+                last = None  # it was cut from one that leaves, so nobody had it
             self._history.vip_moved(port_id, last, amphora_id, self.amphorae)
             self._last[port_id] = amphora_id
         return port
