@@ -78,17 +78,18 @@ class History:
     ) -> None:
         """The network gave the VIP's port to another."""
         self.say(f"the VIP of {self.called(port_id)} goes to {self.called(amphora_id)}")
-        self.holders[port_id] = amphora_id
+        held_by, self.holders[port_id] = self.holders.get(port_id), amphora_id
         if last is None or last == amphora_id or last not in running:
             return
         # A port is plugged into one amphora at most, so one that an operator has replaced loses it
-        # in the same moment, and runs on without. But the other must be ready for it.
+        # in the same moment, and runs on without. But the other must be ready for it, unless the
+        # one to which it was cut before has died.
         if last not in self.leaving:
             self.violated(
                 f"{self.called(amphora_id)} took the VIP of {self.called(port_id)} while"
                 f" {self.called(last)} ran and was not fenced"
             )
-        elif amphora_id not in self.served:
+        elif held_by == last and amphora_id not in self.served:
             self.violated(
                 f"{self.called(amphora_id)} took the VIP of {self.called(port_id)} from"
                 f" {self.called(last)}, which is to leave, and never served anything"

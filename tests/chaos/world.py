@@ -92,6 +92,10 @@ class Fabric(FakeNetwork):
             self._last[port_id] = amphora_id
         return port
 
+    async def unplug(self, port_id: PortId) -> None:
+        await super().unplug(port_id)
+        self._history.holders.pop(port_id, None)
+
     def _refuse(self, call: str) -> None:
         if self.is_full and call == "network.create_port":
             raise OutOfCapacity("the subnet has no free address")
