@@ -23,7 +23,7 @@ from tests.chaos.database import Line
 from tests.chaos.faults import trouble
 from tests.chaos.loop import WorldLoop
 from tests.chaos.users import Users, Wish
-from tests.chaos.world import CONFIG, STANDING, World
+from tests.chaos.world import CONFIG, STANDING, Manner, World
 from tests.fakes.network import PRIVATE_SUBNET
 
 LOOK_S: Final = 3.0
@@ -41,22 +41,24 @@ class Outcome(msgspec.Struct, frozen=True):
 Script = Callable[[World, Users], Awaitable[None]]
 
 
-def run(line: Line, seed: int, script: Script | None = None) -> Outcome:
-    """`script`: what happens, in the place of what the
-    seed says."""
+def run(
+    line: Line, seed: int, script: Script | None = None, manner: Manner | None = None
+) -> Outcome:
+    """`script`: what happens, and `manner`: how the world is set up, in the place of what
+    the seed says."""
     loop = WorldLoop()
     asyncio.set_event_loop(loop)
     try:
-        return loop.run_until_complete(_run(line, seed, script or _by_seed))
+        return loop.run_until_complete(_run(line, seed, script or _by_seed, manner))
     finally:
         asyncio.set_event_loop(None)
         loop.close()
 
 
-async def _run(line: Line, seed: int, script: Script) -> Outcome:
+async def _run(line: Line, seed: int, script: Script, manner: Manner | None) -> Outcome:
     random.seed(seed)
     ids.source.set(Random(seed).randbytes)
-    world = World(line, seed)
+    world = World(line, seed, manner)
     users = Users(world)
     wrong, took = "", 0.0
     try:

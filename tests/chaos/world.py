@@ -233,9 +233,10 @@ class Controller(Daemon):
 class World:
     """One run. Begin it with `begin`, within a `WorldLoop`."""
 
-    def __init__(self, line: Line, seed: int) -> None:
+    def __init__(self, line: Line, seed: int, manner: Manner | None = None) -> None:
         self.random = Random(seed)
-        self.manner = by_chance(self.random)
+        by_seed = by_chance(self.random)
+        self.manner = manner or by_seed
         self.history = History(asyncio.get_running_loop().time)
         self.certificates = Certificates(lambda: AUTHORITY, SEAL, days=365)
         self.store = Store(line, self.random)

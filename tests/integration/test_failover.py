@@ -35,7 +35,7 @@ from tests.chaos.faults import power_cut
 from tests.chaos.machines import Machine
 from tests.chaos.runs import Script, run
 from tests.chaos.users import Users
-from tests.chaos.world import World
+from tests.chaos.world import INBOXES, Manner, World
 from tests.database import Databases
 
 SETTLED_S = 8.0
@@ -218,3 +218,20 @@ async def _until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(10 * LONG_S):
         while not holds():  # noqa: ASYNC110 - of the world's time, which costs none
             await asyncio.sleep(0.01)
+
+
+MANNERS = [
+    Manner(in_turn=in_turn, inbox=inbox, safe_mode=False)
+    for in_turn in (False, True)
+    for inbox in INBOXES
+]
+
+
+@pytest.mark.parametrize("script", [receivers_stopped, database_away], ids=lambda s: s.__name__)
+@pytest.mark.parametrize("manner", MANNERS, ids=str)
+def test_silence_while_nobody_listened_counts_for_nothing(
+    line: Line, script: Script, manner: Manner
+) -> None:
+    """Also without safe mode, which would hold back what was judged wrongly."""
+    outcome = run(line, 1, script, manner)
+    assert not outcome.wrong, outcome.story
