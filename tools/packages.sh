@@ -16,6 +16,17 @@ packet_filter() {
         echo "packages: apt-get install nftables did not work; tests of allowed_cidrs are skipped"
 }
 
+service_manager() {
+    [ ! -e /lib/systemd/systemd ] || return 0
+    [ "$(id -u)" = 0 ] || {
+        echo "packages: no systemd here; tests of units are skipped (as root: apt-get install systemd)"
+        return 0
+    }
+    echo "packages: installing systemd"
+    { apt-get update -qq && apt-get install -y -qq --no-install-recommends systemd; } >/dev/null 2>&1 ||
+        echo "packages: apt-get install systemd did not work; tests of units are skipped"
+}
+
 # One program of the package, in the virtual environment: installed, the package would start a server.
 metrics_checker() {
     command -v promtool >/dev/null && return 0
@@ -30,4 +41,5 @@ metrics_checker() {
 }
 
 packet_filter
+service_manager
 metrics_checker

@@ -45,6 +45,9 @@ def _top(
 State = Annotated[
     Path | None, typer.Option("--state", help="The state folder: all that must be kept.")
 ]
+Root = Annotated[
+    Path | None, typer.Option("--root", help="Below this folder, without touching the machine.")
+]
 ConfigFile = Annotated[Path, typer.Option("--config", help="The configuration file (TOML).")]
 
 
@@ -91,6 +94,59 @@ def down(state: State = None) -> None:
 
 
 @app.command()
+def init(
+    *,
+    api: Annotated[str, typer.Option("--api", help="HOST:PORT of the user API.")] = "",
+    metrics_port: Annotated[
+        int, typer.Option(help="The first of a few ports of loopback.", min=1, max=65_000)
+    ] = 9877,
+    spares: Annotated[
+        int | None, typer.Option(help="Amphorae kept ready (2 at first).", min=0, max=50)
+    ] = None,
+    database: Annotated[
+        str,
+        typer.Option(help="Use this PostgreSQL, not the embedded one (libpq connection string)."),
+    ] = "",
+    host_route: Annotated[
+        bool, typer.Option("--host-route", help="Route this host to the public network.")
+    ] = False,
+    state: State = None,
+    root: Root = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be written, and write nothing.")
+    ] = False,
+) -> None:
+    """Make this machine's system one that systemd runs (root). May be repeated."""
+    from colonnade.cli.installation.init import Wish, run_init
+
+    wish = Wish(
+        root=root,
+        state=state,
+        api=api,
+        metrics_port=metrics_port,
+        spares=spares,
+        database_url=database,
+        host_route=host_route,
+        dry_run=dry_run,
+    )
+    raise typer.Exit(run_init(wish))
+
+
+@app.command()
+def uninstall(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    keep_state: Annotated[
+        bool, typer.Option("--keep-state", help="Take away the units alone.")
+    ] = False,
+    root: Root = None,
+) -> None:
+    """Take away what `init` made, and all load balancers with it (root)."""
+    from colonnade.cli.installation.uninstall import Wish, run_uninstall
+
+    raise typer.Exit(run_uninstall(Wish(root=root, keep_state=keep_state, yes=yes)))
+
+
+@app.command()
 def demo(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object, nothing else.")
@@ -126,12 +182,19 @@ def execute(
 
 
 @app.command()
-def migrate(config: ConfigFile) -> None:
+def migrate(
+    config: ConfigFile,
+    wait: Annotated[bool, typer.Option("--wait", help="Until the database answers.")] = False,
+) -> None:
     """Upgrade the database's schema."""
+    from colonnade.runtime import logging
     from colonnade.runtime.config import read_config
-    from colonnade.store.postgres.migrations import migrate as migrate_database
+    from colonnade.store.postgres import migrations
 
-    migrate_database(read_config(config).database_url)
+    settings = read_config(config)
+    logging.configure("migrate", level=settings.log_level)
+    act = migrations.migrate_when_there if wait else migrations.migrate
+    act(settings.database_url)
 
 
 @app.command()

@@ -38,7 +38,7 @@ def as_id(who: Who, argv: Sequence[str]) -> list[str]:
     """Root's command line; all of it is one process, the program in the end."""
     wanted = dict.fromkeys(_both((*program.places(), *who.readable)), "read")
     wanted |= dict.fromkeys(_both(who.writable), "write")
-    lids = {path: lid for path in wanted if (lid := _lid(path)) is not None}
+    lids = {path: lid for path in wanted if (lid := closed_folder(path)) is not None}
     covers = [
         lid for lid in set(lids.values()) if not any(up in lid.parents for up in lids.values())
     ]
@@ -65,7 +65,7 @@ def _pairs(word: str, paths: Sequence[Path]) -> list[str]:
     return [text for path in paths for text in (word, str(path))]
 
 
-def _lid(path: Path) -> Path | None:
+def closed_folder(path: Path) -> Path | None:
     """The first folder above the path that is closed to others."""
     for folder in reversed(path.parents):
         if not folder.stat().st_mode & stat.S_IXOTH:

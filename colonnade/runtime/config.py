@@ -205,11 +205,16 @@ def read_config(path: Path, above: Mapping[str, Any] | None = None) -> Config:
 
 def write_config(path: Path, config: Config) -> None:
     """Write the file that `read_config` reads; only its owner may read it."""
-    plain = msgspec.to_builtins(config, enc_hook=str)
+    path = path.resolve()  # a link stays one
     draft = path.with_suffix(".new")
     draft.touch(mode=0o600)
-    draft.write_text("\n".join(_toml(plain)) + "\n")
+    draft.write_text(config_text(config))
     draft.replace(path)
+
+
+def config_text(config: Config) -> str:
+    """The text of a file that `read_config` reads."""
+    return "\n".join(_toml(msgspec.to_builtins(config, enc_hook=str))) + "\n"
 
 
 def _toml(table: dict[str, object], prefix: str = "") -> Iterator[str]:

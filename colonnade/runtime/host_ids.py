@@ -19,6 +19,7 @@ FIRST: Final = 2**30
 BLOCK: Final = 65_536
 BLOCKS: Final = 2**30 // BLOCK
 OFFICES: Final = ("api", "controller", "health", "database", "notifier")
+ACCOUNT: Final = "colonnade"  # accounts of ours are called so: `colonnade`, `colonnade-api`
 CONTROL: Final = 1  # the group of all offices
 AMPHORAE: Final = 4096  # within the block: where those of amphorae begin
 OF_AN_AMPHORA: Final = 8  # 0 is its root
@@ -71,7 +72,8 @@ def _ranges() -> Iterator[range]:
     """What accounts, groups and ranges given to them use."""
     for file in ("/etc/passwd", "/etc/group"):
         for words in _words(file):
-            yield from (range(int(w), int(w) + 1) for w in words[2:4] if w.isdigit())
+            if words[0].partition("-")[0] != ACCOUNT:  # these only name what is chosen here
+                yield from (range(int(w), int(w) + 1) for w in words[2:4] if w.isdigit())
     for file in ("/etc/subuid", "/etc/subgid"):
         for words in _words(file):
             if len(words) == 3 and words[1].isdigit() and words[2].isdigit():

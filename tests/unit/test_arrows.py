@@ -68,6 +68,7 @@ ROOMS: Mapping[str, Mapping[str, set[str]]] = {
         "documents": set(),
         "nouns": set(),
         "local": set(),
+        "installation": {"local"},
         "lab": {"local"},
         "objects": {"documents", "nouns", "local"},
         "apply": {"documents", "objects"},

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 from colonnade.cli.local import finding, folders
-from colonnade.cli.local.starting import locked
-from colonnade.domain.errors import ColonnadeError, NotFound, Unavailable
+from colonnade.cli.local.starting import SYSTEMD, locked
+from colonnade.domain.errors import ColonnadeError, Conflict, NotFound, Unavailable
 from colonnade.drivers.network.namespaces.lab import end_leftovers
 from colonnade.runtime import logging
 from colonnade.store.postgres.embedded import EmbeddedPostgres
@@ -60,8 +60,14 @@ def _stop_supervisor(lock: Path) -> bool:
     with lock.open("r+") as file:
         if locked(file):
             return False
+        holder = file.read()
+        if holder == SYSTEMD:
+            raise Conflict(
+                "systemd runs this system: `systemctl stop colonnade.target` stops the control "
+                "plane, and `systemctl stop colonnade.lab` the amphorae"
+            )
         with contextlib.suppress(ValueError, ProcessLookupError):
-            os.kill(int(file.read()), signal.SIGTERM)
+            os.kill(int(holder), signal.SIGTERM)
         deadline = time.monotonic() + STOP_S_MAX
         while not locked(file):
             if time.monotonic() > deadline:

@@ -47,11 +47,8 @@ class MetricsPlaces:
                     f"metrics cannot be told on {endpoint(self._metrics.host, port)}: "
                     f"{error.strerror}; choose another port or host in the section [metrics]"
                 ) from error
-        found = [
-            Target([endpoint(*own.getsockname()[:2])], {"process": office})
-            for office, own in self._sockets.items()
-        ]
-        self._file.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+        found = {office: endpoint(*own.getsockname()[:2]) for office, own in self._sockets.items()}
+        self._file.write_text(places_text(found))
 
     async def stop(self) -> None:
         self._file.unlink(missing_ok=True)
@@ -61,6 +58,12 @@ class MetricsPlaces:
     def of(self, office: str) -> Mapping[str, int]:
         """The socket of that process, by the name of the variable that tells it."""
         return {METRICS_SOCKET: self._sockets[office].fileno()}
+
+
+def places_text(found: Mapping[str, str]) -> str:
+    """Where each process answers, as the file has it."""
+    listed = [Target([place], {"process": office}) for office, place in found.items()]
+    return msgspec.json.format(msgspec.json.encode(listed)).decode() + "\n"
 
 
 def places(state: Path) -> dict[str, str]:

@@ -62,19 +62,22 @@ def make_state(state: Path) -> None:
         ) from error
 
 
+SYSTEMD = "systemd"  # stands in the lock of a system that units run
+
+
 @contextlib.contextmanager
-def only_one(state: Path) -> Iterator[None]:
+def only_one(state: Path, who: str = "") -> Iterator[IO[str]]:
     """Hold the state folder's lock. Raises Conflict while another supervisor does."""
     with (state / "lock").open("a+") as file:
         if not locked(file):
             file.seek(0)
-            raise Conflict(
-                f"a system with the state folder {state} is running already (process {file.read()})"
-            )
+            found = file.read()
+            holder = "by systemd" if found == SYSTEMD else f"process {found}"
+            raise Conflict(f"a system with the state folder {state} is running already ({holder})")
         file.truncate(0)
-        file.write(str(os.getpid()))
+        file.write(who or str(os.getpid()))
         file.flush()
-        yield
+        yield file
 
 
 def is_held(state: Path) -> bool:

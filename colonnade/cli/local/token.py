@@ -16,6 +16,7 @@ import typer
 from colonnade.cli.local import finding
 
 if TYPE_CHECKING:  # a database's driver is nothing that every command should load
+    from colonnade.domain.ids import ProjectId
     from colonnade.store.postgres.database import Connection
     from colonnade.store.requests.tokens import Token
 
@@ -57,12 +58,10 @@ def create(
     state: finding.State = None,
 ) -> None:
     """Create a token and print its secret. The secret is shown only now."""
-    from colonnade.api.identity.tokens import digest_of, new_secret
     from colonnade.domain.errors import Invalid
-    from colonnade.domain.ids import ProjectId, new_id
+    from colonnade.domain.ids import ProjectId
     from colonnade.domain.limits import PROJECT_ID_MAX, TEXT_MAX
     from colonnade.store.requests import tokens
-    from colonnade.store.requests.tokens import Token, TokenId
 
     if not 1 <= len(project) <= PROJECT_ID_MAX:
         raise Invalid(f"--project has 1 to {PROJECT_ID_MAX} characters")
@@ -71,10 +70,9 @@ def create(
     if expires is not None and expires > DAYS_MAX:
         raise Invalid(f"--expires is at most {DAYS_MAX} days")
     roles = tuple(dict.fromkeys(str(word) for word in role))
-    new = Token(id=TokenId(new_id()), project_id=ProjectId(project), roles=roles, name=name)
-    secret = new_secret()
+    new, secret, digest = new_token(ProjectId(project), roles, name)
     made = _within(
-        lambda connection: tokens.add(connection, new, digest_of(secret), days=expires),
+        lambda connection: tokens.add(connection, new, digest, days=expires),
         config,
         state,
     )
@@ -83,6 +81,19 @@ def create(
         return
     typer.echo(f"token {made.id} for project {project}; its secret is shown only now:", err=True)
     print(secret)
+
+
+def new_token(
+    project: "ProjectId", roles: tuple[str, ...], name: str
+) -> tuple["Token", str, bytes]:
+    """A token that is in no database yet, its secret, and by what it is found."""
+    from colonnade.api.identity.tokens import digest_of, new_secret
+    from colonnade.domain.ids import new_id
+    from colonnade.store.requests.tokens import Token, TokenId
+
+    new = Token(id=TokenId(new_id()), project_id=project, roles=roles, name=name)
+    secret = new_secret()
+    return new, secret, digest_of(secret)
 
 
 @token.command("list")

@@ -48,6 +48,7 @@ ELSEWHERE: Final[Mapping[str, tuple[str, str, str]]] = {
         "authority",
     ),
     "lab": ("Test hosts and test networks.", "colonnade.cli.lab.lab", "lab"),
+    "unit": ("What unit files start.", "colonnade.cli.installation.unit_commands", "unit"),
     "token": ("Tokens for the API's mode 'token'.", "colonnade.cli.local.token", "token"),
 }
 COMMANDS: Final[Mapping[str, str]] = dict.fromkeys(

@@ -90,7 +90,7 @@ class EmbeddedPostgres:
 
     async def start(self) -> None:
         """Return when it answers. Raises Broken with PostgreSQL's own words when it cannot."""
-        programs = binaries()
+        initdb = binaries() / "initdb"
         _make_folder(self._data_dir.parent, [os.geteuid()])
         owner = [self._owner()] if self._ids is not None else []
         _make_folder(self._run_dir, [os.geteuid(), *owner])
@@ -100,8 +100,8 @@ class EmbeddedPostgres:
             raise Broken(f"the path of the database's socket is too long: {socket}")
         await self.end_leftovers()
         if not (self._data_dir / "PG_VERSION").exists():
-            await self._create(programs / "initdb")
-        await self._run(programs / "postgres")
+            await self._create(initdb)
+        await self._run()
         await self._create_database()
 
     async def stop(self) -> None:
@@ -148,12 +148,16 @@ class EmbeddedPostgres:
                 f"{self._data_dir} is not a database of PostgreSQL, and is not empty: move it away"
             ) from error
 
-    async def _run(self, postgres: Path) -> None:
+    def command(self) -> list[str]:
+        """The server itself, for whoever is its user and watches it. Raises Broken."""
         settings = (f"--{name}={value}" for name, value in self._settings.items())
-        command = [str(postgres), "-D", str(self._data_dir), "-k", str(self._run_dir), *settings]
+        places = ["-D", str(self._data_dir), "-k", str(self._run_dir)]
+        return [str(binaries() / "postgres"), *places, *settings]
+
+    async def _run(self) -> None:
         with self.log_file.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *self._as_user(command, [self._data_dir, self._run_dir]),
+                *self._as_user(self.command(), [self._data_dir, self._run_dir]),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -236,6 +240,11 @@ class EmbeddedPostgres:
                     await connection.execute(f"CREATE DATABASE {DATABASE}")
         except psycopg.OperationalError as error:  # it has just ended, or was told to
             raise Unavailable("the database went away as it started", detail=str(error)) from error
+
+    def is_running(self) -> bool:
+        """Whether a server of ours works on this data, whoever started it."""
+        lines = _lines(self._data_dir / "postmaster.pid")
+        return bool(lines) and lines[0].strip().isdigit() and self._is_ours(int(lines[0]))
 
     async def end_leftovers(self) -> None:
         """Stop a server of ours that outlived its parent; drop lock files that name strangers."""

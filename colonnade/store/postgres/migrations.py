@@ -6,17 +6,22 @@ its holder, and the others find nothing left to do. Finding that takes one query
 of ours.
 """
 
+import time
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
 
 import psycopg
+import structlog
 from psycopg.conninfo import conninfo_to_dict
 
 from colonnade.domain.errors import Broken, Unavailable
 
 SCHEMA: Final = Path(__file__).parents[1] / "schema"
 LOCK: Final = 0x434F_4C4F_4E4E  # "COLONN": any number that nobody else locks
+RETRY_S: Final = 0.5
+
+log = structlog.get_logger()
 
 
 def migrate(url: str) -> None:
@@ -31,6 +36,18 @@ def migrate(url: str) -> None:
                     _apply(url)
     except psycopg.OperationalError as error:
         raise Unavailable("the database is not available", detail=str(error)) from error
+
+
+def migrate_when_there(url: str) -> None:
+    """The same as soon as the database answers."""
+    while True:
+        try:
+            migrate(url)
+        except Unavailable as error:
+            log.warning("waiting for the database", error=str(error))
+            time.sleep(RETRY_S)
+        else:
+            return
 
 
 def _ours() -> set[str]:

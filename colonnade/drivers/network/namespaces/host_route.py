@@ -34,7 +34,18 @@ HOST = ("198.19.255.2/30", "fdc0:10ad::2/126")
 
 @contextlib.asynccontextmanager
 async def host_route(lab: Lab) -> AsyncIterator[None]:
-    """There inside the context only. Raises Conflict when the link or a route is there already,
+    """There inside the context only. Raises as `make_host_route`."""
+    await make_host_route(lab)
+    try:
+        yield
+    finally:
+        links = Links()
+        await links.run(links.delete, LINK)
+        links.close()
+
+
+async def make_host_route(lab: Lab) -> None:
+    """There as long as the lab is. Raises Conflict when the link or a route is there already,
     Unavailable when the kernel would not."""
     links = Links()
     try:
@@ -42,9 +53,9 @@ async def host_route(lab: Lab) -> AsyncIterator[None]:
             await links.run(_make, router)
             try:
                 await links.run(links.configure, router, (ROUTER,))
-                yield
-            finally:
+            except BaseException:
                 await links.run(links.delete, LINK)
+                raise
     finally:
         links.close()
 

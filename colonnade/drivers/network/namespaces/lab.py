@@ -60,11 +60,13 @@ class LabRecord(msgspec.Struct, frozen=True):
 class Lab:
     """Start it, or find the one that runs for this configuration.
 
-    `outlives`: it does not end with its starter, and a start finds one that runs."""
+    `outlives`: it does not end with its starter, and a start finds one that runs. `held`: open
+    files that stay open as long as it is there."""
 
-    def __init__(self, config: Config, *, outlives: bool = False) -> None:
+    def __init__(self, config: Config, *, outlives: bool = False, held: Sequence[int] = ()) -> None:
         self._run_dir = config.run_dir
         self._outlives = outlives
+        self._held = held
         self._is_left = False
         self._record: LabRecord | None = None
         self._child: subprocess.Popen[bytes] | None = None
@@ -96,7 +98,8 @@ class Lab:
         folder = self._run_dir / PRIVATE_FOLDER
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with_user = os.geteuid() != 0
-        child = _spawn(folder, with_user, () if self._outlives else TIED_OUTRIGHT)
+        tied = () if self._outlives else TIED_OUTRIGHT
+        child = _spawn(folder, with_user, tied, self._held)
         self._child = child
         assert child.stdout is not None
         assert child.stderr is not None
@@ -200,7 +203,9 @@ async def _end(process: ProcessName) -> None:
             await gone(process)
 
 
-def _spawn(folder: Path, with_user: bool, tied: Sequence[str]) -> "subprocess.Popen[bytes]":
+def _spawn(
+    folder: Path, with_user: bool, tied: Sequence[str], held: Sequence[int]
+) -> "subprocess.Popen[bytes]":
     kinds = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     if with_user:
         kinds = ["--user", "--map-root-user", *kinds]
@@ -211,6 +216,7 @@ def _spawn(folder: Path, with_user: bool, tied: Sequence[str]) -> "subprocess.Po
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            pass_fds=held,
         )
     except FileNotFoundError as error:
         raise Broken("`setpriv` or `unshare` is missing: install the package util-linux") from error

@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The units of systemd, made from one table: a process each, and what belongs to it.
+
+Each office is an account of its own without any right, and sees the machine read only; a process
+is restarted when it ends, and when it hangs. All may start in any order: who lacks another one
+waits for it. The lab, in which amphorae serve, is a unit of its own that no restart of the others
+touches: no other unit stops it, and `colonnade-*` does not mean it.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import msgspec
+
+from colonnade.cli.installation.layout import Layout
+from colonnade.cli.local.children import colonnade
+from colonnade.cli.local.offices import NETWORK_RIGHTS
+from colonnade.domain.addresses import endpoint
+from colonnade.runtime import host_ids, program
+from colonnade.runtime.config import METRICS_SOCKET, OFFICES_OF_METRICS, Config
+from colonnade.store.postgres.embedded import SOCKET_FOLDER
+
+MADE: Final = "# Made by `colonnade init`"
+TARGET: Final = "colonnade.target"
+LAB: Final = "colonnade.lab.service"  # the dot: `systemctl restart 'colonnade-*'` passes it over
+DATABASE: Final = "colonnade-database.service"
+CONTROL_LINK: Final = "control"  # below the run folder: leads to the network namespace `control`
+PID_FILE: Final = "lab.pid"  # there too
+IN_CONTROL: Final = ("controller", "health")  # amphorae find them on the LB network
+HOMES: Final = tuple(Path(name) for name in ("/home", "/root", "/run/user"))
+FILES_MAX: Final = 65_536
+WHAT: Final[Mapping[str, str]] = {
+    "api": "the API",
+    "controller": "the controller",
+    "health": "the health process",
+    "network": "the network daemon",
+}
+
+Lines: TypeAlias = Sequence[tuple[str, str]]
+
+# A process without rights that writes nothing to the machine.
+HARDENED: Final[Lines] = (
+    ("CapabilityBoundingSet", ""),
+    ("NoNewPrivileges", "yes"),
+    ("ProtectSystem", "strict"),
+    ("PrivateTmp", "yes"),
+    ("PrivateDevices", "yes"),
+    ("PrivateUsers", "yes"),
+    ("ProtectClock", "yes"),
+    ("ProtectControlGroups", "yes"),
+    ("ProtectHostname", "yes"),
+    ("ProtectKernelLogs", "yes"),
+    ("ProtectKernelModules", "yes"),
+    ("ProtectKernelTunables", "yes"),
+    ("ProtectProc", "invisible"),
+    ("RestrictNamespaces", "yes"),
+    ("RestrictRealtime", "yes"),
+    ("RestrictSUIDSGID", "yes"),
+    ("LockPersonality", "yes"),
+    ("MemoryDenyWriteExecute", "yes"),
+    ("RemoveIPC", "yes"),
+    ("SystemCallArchitectures", "native"),
+    ("SystemCallFilter", "@system-service"),
+    ("SystemCallFilter", "~@privileged"),
+    ("SystemCallErrorNumber", "EPERM"),
+    ("UMask", "0077"),
+)
+# What makes namespaces and enters them: it needs rights, but not all of the kernel's calls. What
+# it starts has no more, so this bounds amphorae as well.
+NEVER: Final = "~@clock @cpu-emulation @debug @keyring @module @obsolete @raw-io @reboot @swap"
+BOUNDED: Final[Lines] = (
+    ("DevicePolicy", "closed"),
+    ("LockPersonality", "yes"),
+    ("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6 AF_NETLINK AF_PACKET"),
+    ("RestrictRealtime", "yes"),
+    ("RestrictSUIDSGID", "yes"),
+    ("SystemCallArchitectures", "native"),
+    ("SystemCallFilter", NEVER),
+    ("SystemCallErrorNumber", "EPERM"),
+)
+KEPT_UP: Final[Lines] = (("Restart", "always"), ("RestartSec", "1"))
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What no key of the configuration says."""
+
+    has_database: bool = True  # the embedded one
+    host_route: bool = False
+
+
+def unit_files(layout: Layout, config: Config, options: Options) -> Mapping[str, str]:
+    """Every unit, by its name."""
+    found = dict(_offices(layout, options))
+    found |= dict(_metrics_sockets(config))
+    found[LAB] = _lab(layout, options)
+    found["colonnade-network.service"] = _network(layout)
+    found["colonnade-renew.service"] = _renewal(layout, config)
+    found["colonnade-renew.timer"] = _renewal_timer()
+    if options.has_database:
+        found[DATABASE] = _database(layout, config)
+    wanted = [name for name in sorted(found) if name != "colonnade-renew.service"]
+    found[TARGET] = _text(
+        Unit=[("Description", "Colonnade: load balancing"), ("Wants", " ".join(wanted))],
+        Install=[("WantedBy", "multi-user.target")],
+    )
+    return found
+
+
+def account_of(office: str) -> str:
+    return f"{host_ids.ACCOUNT}-{office}"
+
+
+def metrics_ports(config: Config) -> Mapping[str, int]:
+    return {name: config.metrics.port + place for place, name in enumerate(OFFICES_OF_METRICS)}
+
+
+def _offices(layout: Layout, options: Options) -> Iterator[tuple[str, str]]:
+    after = [("After", DATABASE)] if options.has_database else []
+    for name in (one for one in OFFICES_OF_METRICS if one != "network"):
+        inside = name in IN_CONTROL
+        yield (
+            f"colonnade-{name}.service",
+            _text(
+                Unit=[*_about(name), *after, *(_OF_LAB if inside else ())],
+                Service=[
+                    ("Type", "notify"),
+                    ("User", account_of(name)),
+                    ("SupplementaryGroups", host_ids.ACCOUNT),
+                    ("ExecStartPre", _command(layout, "migrate", more=("--wait",))),
+                    ("ExecStart", _command(layout, name)),
+                    ("WatchdogSec", "30"),
+                    ("TimeoutStartSec", "infinity"),  # it waits for the database
+                    ("TimeoutStopSec", "20"),
+                    *KEPT_UP,
+                    ("LimitNOFILE", str(FILES_MAX)),
+                    *(_inside(layout, name) if inside else ()),
+                    ("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6"),
+                    *_homes(),
+                    *HARDENED,
+                ],
+            ),
+        )
+
+
+_OF_LAB: Final[Lines] = (("Requires", LAB), ("After", LAB), ("PartOf", LAB))
+
+
+def _inside(layout: Layout, name: str) -> Iterator[tuple[str, str]]:
+    yield ("NetworkNamespacePath", str(layout.run_dir / CONTROL_LINK))
+    # Opened outside, where who reads metrics is.
+    yield ("Sockets", _socket(name))
+    yield ("Environment", f"{METRICS_SOCKET}=3")
+
+
+def _metrics_sockets(config: Config) -> Iterator[tuple[str, str]]:
+    for name in (*IN_CONTROL, "network"):
+        place = endpoint(config.metrics.host, metrics_ports(config)[name])
+        yield (
+            _socket(name),
+            _text(
+                Unit=[("Description", f"Colonnade: metrics of {WHAT[name]}"), _PART],
+                Socket=[("ListenStream", place), ("Service", f"colonnade-{name}.service")],
+            ),
+        )
+
+
+def _socket(name: str) -> str:
+    """It cannot be restarted while its service runs: so `colonnade-*` passes it over, too."""
+    return f"colonnade.{name}.socket"
+
+
+def _lab(layout: Layout, options: Options) -> str:
+    more = ("--host-route",) if options.host_route else ()
+    return _text(
+        Unit=[("Description", "Colonnade: where amphorae serve"), ("StartLimitIntervalSec", "0")],
+        Service=[
+            ("Type", "forking"),
+            ("PIDFile", str(layout.run_dir / PID_FILE)),
+            ("GuessMainPID", "no"),
+            ("ExecStart", _command(layout, "unit", "lab", more=more)),
+            ("Delegate", "yes"),
+            ("OOMPolicy", "continue"),  # one amphora's end is no end of the others
+            ("TasksMax", "infinity"),
+            *KEPT_UP,
+            ("CapabilityBoundingSet", _rights("chown", "dac_override", "sys_chroot")),
+            *BOUNDED,
+        ],
+    )
+
+
+def _network(layout: Layout) -> str:
+    return _text(
+        Unit=[*_about("network"), *_OF_LAB],
+        Service=[
+            ("Type", "notify"),
+            ("NotifyAccess", "all"),  # it is a child of what entered the lab for it
+            ("KillMode", "mixed"),
+            ("ExecStart", _command(layout, "unit", "network")),
+            ("Sockets", _socket("network")),
+            ("Environment", f"{METRICS_SOCKET}=3"),
+            ("WatchdogSec", "30"),
+            ("TimeoutStopSec", "20"),
+            *KEPT_UP,
+            ("LimitNOFILE", "1048576"),  # of each haproxy, too
+            ("TasksMax", "infinity"),
+            # Entering takes one right more than the daemon keeps.
+            ("CapabilityBoundingSet", _rights("sys_chroot")),
+            ("NoNewPrivileges", "yes"),
+            *BOUNDED,
+        ],
+    )
+
+
+def _database(layout: Layout, config: Config) -> str:
+    socket = layout.run_dir / SOCKET_FOLDER
+    data = config.state_dir / "postgres"
+    return _text(
+        Unit=_about("database"),
+        Service=[
+            ("Type", "exec"),
+            ("User", account_of("database")),
+            ("Group", host_ids.ACCOUNT),  # who may enter the folder of its socket
+            ("RuntimeDirectory", str(socket.relative_to("/run"))),
+            ("RuntimeDirectoryMode", "0710"),
+            ("RuntimeDirectoryPreserve", "yes"),
+            ("ExecStart", _command(layout, "unit", "database")),
+            ("KillSignal", "SIGINT"),  # PostgreSQL's fast and clean end
+            ("KillMode", "mixed"),
+            ("TimeoutStopSec", "60"),
+            *KEPT_UP,
+            ("ReadWritePaths", _word(data)),
+            ("PrivateNetwork", "yes"),
+            ("RestrictAddressFamilies", "AF_UNIX"),
+            *_homes(),
+            *HARDENED,
+        ],
+    )
+
+
+def _renewal(layout: Layout, config: Config) -> str:
+    return _text(
+        Unit=[("Description", "Colonnade: certificates of its processes")],
+        Service=[
+            ("Type", "oneshot"),
+            ("ExecStart", _command(layout, "unit", "renew")),
+            ("ReadWritePaths", f"{_word(config.pki_dir)} {_word(layout.etc)}"),
+            ("PrivateNetwork", "yes"),
+            ("RestrictAddressFamilies", "AF_UNIX"),
+            *(
+                line
+                for line in HARDENED
+                if line[0] not in {"CapabilityBoundingSet", "PrivateUsers"}
+            ),
+            # The files are root's; who may read them is said by their groups.
+            ("CapabilityBoundingSet", "CAP_CHOWN CAP_FOWNER CAP_DAC_OVERRIDE"),
+            ("SystemCallFilter", "@chown"),
+        ],
+    )
+
+
+def _renewal_timer() -> str:
+    return _text(
+        Unit=[("Description", "Colonnade: looks at certificates"), _PART],
+        Timer=[("OnActiveSec", "10min"), ("OnUnitActiveSec", "6h")],
+    )
+
+
+_PART: Final = ("PartOf", TARGET)
+
+
+def _about(name: str) -> Lines:
+    what = WHAT.get(name, f"the {name}")
+    return [("Description", f"Colonnade: {what}"), _PART, ("StartLimitIntervalSec", "0")]
+
+
+def _rights(*more: str) -> str:
+    return " ".join(f"CAP_{name.upper()}" for name in (*NETWORK_RIGHTS, *more))
+
+
+def _homes() -> Lines:
+    """Homes are empty, but for our program if it lies in one."""
+    every = dict.fromkeys(way for path in program.places() for way in (path, path.resolve()))
+    ours = [path for path in every if any(home in path.parents for home in HOMES)]
+    return [("ProtectHome", "tmpfs"), *(("BindReadOnlyPaths", _word(path)) for path in ours)]
+
+
+def _command(layout: Layout, *words: str, more: Sequence[str] = ()) -> str:
+    argv = colonnade(*words, "--config", str(layout.config), *more)
+    assert argv[0] == sys.executable
+    return " ".join(_word(word).replace("$", "$$") for word in argv)
+
+
+def _word(text: object) -> str:
+    """As a unit's file has it: no specifier, no end at a blank."""
+    plain = str(text).replace("%", "%%").replace("\\", "\\\\")
+    if any(letter.isspace() or letter in "\"'" for letter in plain):
+        quoted = plain.replace('"', '\\"')
+        return f'"{quoted}"'
+    return plain
+
+
+def _text(**sections: Lines) -> str:
+    parts = [
+        "\n".join([f"[{name}]", *(f"{key}={value}" for key, value in lines)])
+        for name, lines in sections.items()
+    ]
+    return f"{MADE}; for changes of your own: `systemctl edit`.\n" + "\n\n".join(parts) + "\n"

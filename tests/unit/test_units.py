@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the units of systemd let each process do, and which of them touch the lab."""
+
+import fnmatch
+from collections.abc import Mapping
+from configparser import RawConfigParser
+from pathlib import Path
+
+import pytest
+
+from colonnade.cli.installation.layout import Layout
+from colonnade.cli.installation.units import LAB, Options, unit_files
+from colonnade.cli.local.offices import NETWORK_RIGHTS
+from colonnade.runtime.config import OFFICES_OF_METRICS, Config, Metrics
+from colonnade.runtime.host_ids import OFFICES
+
+STATE = Path("/srv/100% of it/colonnade")
+LAYOUT = Layout(state=STATE)
+CONFIG = Config(
+    state_dir=STATE, run_dir=LAYOUT.run_dir, database_url="", metrics=Metrics(port=9877)
+)
+
+
+def units(options: Options | None = None) -> Mapping[str, RawConfigParser]:
+    found = {}
+    for name, text in unit_files(LAYOUT, CONFIG, options or Options()).items():
+        found[name] = RawConfigParser(strict=False, interpolation=None)
+        found[name].optionxform = str  # type: ignore[assignment, method-assign]
+        found[name].read_string(text)
+    return found
+
+
+def test_each_process_has_a_unit_and_each_office_an_account() -> None:
+    found = units()
+    for name in OFFICES_OF_METRICS:
+        assert found[f"colonnade-{name}.service"]["Service"]["Type"] == "notify"
+        assert int(found[f"colonnade-{name}.service"]["Service"]["WatchdogSec"]) > 0
+    users = {
+        unit["Service"]["User"] for unit in found.values() if unit.has_option("Service", "User")
+    }
+    assert users == {f"colonnade-{office}" for office in OFFICES}
+
+
+def test_nothing_but_the_network_daemon_and_what_it_enters_has_rights_over_the_machine() -> None:
+    rights = {
+        name: unit["Service"]["CapabilityBoundingSet"].split()
+        for name, unit in units().items()
+        if unit.has_section("Service")
+    }
+    assert {name for name, found in rights.items() if found} == {
+        LAB, "colonnade-network.service", "colonnade-renew.service",
+    }  # fmt: skip
+    nine = {f"CAP_{name.upper()}" for name in NETWORK_RIGHTS}
+    assert set(rights["colonnade-network.service"]) - nine == {"CAP_SYS_CHROOT"}
+    assert not set(rights["colonnade-renew.service"]) & (nine - {"CAP_CHOWN"})
+
+
+def test_no_other_unit_takes_the_lab_along_when_it_stops() -> None:
+    found = units()
+    assert not fnmatch.fnmatch(LAB, "colonnade-*")
+    assert not {"Requires", "BindsTo", "PartOf", "Conflicts"} & set(found[LAB]["Unit"])
+    assert found[LAB]["Service"]["Delegate"] == "yes"
+
+
+def test_without_the_embedded_database_nothing_waits_for_it() -> None:
+    texts = unit_files(LAYOUT, CONFIG, Options(has_database=False))
+    assert not any("colonnade-database" in text for text in texts.values())
+
+
+@pytest.mark.parametrize("is_wanted", [True, False])
+def test_the_route_is_made_where_it_is_wanted(is_wanted: bool) -> None:
+    command = units(Options(host_route=is_wanted))[LAB]["Service"]["ExecStart"]
+    assert command.endswith(" --host-route") is is_wanted
+
+
+def test_a_path_is_one_word_whatever_is_in_it() -> None:
+    writable = units()["colonnade-database.service"]["Service"]["ReadWritePaths"]
+    assert writable == '"/srv/100%% of it/colonnade/postgres"'
