@@ -5,7 +5,7 @@ A port or instance that no row names for a whole minute is removed. The minute i
 thing may be made before its row. Where most things are unknown, the database may be another
 system's: then nothing is removed for a whole day. An amphora that a row needs and that does not run
 is reported lost at once; safe mode decides whether it is replaced now. A port for members is
-removed at once when no member is on its subnet: members are stored before their port is made. Only
+removed soon after no member is on its subnet: members are stored before their port is made. Only
 things that carry our own marks are touched.
 """
 
@@ -32,6 +32,7 @@ from colonnade.store.queue import work
 LOOK_S: Final = 20.0
 FORGOTTEN_S: Final = 5 * LOOK_S  # what was unknown at a look so long ago may have been known since
 PATIENCE_S: Final = 60.0
+LINGER_S: Final = 20.0  # for what is still asked of members that are gone
 DOUBTED_FROM: Final = 5  # unknown things
 DOUBTING_S: Final = 86_400.0
 
@@ -78,7 +79,9 @@ class Leaks:
         is_doubted = len(unknown) >= DOUBTED_FROM and 2 * len(unknown) > own
         if is_doubted:
             log.error("most things are unknown to this database: is it the right one?", of=own)
-        due = self._long_unknown(unknown, DOUBTING_S if is_doubted else self._patience_s)
+        waited_s = self._waited_s([*unknown, *(port.id for port in idle)])
+        patience_s = DOUBTING_S if is_doubted else self._patience_s
+        due = {name for name in unknown if waited_s[name] >= patience_s}
         account.planned(*[f"{len(due)} removals"] * bool(due))
         for amphora_id in strangers:
             if amphora_id in due:
@@ -89,7 +92,8 @@ class Leaks:
                 log.warning("a leaked port is removed", port_id=port.id, owner=port.owner)
                 await self._network.delete_port(port.id)
         for port in idle:
-            await self._leave(port, rows)
+            if waited_s[port.id] >= min(LINGER_S, self._patience_s):
+                await self._leave(port, rows)
         await self._report_losses(rows.values(), instances)
         return LOOK_S
 
@@ -124,13 +128,14 @@ class Leaks:
             judged = await failovers.fail(connection, gone, self._rules)
         failovers.tell(judged)
 
-    def _long_unknown(self, ids: Sequence[str], patience_s: float) -> set[str]:
+    def _waited_s(self, ids: Sequence[str]) -> dict[str, float]:
+        """Since when each is so, as far as this controller saw."""
         now = loop_time()
         if now - self._looked_at > FORGOTTEN_S:  # another controller looked meanwhile
             self._unknown_since = {}
         self._looked_at = now
         self._unknown_since = {name: self._unknown_since.get(name, now) for name in ids}
-        return {n for n, since in self._unknown_since.items() if now - since >= patience_s}
+        return {name: now - since for name, since in self._unknown_since.items()}
 
 
 def _is_ours(port: Port) -> bool:

@@ -95,6 +95,8 @@ async def test_a_port_for_members_goes_with_the_last_of_them_and_comes_again(
     await world.pass_once("cluster:%")
     patient = Leaks(database, world.network, world.compute)
     await patient.reconcile("all")
+    assert await things(world) == at_first, "requests may be under way"
+    await world.pass_once("leaks:%")
     assert len(at_first - await things(world)) == 1
     async with database.read() as connection:
         cursor = await connection.execute("SELECT key FROM work WHERE key LIKE 'cluster:%'")

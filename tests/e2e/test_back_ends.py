@@ -24,6 +24,28 @@ for _ in range(int(sys.argv[2])):
         print(f"failed: {error}")
 """
 
+# Takes its time for each answer.
+SLOW = """
+import http.server, time
+
+class Slow(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        time.sleep(3)
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"slow-web")
+
+http.server.ThreadingHTTPServer(("", 80), Slow).serve_forever()
+"""
+# Says when it has asked, and then what it was told.
+ASK_SLOWLY = """
+import http.client, sys
+connection = http.client.HTTPConnection(sys.argv[1], timeout=30)
+connection.request("GET", "/")
+print("asked", flush=True)
+print(connection.getresponse().read().decode())
+"""
+
 
 async def said(hosts: Hosts, root: Any, count: int = 8) -> Counter[str]:
     """What a client gets through the VIP."""
@@ -66,6 +88,28 @@ async def links(hosts: Hosts, rest: Rest, root: Any) -> set[str]:
     process = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
     out, _ = await process.communicate()
     return set(out.decode().split()) - {"lo"}
+
+
+async def slowly_left(rest: Rest, hosts: Hosts, public: str, blue: str) -> Any:
+    """The last member of a subnet goes while a request to it is under way, which is answered."""
+    argv = [sys.executable, "-c", SLOW]
+    slow = await hosts.add("slow-web", "blue", address="172.20.0.51", argv=argv)
+    root = await balancer(rest, "third", public, member(slow, subnet_id=blue))
+
+    async def is_served() -> bool:
+        return set(await said(hosts, root, 1)) == {"slow-web"}
+
+    await until(is_served, within_s=60, what="the slow server to be reached")
+    pool = root["pools"][0]["id"]
+    (found,) = (await rest.get(f"lbaas/pools/{pool}/members"))["members"]
+    argv = [*hosts.enter("client"), sys.executable, "-c", ASK_SLOWLY, root["vip_address"]]
+    process = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"asked\n"
+    await rest.delete(f"lbaas/pools/{pool}/members/{found['id']}")
+    out, _ = await process.communicate()
+    assert out == b"slow-web\n"
+    return root
 
 
 async def test_members_are_reached_on_their_subnet_and_through_the_router() -> None:
@@ -112,6 +156,7 @@ async def test_members_are_reached_on_their_subnet_and_through_the_router() -> N
         await rest.post(f"lbaas/pools/{pool}/members", {"member": member(near, subnet_id=blue)})
         await served(hosts, first, {"blue-web", "far-web"})
         assert await said(hosts, second) == {"red-web": 8}
-        for root in (first, second):
+        third = await slowly_left(rest, hosts, public, blue)
+        for root in (first, second, third):
             await rest.delete(f"lbaas/loadbalancers/{root['id']}?cascade=true")
     assert system.left == []

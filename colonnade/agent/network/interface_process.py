@@ -3,8 +3,10 @@
 
 Reads a JSON list of `protocol.bundle.Interface` from standard input, changes what differs and
 ends; run again it changes nothing. Exit code 3 and the MAC addresses on standard output: those
-interfaces are not there (yet). A process of its own, because netlink needs memory that an idle
-agent should not hold and the namespace is entered with `nsenter`. It knows no haproxy.
+interfaces are not there (yet). One that is there and not wanted keeps its addresses until it is
+unplugged, for requests to members behind it are still under way. A process of its own, because
+netlink needs memory that an idle agent should not hold and the namespace is entered with `nsenter`.
+It knows no haproxy.
 """
 
 import ipaddress
@@ -64,8 +66,9 @@ def arrange(wanted: Sequence[Interface], links: dict[str, Any], netlink: IPRoute
     routes: set[_Route] = set()
     rules: set[_Rule] = set()
     fresh: dict[str, set[_Address]] = {}
-    for mac, link in links.items():
-        interface = by_mac.get(mac, Interface(mac=mac, addresses=()))
+    leaving = {link["index"] for mac, link in links.items() if mac not in by_mac}
+    for mac, interface in by_mac.items():
+        link = links[mac]
         index = link["index"]
         if interface.addresses:
             _bring_up(link, netlink)
@@ -80,12 +83,12 @@ def arrange(wanted: Sequence[Interface], links: dict[str, Any], netlink: IPRoute
                 for address in interface.addresses
                 if _family(address) == _family(gateway)
             )
-    _set_routes(routes, netlink)
-    _set_rules(rules, netlink)
+    _set_routes(routes, leaving, netlink)
+    _set_rules(rules, leaving, netlink)
     # Last: whoever comes to a VIP is led on to members by then.
-    for mac, link in links.items():
-        _add_addresses(link["index"], fresh[mac], netlink)
-        _announce(link, fresh[mac])
+    for mac, addresses in fresh.items():
+        _add_addresses(links[mac]["index"], addresses, netlink)
+        _announce(links[mac], addresses)
 
 
 _Address = ipaddress.IPv4Interface | ipaddress.IPv6Interface
@@ -159,13 +162,14 @@ def _add_addresses(index: int, fresh: Iterable[_Address], netlink: IPRoute) -> N
         )
 
 
-def _set_routes(desired: set[_Route], netlink: IPRoute) -> None:
+def _set_routes(desired: set[_Route], leaving: set[int], netlink: IPRoute) -> None:
     present = set()
     for family in FAMILIES:
         for message in netlink.get_routes(family=family):
             table = message.get_attr("RTA_TABLE") or message["table"]
             gateway, index = message.get_attr("RTA_GATEWAY"), message.get_attr("RTA_OIF")
-            ours = table == MAIN_TABLE or table >= TABLE_FIRST
+            stays = table - TABLE_FIRST in leaving
+            ours = table == MAIN_TABLE or (table >= TABLE_FIRST and not stays)
             if ours and message["dst_len"] == 0 and gateway is not None:
                 present.add((family, table, index, gateway))
     for action, routes in (("del", present - desired), ("add", desired - present)):
@@ -178,13 +182,14 @@ def _set_routes(desired: set[_Route], netlink: IPRoute) -> None:
             )  # fmt: skip
 
 
-def _set_rules(desired: set[_Rule], netlink: IPRoute) -> None:
+def _set_rules(desired: set[_Rule], leaving: set[int], netlink: IPRoute) -> None:
     present = set()
     for family in FAMILIES:
         for message in netlink.get_rules(family=family):
             table = message.get_attr("FRA_TABLE") or message["table"]
             source = message.get_attr("FRA_SRC")
-            if table >= TABLE_FIRST and source is not None:
+            stays = table - TABLE_FIRST in leaving
+            if table >= TABLE_FIRST and not stays and source is not None:
                 present.add((family, source, table))
     for action, rules in (("del", present - desired), ("add", desired - present)):
         for family, source, table in rules:
