@@ -21,6 +21,8 @@ TYPES = {
         name: getattr(messages, name)
         for name in (
             "Applied",
+            "Drain",
+            "Drained",
             "Info",
             "Numbers",
             "Peers",
