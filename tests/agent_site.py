@@ -42,9 +42,12 @@ class Site:
             )
         self._ours.settimeout(30)
 
-    def new_socket(self, family: int, kind: int = socket.SOCK_STREAM) -> socket.socket:
+    def new_socket(
+        self, family: int, kind: int = socket.SOCK_STREAM, protocol: int = 0
+    ) -> socket.socket:
         """A socket that lives in the site's network namespace."""
-        self._say({"do": "socket", "family": int(family), "kind": int(kind)})
+        asked = {"family": int(family), "kind": int(kind), "protocol": protocol}
+        self._say({"do": "socket", **asked})
         _, found = self._hear()
         return socket.socket(fileno=found[0])
 
@@ -63,6 +66,11 @@ class Site:
 
     def plug(self) -> None:
         self._say({"do": "plug"})
+        self._hear()
+
+    def let_listen_early(self) -> None:
+        """As where amphorae are made: haproxy may listen before the address is there."""
+        self._say({"do": "let_listen_early"})
         self._hear()
 
     def processes(self, *words: str) -> list[int]:
@@ -180,6 +188,12 @@ class _Inside:
         self._veth("pub-site", "vip0", (*PUBLIC_IPS, *PUBLIC_IP6S), traffic, VIP_MAC)
         return {}
 
+    def let_listen_early(self, _request: dict[str, Any]) -> dict[str, Any]:
+        net = f"--net=/proc/{self.init}/root/run/netns/traffic"
+        words = [f"echo 1 >/proc/sys/net/ipv{version}/ip_nonlocal_bind" for version in (4, 6)]
+        subprocess.run(["nsenter", net, "sh", "-c", "; ".join(words)], check=True)
+        return {}
+
     def processes(self, request: dict[str, Any]) -> dict[str, Any]:
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
@@ -267,7 +281,8 @@ def _serve(line: socket.socket) -> None:
         request = json.loads(text)
         try:
             if request["do"] == "socket":
-                with socket.socket(request["family"], request["kind"]) as made:
+                kinds = request["family"], request["kind"], request["protocol"]
+                with socket.socket(*kinds) as made:
                     socket.send_fds(line, [b"{}"], array.array("i", [made.fileno()]))
                 continue
             answer = getattr(inside, request["do"])(request)

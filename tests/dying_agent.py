@@ -25,6 +25,8 @@ from colonnade.agent.folder import Folder
 from colonnade.agent.haproxy.process import Haproxy
 from colonnade.agent.haproxy.reloads import Limits
 from colonnade.agent.haproxy.status import Watch
+from colonnade.agent.keepalived.half import Half
+from colonnade.agent.keepalived.process import Keepalived
 from colonnade.agent.programs import run
 from colonnade.protocol import paths
 from colonnade.protocol.bundle import Access, Backend, Bundle, Secret, Server
@@ -86,7 +88,8 @@ def amphora() -> Amphora:
     folder = Folder(ROOT)
     haproxy = Haproxy(find_haproxy(""), folder, HERE)
     watch = Watch(folder, haproxy)
-    return Amphora(folder, haproxy, watch, HERE, Limits(pause_s=0.0, memory_reserve_mib=0))
+    half = Half(haproxy, Keepalived("keepalived", folder, HERE))
+    return Amphora(folder, haproxy, watch, half, Limits(pause_s=0.0, memory_reserve_mib=0))
 
 
 async def resumed() -> Amphora:

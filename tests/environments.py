@@ -22,6 +22,11 @@ PROMTOOL = shutil.which("promtool", path=f"{ROOT}/.venv/bin:{os.environ.get('PAT
 needs_promtool = pytest.mark.skipif(
     PROMTOOL is None, reason="needs promtool (Debian package prometheus)"
 )
+KEEPALIVED = shutil.which("keepalived", path=PLACES)
+needs_keepalived = pytest.mark.skipif(
+    KEEPALIVED is None or NFT is None,
+    reason="needs keepalived (Debian packages keepalived and nftables)",
+)
 needs_nft = pytest.mark.skipif(NFT is None, reason="needs nft (Debian package nftables)")
 
 

@@ -40,6 +40,22 @@ metrics_checker() {
     rm -r "$unpacked"
 }
 
+# Not started by its package: a policy that says no, where the machine has none of its own.
+pairs() {
+    command -v keepalived >/dev/null && return 0
+    [ "$(id -u)" = 0 ] || {
+        echo "packages: no keepalived here; tests of pairs are skipped (as root: apt-get install keepalived)"
+        return 0
+    }
+    echo "packages: installing keepalived"
+    policy=/usr/sbin/policy-rc.d
+    [ -e "$policy" ] && policy= || { printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"; }
+    { apt-get update -qq && apt-get install -y -qq --no-install-recommends keepalived; } >/dev/null 2>&1 ||
+        echo "packages: apt-get install keepalived did not work; tests of pairs are skipped"
+    [ -z "$policy" ] || rm "$policy"
+}
+
 packet_filter
 service_manager
+pairs
 metrics_checker

@@ -29,6 +29,8 @@ from colonnade.agent.haproxy.watchdog import Pulse
 from colonnade.agent.heartbeat import restart_notice
 from colonnade.agent.heartbeat.sender import HeartbeatSender
 from colonnade.agent.identity import Identity, Unusable
+from colonnade.agent.keepalived.half import Half
+from colonnade.agent.keepalived.process import Keepalived
 from colonnade.agent.logs.shipping import Logs
 from colonnade.agent.logs.spool import Spool
 from colonnade.agent.network import interfaces
@@ -63,8 +65,13 @@ class Agent:
             memory_reserve_mib=config.memory_reserve_mib,
         )
         self._watch.old_workers_max = config.old_workers_max
-        self._watch.troubles = Troubles(folder, self._haproxy).look
-        self._amphora = Amphora(folder, self._haproxy, self._watch, namespace, limits)
+        keepalived = Keepalived(config.keepalived, folder, namespace)
+        self._watch.troubles = Troubles(folder, self._haproxy, keepalived).look
+        self._half = Half(self._haproxy, keepalived)
+        self._half.on_role = self._watch.role_changed
+        self._watch.role = lambda: self._half.role
+        self._watch.gave_up = lambda: self._half.is_stuck
+        self._amphora = Amphora(folder, self._haproxy, self._watch, self._half, limits)
         self._identity = Identity(config.amphora_id, drive)
         self._heartbeats = HeartbeatSender(config.amphora_id, self._identity.key, folder)
         # Those of its birth may be gone since, and no controller there to say who came.
@@ -105,6 +112,7 @@ class Agent:
                     _for_ever(self._watch.run),
                     _for_ever(self._beat),
                     _for_ever(Pulse(self._haproxy).run),
+                    _for_ever(self._half.run),
                     _for_ever(self._count),
                     _for_ever(self._pull),
                     _for_ever(self._logs.run),

@@ -15,6 +15,7 @@ from typing import Final
 
 from colonnade.agent.folder import Folder
 from colonnade.agent.haproxy.process import Haproxy
+from colonnade.agent.keepalived.process import Keepalived
 from colonnade.protocol.bundle import Bundle
 from colonnade.protocol.messages import StatusReport, Trouble, TroubleKind
 
@@ -23,8 +24,9 @@ UP, COMPLETE = 0x1, 0x2  # flags of a route, and of an entry of the neighbours' 
 
 
 class Troubles:
-    def __init__(self, folder: Folder, haproxy: Haproxy) -> None:
+    def __init__(self, folder: Folder, haproxy: Haproxy, keepalived: Keepalived) -> None:
         self._folder = folder
+        self._keepalived = keepalived
         self._haproxy = haproxy
         self._answered: set[str] = set()  # gateways that did
 
@@ -33,6 +35,8 @@ class Troubles:
         found = []
         if served is not None and served.serves and not report.haproxy_running:
             found.append(Trouble(kind=TroubleKind.HAPROXY))
+        if served is not None and served.pair is not None and self._keepalived.pid is None:
+            found.append(Trouble(kind=TroubleKind.KEEPALIVED))
         if not self._has_room():
             found.append(Trouble(kind=TroubleKind.DISK))
         pid = self._haproxy.pid

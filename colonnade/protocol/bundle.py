@@ -14,7 +14,8 @@ import msgspec
 BUNDLE_BYTES_MAX = 8 * 1024 * 1024
 # Names that `Bundle.needs` may have. A part that would be dangerous to leave out gets one.
 ROUTED = "routed"
-KNOWN_NEEDS: frozenset[str] = frozenset((ROUTED,))
+PAIR = "pair"
+KNOWN_NEEDS: frozenset[str] = frozenset((ROUTED, PAIR))
 LOCAL = "lo"  # in the place of a MAC address
 
 
@@ -32,6 +33,18 @@ class Interface(_Wire, frozen=True, kw_only=True):
     addresses: tuple[str, ...]  # "203.0.113.7/24"
     gateways: tuple[str, ...] = ()  # at most one of each IP version
     is_default: bool = False  # the main routing table's default route goes through it
+    floating: tuple[str, ...] = ()  # of a pair's VIPs: on whichever half is active
+
+
+class Pair(_Wire, frozen=True, kw_only=True):
+    """How one half of an active/standby pair speaks VRRP with the other. The VIPs that move are
+    `floating` of the interfaces, and the interface that it speaks on has `own`."""
+
+    own: str  # this half's address, without a prefix length
+    peer: str = ""  # the other half's; "": there is none
+    priority: int
+    advert_ms: int = 100
+    stands_down: bool = False  # it is to give the VIPs away, and not to take them
 
 
 class Server(_Wire, frozen=True, kw_only=True):
@@ -57,7 +70,7 @@ class Access(_Wire, frozen=True, kw_only=True):
     address: str  # without a prefix length
     port: int
     allowed: tuple[str, ...]  # CIDRs; those of the other IP version mean nothing here
-    protocol: str = "tcp"
+    protocol: str = "tcp"  # or "udp"; "vrrp" has no ports, and whatever its address is meant
 
 
 class Secret(_Wire, frozen=True):
@@ -86,6 +99,7 @@ class Bundle(_Wire, frozen=True, kw_only=True):
     interfaces: tuple[Interface, ...] = ()
     access: tuple[Access, ...] = ()
     secrets: dict[str, Secret] = {}
+    pair: Pair | None = None  # None: the amphora serves alone
     needs: tuple[str, ...] = ()  # what a reader must know: who does not, refuses all of it
 
     @property
@@ -98,7 +112,10 @@ class Bundle(_Wire, frozen=True, kw_only=True):
         """Same content, same digest, whatever the generation."""
         files = sorted(self.files.items())
         secrets = sorted(self.secrets.items())
-        content = (self.config, self.backends, files, self.interfaces, self.access, secrets)
+        content = (
+            *(self.config, self.backends, files),
+            *(self.interfaces, self.access, secrets, self.pair),
+        )
         return sha256(msgspec.json.encode(content)).hexdigest()
 
     @property

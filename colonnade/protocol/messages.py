@@ -18,6 +18,7 @@ PORT_AGENT = 9443  # TCP, on the amphora's LB network address
 PORT_CONTROLLER = 9442  # TCP, on the controller's LB network address
 PORT_HEALTH = 5555  # UDP, on the health receiver's LB network address
 PORT_RECEIVERS = 5560  # UDP, and those above it: of each receiver, where a host has several
+PORT_STICK_TABLES = 1025  # TCP, between the halves of a pair, on the VIPs' network
 PORT_TASKS = 5556  # UDP, on the amphora's LB network address: "tasks pending"
 
 
@@ -76,6 +77,7 @@ class TroubleKind(StrEnum):
 
     HAPROXY = "haproxy"  # it does not run, or does not answer, and should
     DISK = "disk"  # there is no room for a change
+    KEEPALIVED = "keepalived"  # the same of one half of a pair
     GATEWAY = "gateway"  # no route to it, or it answers no more
 
 
@@ -87,6 +89,13 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
 
 
+class Role(StrEnum):
+    """Of one half of a pair: whether it holds the VIPs."""
+
+    MASTER = "MASTER"
+    BACKUP = "BACKUP"
+
+
 class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     """What haproxy says of itself, under the names that the bundle gave."""
 
@@ -96,6 +105,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     servers: tuple[ServerStatus, ...] = ()
     backends: tuple[BackendStatus, ...] = ()
     troubles: tuple[Trouble, ...] = ()
+    role: str = ""  # one of `Role`; "": it serves alone
 
 
 class ListenerStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -223,6 +233,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_s: float = 1.0  # while it serves
     heartbeat_spare_s: float = 30.0  # while it does not
     haproxy: str = "haproxy"  # path of the binary
+    keepalived: str = "keepalived"  # the same, where pairs are served
     logs: LogLimits = LogLimits()
     reload_pause_s: float = 1.0  # at least, between two reloads
     old_workers_max: int = 24  # that finish old connections; the idlest is ended beyond

@@ -34,6 +34,7 @@ class Api(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     held_per_project: int = 100  # event streams and waiting requests, in each worker
     held_per_token: int = 50
     default_provider: str = "amphora"
+    default_topology: str = "SINGLE"  # of load balancers without a flavor; or "ACTIVE_STANDBY"
     enabled_providers: tuple[str, ...] = ("amphora", "octavia", "noop")
     noop: bool = False  # every name above is served by the noop provider
     # In the place of our own words: by provider, and by key of a flavor's or zone's data.
@@ -85,6 +86,7 @@ class Failovers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     per_host_per_minute: int = 20
     # How long one that is heard may be in trouble before it is replaced.
     haproxy_s: float = 20.0
+    keepalived_s: float = 20.0
     disk_s: float = 60.0
     gateway_s: float = 30.0
     applies_nothing_s: float = 120.0
@@ -159,6 +161,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     amphora_processes: int = 4096  # threads included
     templates_dir: Path | None = None  # the operator's own haproxy templates, looked in first
     haproxy: str = ""  # path of the binary; "": the one in the wheel, else the one on PATH
+    keepalived: str = ""  # the same, for pairs; "": the one on PATH
     log_level: str = "INFO"
     api: Api = Api()
     metrics: Metrics = Metrics()

@@ -51,6 +51,17 @@ def test_rules_stand_before_anything_leads_to_them() -> None:
     assert [jump[-1]["jump"]["target"] for jump in jumps] == ["rule0", "rule1"]
 
 
+def test_vrrp_is_for_the_other_half_whatever_its_address() -> None:
+    rule = Access(address="203.0.113.5", port=0, allowed=("203.0.113.6",), protocol="vrrp")
+    said = told(rule)
+    (jump,) = rules_of("input", said)
+    assert jump[0]["match"] == {"op": "==", "left": {"meta": {"key": "l4proto"}}, "right": 112}
+    allowed, dropped = rules_of("rule0", said)
+    assert allowed[0]["match"]["right"] == {"set": [{"prefix": {"addr": "203.0.113.6", "len": 32}}]}
+    assert dropped == [{"drop": None}]
+    assert rules_of("rule0", told(msgspec.structs.replace(rule, allowed=()))) == [[{"drop": None}]]
+
+
 @pytest.mark.parametrize("text", ["", "10.0.0.0/33", "x; drop"])
 def test_what_is_no_network_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="does not appear"):

@@ -3,10 +3,13 @@
 
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from colonnade.agent.folder import Folder
 from colonnade.agent.haproxy.process import Haproxy
+from colonnade.agent.keepalived.process import Keepalived
 from colonnade.agent.own_troubles import Troubles, answers, gateways
-from colonnade.protocol.bundle import Bundle
+from colonnade.protocol.bundle import Bundle, Pair
 from colonnade.protocol.messages import StatusReport, Trouble, TroubleKind
 
 ROUTE = """\
@@ -42,7 +45,8 @@ def test_who_answered_is_told_from_who_did_not() -> None:
 
 def test_haproxy_is_missed_only_where_there_is_something_to_serve(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
-    troubles = Troubles(folder, Haproxy("haproxy", folder, tmp_path))
+    keepalived = Keepalived("keepalived", folder, tmp_path)
+    troubles = Troubles(folder, Haproxy("haproxy", folder, tmp_path), keepalived)
     serving = Bundle(generation=1, config="frontend web", frame="")
     nothing = Bundle(generation=1, config="", frame="")
     down = StatusReport(generation=1, haproxy_running=False)
@@ -51,3 +55,5 @@ def test_haproxy_is_missed_only_where_there_is_something_to_serve(tmp_path: Path
     assert troubles.look(serving, up) == ()
     assert troubles.look(nothing, down) == ()
     assert troubles.look(None, down) == ()
+    half = replace(serving, pair=Pair(own="203.0.113.5", priority=250))
+    assert troubles.look(half, up) == (Trouble(kind=TroubleKind.KEEPALIVED),)

@@ -45,7 +45,7 @@ ROOMS: Mapping[str, Mapping[str, set[str]]] = {
         "secrets": {"postgres", "queue", "rows", "requests"},
         "trees": {"postgres", "queue", "fleet", "rows", "requests", "catalogue", "secrets"},
         "extras": {"postgres", "queue", "rows", "trees"},
-        "reports": {"postgres", "queue", "rows", "trees"},
+        "reports": {"postgres", "queue", "fleet", "rows", "trees"},
     },
     "api": {
         "server": set(),
@@ -62,7 +62,8 @@ ROOMS: Mapping[str, Mapping[str, set[str]]] = {
         "network": set(),
         "heartbeat": {"haproxy"},
         "logs": {"haproxy"},
-        "apply": {"haproxy", "network"},
+        "keepalived": {"haproxy"},
+        "apply": {"haproxy", "network", "keepalived"},
     },
     "cli": {
         "documents": set(),

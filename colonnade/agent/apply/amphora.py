@@ -10,7 +10,6 @@ network.
 import asyncio
 import logging
 import time
-from pathlib import Path
 from typing import Final
 
 from colonnade.agent.apply.applier import Applier
@@ -21,6 +20,7 @@ from colonnade.agent.folder import Folder
 from colonnade.agent.haproxy.process import Haproxy
 from colonnade.agent.haproxy.reloads import Limits
 from colonnade.agent.haproxy.status import Watch
+from colonnade.agent.keepalived.half import Half
 from colonnade.protocol.bundle import Bundle
 from colonnade.protocol.messages import Applied, Drain, Drained, Means
 
@@ -36,14 +36,16 @@ class Amphora:
         folder: Folder,
         haproxy: Haproxy,
         watch: Watch,
-        namespace: Path,
+        half: Half,
         limits: Limits | None = None,
     ) -> None:
         self.present: Bundle | None = folder.present()
         self._folder = folder
         self._haproxy = haproxy
         self._watch = watch
-        self._applier = Applier(folder, haproxy, watch, namespace, limits or Limits())
+        self._half = half
+        half.served = lambda: self.present
+        self._applier = Applier(folder, haproxy, watch, half, limits or Limits())
         self._lock = asyncio.Lock()
         self._queue = ApplyQueue(self._lock)
         self._means = Means.NOTHING  # how the present bundle came to be served
@@ -68,6 +70,7 @@ class Amphora:
         """After a start of the agent: adopt what runs, finish what was begun."""
         async with self._lock:
             adopted = self._haproxy.adopt()
+            await self._half.resume(self.present)
             self._watch.served = self.present
             unfinished = self._folder.unfinished()
             log.info("resumed generation %s, haproxy adopted: %s", self.generation, adopted)
@@ -146,6 +149,7 @@ class Amphora:
 
     def _haproxy_ended(self) -> None:
         self._watch.ended()
+        self._half.haproxy_ended()
         if self.serves and (self._restart is None or self._restart.done()):
             log.error("haproxy ended")
             self._restart = asyncio.create_task(self._start_again())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Carry out one transition: files, firewall, interfaces, haproxy, in this order.
+"""Carry out one transition: files, firewall, interfaces, haproxy, keepalived, in this order.
 
 Invariant: a transition ends with the whole of the wanted bundle served, or, when it is refused,
 with the whole of the one before. What was begun and not finished is on file, so that the next
@@ -8,8 +8,7 @@ agent can finish it. It knows no generation and no queue: its caller is alone.
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Mapping
 
 from colonnade.agent.apply.errors import NotNow, Refused
 from colonnade.agent.apply.transition import Transition
@@ -21,6 +20,7 @@ from colonnade.agent.haproxy.process import Haproxy
 from colonnade.agent.haproxy.reloads import Limits, Reloads
 from colonnade.agent.haproxy.servers import Servers
 from colonnade.agent.haproxy.status import Watch
+from colonnade.agent.keepalived.half import Half
 from colonnade.agent.network import interfaces
 from colonnade.agent.network.closed_doors import close_doors
 from colonnade.agent.network.firewall import Firewall, FirewallError
@@ -33,16 +33,17 @@ log = logging.getLogger(__name__)
 
 class Applier:
     def __init__(
-        self, folder: Folder, haproxy: Haproxy, watch: Watch, namespace: Path, limits: Limits
+        self, folder: Folder, haproxy: Haproxy, watch: Watch, half: Half, limits: Limits
     ) -> None:
+        self._half = half
         self._folder = folder
         self._haproxy = haproxy
         self._watch = watch
-        self._namespace = namespace
+        self._namespace = haproxy.namespace
         self._servers = Servers(haproxy.console)
         self._certificates = Certificates(haproxy.console)
         self._reloads = Reloads(haproxy, limits)
-        self._firewall = Firewall(namespace)
+        self._firewall = Firewall(haproxy.namespace)
 
     async def carry_out(self, transition: Transition) -> Means:
         """Apply it, and say by which means. Raises Refused, NotNow or TooLittleMemory; then all
@@ -56,9 +57,14 @@ class Applier:
             await self._prepare(wanted)
             self._folder.begin(wanted)
             async with self._guarded(transition):
-                if change.interfaces:
-                    await self._arrange(wanted)
+                if wanted.pair is None and transition.moves_vips:
+                    await self._half.serve(wanted, {})  # it takes away addresses that are to stay
+                names = await self._arrange(wanted) if transition.names_interfaces else {}
+                if transition.moves_vips and (objection := await self._half.check(wanted, names)):
+                    raise Refused(objection)
                 means = await self._act(transition)
+            if transition.moves_vips:
+                await self._half.serve(wanted, names)
         except (Refused, NotNow, FirewallError, OSError) as error:
             self._folder.abandon(before)
             if change.interfaces and before is not None:
@@ -214,9 +220,9 @@ class Applier:
                 missing_ok=True
             )  # an old state would be wrong; none is safe
 
-    async def _arrange(self, wanted: Bundle) -> None:
+    async def _arrange(self, wanted: Bundle) -> Mapping[str, str]:
         try:
-            await interfaces.arrange(wanted.interfaces, self._namespace)
+            return await interfaces.arrange(wanted.interfaces, self._namespace)
         except interfaces.NotThere as error:
             raise NotNow(str(error)) from error
         except interfaces.Failed as error:

@@ -31,6 +31,19 @@ class Transition(msgspec.Struct, frozen=True, dict=True):
         return self.before is not None and self.before.config == self.wanted.config
 
     @property
+    def moves_vips(self) -> bool:
+        """Whether the halves of a pair, or what moves between them, are others."""
+        pair = self.wanted.pair
+        if self.before is None or self.force_reload:
+            return pair is not None
+        return pair != self.before.pair or (pair is not None and self.change.interfaces)
+
+    @property
+    def names_interfaces(self) -> bool:
+        """Whether it must be known what the kernel calls the interfaces."""
+        return self.change.interfaces or self.moves_vips
+
+    @property
     def growth(self) -> float:
         """How much larger the wanted text is."""
         return len(self.wanted.config) / max(1, len(self.before.config if self.before else ""))

@@ -21,6 +21,7 @@ from typing import Final
 from colonnade.agent.folder import Folder
 from colonnade.agent.haproxy.console import Console, Silent
 from colonnade.agent.programs import run, words
+from colonnade.agent.watched import Watched, send_signal
 
 log = logging.getLogger(__name__)
 START_S_MAX: Final = 20.0
@@ -39,8 +40,8 @@ class Haproxy:
         self.console = Console(folder.master_socket)
         self.on_end: Callable[[], None] = lambda: None  # called when it ends unasked
         self._folder = folder
-        self._namespace = traffic_namespace
-        self._master: _Watched | None = None
+        self.namespace = traffic_namespace
+        self._master: Watched | None = None
         self._serves = False  # the start is complete, and not only begun
         self.is_reloading = False
 
@@ -68,7 +69,7 @@ class Haproxy:
         pid = _listener_of(self._folder.master_socket)
         if pid is None:
             return False
-        self._master = _Watched(pid, self._ended)
+        self._master = Watched(pid, self._ended)
         self._serves = True
         return True
 
@@ -81,7 +82,7 @@ class Haproxy:
             child = subprocess.Popen(  # noqa: ASYNC220 - forks at once, is not waited for
                 [
                     "nsenter",
-                    f"--net={self._namespace}",
+                    f"--net={self.namespace}",
                     "setpriv",
                     *_POWERS,
                     *self._command(),
@@ -91,7 +92,7 @@ class Haproxy:
                 stderr=output,
                 start_new_session=True,
             )
-        self._master = _Watched(child.pid, self._ended, child)
+        self._master = Watched(child.pid, self._ended, child)
         deadline = asyncio.get_running_loop().time() + START_S_MAX
         while asyncio.get_running_loop().time() < deadline:
             if self._master is None:
@@ -170,40 +171,6 @@ class Haproxy:
                 yield entry
 
 
-class _Watched:
-    """A process, child or not, whose end is noticed at once."""
-
-    def __init__(
-        self, pid: int, on_end: Callable[[], None], child: "subprocess.Popen[bytes] | None" = None
-    ) -> None:
-        self._child = child
-        self._on_end = on_end
-        self._handle = os.pidfd_open(pid)
-        self._over = asyncio.Event()
-        self.pid = pid
-        asyncio.get_running_loop().add_reader(self._handle, self._is_over)
-
-    def kill(self) -> None:
-        send_signal(self.pid, signal.SIGKILL)
-
-    async def end(self) -> None:
-        send_signal(self.pid, signal.SIGTERM)
-        try:
-            async with asyncio.timeout(2.0):
-                await self._over.wait()
-        except TimeoutError:
-            self.kill()
-            await self._over.wait()
-
-    def _is_over(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._handle)
-        os.close(self._handle)
-        if self._child is not None:
-            self._child.wait()
-        self._over.set()
-        self._on_end()
-
-
 def _listener_of(path: Path) -> int | None:
     """The process that listens on a unix socket, None when nobody does."""
     with socket.socket(socket.AF_UNIX) as probe:
@@ -215,10 +182,3 @@ def _listener_of(path: Path) -> int | None:
             probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         )[0]
     return pid or None
-
-
-def send_signal(pid: int, number: signal.Signals) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return

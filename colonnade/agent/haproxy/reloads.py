@@ -17,7 +17,8 @@ import msgspec
 
 from colonnade.agent.haproxy import memory, statistics
 from colonnade.agent.haproxy.console import Silent
-from colonnade.agent.haproxy.process import Haproxy, send_signal
+from colonnade.agent.haproxy.process import Haproxy
+from colonnade.agent.watched import send_signal
 
 log = logging.getLogger(__name__)
 STOP_S_MAX: Final = 2.0

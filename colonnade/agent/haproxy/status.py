@@ -41,6 +41,8 @@ class Watch:
         self.troubles: Callable[[Bundle | None, StatusReport], tuple[Trouble, ...]] = (
             lambda _served, _seen: ()
         )
+        self.role: Callable[[], str] = lambda: ""
+        self.gave_up: Callable[[], bool] = lambda: False  # haproxy is known not to answer
         self.old_workers_max = 24  # of those that finish after reloads, how many are counted
         self._folder = folder
         self._haproxy = haproxy
@@ -78,12 +80,20 @@ class Watch:
         if before.haproxy_running:
             self.on_news(_news(before, self.report))
 
+    def role_changed(self) -> None:
+        """News at once, whatever haproxy does: who holds the VIPs cannot wait for it."""
+        before = self.report
+        self.report = msgspec.structs.replace(before, role=self.role())
+        self.on_news(_news(before, self.report))
+
     async def refresh(self) -> StatusReport:
         """Read the statuses now, tell `on_news` of differences, and return them."""
         async with self._lock:
             before = self.report
             seen = await self._seen()
-            self.report = msgspec.structs.replace(seen, troubles=self.troubles(self.served, seen))
+            self.report = msgspec.structs.replace(
+                seen, troubles=self.troubles(self.served, seen), role=self.role()
+            )
             if before != self.report:
                 self.on_news(_news(before, self.report))
             return self.report
@@ -123,7 +133,7 @@ class Watch:
     async def _seen(self) -> StatusReport:
         served = self.served or EMPTY
         deadline = asyncio.get_running_loop().time() + SILENT_S_MAX
-        while self._haproxy.is_running:
+        while self._haproxy.is_running and not self.gave_up():
             try:
                 answer = await self._haproxy.console.ask(statistics.SHOW)
                 return statistics.status(statistics.rows(answer), served, self.report)

@@ -8,6 +8,7 @@ left alone. It knows no bundle, and nobody waits for it.
 
 import asyncio
 import logging
+from enum import Enum
 from typing import Final
 
 from colonnade.agent.haproxy.console import Silent
@@ -31,26 +32,38 @@ class Pulse:
         while True:
             if not misses:
                 await asyncio.sleep(PAUSE_S)
-            misses = misses + 1 if await self._missed() else 0
+            missed = await silence(self._haproxy, ANSWER_S_MAX) is not Silence.NONE
+            misses = misses + 1 if missed else 0
             if misses == MISSES_MAX:
                 log.error("haproxy runs and does not answer: it is ended")
                 self._haproxy.kill()
                 misses = 0
 
-    async def _missed(self) -> bool:
-        """Whether haproxy did not answer in time, though it had processor time to do so."""
-        if not self._haproxy.is_running:
-            return False
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        try:
-            await self._haproxy.console.ask("show info", within_s=ANSWER_S_MAX)
-        except Silent:
-            took = loop.time() - began
-        else:
-            return False
-        if not ANSWER_S_MAX <= took < ANSWER_S_MAX + LATE_S:
-            return False  # it closed the connection, or we were late ourselves
-        states = self._haproxy.states()
-        busy = self._haproxy.is_reloading or BUSY & states
-        return STOPPED in states or not busy
+
+class Silence(Enum):
+    """Why haproxy did not answer."""
+
+    NONE = "it answered, or could not be expected to"
+    IDLE = "it waits for something else"
+    STOPPED = "it is stopped"
+
+
+async def silence(haproxy: Haproxy, answer_s: float) -> Silence:
+    """Whether haproxy did not answer in that time, though it had processor time to do so."""
+    if not haproxy.is_running:
+        return Silence.NONE
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    try:
+        await haproxy.console.ask("show info", within_s=answer_s)
+    except Silent:
+        took = loop.time() - began
+    else:
+        return Silence.NONE
+    if not answer_s <= took < answer_s + LATE_S:
+        return Silence.NONE  # it closed the connection, or we were late ourselves
+    states = haproxy.states()
+    busy = haproxy.is_reloading or BUSY & states
+    if STOPPED in states:
+        return Silence.STOPPED
+    return Silence.NONE if busy else Silence.IDLE

@@ -4,8 +4,8 @@
 Invariant: the table is replaced as a whole, in one transaction; a packet passes when every rule
 about its port lets it. Only the packet that opens a connection is looked at (for TCP a SYN without
 ACK), so connections that are open when a client loses its right go on until they end, and nothing
-is remembered per connection. What may not pass is dropped without an answer. A port with no rule
-is open to all. It knows no haproxy.
+is remembered per connection. Of VRRP every packet is looked at, whatever its address. What may not
+pass is dropped without an answer. A port with no rule is open to all. It knows no haproxy.
 """
 
 import logging
@@ -18,6 +18,7 @@ from colonnade.agent.network.nftables import NftError, change
 from colonnade.protocol.bundle import Access
 
 TABLE: Final = "colonnade"
+VRRP: Final = 112  # the number of the protocol
 Json = dict[str, Any]
 Rules = Sequence[Access]
 log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ async def enforce(rules: Rules, namespace: Path) -> None:
     try:
         await change(wanted, namespace)
     except NftError as error:
-        raise FirewallError(f"the allowed CIDRs cannot be enforced: {error}") from error
+        raise FirewallError(f"the packet filter's rules cannot be set: {error}") from error
 
 
 def transaction(rules: Rules) -> Json:
@@ -110,7 +111,9 @@ def _chain(name: str, rule: Access) -> list[Json]:
 
 
 def _opens(rule: Access) -> list[Json]:
-    """A packet that opens a connection to the rule's port."""
+    """A packet that opens a connection to the rule's port, or any of VRRP."""
+    if rule.protocol == "vrrp":
+        return [_match({"meta": {"key": "l4proto"}}, VRRP)]
     address = ip_address(rule.address)
     place = {"payload": {"protocol": _family(address.version), "field": "daddr"}}
     port = {"payload": {"protocol": rule.protocol, "field": "dport"}}

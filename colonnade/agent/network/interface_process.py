@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A short-lived process: make the interfaces of the namespace it runs in as they are wanted.
 
-Reads a JSON list of `protocol.bundle.Interface` from standard input, changes what differs and
-ends; run again it changes nothing. Exit code 3 and the MAC addresses on standard output: those
-interfaces are not there (yet). One that is there and not wanted keeps its addresses until it is
-unplugged, for requests to members behind it are still under way. A process of its own, because
-netlink needs memory that an idle agent should not hold and the namespace is entered with `nsenter`.
-It knows no haproxy.
+Reads a JSON list of `protocol.bundle.Interface` from standard input, changes what differs, writes
+the names of those interfaces by MAC address and ends; run again it changes nothing. Exit code 3 and
+the MAC addresses on standard output: those interfaces are not there (yet). One that is there and not
+wanted keeps its addresses until it is unplugged, for requests to members behind it are still under
+way. A process of its own, because netlink needs memory that an idle agent should not hold and the
+namespace is entered with `nsenter`. It knows no haproxy.
 """
 
 import ipaddress
@@ -56,12 +56,16 @@ def main() -> None:
         if missing:
             sys.stdout.write(" ".join(missing))
             sys.exit(MISSING)
+        names = {w.mac: links[w.mac.lower()].get_attr("IFLA_IFNAME") for w in wanted}
         arrange(wanted, links, netlink)
+    sys.stdout.buffer.write(msgspec.json.encode(names))
 
 
 def arrange(wanted: Sequence[Interface], links: dict[str, Any], netlink: IPRoute) -> None:
     by_mac = {w.mac.lower(): w for w in wanted}
     local = by_mac.pop(LOCAL, Interface(mac=LOCAL, addresses=()))
+    if local.addresses or any(interface.floating for interface in wanted):
+        _tell_interfaces_apart()
     _set_local(links.pop(LOCAL), local, netlink)
     routes: set[_Route] = set()
     rules: set[_Rule] = set()
@@ -72,7 +76,7 @@ def arrange(wanted: Sequence[Interface], links: dict[str, Any], netlink: IPRoute
         index = link["index"]
         if interface.addresses:
             _bring_up(link, netlink)
-        fresh[mac] = _drop_addresses(index, interface.addresses, netlink)
+        fresh[mac] = _drop_addresses(index, interface, netlink)
         for gateway in interface.gateways:
             table = TABLE_FIRST + index
             routes.add((_family(gateway), table, index, gateway))
@@ -80,7 +84,7 @@ def arrange(wanted: Sequence[Interface], links: dict[str, Any], netlink: IPRoute
                 routes.add((_family(gateway), MAIN_TABLE, index, gateway))
             rules.update(
                 (_family(gateway), address.partition("/")[0], table)
-                for address in interface.addresses
+                for address in (*interface.addresses, *interface.floating)
                 if _family(address) == _family(gateway)
             )
     _set_routes(routes, leaving, netlink)
@@ -116,16 +120,19 @@ def _bring_up(link: Any, netlink: IPRoute) -> None:
         netlink.link("set", index=link["index"], state="up")
 
 
+def _tell_interfaces_apart() -> None:
+    """For IPv4 an interface answers for addresses of others too, unless it is told not to; for IPv6
+    it never does. Neither may neighbours hear of a VIP that is routed, nor packets for one half of
+    a pair come by another interface than it listens on, where several are on one network."""
+    for option, value in OWN_ADDRESSES_ONLY.items():
+        (OPTIONS / option).write_text(value)
+
+
 def _set_local(loopback: Any, wanted: Interface, netlink: IPRoute) -> None:
-    """VIPs that are routed here, on the loopback interface: no further one for each of them. For
-    IPv4 an interface answers for addresses of others too, unless it is told not to; for IPv6 it
-    never does."""
+    """VIPs that are routed here, on the loopback interface: no further one for each of them."""
     _bring_up(loopback, netlink)
-    if wanted.addresses:
-        for option, value in OWN_ADDRESSES_ONLY.items():
-            (OPTIONS / option).write_text(value)
     index = loopback["index"]
-    _add_addresses(index, _drop_addresses(index, wanted.addresses, netlink), netlink)
+    _add_addresses(index, _drop_addresses(index, wanted, netlink), netlink)
 
 
 def _announce(link: Any, fresh: Iterable[_Address]) -> None:
@@ -138,19 +145,28 @@ def _announce(link: Any, fresh: Iterable[_Address]) -> None:
                 raw.send(announcement(mac, address.ip))
 
 
-def _drop_addresses(index: int, wanted: Sequence[str], netlink: IPRoute) -> set[_Address]:
-    """Leave the link no address but those wanted; the answer is those that it lacks."""
-    present = set()
+def _drop_addresses(index: int, wanted: Interface, netlink: IPRoute) -> set[_Address]:
+    """Leave the link no address but those wanted, and those that float where they are there; the
+    answer is those that it lacks."""
+    present = _present(index, netlink)
+    desired = {ipaddress.ip_interface(address) for address in wanted.addresses}
+    floating = {ipaddress.ip_interface(address) for address in wanted.floating}
+    for address in present - desired - floating:
+        if address in present:
+            netlink.addr("del", index=index, address=str(address.ip), prefixlen=_length(address))
+            present = _present(index, netlink)  # the first of a subnet takes the others along
+    return desired - present
+
+
+def _present(index: int, netlink: IPRoute) -> set[_Address]:
+    found = set()
     for message in netlink.get_addr(index=index):
         address = ipaddress.ip_interface(
             f"{message.get_attr('IFA_ADDRESS')}/{message['prefixlen']}"
         )
         if not address.is_link_local and not address.is_loopback:
-            present.add(address)
-    desired = {ipaddress.ip_interface(address) for address in wanted}
-    for address in present - desired:
-        netlink.addr("del", index=index, address=str(address.ip), prefixlen=_length(address))
-    return desired - present
+            found.add(address)
+    return found
 
 
 def _add_addresses(index: int, fresh: Iterable[_Address], netlink: IPRoute) -> None:

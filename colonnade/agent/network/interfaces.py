@@ -6,7 +6,7 @@ on the LB network when nobody else has given that its address.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -26,8 +26,9 @@ class Failed(Exception):
     """The kernel refused, in the words of the process."""
 
 
-async def arrange(wanted: Sequence[Interface], namespace: Path | None) -> None:
-    """Make the interfaces as wanted. Raises NotThere or Failed."""
+async def arrange(wanted: Sequence[Interface], namespace: Path | None) -> Mapping[str, str]:
+    """Make the interfaces as wanted; the answer is their names, by MAC address. Raises NotThere or
+    Failed."""
     enter = ["nsenter", f"--net={namespace}"] if namespace is not None else []
     code, output = await run(
         *enter,
@@ -42,3 +43,4 @@ async def arrange(wanted: Sequence[Interface], namespace: Path | None) -> None:
         raise NotThere(f"no interface with MAC address {output.strip()}")
     if code != 0:
         raise Failed(f"the interfaces could not be set: {words(output)}")
+    return msgspec.json.decode(output.rpartition("\n")[2], type=dict[str, str])

@@ -29,12 +29,16 @@ class Cause(StrEnum):
     NOT_RUNNING = "not running, says compute"
     UNANSWERED = "never answered a controller"
     HAPROXY = "its haproxy does not serve, and its agent cannot mend that"
+    KEEPALIVED = "its keepalived does not run, and its agent cannot mend that"
     DISK = "its disk is full"
     GATEWAY = "it has lost its gateway"
     APPLIES_NOTHING = "it is heard, and takes no change"
 
 
-TROUBLES: Final = (Cause.HAPROXY, Cause.DISK, Cause.GATEWAY, Cause.APPLIES_NOTHING)
+TROUBLES: Final = (
+    *(Cause.HAPROXY, Cause.KEEPALIVED),
+    *(Cause.DISK, Cause.GATEWAY, Cause.APPLIES_NOTHING),
+)
 
 
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):
