@@ -22,6 +22,7 @@ from colonnade.controller.loop import Loop, Reconciler
 from colonnade.controller.renewals import Certificates
 from colonnade.controller.spares import Spares
 from colonnade.controller.upgrades import Upgrades
+from colonnade.domain.catalogue import Sizing
 from colonnade.domain.fleet import Amphora
 from colonnade.domain.ids import (
     AmphoraId,
@@ -49,7 +50,7 @@ from colonnade.drivers.network.protocol import NetworkDriver, Port, PortWish
 from colonnade.drivers.secrets.database import Seal
 from colonnade.runtime.certificate_authority import Authority
 from colonnade.runtime.config import Config
-from colonnade.store.fleet import amphora_rows, clusters, failovers
+from colonnade.store.fleet import amphora_rows, clusters, failovers, pairs
 from colonnade.store.fleet.failovers import Rules
 from colonnade.store.fleet.safe_mode import Windows
 from colonnade.store.postgres.database import Database
@@ -66,6 +67,7 @@ STANDING: Final = ("leaks:all", "spares:default")
 CA: Final = Authority.new()
 AUTHORITY: Final = Authority(CA)
 SEAL: Final = Seal(bytes(32))
+SIZE: Final = Sizing()
 
 
 class NoObjections:
@@ -142,7 +144,7 @@ class World:
 
     # What users, receivers and bad luck do.
 
-    async def create(self, *, owned: bool = True) -> None:
+    async def create(self, *, owned: bool = True, size: Sizing = SIZE) -> None:
         """A load balancer with one member, as the API would store it. Not `owned`: the user
         brought the VIP's port."""
         load_balancer_id = LoadBalancerId(new_id())
@@ -152,7 +154,8 @@ class World:
         )
         tree = new_tree(load_balancer_id, port, owned=owned)
         self.load_balancer_id, self.cluster_id = load_balancer_id, tree.cluster_id
-        await wishes.create(self.database, tree, NoObjections())
+        terms = wishes.Terms(size=size)
+        await wishes.create(self.database, tree, NoObjections(), terms=terms)
 
     @asynccontextmanager
     async def editing(self) -> AsyncIterator[edits.Edit]:
@@ -223,6 +226,9 @@ class World:
                 WHERE id IN (SELECT amphora_id FROM heartbeats WHERE sequence < %s)""",
                 [self._sequence],
             )
+            for amphora_id, role in self.amphorae.roles().items():
+                if amphora_id in heard:
+                    await pairs.record_role(connection, amphora_id, role)
             await failovers.mark_silent(connection, WINDOWS, self.config.failovers)
 
     # What controllers do.
@@ -336,6 +342,8 @@ class World:
         assert {i.amphora_id for i in await self.compute.instances()} == {a.id for a in rows}
         expected = {derived_id(a.id, "lb") for a in rows}
         expected |= {derived_id(a.id, PRIVATE_SUBNET) for a in rows if a.state is State.SERVING}
+        halves = [a.id for a in rows if a.vrrp_priority is not None]
+        expected |= {derived_id(name, PUBLIC_SUBNET) for name in halves}
         ports = [p for p in await self.network.ports() if p.owner.startswith("amphora:")]
         assert {p.id for p in ports} == expected
         async with self.database.read() as connection:

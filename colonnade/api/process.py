@@ -30,13 +30,16 @@ from colonnade.api.identity.hosts import Hosts
 from colonnade.api.identity.modes import check_mode, identity_of, policy_of
 from colonnade.api.identity.rates import Rates
 from colonnade.api.server.binding import check_address
+from colonnade.domain.errors import Broken
+from colonnade.domain.fleet import Topology
 from colonnade.domain.webhooks import Reach
 from colonnade.drivers.network.namespaces.client import NetworkClient
 from colonnade.drivers.secrets.database import Seal
-from colonnade.providers.enabled import enabled_providers
+from colonnade.providers.enabled import Ours, enabled_providers
 from colonnade.providers.provider import Words
 from colonnade.runtime import logging, metrics, sd_notify
 from colonnade.runtime.config import NO_AUTH, Api, Config
+from colonnade.runtime.keepalived_binary import can_serve_pairs
 from colonnade.runtime.sockets import is_loopback
 from colonnade.runtime.workers import run_workers
 from colonnade.store.fleet.failovers import Rules
@@ -116,7 +119,10 @@ def _site(config: Config, database: Database, network: NetworkClient | None) -> 
         default=api.default_provider,
         network=network,
         noop=api.noop,
-        templates_dir=config.templates_dir,
+        ours=Ours(
+            templates_dir=config.templates_dir,
+            serves_pairs=can_serve_pairs(config.keepalived),
+        ),
     )
     words = Words(
         providers=api.provider_descriptions,
@@ -126,6 +132,7 @@ def _site(config: Config, database: Database, network: NetworkClient | None) -> 
     return Site(
         database=database,
         providers=providers.in_words(words),
+        default_topology=_topology(api.default_topology),
         network=network,
         identity=identity_of(api, database),
         policy=policy_of(api),
@@ -138,6 +145,14 @@ def _site(config: Config, database: Database, network: NetworkClient | None) -> 
         rules=Rules(heartbeats=config.heartbeats, failovers=config.failovers),
         reach=Reach.of(config.webhooks.allowed, (*config.webhooks.denied, *config.own_addresses)),
     )
+
+
+def _topology(name: str) -> Topology:
+    """Raises Broken."""
+    try:
+        return Topology(name)
+    except ValueError as error:
+        raise Broken(f"default_topology is {name!r}, not one of {', '.join(Topology)}") from error
 
 
 def _seal(config: Config) -> Seal | None:

@@ -25,7 +25,7 @@ from colonnade.domain.outdated import VERSION
 from colonnade.drivers.amphora import answers
 from colonnade.drivers.amphora.answers import Unbelievable
 from colonnade.drivers.amphora.haproxy.client import in_its_words
-from colonnade.protocol.bundle import Bundle, Interface
+from colonnade.protocol.bundle import Bundle, Interface, Pair
 from colonnade.protocol.logs import LogQuestion
 from colonnade.protocol.messages import Peers, Refusal, Renewing, Report
 from colonnade.runtime.buckets import Buckets
@@ -39,7 +39,7 @@ ASKED_AT_ONCE: Final = 20
 
 log = structlog.get_logger()
 
-Render = Callable[[Cluster, Sequence[Interface]], Awaitable[Bundle]]
+Render = Callable[[Cluster, Sequence[Interface], Pair | None], Awaitable[Bundle]]
 AMPHORA: Final = web.RequestKey("amphora", Amphora)
 PEER: Final = web.RequestKey("peer", Peer)
 IDENTITY: Final = "/identity"
@@ -112,7 +112,8 @@ class _AmphoraApi:
         found = await self._clusters.bundle_facts(request[AMPHORA])
         if found is None or found[0].generation <= present:
             return web.Response(status=204)
-        return _answer(await self._render(*found))
+        wanted, wires = found
+        return _answer(await self._render(wanted, *wires))
 
     async def report(self, request: web.Request) -> web.Response:
         told = answers.decoded(await request.read(), Report)

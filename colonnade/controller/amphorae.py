@@ -50,6 +50,7 @@ class Births(msgspec.Struct, frozen=True):
     seal: Seal
     haproxy: str
     release: str = colonnade.__version__
+    keepalived: str = "keepalived"
 
     def __repr__(self) -> str:
         return "Births(***)"
@@ -159,6 +160,7 @@ class Amphorae:
             heartbeat_s=heartbeats.interval_s,
             heartbeat_spare_s=heartbeats.spare_interval_s,
             haproxy=self._births.haproxy,
+            keepalived=self._births.keepalived,
             reload_pause_s=reloads.pause_s,
             old_workers_max=reloads.old_workers_max,
             memory_reserve_mib=reloads.memory_reserve_mib,

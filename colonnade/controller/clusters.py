@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 from msgspec.structs import replace
 
-from colonnade.controller import account
+from colonnade.controller import account, pairs
 from colonnade.controller.loop import together
 from colonnade.controller.metrics import FENCED, WISH_SECONDS
 from colonnade.controller.planning import (
@@ -31,13 +31,12 @@ from colonnade.controller.planning import (
     Release,
     Restore,
     Settle,
+    StandDown,
     Step,
-    interfaces,
-    member_subnets,
     own_port_id,
-    plan,
-    vips,
 )
+from colonnade.controller.standing_down import stand_down
+from colonnade.controller.topologies import Wires, plan, port_ids, wires
 from colonnade.domain.addresses import canonical
 from colonnade.domain.errors import (
     Broken,
@@ -54,9 +53,9 @@ from colonnade.domain.lifecycle import Event, State
 from colonnade.drivers.amphora.protocol import AmphoraDriver
 from colonnade.drivers.compute.protocol import ComputeDriver, InstanceState
 from colonnade.drivers.network.protocol import NetworkDriver, Port, PortWish, Subnet, vip_owner
-from colonnade.protocol.bundle import Interface
 from colonnade.runtime.clock import loop_time
 from colonnade.store.fleet import amphora_rows, clusters, failovers, troubles
+from colonnade.store.fleet import pairs as pair_rows
 from colonnade.store.fleet.failovers import Rules
 from colonnade.store.fleet.safe_mode import Cause
 from colonnade.store.postgres.database import Connection, Database
@@ -94,6 +93,7 @@ class Clusters:
         self._rules = rules or Rules()
         self._tried: dict[str, int] = {}  # cluster -> generation of the pass under way
         self._unanswered: dict[AmphoraId, int] = {}  # lent, never yet answered: failed pushes
+        self._unreached: set[AmphoraId] = set()  # by the last push
         self._subnets: Mapping[str, Subnet] = {}
         self._subnets_at = 0.0
 
@@ -138,7 +138,7 @@ class Clusters:
             if wanted is not None:
                 await _tell(connection, wanted, "failed", failure.message)
 
-    async def bundle_facts(self, amphora: Amphora) -> tuple[Cluster, Sequence[Interface]] | None:
+    async def bundle_facts(self, amphora: Amphora) -> tuple[Cluster, Wires] | None:
         """What an amphora that asks for it should serve, None while that is not settled."""
         if amphora.state is not State.SERVING or amphora.cluster_id is None:
             return None
@@ -146,10 +146,13 @@ class Clusters:
         if look is None:
             return None
         wanted, facts = look
-        ready = all(isinstance(step, Deploy | Settle) for step in plan(wanted, facts))
-        if wanted.deleted or not ready:
+        steps = plan(wanted, facts)
+        ready = all(isinstance(step, Deploy | Settle) for step in steps)
+        # Of a pair, one may have to wait until the other was told.
+        told = [step.amphora.id for step in steps if isinstance(step, Deploy)]
+        if wanted.deleted or not ready or (told and amphora.id not in told):
             return None
-        return wanted, await self._interfaces(wanted, amphora, facts)
+        return wanted, await self._wires(wanted, amphora, facts)
 
     async def _look(self, cluster_id: ClusterId) -> tuple[Cluster, Facts] | None:
         async with self._database.read() as connection:
@@ -157,12 +160,13 @@ class Clusters:
             if wanted is None:
                 return None
             present = await amphora_rows.of_cluster(connection, cluster_id)
-        names = [vip.port_id for vip in vips(wanted)]
-        for amphora in present:
-            if amphora.state in ANSWERING:
-                names += [own_port_id(amphora.id, s) for s in member_subnets(wanted)]
+        names = port_ids(wanted, present)
         ports = {name: port for name in names if (port := await self._port(name)) is not None}
-        return wanted, Facts(amphorae=present, ports=ports)
+        return wanted, Facts(
+            amphorae=present,
+            ports=ports,
+            unreached=frozenset(self._unreached),
+        )
 
     async def _port(self, port_id: PortId) -> Port | None:
         try:
@@ -205,20 +209,28 @@ class Clusters:
                 await self._deploy(amphora, wanted, facts)
             case HandOver(amphora, port_ids):
                 await self._hand_over(amphora, port_ids, wanted, facts)
+            case StandDown(amphora):
+                await stand_down(
+                    self._amphorae, amphora, wanted, await self._wires(wanted, amphora, facts)
+                )
+                await self._take(Fence(amphora), wanted, facts)
             case GiveBack(port_id):
                 await self._network.delete_port(port_id)
             case Settle():
                 await self._settle(wanted)
 
     async def _borrow(self, wanted: Cluster, facts: Facts, otherwise: Sequence[Step]) -> None:
-        is_served = any(amphora.state is State.LEAVING for amphora in facts.amphorae)
+        is_served = any(a.state is State.LEAVING for a in facts.amphorae)
+        # One half of a pair serves as well as two, and goes on telling how all is.
+        is_whole = any(a.state is State.SERVING and a.applied for a in facts.amphorae)
         try:
             async with self._database.transaction() as connection:
                 await amphora_rows.lend_spare(connection, wanted.id, wanted.topology, SPARE_FRESH_S)
         except OutOfCapacity:
             async with self._database.transaction() as connection:
                 await amphora_rows.ask_for_spare(connection, wanted.flavor)
-                await statuses.record_lack(connection, wanted.id, is_served=is_served)
+                if not is_whole:
+                    await statuses.record_lack(connection, wanted.id, is_served=is_served)
             await together(*(self._take(step, wanted, facts) for step in otherwise))
             raise
 
@@ -235,10 +247,11 @@ class Clusters:
             await self._give_up(amphora, Cause.NOT_RUNNING)
 
     async def _deploy(self, amphora: Amphora, wanted: Cluster, facts: Facts) -> None:
-        wires = await self._interfaces(wanted, amphora, facts)
+        wires = await self._wires(wanted, amphora, facts)
         try:
             generation = await self._push(amphora, wanted, wires)
         except Unreachable as error:
+            self._unreached.add(amphora.id)
             cause = await self._lost_by(amphora)
             if cause is None:
                 async with self._database.transaction() as connection:
@@ -248,7 +261,11 @@ class Clusters:
             await self._give_up(amphora, cause)
             return
         self._unanswered.pop(amphora.id, None)
+        self._unreached.discard(amphora.id)
         async with self._database.transaction() as connection:
+            if wires.pair is not None:
+                peer_id, port = pairs.told(wanted, amphora, facts)
+                await pair_rows.record_told(connection, amphora.id, peer_id, port.id, port.address)
             await amphora_rows.record_applied(connection, amphora, generation)
 
     async def _hand_over(
@@ -259,7 +276,7 @@ class Clusters:
         that are short end before."""
         moved = {name: replace(facts.ports[name], plugged_into=amphora.id) for name in port_ids}
         after = Facts(amphorae=facts.amphorae, ports={**facts.ports, **moved})
-        wires = await self._interfaces(wanted, amphora, after)
+        wires = await self._wires(wanted, amphora, after)
         async with self._database.transaction() as connection:
             await amphora_rows.forget_applied(connection, amphora)
         pushing = asyncio.ensure_future(self._push(amphora, wanted, wires))
@@ -288,10 +305,10 @@ class Clusters:
         await self._network.unplug(port_id)
         await self._network.plug(port_id, amphora.id)
 
-    async def _push(self, amphora: Amphora, wanted: Cluster, wires: Sequence[Interface]) -> int:
+    async def _push(self, amphora: Amphora, wanted: Cluster, wires: Wires) -> int:
         """The generation it answers with. An amphora that freezes holds the call, so it is looked
         after meanwhile: given up elsewhere, it must be fenced now. Raises Contended then."""
-        pushing = asyncio.ensure_future(self._amphorae.apply(amphora, wanted, wires))
+        pushing = asyncio.ensure_future(self._amphorae.apply(amphora, wanted, *wires))
         try:
             while not (await asyncio.wait([pushing], timeout=WATCH_S))[0]:
                 async with self._database.read() as connection:
@@ -347,16 +364,14 @@ class Clusters:
             await amphora_rows.advance(connection, amphora, event)
         log.info("amphora", amphora_id=amphora.id, event_kind=event.value)
 
-    async def _interfaces(
-        self, wanted: Cluster, amphora: Amphora, facts: Facts
-    ) -> Sequence[Interface]:
+    async def _wires(self, wanted: Cluster, amphora: Amphora, facts: Facts) -> Wires:
         needed = {port.subnet_id for port in facts.ports.values()}
         is_old = loop_time() - self._subnets_at > SUBNETS_FRESH_S
         if is_old or not needed <= self._subnets.keys():
             self._subnets = {subnet.id: subnet for subnet in await self._network.subnets()}
             self._subnets_at = loop_time()
         try:
-            return interfaces(wanted, amphora, facts.ports, self._subnets)
+            return wires(wanted, amphora, facts, self._subnets)
         except KeyError as missing:
             raise Contended(f"a port or subnet is gone: {missing}") from missing
 

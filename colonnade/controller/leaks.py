@@ -69,7 +69,7 @@ class Leaks:
             rows = {a.id: a for a in await amphora_rows.everyone(connection)}
             owners = {load_balancer_of(p.owner) for p in ports if is_vip(p.owner)}
             balancers = await clusters.load_balancers_among(connection, sorted(owners))
-            subnets = await clusters.member_subnets(connection, sorted(_clusters(ports, rows)))
+            subnets = await clusters.own_subnets(connection, sorted(_clusters(ports, rows)))
         strangers = [i for i in instances if i not in rows]
         stray = [p for p in ports if _is_stray(p, rows, balancers)]
         idle = [p for p in ports if p not in stray and _is_idle(p, rows, subnets)]
@@ -163,7 +163,7 @@ def _is_stray(port: Port, rows: dict[AmphoraId, Amphora], balancers: set[str]) -
 def _is_idle(
     port: Port, rows: dict[AmphoraId, Amphora], subnets: set[tuple[ClusterId, SubnetId]]
 ) -> bool:
-    """A port for members of a subnet on which its cluster has none any more."""
+    """A port on a subnet where its cluster has neither members any more nor, of a pair, VIPs."""
     amphora = rows.get(_amphora_of(port))
     if amphora is None or port.id != own_port_id(amphora.id, port.subnet_id):
         return False

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What to do next for one cluster: pure, total, and only what is safe now.
+"""What to do next for a cluster of one amphora: pure, total, and only what is safe now.
 
 The steps of one plan are independent of each other; a later plan, made from a new look, goes on.
 A silent amphora may still answer for its VIP, so nothing takes its place until it is fenced: two
@@ -78,20 +78,38 @@ class GiveBack(msgspec.Struct, frozen=True):
     port_id: PortId
 
 
+class StandDown(msgspec.Struct, frozen=True):
+    """Of a pair: have it give the VIPs to the other half, and fence it then."""
+
+    amphora: Amphora
+
+
 class Settle(msgspec.Struct, frozen=True):
     """All is as wanted: say so."""
 
 
 Step: TypeAlias = (
-    Fence | Release | Borrow | Restore | Plug | Join | Deploy | HandOver | GiveBack | Settle
+    Fence
+    | Release
+    | Borrow
+    | Restore
+    | Plug
+    | Join
+    | Deploy
+    | HandOver
+    | GiveBack
+    | StandDown
+    | Settle
 )
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What there is. `ports`: the VIPs' ports and the amphorae's own, those that exist."""
+    """What there is. `ports`: the VIPs' ports and the amphorae's own, those that exist.
+    `unreached`: amphorae that did not answer when they were last told."""
 
     amphorae: Sequence[Amphora]
     ports: Mapping[PortId, Port]
+    unreached: frozenset[AmphoraId] = frozenset()
 
 
 def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
@@ -100,7 +118,7 @@ def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
     leaving = [a for a in facts.amphorae if a.state is State.LEAVING]
     serving = [a for a in facts.amphorae if a.state is State.SERVING]
     if wanted.deleted:
-        return _end(wanted, facts, [*failed, *leaving], serving)
+        return ending(wanted, facts, [*failed, *leaving], serving)
     if failed:
         return [Fence(amphora) for amphora in failed]
     size = wanted.topology.size
@@ -121,9 +139,10 @@ def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
     return [Fence(amphora) for amphora in leaving] or [Settle()]
 
 
-def _end(
+def ending(
     wanted: Cluster, facts: Facts, failed: Sequence[Amphora], serving: Sequence[Amphora]
 ) -> Sequence[Step]:
+    """Of a cluster that is deleted, whatever its topology."""
     steps: list[Step] = [*map(Fence, failed), *map(Release, serving)]
     if steps or facts.amphorae:
         return steps  # those that retire tell when they are gone

@@ -37,6 +37,7 @@ from colonnade.runtime import metrics, sd_notify
 from colonnade.runtime.certificate_authority import present_authority
 from colonnade.runtime.config import Config
 from colonnade.runtime.haproxy_binary import find_haproxy
+from colonnade.runtime.keepalived_binary import find_keepalived
 from colonnade.runtime.listener import Bounds, accepting, protocols_of
 from colonnade.runtime.logging import configure
 from colonnade.runtime.mtls import contexts_for_late_clients
@@ -66,7 +67,8 @@ async def _work(config: Config) -> None:
     seal = Seal.from_file(config.pki_dir / "master.key")
     authority = present_authority(config.pki_dir / "ca-key.pem", ca)
     certificates = Certificates(authority, seal, config.amphora_certificate_days)
-    births = Births(config, certificates, seal, str(find_haproxy(config.haproxy)))
+    keepalived = find_keepalived(config.keepalived) or "keepalived"
+    births = Births(config, certificates, seal, find_haproxy(config.haproxy), str(keepalived))
     async with contextlib.AsyncExitStack() as stack:
         database = await Database.when_there(config.database_url)
         stack.push_async_callback(database.close)

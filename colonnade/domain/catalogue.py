@@ -20,6 +20,7 @@ from colonnade.domain.limits import PROFILE_DATA_MAX, SPARES_PER_FLAVOR_MAX, TEX
 
 NO_ID: Final = "00000000-0000-0000-0000-000000000000"  # contract: reserved, names nothing
 DEFAULT_FLAVOR: Final = "default"
+ADVERT_MS: Final = 100
 
 
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=TEXT_MAX)]
@@ -92,6 +93,7 @@ class FlavorFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     connection_limit_max: Annotated[int, Meta(ge=1)] | None = None
     amphora_driver: str = "haproxy"
     failover_after_s: Annotated[float, Meta(ge=3, le=60)] | None = None
+    vrrp_advert_ms: Annotated[int, Meta(ge=20, le=10_000)] = ADVERT_MS
 
     @property
     def needs_own_spares(self) -> bool:
@@ -118,6 +120,7 @@ class Sizing(msgspec.Struct, frozen=True, kw_only=True):
     """What a flavor makes of a new cluster: its layout, and whose spares it takes."""
 
     topology: Topology = Topology.SINGLE
+    advert_ms: int = ADVERT_MS
     flavor: str = DEFAULT_FLAVOR
 
 
@@ -135,5 +138,6 @@ def read_data(text: str, option: str) -> dict[str, Any]:
 def sizing(flavor_id: str, facts: FlavorFacts) -> Sizing:
     return Sizing(
         topology=facts.loadbalancer_topology,
+        advert_ms=facts.vrrp_advert_ms,
         flavor=flavor_id if facts.needs_own_spares else DEFAULT_FLAVOR,
     )

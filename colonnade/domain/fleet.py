@@ -23,6 +23,18 @@ class Topology(StrEnum):
     def size(self) -> int:
         return 1 if self is Topology.SINGLE else 2
 
+    @property
+    def halves(self) -> int:
+        """How many amphorae need addresses of their own beside each VIP's."""
+        return 0 if self is Topology.SINGLE else 2
+
+
+class Role(StrEnum):
+    """Of one half of a pair, as it says itself."""
+
+    MASTER = "MASTER"  # it holds the VIPs
+    BACKUP = "BACKUP"
+
 
 class Amphora(msgspec.Struct, frozen=True, kw_only=True):
     """One back-end appliance. `lb_network_ip` is its address on the LB network."""
@@ -44,6 +56,10 @@ class Amphora(msgspec.Struct, frozen=True, kw_only=True):
     engine: str = ""  # the same; "": not known
     outdated: str = ""  # why it is, for people
     outdated_since: datetime | None = None  # None: it is not, or one made now would be the same
+    # Of one half of a pair:
+    role: Role | None = None  # None: it has not said yet
+    peer_id: AmphoraId | None = None  # the other half, as it was last told
+    vrrp_priority: int | None = None
 
 
 class Cluster(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +68,7 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     id: ClusterId
     generation: int
     topology: Topology = Topology.SINGLE
+    advert_ms: int = 100  # between two adverts of VRRP
     flavor: str = "default"
     deleted: bool = False
     load_balancers: tuple[LoadBalancer, ...] = ()

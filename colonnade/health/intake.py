@@ -17,6 +17,7 @@ import structlog
 from prometheus_client import Counter
 
 from colonnade.domain.errors import ColonnadeError, Unavailable
+from colonnade.domain.fleet import Amphora, Role
 from colonnade.domain.ids import AmphoraId, ListenerId
 from colonnade.domain.lifecycle import State
 from colonnade.domain.operating import Facts
@@ -26,7 +27,7 @@ from colonnade.health.senders import Sender
 from colonnade.protocol.datagram import RECEIVERS_MAX, Edge, Heartbeat, Statistics
 from colonnade.protocol.messages import StatisticsReport, StatusReport
 from colonnade.runtime.clock import Clock
-from colonnade.store.fleet import amphora_rows, troubles
+from colonnade.store.fleet import amphora_rows, pairs, troubles
 from colonnade.store.postgres.database import ILL_VALUED, Connection, Database
 from colonnade.store.reports import statistics, statuses, traffic
 from colonnade.store.trees.records import Statistics as Counters
@@ -193,7 +194,9 @@ class Intake:
         assert amphora.lb_network_ip is not None, "a serving amphora has an address"
         if chores.digest:
             report = await self._agents.status(amphora.lb_network_ip, amphora_id)
-            if not await self._record(amphora_id, facts_of_report(report), None):
+            await self._record_role(amphora, report.role)
+            is_heard = await self._record(amphora_id, facts_of_report(report), None)
+            if not is_heard and report.role != Role.BACKUP:
                 chores.sender.status = b""  # not its turn yet: the next heartbeat is news again
             told = [(trouble.kind, trouble.text) for trouble in report.troubles]
             async with self._writing, self._database.transaction() as connection:
@@ -203,6 +206,14 @@ class Intake:
             listeners, members = traffic_of_report(counted)
             async with self._writing, self._database.transaction() as connection:
                 await traffic.record(connection, amphora_id, listeners, members)
+
+    async def _record_role(self, amphora: Amphora, said: str) -> None:
+        """First of all: of a pair, only the half that holds the VIPs is heard on the rest."""
+        if amphora.role == said or not said:
+            return
+        async with self._writing, self._database.transaction() as connection:
+            if await pairs.record_role(connection, amphora.id, said):
+                log.info("role changed", amphora=amphora.id, role=said)
 
     async def _record(self, amphora_id: AmphoraId, facts: Facts, sequence: int | None) -> bool:
         """False: the amphora does not speak for its cluster now."""

@@ -31,6 +31,7 @@ from colonnade.drivers.network.protocol import (
 from colonnade.providers import offers
 from colonnade.providers.provider import Preview, VipWish, unsupported
 from colonnade.providers.rendered import Rendered
+from colonnade.runtime.keepalived_binary import CURE
 
 
 class AmphoraProvider:
@@ -38,8 +39,15 @@ class AmphoraProvider:
     settles_at_once = False
     reads_secrets = True
 
-    def __init__(self, network: NetworkDriver | None, templates_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        network: NetworkDriver | None,
+        templates_dir: Path | None = None,
+        *,
+        serves_pairs: bool = False,
+    ) -> None:
         self._network = network
+        self._serves_pairs = serves_pairs
         self._rendered = Rendered(templates_dir)
         self._subnets: dict[SubnetId, Subnet] = {}  # those seen; the common case asks nobody
         self._machinery: IPv4Network | IPv6Network | None = None
@@ -59,6 +67,8 @@ class AmphoraProvider:
             port = await _imagined_port(self._network, wish)
         else:
             port = await _own_port(self._network, wish)
+        if not wish.is_dry_run:
+            await self._check_room(self._network, wish, port)
         return Vip(
             address=port.address,
             port_id=port.id,
@@ -68,6 +78,16 @@ class AmphoraProvider:
             qos_policy_id=wish.qos_policy_id,
             sg_ids=wish.sg_ids,
         )
+
+    async def _check_room(self, network: NetworkDriver, wish: VipWish, port: Port) -> None:
+        """The port is given back when the halves of a pair would find no addresses beside it."""
+        if wish.halves and await network.free_addresses(port.subnet_id) < wish.halves:
+            if wish.port_id is None:
+                await network.delete_port(port.id)
+            raise OutOfCapacity(
+                f"subnet {port.subnet_id} has too few free addresses: beside the VIP, each of "
+                f"{wish.halves} amphorae takes one"
+            )
 
     async def check_members(
         self, members: Sequence[Member], beside: Collection[SubnetId] = ()
@@ -110,8 +130,8 @@ class AmphoraProvider:
         facts = offers.read_flavor(self.name, data)
         for asked, reason in (
             (
-                facts.loadbalancer_topology is not Topology.SINGLE,
-                "loadbalancer_topology: only SINGLE is served yet",
+                facts.loadbalancer_topology is Topology.ACTIVE_STANDBY and not self._serves_pairs,
+                f"loadbalancer_topology: ACTIVE_STANDBY cannot be served here: {CURE}",
             ),
             (facts.front_end is not FrontEnd.LAYER_2, "front_end: only layer2 is served yet"),
             (facts.sriov_vip, "sriov_vip: the network has no SR-IOV ports"),

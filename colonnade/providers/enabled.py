@@ -9,11 +9,20 @@ every name.
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from colonnade.domain.errors import Broken
 from colonnade.drivers.network.protocol import NetworkDriver
 from colonnade.providers.amphora import AmphoraProvider
 from colonnade.providers.noop import NoopProvider
 from colonnade.providers.provider import Provider, Providers
+
+
+class Ours(msgspec.Struct, frozen=True, kw_only=True):
+    """What is there for the provider that serves with haproxy."""
+
+    templates_dir: Path | None = None  # the operator's own haproxy templates
+    serves_pairs: bool = False  # there is a keepalived
 
 
 def enabled_providers(
@@ -22,12 +31,13 @@ def enabled_providers(
     default: str,
     network: NetworkDriver | None,
     noop: bool = False,
-    templates_dir: Path | None = None,
+    ours: Ours = Ours(),  # noqa: B008 - frozen
 ) -> Providers:
-    """`templates_dir`: the operator's own haproxy templates. Raises Broken for a name that no
-    provider has, and for a default that is not among the names."""
+    """Raises Broken for a name that no provider has, and for a default that is not among the
+    names."""
     nothing = NoopProvider()
-    amphora: Provider = nothing if noop else AmphoraProvider(network, templates_dir)
+    own = AmphoraProvider(network, ours.templates_dir, serves_pairs=ours.serves_pairs)
+    amphora: Provider = nothing if noop else own
     known: dict[str, Provider] = {"amphora": amphora, "octavia": amphora, "noop": nothing}
     missing = [name for name in (*names, default) if name not in known]
     if missing:

@@ -29,6 +29,8 @@ FLAVOR_CAPABILITIES: Final[Mapping[str, str]] = {
     "amphora_driver": "What serves on each amphora: haproxy.",
     "failover_after_s": "After how many seconds without a heartbeat an amphora is replaced (3 to "
     "60).",
+    "vrrp_advert_ms": "In ACTIVE_STANDBY: milliseconds between two adverts of the active amphora "
+    "(20 to 10000); the other takes over after three.",
 }
 ZONE_CAPABILITIES: Final[Mapping[str, str]] = {
     "compute_zone": "The compute availability zone.",

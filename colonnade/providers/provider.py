@@ -39,6 +39,7 @@ class VipWish(msgspec.Struct, frozen=True, kw_only=True):
     subnet_id: SubnetId | None = None
     qos_policy_id: QosPolicyId | None = None
     sg_ids: tuple[SecurityGroupId, ...] = ()
+    halves: int = 0  # of a pair: each takes an address on the VIP's subnet, too
     is_dry_run: bool = False  # nothing is to be made; an address that is not wished is made up
 
     @property

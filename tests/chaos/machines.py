@@ -13,7 +13,7 @@ from colonnade.domain.errors import Unreachable
 from colonnade.domain.fleet import Amphora, Cluster
 from colonnade.domain.ids import AmphoraId, ClusterId
 from colonnade.drivers.compute.protocol import Boot
-from colonnade.protocol.bundle import Interface
+from colonnade.protocol.bundle import Interface, Pair
 from tests.chaos.history import History
 from tests.chaos.loop import Process
 from tests.fakes.amphora import FakeAmphorae
@@ -105,7 +105,11 @@ class Agents(FakeAmphorae):
         self._history = history
 
     async def apply(
-        self, amphora: Amphora, wanted: Cluster, interfaces: Sequence[Interface]
+        self,
+        amphora: Amphora,
+        wanted: Cluster,
+        interfaces: Sequence[Interface],
+        pair: Pair | None = None,
     ) -> int:
         machine = self._machines.machines.get(amphora.id)
         if machine is not None:
@@ -113,7 +117,7 @@ class Agents(FakeAmphorae):
             self._machines.clusters[amphora.id] = wanted.id
             if machine.is_dead:
                 raise Unreachable(f"amphora {amphora.id} ended")
-        applied = await super().apply(amphora, wanted, interfaces)
+        applied = await super().apply(amphora, wanted, interfaces, pair)
         self._history.served.add(amphora.id)
         return applied
 

@@ -21,7 +21,7 @@ from colonnade.domain.ids import ProjectId, new_id
 from colonnade.domain.lifecycle import State
 from colonnade.domain.listeners import AccessLog
 from colonnade.domain.log_targets import LogTarget, TargetType
-from colonnade.protocol.bundle import Bundle, Interface
+from colonnade.protocol.bundle import Bundle, Interface, Pair
 from colonnade.protocol.logs import LogCount, LogFile, LogPlaces, LogQuestion
 from colonnade.protocol.messages import Peers, Report
 from colonnade.runtime.certificate_authority import Authority
@@ -71,7 +71,7 @@ def identity(folder: Path, name: str, authority: Authority = AUTHORITY) -> Path:
     return file
 
 
-async def render(wanted: Cluster, interfaces: Sequence[Interface]) -> Bundle:
+async def render(wanted: Cluster, interfaces: Sequence[Interface], _pair: Pair | None) -> Bundle:
     ports = [listener.protocol_port for b in wanted.load_balancers for listener in b.listeners]
     return Bundle(
         generation=wanted.generation,

@@ -10,13 +10,14 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from colonnade.domain.errors import Rejected, Unreachable
-from colonnade.domain.fleet import Amphora, Cluster
+from colonnade.domain.fleet import Amphora, Cluster, Role
 from colonnade.domain.ids import AmphoraId
 from colonnade.domain.tree import LoadBalancer
 from colonnade.drivers.amphora.protocol import Objection
-from colonnade.protocol.bundle import Interface
+from colonnade.protocol.bundle import Interface, Pair
 from colonnade.protocol.messages import StatusReport
 from tests.fakes.network import FakeNetwork
+from tests.fakes.vrrp import Vrrp
 
 
 def _nothing(call: str) -> None:
@@ -40,13 +41,18 @@ class FakeAmphorae:
         self.hated_ports: set[int] = set()
         self.serving: dict[AmphoraId, Cluster] = {}
         self.interfaces: dict[AmphoraId, Sequence[Interface]] = {}
+        self.vrrp = Vrrp()
         self._network = network
 
     def objections(self, tree: LoadBalancer) -> Sequence[Objection]:
         return []
 
     async def apply(
-        self, amphora: Amphora, wanted: Cluster, interfaces: Sequence[Interface]
+        self,
+        amphora: Amphora,
+        wanted: Cluster,
+        interfaces: Sequence[Interface],
+        pair: Pair | None = None,
     ) -> int:
         self.before("amphora.apply")
         if amphora.id in self.frozen:
@@ -61,6 +67,9 @@ class FakeAmphorae:
         if present is None or present.generation <= wanted.generation:
             self.serving[amphora.id] = wanted
             self.interfaces[amphora.id] = interfaces
+            if pair is not None:
+                self.vrrp.tell(amphora.id, wanted.id, pair)
+                self.roles()
         return self.serving[amphora.id].generation
 
     async def observe(self, amphora: Amphora) -> StatusReport:
@@ -68,7 +77,12 @@ class FakeAmphorae:
         self._reach(amphora.id)
         present = self.serving.get(amphora.id)
         generation = 0 if present is None else present.generation
-        return StatusReport(generation=generation, haproxy_running=present is not None)
+        role = self.roles().get(amphora.id, "")
+        return StatusReport(generation=generation, haproxy_running=present is not None, role=role)
+
+    def roles(self) -> dict[AmphoraId, Role]:
+        """Of the halves of pairs, those that run."""
+        return self.vrrp.roles(self._network.amphorae)
 
     async def drain(self, amphora: Amphora) -> None:
         self.before("amphora.drain")

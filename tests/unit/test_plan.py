@@ -87,7 +87,7 @@ wishes = st.builds(
     Cluster,
     id=st.just(WEB),
     generation=st.integers(1, 4),
-    topology=st.sampled_from(Topology),
+    topology=st.just(Topology.SINGLE),
     deleted=st.booleans(),
     load_balancers=st.just((BALANCER,)),
 )

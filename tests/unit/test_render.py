@@ -22,7 +22,7 @@ from colonnade.domain.vocabulary import MonitorType
 from colonnade.drivers.amphora.haproxy import regexes, words
 from colonnade.drivers.amphora.haproxy.render import OUR_TEMPLATES, Templates, render
 from colonnade.drivers.amphora.haproxy.sample import SAMPLE
-from colonnade.protocol.bundle import Interface, plan_change
+from colonnade.protocol.bundle import Interface, Pair, plan_change
 from colonnade.runtime.haproxy_binary import find_haproxy
 from tests.haproxy_extras import EXTRAS, regexes_of_users, ruled_trees
 from tests.haproxy_trees import FEATURES as PLAIN
@@ -65,6 +65,31 @@ def test_each_feature_is_its_golden_text(feature: str) -> None:
 def test_the_head_of_the_file_is_its_golden_text() -> None:
     head = render(FEATURES["http"], (), TEMPLATES).config.partition("# load balancer ")[0]
     compare("head.cfg", head)
+
+
+def test_halves_of_a_pair_share_their_stick_tables_and_listen_to_each_other_alone() -> None:
+    one = Pair(own="203.0.113.5", peer="203.0.113.6", priority=250)
+    other = Pair(own="203.0.113.6", peer="203.0.113.5", priority=240)
+    wanted = FEATURES["sticky-source"]
+    bundles = [render(wanted, (), TEMPLATES, pair) for pair in (one, other)]
+    heads, bodies = zip(*(b.config.split("# load balancer ") for b in bundles), strict=True)
+    compare("head-half.cfg", heads[0])
+    alone = render(wanted, (), TEMPLATES)
+    assert set(bodies) == {alone.config.split("# load balancer ")[1]}
+    names = [{line for line in head.splitlines() if " peer " in line} for head in heads]
+    assert names[0] == names[1]
+    vrrp, tables = bundles[0].access
+    assert (vrrp.protocol, vrrp.allowed) == ("vrrp", ("203.0.113.6",))
+    assert (tables.port, tables.allowed) == (1025, ("203.0.113.5", "203.0.113.6"))
+    assert (bundles[0].pair, bundles[0].needs) == (one, ("pair",))
+    assert (alone.pair, alone.needs, alone.access) == (None, (), ())
+
+
+def test_haproxy_takes_a_half_of_either_ip_version(tmp_path: Path) -> None:
+    for own, peer in (("203.0.113.5", "203.0.113.6"), ("2001:db8:1::5", ""), ("192.0.2.1", "")):
+        pair = Pair(own=own, peer=peer, priority=250)
+        config = render(FEATURES["sticky-source"], (), TEMPLATES, pair).config
+        assert complaints(config, tmp_path) == ""
 
 
 def compare(name: str, text: str) -> None:

@@ -22,6 +22,7 @@ from colonnade.api.identity.rates import Rates
 from colonnade.api.identity.rules import DefaultPolicy
 from colonnade.api.identity.trusting import Trusting
 from colonnade.domain.errors import POLICY, Forbidden, NotFound, Refused
+from colonnade.domain.fleet import Topology
 from colonnade.domain.ids import ProjectId, read_id
 from colonnade.domain.pools import Member
 from colonnade.domain.shape import OF_TYPE, Noun
@@ -51,6 +52,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
 
     database: Database
     providers: Providers
+    default_topology: Topology = Topology.SINGLE  # where no flavor says
     network: NetworkDriver | None = None
     identity: Identity = msgspec.field(default_factory=Trusting)
     policy: Policy = msgspec.field(default_factory=DefaultPolicy)

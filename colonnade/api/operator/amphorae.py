@@ -19,7 +19,13 @@ from colonnade.domain.lifecycle import Event, State
 from colonnade.domain.shape import LOAD_BALANCERS
 from colonnade.domain.status import Provisioning
 from colonnade.store.fleet import amphora_records, amphora_rows
-from colonnade.store.fleet.amphora_records import SOURCE, STATUSES, AmphoraRecord, AmphoraStatistics
+from colonnade.store.fleet.amphora_records import (
+    SOURCE,
+    STATUSES,
+    VRRP_ID,
+    AmphoraRecord,
+    AmphoraStatistics,
+)
 from colonnade.store.postgres.database import Connection
 from colonnade.store.postgres.times import time
 from colonnade.store.queue import work
@@ -145,22 +151,23 @@ async def _wake(call: Call, record: AmphoraRecord) -> None:
 
 def show_amphora(record: AmphoraRecord) -> dict[str, Any]:
     serving = record.state is State.SERVING
+    half = serving and record.vrrp_priority is not None
     return {
         "id": record.id,
         "loadbalancer_id": record.load_balancer_id,
         "compute_id": record.id,
         "lb_network_ip": record.lb_network_ip,
-        "vrrp_ip": record.vip_address if serving else None,
+        "vrrp_ip": record.vrrp_ip if half else record.vip_address if serving else None,
         "ha_ip": record.vip_address if serving else None,
-        "vrrp_port_id": record.vip_port_id if serving else None,
+        "vrrp_port_id": record.vrrp_port_id if half else record.vip_port_id if serving else None,
         "ha_port_id": record.vip_port_id if serving else None,
         "cert_expiration": time(record.cert_expiration),
         "cert_busy": False,
-        "role": "STANDALONE" if serving else None,
+        "role": record.role if serving else None,
         "status": STATUSES[record.state],
         "vrrp_interface": None,
-        "vrrp_id": None,
-        "vrrp_priority": None,
+        "vrrp_id": VRRP_ID if half else None,
+        "vrrp_priority": record.vrrp_priority if half else None,
         "cached_zone": None,
         "created_at": time(record.created_at),
         "updated_at": time(record.state_since),

@@ -63,7 +63,9 @@ async def create_load_balancer(call: Call) -> JSON:
         for wish in wished:
             # The additional ones are where the first is.
             place = {"network_id": vips[0].network_id} if vips else {}
-            asked = replace(wish, is_dry_run=call.is_dry_run, **place)
+            asked = replace(
+                wish, is_dry_run=call.is_dry_run, halves=choice.sizing.topology.halves, **place
+            )
             if wish.address is not None:
                 asked = replace(asked, address=canonical(wish.address))
             vip = await provider.allocate_vip(asked)

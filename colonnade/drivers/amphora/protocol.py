@@ -14,7 +14,7 @@ import msgspec
 
 from colonnade.domain.fleet import Amphora, Cluster
 from colonnade.domain.tree import LoadBalancer
-from colonnade.protocol.bundle import Interface
+from colonnade.protocol.bundle import Interface, Pair
 from colonnade.protocol.messages import StatusReport
 
 
@@ -36,10 +36,15 @@ class AmphoraDriver(Protocol):
         """Everything wrong with the tree for this driver. Pure and instant."""
 
     async def apply(
-        self, amphora: Amphora, wanted: Cluster, interfaces: Sequence[Interface]
+        self,
+        amphora: Amphora,
+        wanted: Cluster,
+        interfaces: Sequence[Interface],
+        pair: Pair | None = None,
     ) -> int:
-        """The generation that the amphora serves afterwards: this one, or a newer one.
-        Raises Rejected, in haproxy's words, when the old configuration keeps serving."""
+        """The generation that the amphora serves afterwards: this one, or a newer one. `pair`: how
+        it shares the VIPs with another; None: it has them alone. Raises Rejected, in haproxy's
+        words, when the old configuration keeps serving."""
 
     async def observe(self, amphora: Amphora) -> StatusReport:
         """What the amphora is doing right now, asked of the amphora itself."""

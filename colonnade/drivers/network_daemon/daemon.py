@@ -37,6 +37,7 @@ from colonnade.runtime import host_ids, metrics, sd_notify
 from colonnade.runtime.config import Config
 from colonnade.runtime.haproxy_binary import find_haproxy
 from colonnade.runtime.host_ids import HostIds
+from colonnade.runtime.keepalived_binary import find_keepalived
 from colonnade.runtime.listener import Bounds, accepting, protocols_of
 from colonnade.runtime.mtls import server_contexts
 from colonnade.runtime.sockets import tcp_listener
@@ -94,8 +95,9 @@ def _plan(config: Config, agent: Sequence[str]) -> AmphoraPlan:
     if ids is not None:
         image.check_readable_by_all()
     place = config.run_dir / PRIVATE_FOLDER / IMAGE
-    haproxy = image.needs_of(Path(find_haproxy(config.haproxy)))
-    image.build(place, [*haproxy], hidden=(config.state_dir, config.run_dir))
+    programs = [Path(find_haproxy(config.haproxy)), find_keepalived(config.keepalived)]
+    needed = [file for program in programs if program for file in image.needs_of(program)]
+    image.build(place, needed, hidden=(config.state_dir, config.run_dir))
     return AmphoraPlan(image=place, agent=agent, ids=ids, processes=config.amphora_processes)
 
 

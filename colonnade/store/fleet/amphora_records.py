@@ -13,6 +13,7 @@ import msgspec
 
 from colonnade.domain.errors import NotFound
 from colonnade.domain.lifecycle import State
+from colonnade.store.fleet import pairs
 from colonnade.store.postgres import listing
 from colonnade.store.postgres.database import Connection
 from colonnade.store.postgres.listing import Source, Wanted
@@ -26,6 +27,9 @@ STATUSES: Final[Mapping[State, str]] = {
     State.RETIRING: "PENDING_DELETE",
     State.GONE: "DELETED",
 }
+
+
+VRRP_ID: Final = 1  # of every pair: the halves speak with each other alone
 
 
 class AmphoraRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +47,10 @@ class AmphoraRecord(msgspec.Struct, frozen=True, kw_only=True):
     agent_version: str | None
     image_tag: str | None
     outdated: str
+    role: str
+    vrrp_ip: str | None
+    vrrp_port_id: str | None
+    vrrp_priority: int | None
     is_noop: bool = False  # stands for an amphora where nothing is served
 
 
@@ -66,20 +74,27 @@ def _serving(expression: str) -> str:
 _STATUS: Final = " ".join(f"WHEN '{state}' THEN '{word}'" for state, word in STATUSES.items())
 _ADDRESS, _PORT = "lb.body -> 'vip' ->> 'address'", "lb.body -> 'vip' ->> 'port_id'"
 # A constant is nothing to sort by.
-_NEVER: Final = ("vrrp_interface", "vrrp_id", "vrrp_priority", "cached_zone", "image_id")
+_NEVER: Final = ("vrrp_interface", "cached_zone", "image_id")
 
 # Those of noop clusters have an address of TEST-NET-1 (RFC 5737).
-_ALL: Final = """SELECT id, state, flavor, cluster_id, lb_network_ip, cert_expiration, created_at,
-        state_since, agent_version, image_tag, outdated, false AS is_noop FROM amphorae
+_ALL: Final = f"""SELECT id, state, flavor, cluster_id, lb_network_ip, cert_expiration, created_at,
+        state_since, agent_version, image_tag, outdated, false AS is_noop,
+        vrrp_ip, vrrp_port_id, vrrp_priority,
+        CASE WHEN vrrp_priority IS NULL THEN 'STANDALONE'
+            WHEN role = 'MASTER' AND NOT {pairs.OTHER_HOLDS} THEN 'MASTER' ELSE 'BACKUP' END AS role
+        FROM amphorae a
     UNION ALL SELECT noop_amphora_id, 'SERVING', flavor, id, '192.0.2.1', NULL, noop_amphora_since,
-        noop_amphora_since, NULL, NULL, '', true FROM clusters
-        WHERE noop_amphora_id IS NOT NULL AND NOT deleted"""
+        noop_amphora_since, NULL, NULL, '', true, NULL, NULL, NULL, 'STANDALONE'
+        FROM clusters WHERE noop_amphora_id IS NOT NULL AND NOT deleted"""  # noqa: S608 - our own
+# An amphora alone has the VIP's own port.
+_VRRP_IP: Final = f"coalesce(t.vrrp_ip, {_ADDRESS})"
+_VRRP_PORT: Final = f"coalesce(t.vrrp_port_id::text, {_PORT})"
 
 SOURCE: Final = Source(
     columns=(
         "t.id, t.state, t.flavor, t.cluster_id, t.lb_network_ip, t.cert_expiration, t.created_at,"
         f" t.state_since, lb.id, {_ADDRESS}, {_PORT}, t.agent_version, t.image_tag, t.outdated,"
-        " t.is_noop"
+        " t.role, t.vrrp_ip, t.vrrp_port_id, t.vrrp_priority, t.is_noop"
     ),
     place=(
         f" FROM ({_ALL}) t LEFT JOIN LATERAL (SELECT b.id, b.body, b.project_id"  # noqa: S608
@@ -92,13 +107,15 @@ SOURCE: Final = Source(
         "project_id": "coalesce(lb.project_id, '')",
         "compute_id": "t.id",
         "lb_network_ip": "coalesce(t.lb_network_ip, '')",
-        "vrrp_ip": _serving(_ADDRESS),
+        "vrrp_ip": _serving(_VRRP_IP),
         "ha_ip": _serving(_ADDRESS),
-        "vrrp_port_id": _serving(_PORT),
+        "vrrp_port_id": _serving(_VRRP_PORT),
         "ha_port_id": _serving(_PORT),
         "cert_expiration": "coalesce(t.cert_expiration, 'epoch')",
         "cert_busy": "(t.id IS NULL)",
-        "role": _serving("'STANDALONE'"),
+        "role": _serving("t.role"),
+        "vrrp_id": _serving(f"CASE WHEN t.vrrp_priority IS NOT NULL THEN '{VRRP_ID}' END"),
+        "vrrp_priority": _serving("t.vrrp_priority::text"),
         "status": f"CASE t.state {_STATUS} END",
         "created_at": "t.created_at",
         "updated_at": "t.state_since",

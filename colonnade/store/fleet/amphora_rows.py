@@ -13,17 +13,17 @@ from msgspec.structs import replace
 
 from colonnade.domain import lifecycle
 from colonnade.domain.errors import Broken, Contended, OutOfCapacity
-from colonnade.domain.fleet import Amphora, Topology
+from colonnade.domain.fleet import Amphora, Role, Topology
 from colonnade.domain.ids import AmphoraId, ClusterId, PortId
 from colonnade.domain.lifecycle import State
-from colonnade.store.fleet import clusters
+from colonnade.store.fleet import clusters, pairs
 from colonnade.store.postgres.database import Connection
 from colonnade.store.queue import events, work
 
 _COLUMNS: Final = (
     "id, state, flavor, cluster_id, lb_network_ip, lb_port_id, applied, created_at,"
     " cert_expiration, issuer, authorities, agent_version, born_by, image_tag, engine, outdated,"
-    " outdated_since"
+    " outdated_since, role, peer_id, vrrp_priority"
 )
 BELIEVED_S: Final = 3.0
 # A birth costs a second of processor time, which whoever takes over now needs more; a cluster that
@@ -31,6 +31,7 @@ BELIEVED_S: Final = 3.0
 _TAKEN_OVER: Final = (State.SERVING, State.LEAVING, State.FAILED)
 _REPLACED_AFTER_S: Final = dict.fromkeys(State, 0.0) | dict.fromkeys(_TAKEN_OVER, 1.0)
 _STATES: Final = frozenset(State)
+_ROLES: Final = frozenset(Role)
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,12 +145,14 @@ async def lend_spare(
     holding = await _select(connection, "cluster_id = %s AND state = ANY(%s)", cluster_id, states)
     if row is None or len(holding) >= topology.size:
         return None
+    # The halves of a pair on different hosts, where there is a choice.
     cursor = await connection.execute(
         """SELECT a.id FROM amphorae a JOIN heartbeats h ON h.amphora_id = a.id
         WHERE a.state = 'SPARE' AND a.flavor = %s
           AND h.seen_at > now() - make_interval(secs => %s)
-        ORDER BY a.outdated <> '', a.created_at, a.id LIMIT 1 FOR UPDATE OF a SKIP LOCKED""",
-        [row[0], fresh_s],
+        ORDER BY a.outdated <> '', a.host IN (SELECT host FROM amphorae WHERE cluster_id = %s),
+            a.created_at, a.id LIMIT 1 FOR UPDATE OF a SKIP LOCKED""",
+        [row[0], fresh_s, cluster_id],
     )
     spare = await cursor.fetchone()
     if spare is None:
@@ -159,6 +162,8 @@ async def lend_spare(
         WHERE id = %s""",
         [cluster_id, spare[0]],
     )
+    if topology is Topology.ACTIVE_STANDBY:
+        await pairs.give_priority(connection, spare[0])
     (lent,) = await _select(connection, "id = %s", spare[0])
     await _tell(connection, lent, lifecycle.Event.LENT)
     return lent
@@ -358,4 +363,5 @@ async def _select(connection: Connection, where: str, *values: Any) -> list[Amph
 
 
 def _read(row: dict[str, Any]) -> Amphora:
-    return Amphora(**row | {"state": State(row["state"])})
+    role = Role(row["role"]) if row["role"] in _ROLES else None
+    return Amphora(**row | {"state": State(row["state"]), "role": role})

@@ -128,14 +128,20 @@ async def load_balancers_among(connection: Connection, ids: Sequence[str]) -> se
     return {row[0] for row in await cursor.fetchall()}
 
 
-async def member_subnets(
+async def own_subnets(
     connection: Connection, cluster_ids: Sequence[ClusterId]
 ) -> set[tuple[ClusterId, SubnetId]]:
-    """Which subnets the members of each of these clusters name."""
+    """On which subnets the amphorae of each of these clusters may have ports of their own: those
+    that members name, and of a pair also those of the VIPs."""
     cursor = await connection.execute(
-        """SELECT DISTINCT b.cluster_id, m.body ->> 'subnet_id'
+        """SELECT b.cluster_id, m.body ->> 'subnet_id'
         FROM load_balancers b JOIN members m ON m.load_balancer_id = b.id
-        WHERE b.cluster_id = ANY(%s::uuid[]) AND m.body ->> 'subnet_id' IS NOT NULL""",
-        [list(cluster_ids)],
+        WHERE b.cluster_id = ANY(%(ids)s::uuid[]) AND m.body ->> 'subnet_id' IS NOT NULL
+        UNION SELECT b.cluster_id, v ->> 'subnet_id'
+        FROM load_balancers b JOIN clusters c ON c.id = b.cluster_id
+        CROSS JOIN jsonb_array_elements(
+            coalesce(b.body -> 'additional_vips', '[]') || jsonb_build_array(b.body -> 'vip')) v
+        WHERE b.cluster_id = ANY(%(ids)s::uuid[]) AND c.topology = 'ACTIVE_STANDBY'""",
+        {"ids": list(cluster_ids)},
     )
     return {(ClusterId(row[0]), SubnetId(row[1])) for row in await cursor.fetchall()}

@@ -3,8 +3,9 @@
 
 Only rows that change are written, each with an event. An amphora reports on the load balancers
 of its own cluster only, and only while it has their VIPs: an amphora that leaves reports until it
-is gone, and only then the one in its place. A report that is older than one already known from the
-amphora changes nothing. The rules are in `domain/operating.py`.
+is gone, and only then the one in its place; of a pair, the half that holds them. A report that is
+older than one already known from the amphora changes nothing. The rules are in
+`domain/operating.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ from colonnade.domain.operating import (
 from colonnade.domain.pools import HealthMonitor
 from colonnade.domain.shape import LISTENERS, LOAD_BALANCERS, NOUNS, POOLS, Noun
 from colonnade.domain.status import Operating
+from colonnade.store.fleet import pairs
 from colonnade.store.postgres.database import Connection
 from colonnade.store.postgres.lenient import LenientDecoder
 from colonnade.store.queue import events
@@ -65,6 +67,17 @@ SELECT kind, id, root, pool, coalesce((body ->> 'admin_state_up')::boolean, true
     CASE kind WHEN 'health_monitor' THEN body::text END
 FROM ({" UNION ALL ".join(_select(noun) for noun in NOUNS if noun.reported)})
     AS n (kind, id, root, pool, body, changed, status, reason, policy_pools)
+"""  # noqa: S608 - our own text
+_LOCK: Final = f"""
+SELECT a.cluster_id, a.state = 'LEAVING',
+    pg_advisory_xact_lock(hashtextextended(a.cluster_id::text, 1))
+FROM amphorae a LEFT JOIN heartbeats h ON h.amphora_id = a.id
+WHERE a.id = %(id)s AND a.state IN ('SERVING', 'LEAVING')
+    AND (%(sequence)s::bigint IS NULL OR coalesce(h.sequence, 0) <= %(sequence)s)
+    AND CASE WHEN a.vrrp_priority IS NOT NULL THEN NOT {pairs.OTHER_HOLDS}
+        ELSE a.state = 'LEAVING' OR NOT EXISTS (
+            SELECT FROM amphorae l WHERE l.cluster_id = a.cluster_id AND l.state = 'LEAVING'
+                AND l.applied > 0 AND l.state_since <= a.state_since) END
 """  # noqa: S608 - our own text
 _MONITOR: Final[LenientDecoder[HealthMonitor]] = LenientDecoder(HealthMonitor)
 
@@ -141,16 +154,7 @@ async def _lock(
 ) -> tuple[str, bool] | None:
     """The cluster that the amphora speaks for, and whether it leaves; nobody else writes statuses
     of it meanwhile. The wish is not locked: users go on editing."""
-    cursor = await connection.execute(
-        """SELECT a.cluster_id, a.state = 'LEAVING',
-            pg_advisory_xact_lock(hashtextextended(a.cluster_id::text, 1))
-        FROM amphorae a LEFT JOIN heartbeats h ON h.amphora_id = a.id
-        WHERE a.id = %(id)s AND (a.state = 'LEAVING' OR (a.state = 'SERVING' AND NOT EXISTS (
-            SELECT FROM amphorae l WHERE l.cluster_id = a.cluster_id AND l.state = 'LEAVING'
-                AND l.applied > 0 AND l.state_since <= a.state_since)))
-          AND (%(sequence)s::bigint IS NULL OR coalesce(h.sequence, 0) <= %(sequence)s)""",
-        {"id": amphora_id, "sequence": sequence},
-    )
+    cursor = await connection.execute(_LOCK.encode(), {"id": amphora_id, "sequence": sequence})
     row = await cursor.fetchone()
     return None if row is None else (str(row[0]), bool(row[1]))
 

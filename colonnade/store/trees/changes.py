@@ -181,12 +181,13 @@ def _add_root(
     size: Sizing,
 ) -> None:
     statement.add(
-        "INSERT INTO clusters (id, provider, topology, flavor, generation, applied_lowest,"
-        " highest_settled, noop_amphora_id) VALUES (%(id)s, %(provider)s, %(topology)s, %(flavor)s,"
-        " 1, %(settled)s, %(settled)s, %(noop)s)",
+        "INSERT INTO clusters (id, provider, topology, advert_ms, flavor, generation,"
+        " applied_lowest, highest_settled, noop_amphora_id) VALUES (%(id)s, %(provider)s,"
+        " %(topology)s, %(advert_ms)s, %(flavor)s, 1, %(settled)s, %(settled)s, %(noop)s)",
         id=tree.cluster_id,
         provider=tree.provider,
         topology=size.topology.value,
+        advert_ms=size.advert_ms,
         flavor=size.flavor,
         settled=int(change.at_once),
         noop=new_id() if change.at_once else None,

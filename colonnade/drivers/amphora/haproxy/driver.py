@@ -22,7 +22,7 @@ from colonnade.drivers.amphora.haproxy.objections import objections
 from colonnade.drivers.amphora.haproxy.render import Templates, render
 from colonnade.drivers.amphora.protocol import Objection
 from colonnade.drivers.secrets.protocol import Secrets
-from colonnade.protocol.bundle import BUNDLE_BYTES_MAX, Bundle, Interface, Secret
+from colonnade.protocol.bundle import BUNDLE_BYTES_MAX, Bundle, Interface, Pair, Secret
 from colonnade.protocol.messages import Applied, Drain, Drained, StatusReport
 from colonnade.runtime.config import Config
 
@@ -69,11 +69,13 @@ class HaproxyDriver:
     def objections(self, tree: LoadBalancer) -> Sequence[Objection]:
         return objections(tree)
 
-    async def bundle(self, wanted: Cluster, interfaces: Sequence[Interface]) -> Bundle:
+    async def bundle(
+        self, wanted: Cluster, interfaces: Sequence[Interface], pair: Pair | None = None
+    ) -> Bundle:
         """What an amphora that asks for it by itself is given. Raises Broken, and Unavailable
         when waiting may help."""
         try:
-            bundle = render(wanted, interfaces, self._templates)
+            bundle = render(wanted, interfaces, self._templates, pair)
         except Invalid as wrong:
             # An older release may have stored a tree that this release would refuse.
             raise Broken(f"the load balancer cannot be served: {wrong.public}") from wrong
@@ -104,9 +106,13 @@ class HaproxyDriver:
         }
 
     async def apply(
-        self, amphora: Amphora, wanted: Cluster, interfaces: Sequence[Interface]
+        self,
+        amphora: Amphora,
+        wanted: Cluster,
+        interfaces: Sequence[Interface],
+        pair: Pair | None = None,
     ) -> int:
-        bundle = await self.bundle(wanted, interfaces)
+        bundle = await self.bundle(wanted, interfaces, pair)
         try:
             applied = await self._agents.put_bundle(_address(amphora), amphora.id, bundle)
         except Outdated as newer:

@@ -8,8 +8,9 @@ can be taken for one. The frame is a digest of the marked text and of what all s
 backend share: a new health monitor is one reload, not the exchange of every server.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,14 +20,16 @@ from markupsafe import Markup
 
 from colonnade.domain.errors import Broken
 from colonnade.domain.fleet import Cluster
-from colonnade.drivers.amphora.haproxy.firewall import firewall_rules
+from colonnade.drivers.amphora.haproxy import words
+from colonnade.drivers.amphora.haproxy.firewall import between_halves, firewall_rules
 from colonnade.drivers.amphora.haproxy.l7 import RATE_LIMITS_MAX
 from colonnade.drivers.amphora.haproxy.sample import SAMPLE
 from colonnade.drivers.amphora.haproxy.sections import BackendView, LoadBalancerView
 from colonnade.drivers.amphora.haproxy.view import views
 from colonnade.drivers.amphora.haproxy.words import Word
 from colonnade.protocol import paths
-from colonnade.protocol.bundle import Backend, Bundle, Interface, Server
+from colonnade.protocol.bundle import PAIR, Backend, Bundle, Interface, Pair, Server
+from colonnade.protocol.messages import PORT_STICK_TABLES
 
 OUR_TEMPLATES: Final = Path(__file__).parent / "templates"
 FILE_TEMPLATE: Final = "haproxy.cfg.j2"
@@ -40,6 +43,13 @@ class _Paths(msgspec.Struct, frozen=True, kw_only=True):
     access_socket: Word
     server_state: Word
     peers_socket: Word
+
+
+class HalfView(msgspec.Struct, frozen=True, kw_only=True):
+    """One half of a pair, as haproxy finds it to share stick tables."""
+
+    name: Word
+    place: Word
 
 
 class _Tuning(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,34 +107,56 @@ class Templates:
 
     def try_out(self) -> None:
         """Print every feature once, so that a misspelt name shows now and not at a failover."""
-        render(SAMPLE, (), self)
+        for pair in (None, Pair(own="192.0.2.1", peer="192.0.2.2", priority=1)):
+            render(SAMPLE, (), self, pair)
 
-    def file(self, load_balancers: Sequence[LoadBalancerView]) -> str:
-        return self._file.render(load_balancers=load_balancers)
+    def file(self, load_balancers: Sequence[LoadBalancerView], pair: Pair | None) -> str:
+        halves = tuple(_halves(pair)) if pair is not None else ()
+        return self._file.render(load_balancers=load_balancers, halves=halves)
 
     def options(self, backend: BackendView, member: Any) -> str:
         return " ".join(str(self._options(backend, member)).split())
 
 
-def render(wanted: Cluster, interfaces: Sequence[Interface], templates: Templates) -> Bundle:
-    """The bundle of this wish. Raises Broken when a template lost the servers, or Invalid when
-    the tree has a text that no objection let pass."""
+def render(
+    wanted: Cluster,
+    interfaces: Sequence[Interface],
+    templates: Templates,
+    pair: Pair | None = None,
+) -> Bundle:
+    """The bundle of this wish, for an amphora alone or for one half of a pair. Raises Broken when a
+    template lost the servers, or Invalid when the tree has a text that no objection let pass."""
     served = views(wanted)
-    if not served:
-        return Bundle(
-            generation=wanted.generation, config="", frame="", interfaces=tuple(interfaces)
-        )
-    marked, shown = _marked(served)
-    text = templates.file(marked)
-    backends = tuple(_backend(view, templates) for view in shown)
-    return Bundle(
+    bundle = Bundle(
         generation=wanted.generation,
+        config="",
+        frame="",
+        interfaces=tuple(interfaces),
+        access=between_halves(pair),
+        pair=pair,
+        needs=(PAIR,) if pair is not None else (),
+    )
+    if not served:
+        return bundle
+    marked, shown = _marked(served)
+    text = templates.file(marked, pair)
+    backends = tuple(_backend(view, templates) for view in shown)
+    return msgspec.structs.replace(
+        bundle,
         config=_with_servers(text, backends),
         frame=_frame(text, marked),
         backends=backends,
-        interfaces=tuple(interfaces),
-        access=firewall_rules(wanted),
+        access=(*firewall_rules(wanted), *bundle.access),
     )
+
+
+def _halves(pair: Pair) -> Iterator[HalfView]:
+    """The one itself first. Each has the same name in the file of the other."""
+    for text in filter(None, (pair.own, pair.peer)):
+        yield HalfView(
+            name=words.name(f"half-{ip_address(text).packed.hex()}"),
+            place=words.endpoint(text, PORT_STICK_TABLES),
+        )
 
 
 def server_line(server: Server) -> str:

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What depends on how many amphorae serve a cluster, and how they share its VIPs. Pure.
+
+`planning.py` knows of one that has the VIPs' ports, `pairs.py` of two between which the VIPs move.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from colonnade.controller import pairs, planning
+from colonnade.controller.planning import Facts, Step, own_port_id, vips
+from colonnade.domain.fleet import Amphora, Cluster, Topology
+from colonnade.domain.ids import PortId
+from colonnade.domain.lifecycle import State
+from colonnade.drivers.network.protocol import Subnet
+from colonnade.protocol.bundle import Interface, Pair
+
+
+class Wires(NamedTuple):
+    """How an amphora hangs on the networks, and with whom it shares the VIPs."""
+
+    interfaces: Sequence[Interface]
+    pair: Pair | None = None
+
+
+def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
+    """Steps to take now. None: nothing can be done but wait."""
+    if wanted.topology is Topology.ACTIVE_STANDBY:
+        return pairs.plan(wanted, facts)
+    return planning.plan(wanted, facts)
+
+
+def port_ids(wanted: Cluster, present: Sequence[Amphora]) -> Sequence[PortId]:
+    """The ports that the cluster and these amphorae of it have, or should have."""
+    names = [vip.port_id for vip in vips(wanted)]
+    own = planning.member_subnets(wanted)
+    if wanted.topology is Topology.ACTIVE_STANDBY:
+        own = pairs.own_subnets(wanted)
+    using = [a for a in present if a.state in (State.SERVING, State.LEAVING)]
+    return [*names, *(own_port_id(amphora.id, subnet) for amphora in using for subnet in own)]
+
+
+def wires(wanted: Cluster, amphora: Amphora, facts: Facts, subnets: Mapping[str, Subnet]) -> Wires:
+    """What the amphora's agent must set up. Raises KeyError for a port or subnet that is gone."""
+    if wanted.topology is Topology.ACTIVE_STANDBY:
+        found = pairs.interfaces(wanted, amphora, facts.ports, subnets)
+        return Wires(found, pairs.speaks(wanted, amphora, facts))
+    return Wires(planning.interfaces(wanted, amphora, facts.ports, subnets))

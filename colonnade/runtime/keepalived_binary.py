@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Find what pairs of amphorae need: keepalived, configured or the system's, and a packet filter.
+
+Unlike haproxy they may be missing: then amphorae serve alone, and nobody may ask for a pair.
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+PLACES: Final = "/usr/sbin:/sbin:/usr/bin:/bin"  # a PATH may lack the first two
+CURE: Final = (
+    "install keepalived and nft (Debian packages keepalived and nftables) on the machine where "
+    "amphorae run, or say in the configuration where keepalived is"
+)
+
+
+def find_keepalived(configured: str = "") -> Path | None:
+    """Its absolute path; None when there is none."""
+    found = shutil.which(configured or "keepalived", path=f"{os.environ.get('PATH', '')}:{PLACES}")
+    return Path(found).absolute() if found is not None else None
+
+
+def can_serve_pairs(configured: str = "") -> bool:
+    """Without a packet filter a half would listen to strangers."""
+    return find_keepalived(configured) is not None and shutil.which("nft", path=PLACES) is not None
