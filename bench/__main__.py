@@ -29,6 +29,7 @@ from bench import (
     scale,
     storm,
     system,
+    takeover,
 )
 from colonnade.domain.errors import ColonnadeError
 from colonnade.runtime import logging
@@ -79,6 +80,12 @@ PARTS = {
         "half an hour (MINUTES=30 SEED=1) of everything killed and stopped",
         chaos.measure,
         chaos.GOALS,
+        named_only=True,
+    ),
+    "takeover": Part(
+        "how long clients miss what befalls an amphora, EVENTS=50 times each; more than an hour",
+        takeover.measure,
+        takeover.GOALS,
         named_only=True,
     ),
     "peer": Part(

@@ -64,6 +64,7 @@ class Scenario:
         self.addresses: dict[str, str] = {}
         self.load_balancer: dict[str, Any] = {}
         self.pool = ""
+        self.wishes: dict[str, Any] = {}  # what else is asked of the load balancer
         self.member_ids: dict[str, str] = {}
         self.changes_ms: list[float] = []  # each member change, until it was live
 
@@ -83,7 +84,7 @@ class Scenario:
 
     async def create(self) -> str:
         began = time.time()
-        vip = {"name": "demo", "vip_subnet_id": await self.lab.subnet(PUBLIC)}
+        vip = {"name": "demo", "vip_subnet_id": await self.lab.subnet(PUBLIC), **self.wishes}
         self.load_balancer = await self.rest.post("lbaas/loadbalancers", {"loadbalancer": vip})
         async with self.visits(50) as visits:
             await self._tree()

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A load balancer on a pair of amphorae, what may befall a half, and how long clients miss it.
+
+A client opens a connection every 5 ms. What befalls a half is done from outside of it, to real
+processes and cables. It is used by the tests and by the benchmarks.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from colonnade.agent.keepalived.half import has_address
+from colonnade.cli.demo.scenario import Figures, Scenario
+from colonnade.cli.lab.hosts import Hosts
+from colonnade.cli.lab.visits import Visit
+from colonnade.cli.local import leftovers
+from colonnade.cli.local.system import System, running
+from colonnade.cli.rest import Rest
+from colonnade.cli.waiting import until
+from colonnade.drivers.network.namespaces.fabric import machine_link
+from colonnade.protocol import paths
+
+RATE: Final = 200.0  # connections a second
+WHOLE_S_MAX: Final = 45.0
+PUBLIC6: Final = "2001:db8:1::/64"
+
+
+class Pair:
+    """The load balancer, its two halves, and a client."""
+
+    def __init__(self, system: System, rest: Rest, hosts: Hosts) -> None:
+        self.system, self.rest, self.hosts = system, rest, hosts
+        self.scenario = Scenario(rest, hosts, Figures())
+
+    async def begin(self, **flavor: Any) -> None:
+        """`flavor`: what its data says beside the topology."""
+        await self.scenario.hosts()
+        self.scenario.wishes["flavor_id"] = await self._flavor(flavor)
+        subnet6 = await self.hosts.subnet(PUBLIC6)
+        self.scenario.wishes["additional_vips"] = [{"subnet_id": subnet6}]
+        await self.scenario.spare()
+        await self.scenario.create()
+        await self.whole()
+
+    @property
+    def vip(self) -> str:
+        return str(self.scenario.load_balancer["vip_address"])
+
+    async def halves(self) -> list[dict[str, Any]]:
+        """Those that serve, the one that holds the VIP first."""
+        query = f"loadbalancer_id={self.scenario.load_balancer['id']}&status=ALLOCATED"
+        found = await self.rest.get(f"octavia/amphorae?{query}")
+        halves: list[dict[str, Any]] = found["amphorae"]
+        return sorted(halves, key=lambda half: str(half["role"]), reverse=True)
+
+    async def whole(self) -> tuple[str, str]:
+        """Wait for two halves that both serve what is wanted; the active one and the other."""
+
+        async def both() -> Any:
+            halves = await self.halves()
+            roles = [half["role"] for half in halves]
+            root = self.scenario.load_balancer["id"]
+            found: Any = await self.rest.get(f"lbaas/loadbalancers/{root}")
+            settled = found["loadbalancer"]["provisioning_status"] == "ACTIVE"
+            if roles == ["MASTER", "BACKUP"] and settled and self._speak(halves):
+                return halves[0]["id"], halves[1]["id"]
+            return None
+
+        found: tuple[str, str] = await until(both, within_s=WHOLE_S_MAX, what="a pair")
+        return found
+
+    def _speak(self, halves: Sequence[dict[str, Any]]) -> bool:
+        """Whether each was told of the other."""
+        for one, other in (halves, halves[::-1]):
+            with contextlib.suppress(OSError):
+                if (
+                    str(other["vrrp_ip"])
+                    in (self.folder(one["id"]) / "keepalived.conf").read_text()
+                ):
+                    continue
+            return False
+        return True
+
+    def folder(self, amphora_id: str) -> Path:
+        """The agent's folder, as it is seen from here."""
+        for _, folder in self._folders(amphora_id):
+            return folder
+        raise FileNotFoundError(f"amphora {amphora_id} does not run")
+
+    async def asked(self, amphora_id: str, words: str) -> str:
+        """An answer of a half's haproxy."""
+        reader, writer = await asyncio.open_unix_connection(self.folder(amphora_id) / "master.sock")
+        try:
+            writer.write(f"@1 {words}\n".encode())
+            writer.write_eof()
+            async with asyncio.timeout(WHOLE_S_MAX):
+                return (await reader.read()).decode()
+        finally:
+            writer.close()
+
+    def pids(self, amphora_id: str, *words: str) -> list[int]:
+        """The amphora's processes, as they are numbered here: those whose command line has one of
+        the words, or all."""
+        found = []
+        for pid, _ in self._folders(amphora_id):
+            with contextlib.suppress(OSError):
+                command = Path(f"/proc/{pid}/cmdline").read_text()
+                if not words or any(word in command for word in words):
+                    found.append(pid)
+        return found
+
+    def signal(self, amphora_id: str, number: signal.Signals, *words: str) -> None:
+        for pid in self.pids(amphora_id, *words):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    async def cut(self, amphora_id: str, *, mend: bool = False) -> None:
+        """Take the cable of a half on the VIP's network, or put it back: carrier and packets."""
+        halves = {half["id"]: half for half in await self.halves()}
+        link = machine_link(halves[amphora_id]["vrrp_port_id"])
+        await self.inside("ip", "link", "set", "dev", link, "up" if mend else "down")
+
+    async def part(self, *, mend: bool = False) -> None:
+        """Have no packet go from one half to the other, while everybody else reaches both."""
+        for half in await self.halves():
+            link = machine_link(half["vrrp_port_id"])
+            words = "type", "bridge_slave", "isolated", "off" if mend else "on"
+            await self.inside("ip", "link", "set", "dev", link, *words)
+
+    async def holders(self) -> list[str]:
+        """The halves whose kernel has the VIP."""
+        found = []
+        for half in await self.halves():
+            for pid in self.pids(half["id"], "keepalived.conf")[:1]:
+                if has_address(Path(f"/proc/{pid}/net"), f"{self.vip}/24"):
+                    found.append(half["id"])
+        return found
+
+    async def inside(self, *argv: str, host: str | None = None) -> str:
+        """What a command says in the lab."""
+        enter = self.hosts.enter(host) if host is not None else self.hosts._lab.enter([])
+        process = await asyncio.create_subprocess_exec(
+            *enter, *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        said, _ = await process.communicate()
+        assert process.returncode == 0, f"{argv}: {said.decode()}"
+        return said.decode()
+
+    def _folders(self, amphora_id: str) -> Iterator[tuple[int, Path]]:
+        for pid in leftovers.family(self.system.mark):
+            folder = Path(f"/proc/{pid}/root{paths.ROOT}")
+            with contextlib.suppress(OSError, ValueError):
+                config = json.loads((folder / "config/agent.json").read_bytes())
+                if config["amphora_id"] == amphora_id:
+                    yield pid, folder
+
+    async def _flavor(self, data: dict[str, Any]) -> str:
+        said = json.dumps({"loadbalancer_topology": "ACTIVE_STANDBY", **data})
+        profile = {"name": "pairs", "provider_name": "amphora", "flavor_data": said}
+        made = await self.rest.post("lbaas/flavorprofiles", {"flavorprofile": profile})
+        flavor = {"name": "pairs", "flavor_profile_id": made["id"]}
+        return str((await self.rest.post("lbaas/flavors", {"flavor": flavor}))["id"])
+
+
+async def killed(pair: Pair, active: str) -> None:
+    await pair.hosts.kill_amphora(active)
+
+
+async def frozen(pair: Pair, active: str) -> None:
+    pair.signal(active, signal.SIGSTOP)
+
+
+async def haproxy_stopped(pair: Pair, active: str) -> None:
+    pair.signal(active, signal.SIGSTOP, "haproxy.cfg")
+
+
+async def haproxy_killed(pair: Pair, active: str) -> None:
+    pair.signal(active, signal.SIGKILL, "haproxy.cfg")
+
+
+async def link_cut(pair: Pair, active: str) -> None:
+    await pair.cut(active)
+
+
+async def asked_to_leave(pair: Pair, active: str) -> None:
+    await pair.rest.put(f"octavia/amphorae/{active}/failover")
+
+
+async def both_asked_to_leave(pair: Pair, _active: str) -> None:
+    await pair.rest.put(f"lbaas/loadbalancers/{pair.scenario.load_balancer['id']}/failover")
+
+
+Befalls = Callable[[Pair, str], Coroutine[Any, Any, None]]
+# What may befall the active half, and whether another takes its place.
+CAUSES: Final[dict[Befalls, bool]] = {
+    killed: True,
+    frozen: True,
+    haproxy_stopped: False,
+    haproxy_killed: False,
+    link_cut: False,
+    asked_to_leave: True,
+    both_asked_to_leave: True,
+}
+
+
+async def gap_of(pair: Pair, befalls: Befalls) -> tuple[float, int]:
+    """The longest time without an answer, and how many requests failed: from before it befalls the
+    active half until there are two again and another is active."""
+    await pair.scenario.spare()
+    active, _ = await pair.whole()
+
+    async def is_another() -> bool:
+        after = await pair.whole()
+        return after[0] != active and not (CAUSES[befalls] and active in after)
+
+    async with pair.scenario.visits(RATE) as visits:
+        await visits.first_ok(since=0.0)
+        began = time.time()
+        await befalls(pair, active)
+        await until(is_another, within_s=60, what=f"another active half ({befalls.__name__})")
+        await visits.first_ok(since=time.time())
+        over = time.time()  # what ends later was begun earlier, and tried again
+    if befalls is link_cut:
+        await pair.cut(active, mend=True)
+    return longest_gap(visits.all, began, over), len(visits.failed())
+
+
+def longest_gap(visits: Sequence[Visit], since: float, over: float) -> float:
+    """Between two answers until then, the first of them the last before `since`."""
+    answered = sorted(visit.ended for visit in visits if visit.ok and visit.ended <= over)
+    before = [at for at in answered if at <= since][-1:]
+    times = [*before, *(at for at in answered if at > since)]
+    return max((b - a for a, b in itertools.pairwise(times)), default=float("inf"))
+
+
+@contextlib.asynccontextmanager
+async def pair_site(*words: str, **flavor: Any) -> AsyncIterator[Pair]:
+    async with running(*words) as system, Rest(system.endpoint) as rest:
+        async with Hosts(system.state) as hosts:
+            pair = Pair(system, rest, hosts)
+            await pair.begin(**flavor)
+            yield pair
+    assert system.left == []
