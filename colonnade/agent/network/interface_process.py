@@ -3,10 +3,10 @@
 
 Reads a JSON list of `protocol.bundle.Interface` from standard input, changes what differs, writes
 the names of those interfaces by MAC address and ends; run again it changes nothing. Exit code 3 and
-the MAC addresses on standard output: those interfaces are not there (yet). One that is there and not
-wanted keeps its addresses until it is unplugged, for requests to members behind it are still under
-way. A process of its own, because netlink needs memory that an idle agent should not hold and the
-namespace is entered with `nsenter`. It knows no haproxy.
+the MAC addresses on standard output: those interfaces are not there (yet). One that is there and is
+not wanted keeps its addresses until it is unplugged, for requests to members behind it are still
+under way. A process of its own, because netlink needs memory that an idle agent should not hold and
+the namespace is entered with `nsenter`. It knows no haproxy.
 """
 
 import ipaddress
