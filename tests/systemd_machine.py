@@ -8,6 +8,7 @@ nothing but loopback, and ends, with all that runs in it, when the test does.
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,8 @@ from pathlib import Path
 from colonnade.drivers.network.namespaces.processes import child_of
 
 SCRIPT = Path(__file__).with_name("systemd-machine.sh")
+# What runs in it: this project, and the interpreter where it is not the distribution's.
+FOLDERS = [Path(__file__).parents[1], *(Path(p) for p in [sys.base_prefix] if p != "/usr")]
 SYSTEMD = Path("/lib/systemd/systemd")
 GROUPS = tuple(Path("/sys/fs/cgroup", name) for name in ("", "unified"))
 START_S_MAX = 60.0
@@ -67,7 +70,7 @@ def machine() -> Iterator[Machine]:
     group = groups / place.name
     group.mkdir()
     begun = place.with_suffix(".begun")
-    argv = ["unshare", *KINDS, "sh", str(SCRIPT), str(place), str(begun)]
+    argv = ["unshare", *KINDS, "sh", str(SCRIPT), str(place), str(begun), *map(str, FOLDERS)]
     # The group is entered first: it is the root of those that the machine sees.
     entered = ["sh", "-c", 'echo $$ >"$0/cgroup.procs"; exec "$@"', str(group), *argv]
     process = subprocess.Popen(entered, stdin=subprocess.DEVNULL, start_new_session=True)
