@@ -30,6 +30,7 @@ CONTROL_LINK: Final = "control"  # below the run folder: leads to the network na
 PID_FILE: Final = "lab.pid"  # there too
 IN_CONTROL: Final = ("controller", "health")  # amphorae find them on the LB network
 HOMES: Final = tuple(Path(name) for name in ("/home", "/root", "/run/user"))
+PRIVATE: Final = (*HOMES, Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - a unit has its own
 FILES_MAX: Final = 65_536
 WHAT: Final[Mapping[str, str]] = {
     "api": "the API",
@@ -248,6 +249,7 @@ def _renewal(layout: Layout, config: Config) -> str:
             ("ReadWritePaths", f"{_word(config.pki_dir)} {_word(layout.etc)}"),
             ("PrivateNetwork", "yes"),
             ("RestrictAddressFamilies", "AF_UNIX"),
+            *_program(),
             *(
                 line
                 for line in HARDENED
@@ -281,9 +283,14 @@ def _rights(*more: str) -> str:
 
 def _homes() -> Lines:
     """Homes are empty, but for our program if it lies in one."""
+    return [("ProtectHome", "tmpfs"), *_program()]
+
+
+def _program() -> Lines:
+    """Our program, if it lies where a unit would not see it."""
     every = dict.fromkeys(way for path in program.places() for way in (path, path.resolve()))
-    ours = [path for path in every if any(home in path.parents for home in HOMES)]
-    return [("ProtectHome", "tmpfs"), *(("BindReadOnlyPaths", _word(path)) for path in ours)]
+    ours = [path for path in every if any(place in path.parents for place in PRIVATE)]
+    return [("BindReadOnlyPaths", _word(path)) for path in ours]
 
 
 def _command(layout: Layout, *words: str, more: Sequence[str] = ()) -> str:
