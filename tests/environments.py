@@ -14,17 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from colonnade.agent.network.nftables import PLACES
+from colonnade.runtime.system_programs import can_serve_pairs, find_nft
 
 ROOT = Path(__file__).parents[1]
-NFT = shutil.which("nft", path=PLACES)
+NFT = find_nft()
 PROMTOOL = shutil.which("promtool", path=f"{ROOT}/.venv/bin:{os.environ.get('PATH', '')}")
 needs_promtool = pytest.mark.skipif(
     PROMTOOL is None, reason="needs promtool (Debian package prometheus)"
 )
-KEEPALIVED = shutil.which("keepalived", path=PLACES)
 needs_keepalived = pytest.mark.skipif(
-    KEEPALIVED is None or NFT is None,
+    not can_serve_pairs(),
     reason="needs keepalived (Debian packages keepalived and nftables)",
 )
 needs_nft = pytest.mark.skipif(NFT is None, reason="needs nft (Debian package nftables)")

@@ -39,8 +39,8 @@ from colonnade.providers.enabled import Ours, enabled_providers
 from colonnade.providers.provider import Words
 from colonnade.runtime import logging, metrics, sd_notify
 from colonnade.runtime.config import NO_AUTH, Api, Config
-from colonnade.runtime.keepalived_binary import can_serve_pairs
 from colonnade.runtime.sockets import is_loopback
+from colonnade.runtime.system_programs import can_serve_pairs
 from colonnade.runtime.workers import run_workers
 from colonnade.store.fleet.failovers import Rules
 from colonnade.store.postgres.database import Database

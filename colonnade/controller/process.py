@@ -37,11 +37,11 @@ from colonnade.runtime import metrics, sd_notify
 from colonnade.runtime.certificate_authority import present_authority
 from colonnade.runtime.config import Config
 from colonnade.runtime.haproxy_binary import find_haproxy
-from colonnade.runtime.keepalived_binary import find_keepalived
 from colonnade.runtime.listener import Bounds, accepting, protocols_of
 from colonnade.runtime.logging import configure
 from colonnade.runtime.mtls import contexts_for_late_clients
 from colonnade.runtime.sockets import tcp_listener
+from colonnade.runtime.system_programs import find_keepalived
 from colonnade.runtime.termination import until_told
 from colonnade.store.fleet import amphora_rows, daemons, incarnation
 from colonnade.store.fleet.failovers import Rules

@@ -31,7 +31,7 @@ from colonnade.drivers.network.protocol import (
 from colonnade.providers import offers
 from colonnade.providers.provider import Preview, VipWish, unsupported
 from colonnade.providers.rendered import Rendered
-from colonnade.runtime.keepalived_binary import CURE
+from colonnade.runtime.system_programs import CURE
 
 
 class AmphoraProvider:

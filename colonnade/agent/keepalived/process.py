@@ -9,7 +9,6 @@ started anew takes away the VIPs that an earlier one left. It knows no bundle.
 import contextlib
 import logging
 import os
-import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -18,9 +17,9 @@ from typing import Final
 from colonnade.agent.folder import Folder, write
 from colonnade.agent.programs import run, words
 from colonnade.agent.watched import Watched, send_signal
+from colonnade.runtime.system_programs import find_keepalived
 
 log = logging.getLogger(__name__)
-PLACES: Final = "/usr/sbin:/sbin:/usr/bin:/bin"  # an agent's own PATH may lack the first two
 CHECK_S_MAX: Final = 10.0
 OUTPUT_BYTES_MAX: Final = 64 * 1024
 STOPPED: Final = "T"  # a letter of proc_pid_stat(5)
@@ -34,7 +33,8 @@ _POWERS: Final = (
 class Keepalived:
     def __init__(self, binary: str, folder: Folder, traffic_namespace: Path) -> None:
         self.unfit = folder.root / "unfit"  # "1" while the VIPs must not be here
-        self._binary = shutil.which(binary, path=f"{os.environ.get('PATH', '')}:{PLACES}")
+        found = find_keepalived(binary)
+        self._binary = str(found) if found is not None else None
         self._enter = ("nsenter", f"--net={traffic_namespace}")
         self._config = folder.root / "keepalived.conf"
         self._candidate = folder.root / "keepalived.candidate"

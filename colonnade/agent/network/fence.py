@@ -8,55 +8,40 @@ and is put up and taken down as a whole, whatever the number of VIPs. It knows n
 """
 
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from colonnade.agent.network.nftables import change
+from colonnade.agent.network import nftables
+from colonnade.agent.network.nftables import Json
 
 TABLE: Final = "colonnade_fence"
 FIRST: Final = -300  # before connections are tracked: NF_IP_PRI_RAW
-Json = dict[str, Any]
 
 
 async def put_up(vips: Iterable[str], namespace: Path) -> None:
     """Around these VIPs, in the place of any that is up. Raises NftError, ValueError."""
-    await change(transaction(vips), namespace)
+    await nftables.change(transaction(vips), namespace)
 
 
 async def take_down(namespace: Path) -> None:
     """None is up: nothing to do. Raises NftError."""
-    await change(transaction(()), namespace)
+    await nftables.change(transaction(()), namespace)
 
 
 def transaction(vips: Iterable[str]) -> Json:
     """What nft is told: one fence, or none around no VIPs. Pure. Raises ValueError."""
-    table = {"table": {"family": "inet", "name": TABLE}}
-    # A table is added so that it can be deleted: it works whether it is there or not.
-    said: list[Json] = [{"add": table}, {"delete": table}]
     addresses = sorted({ip_address(vip) for vip in vips}, key=lambda one: (one.version, one))
-    if addresses:
-        said.append({"add": table})
-        for hook, field in (("prerouting", "daddr"), ("output", "saddr")):
-            said.append(_chain(hook))
-            for version in sorted({address.version for address in addresses}):
-                among = [address for address in addresses if address.version == version]
-                said.append(_drop(hook, field, among))
-    return {"nftables": said}
-
-
-def _chain(hook: str) -> Json:
-    own = {"family": "inet", "table": TABLE, "name": hook}
-    entry = {"type": "filter", "hook": hook, "prio": FIRST, "policy": "accept"}
-    return {"add": {"chain": {**own, **entry}}}
-
-
-def _drop(hook: str, field: str, addresses: list[IPv4Address | IPv6Address]) -> Json:
-    family = "ip" if addresses[0].version == 4 else "ip6"
-    match = {
-        "op": "==",
-        "left": {"payload": {"protocol": family, "field": field}},
-        "right": {"set": [str(address) for address in addresses]},
-    }
-    rule = {"family": "inet", "table": TABLE, "chain": hook}
-    return {"add": {"rule": {**rule, "expr": [{"match": match}, {"drop": None}]}}}
+    said: list[Json] = []
+    for hook, of_vip in (("prerouting", "daddr"), ("output", "saddr")):
+        if addresses:
+            entry = {"type": "filter", "hook": hook, "prio": FIRST, "policy": "accept"}
+            said.append(nftables.chain(TABLE, hook, **entry))
+        for version in sorted({address.version for address in addresses}):
+            among = {"set": [str(one) for one in addresses if one.version == version]}
+            drops = [
+                nftables.match(nftables.field(nftables.family(version), of_vip), among),
+                {"drop": None},
+            ]
+            said.append(nftables.rule(TABLE, hook, drops))
+    return nftables.replacing(TABLE, said)

@@ -12,14 +12,14 @@ import logging
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from colonnade.agent.network.nftables import NftError, change
+from colonnade.agent.network import nftables
+from colonnade.agent.network.nftables import Json, NftError
 from colonnade.protocol.bundle import Access
 
 TABLE: Final = "colonnade"
 VRRP: Final = 112  # the number of the protocol
-Json = dict[str, Any]
 Rules = Sequence[Access]
 log = logging.getLogger(__name__)
 
@@ -68,69 +68,53 @@ async def enforce(rules: Rules, namespace: Path) -> None:
     except ValueError as error:
         raise FirewallError(f"the allowed CIDRs cannot be read: {error}") from error
     try:
-        await change(wanted, namespace)
+        await nftables.change(wanted, namespace)
     except NftError as error:
         raise FirewallError(f"the packet filter's rules cannot be set: {error}") from error
 
 
 def transaction(rules: Rules) -> Json:
     """What nft is told, in the JSON of libnftables-json(5). Pure. Raises ValueError."""
-    table = {"family": "inet", "name": TABLE}
-    # A table is added so that it can be deleted: the transaction works whether it is there or not.
-    said: list[Json] = [{"add": {"table": table}}, {"delete": {"table": table}}]
+    said: list[Json] = []
+    jumps: list[Json] = []
+    for number, one in enumerate(rules):
+        name = f"rule{number}"
+        said += _chain(name, one)
+        jumps.append(nftables.rule(TABLE, "input", [*_opens(one), {"jump": {"target": name}}]))
     if rules:
-        said.append({"add": {"table": table}})
-        chains: list[Json] = []
-        jumps: list[Json] = []
-        for number, rule in enumerate(rules):
-            chains += _chain(f"rule{number}", rule)
-            jumps.append(_rule("input", [*_opens(rule), {"jump": {"target": f"rule{number}"}}]))
         hook = {"type": "filter", "hook": "input", "prio": 0, "policy": "accept"}
-        entry = {"chain": {"family": "inet", "table": TABLE, "name": "input", **hook}}
-        said += [*chains, {"add": entry}, *jumps]
-    return {"nftables": said}
+        said.append(nftables.chain(TABLE, "input", **hook))
+    return nftables.replacing(TABLE, [*said, *jumps])
 
 
-def _chain(name: str, rule: Access) -> list[Json]:
+def _chain(name: str, access: Access) -> list[Json]:
     """Back to where it came from when the source is allowed, else dropped."""
-    said: list[Json] = [{"add": {"chain": {"family": "inet", "table": TABLE, "name": name}}}]
-    version = ip_address(rule.address).version
-    networks = [ip_network(text, strict=False) for text in rule.allowed]
+    said = [nftables.chain(TABLE, name)]
+    version = ip_address(access.address).version
+    networks = [ip_network(text, strict=False) for text in access.allowed]
     sources: list[IPv4Network | IPv6Network] = list(
         collapse_addresses(n for n in networks if n.version == version)  # type: ignore[type-var]
     )
     if any(network.prefixlen == 0 for network in sources):
         return said
     if sources:
-        source = {"payload": {"protocol": _family(version), "field": "saddr"}}
         prefixes = [
             {"prefix": {"addr": str(n.network_address), "len": n.prefixlen}} for n in sources
         ]
-        said.append(_rule(name, [_match(source, {"set": prefixes}), {"return": None}]))
-    return [*said, _rule(name, [{"drop": None}])]
+        allowed = nftables.match(
+            nftables.field(nftables.family(version), "saddr"), {"set": prefixes}
+        )
+        said.append(nftables.rule(TABLE, name, [allowed, {"return": None}]))
+    return [*said, nftables.rule(TABLE, name, [{"drop": None}])]
 
 
-def _opens(rule: Access) -> list[Json]:
-    """A packet that opens a connection to the rule's port, or any of VRRP."""
-    if rule.protocol == "vrrp":
-        return [_match({"meta": {"key": "l4proto"}}, VRRP)]
-    address = ip_address(rule.address)
-    place = {"payload": {"protocol": _family(address.version), "field": "daddr"}}
-    port = {"payload": {"protocol": rule.protocol, "field": "dport"}}
-    found = [_match(place, str(address)), _match(port, rule.port)]
-    if rule.protocol == "tcp":
-        flags = {"payload": {"protocol": "tcp", "field": "flags"}}
-        found.append(_match({"&": [flags, ["syn", "ack"]]}, "syn"))
-    return found
-
-
-def _match(left: Json, right: Any) -> Json:
-    return {"match": {"op": "==", "left": left, "right": right}}
-
-
-def _rule(chain: str, expression: list[Json]) -> Json:
-    return {"add": {"rule": {"family": "inet", "table": TABLE, "chain": chain, "expr": expression}}}
-
-
-def _family(version: int) -> str:
-    return "ip" if version == 4 else "ip6"
+def _opens(access: Access) -> list[Json]:
+    """A packet that opens a connection to the port, or any of VRRP."""
+    if access.protocol == "vrrp":
+        return [nftables.match(nftables.PROTOCOL, VRRP)]
+    address = ip_address(access.address)
+    found = [
+        nftables.match(nftables.field(nftables.family(address.version), "daddr"), str(address)),
+        nftables.match(nftables.field(access.protocol, "dport"), access.port),
+    ]
+    return [*found, nftables.OPENS_TCP] if access.protocol == "tcp" else found

@@ -22,7 +22,6 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from colonnade.agent.network.nftables import PLACES
 from colonnade.api.server.binding import address_of, check_address
 from colonnade.cli.local import folders
 from colonnade.cli.local.metrics_places import places
@@ -31,6 +30,7 @@ from colonnade.domain.errors import ColonnadeError
 from colonnade.drivers.network.namespaces import groups
 from colonnade.drivers.network.namespaces.lab import what_to_allow
 from colonnade.runtime.config import Api, Config, read_config
+from colonnade.runtime.system_programs import find_keepalived, find_nft
 
 CHECK_S_MAX: Final = 10
 BEGINS_S: Final = 20.0  # until all processes of a system that has just started are known
@@ -91,15 +91,15 @@ def _tool(name: str) -> Finding:
 
 
 def _nft() -> Finding:
-    path = shutil.which("nft", path=PLACES)
+    path = find_nft()
     cure = "" if path else "apt-get install nftables (without it allowed_cidrs of a listener fails)"
     return Finding(what="nft", found=path or "not here", cure=cure, needed=False)
 
 
 def _keepalived() -> Finding:
-    path = shutil.which("keepalived", path=PLACES)
+    path = find_keepalived()
     cure = "" if path else "apt-get install keepalived (without it there is no ACTIVE_STANDBY)"
-    return Finding(what="keepalived", found=path or "not here", cure=cure, needed=False)
+    return Finding(what="keepalived", found=str(path or "not here"), cure=cure, needed=False)
 
 
 def _rights() -> Finding:

@@ -37,10 +37,10 @@ from colonnade.runtime import host_ids, metrics, sd_notify
 from colonnade.runtime.config import Config
 from colonnade.runtime.haproxy_binary import find_haproxy
 from colonnade.runtime.host_ids import HostIds
-from colonnade.runtime.keepalived_binary import find_keepalived
 from colonnade.runtime.listener import Bounds, accepting, protocols_of
 from colonnade.runtime.mtls import server_contexts
 from colonnade.runtime.sockets import tcp_listener
+from colonnade.runtime.system_programs import find_keepalived
 
 CLOSING_S_MAX = 2.0
 IMAGE = "image"  # below the lab's private folder: what amphorae see of the machine

@@ -32,13 +32,13 @@ from colonnade.drivers.network.namespaces.networks import (
 )
 from colonnade.drivers.network.protocol import Port
 from colonnade.runtime.host_ids import OF_AN_AMPHORA, HostIds
+from colonnade.runtime.system_programs import PLACES
 
 INIT = Path(__file__).with_name("amphora-init.sh")
 OUTER = Path(__file__).with_name("amphora-outer.sh")
 AGENT: Final = (sys.executable, "-I", "-m", "colonnade.agent")
 CONFIG_DRIVE_BYTES_MAX = 256 * 1024
 HOST = "lab"
-PLACES: Final = "/usr/sbin:/usr/bin:/sbin:/bin"  # a PATH may lack the first
 
 
 class AmphoraPlan(msgspec.Struct, frozen=True):

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find what pairs of amphorae need: keepalived, configured or the system's, and a packet filter.
+"""Find programs of the distribution: nft, and keepalived, configured or the system's.
 
-Unlike haproxy they may be missing: then amphorae serve alone, and nobody may ask for a pair.
+Unlike haproxy they may be missing: without a packet filter nobody may restrict clients, and without
+either amphorae serve alone, so nobody may ask for a pair.
 """
 
 import os
@@ -16,6 +17,11 @@ CURE: Final = (
 )
 
 
+def find_nft() -> str | None:
+    """Its absolute path; None when there is none."""
+    return shutil.which("nft", path=PLACES)
+
+
 def find_keepalived(configured: str = "") -> Path | None:
     """Its absolute path; None when there is none."""
     found = shutil.which(configured or "keepalived", path=f"{os.environ.get('PATH', '')}:{PLACES}")
@@ -24,4 +30,4 @@ def find_keepalived(configured: str = "") -> Path | None:
 
 def can_serve_pairs(configured: str = "") -> bool:
     """Without a packet filter a half would listen to strangers."""
-    return find_keepalived(configured) is not None and shutil.which("nft", path=PLACES) is not None
+    return find_keepalived(configured) is not None and find_nft() is not None
