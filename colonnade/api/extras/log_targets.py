@@ -16,7 +16,6 @@ from colonnade.api.http.decoding import set_fields
 from colonnade.api.http.lists import Shown
 from colonnade.api.resources.derived import optional
 from colonnade.api.resources.flat_routes import Change, Hooks, shown
-from colonnade.domain.errors import Incompatible
 from colonnade.domain.log_targets import LogTarget, TargetType
 from colonnade.store.extras.log_targets import Shipping, shipping
 from colonnade.store.rows.flat_rows import Stored
@@ -40,9 +39,7 @@ async def check(change: Change[LogTarget]) -> Mapping[str, Any]:
 def _sealed(call: Call, target_id: str, credentials: dict[str, str]) -> bytes | None:
     if not credentials:
         return None
-    if call.site.seal is None:
-        raise Incompatible("This service stores no secrets: it has no master key.")
-    return call.site.seal.seal(encode(credentials), target_id)
+    return call.site.sealing().seal(encode(credentials), target_id)
 
 
 def show(stored: Stored[LogTarget]) -> Shown:

@@ -17,7 +17,7 @@ from colonnade.api.http.decoding import set_fields
 from colonnade.api.http.lists import Kind, Shown, listed, trimmed
 from colonnade.api.resources.derived import Project
 from colonnade.api.resources.resource import Act, Wire, resource
-from colonnade.domain.errors import Incompatible, Invalid
+from colonnade.domain.errors import Invalid
 from colonnade.domain.ids import new_id
 from colonnade.domain.limits import TEXT_MAX
 from colonnade.domain.secrets import Secret, SecretId, SecretType
@@ -185,9 +185,7 @@ def _material(body: SecretUpdate, kind: SecretType) -> Material:
 
 
 def _enclosed(call: Call, secret_id: str, material: Material) -> Envelope:
-    if call.site.seal is None:
-        raise Incompatible("This service stores no secrets: it has no master key.")
-    return call.site.seal.enclose(material.pem.encode(), secret_id)
+    return call.site.sealing().enclose(material.pem.encode(), secret_id)
 
 
 def _kind(call: Call) -> Kind:

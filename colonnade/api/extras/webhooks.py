@@ -20,11 +20,10 @@ from colonnade.api.http.lists import Shown
 from colonnade.api.resources.derived import optional
 from colonnade.api.resources.flat_routes import Change, Hooks, shown
 from colonnade.api.resources.objects import wrapped
-from colonnade.domain.errors import POLICY, Forbidden, Incompatible, Invalid
+from colonnade.domain.errors import POLICY, Forbidden, Invalid
 from colonnade.domain.flat_nouns import WEBHOOKS as NOUN
 from colonnade.domain.ids import new_id
 from colonnade.domain.webhooks import KEY_RULE, Secrets, Sending, Webhook, read_secret
-from colonnade.drivers.secrets.database import Seal
 from colonnade.store.extras import webhooks
 from colonnade.store.extras.webhooks import WEBHOOKS, sending
 from colonnade.store.queue import events, work
@@ -70,19 +69,13 @@ def _check_authority(ca: str) -> None:
 
 
 def _replaced(call: Call, before: Stored[Webhook], key: bytes) -> bytes:
-    sealed = _seal(call).unseal(bytes(before.facts["secrets"]), before.value.id)
+    sealed = call.site.sealing().unseal(bytes(before.facts["secrets"]), before.value.id)
     secrets = decode(sealed, type=Secrets).replaced(key, datetime.now(UTC).timestamp())
     return _sealed(call, before.value.id, secrets)
 
 
 def _sealed(call: Call, webhook_id: str, secrets: Secrets) -> bytes:
-    return _seal(call).seal(encode(secrets), webhook_id)
-
-
-def _seal(call: Call) -> Seal:
-    if call.site.seal is None:
-        raise Incompatible("This service stores no secrets: it has no master key.")
-    return call.site.seal
+    return call.site.sealing().seal(encode(secrets), webhook_id)
 
 
 def show(stored: Stored[Webhook]) -> Shown:

@@ -21,7 +21,7 @@ from colonnade.api.identity.policy import Policy
 from colonnade.api.identity.rates import Rates
 from colonnade.api.identity.rules import DefaultPolicy
 from colonnade.api.identity.trusting import Trusting
-from colonnade.domain.errors import POLICY, Forbidden, NotFound, Refused
+from colonnade.domain.errors import POLICY, Forbidden, Incompatible, NotFound, Refused
 from colonnade.domain.fleet import Topology
 from colonnade.domain.ids import ProjectId, read_id
 from colonnade.domain.pools import Member
@@ -65,6 +65,12 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     rules: Rules = Rules()  # of silence, as it is configured
     seal: Seal | None = None  # None: nothing secret is kept
     reach: Reach = Reach()  # which addresses webhooks may have
+
+    def sealing(self) -> Seal:
+        """Raises Incompatible where nothing secret is kept."""
+        if self.seal is None:
+            raise Incompatible("This service stores no secrets: it has no master key.")
+        return self.seal
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
