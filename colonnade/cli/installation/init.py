@@ -24,13 +24,13 @@ from colonnade.cli.local import folders
 from colonnade.cli.local.identities import ensure_identities
 from colonnade.cli.local.metrics_places import FILE, places_text
 from colonnade.cli.local.offices import hand_out
-from colonnade.cli.local.starting import place
+from colonnade.cli.local.starting import exit_code, place
 from colonnade.domain.addresses import endpoint
-from colonnade.domain.errors import Broken, ColonnadeError, Invalid
+from colonnade.domain.errors import Broken, Invalid
 from colonnade.drivers.compute.namespaces import image
 from colonnade.drivers.network.namespaces import groups
 from colonnade.drivers.network.namespaces.lab import SOCKET
-from colonnade.runtime import host_ids, logging, program
+from colonnade.runtime import host_ids, program
 from colonnade.runtime.as_id import closed_folder
 from colonnade.runtime.config import Config, config_text, write_config
 from colonnade.runtime.haproxy_binary import find_haproxy
@@ -71,13 +71,7 @@ class Piece(msgspec.Struct, frozen=True):
 
 
 def run_init(wish: Wish) -> int:
-    logging.configure("init", level="WARNING")
-    try:
-        _init(wish)
-    except (ColonnadeError, OSError) as error:
-        print(f"colonnade init: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_code("init", lambda: _init(wish))
 
 
 def _init(wish: Wish) -> None:

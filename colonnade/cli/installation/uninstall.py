@@ -18,9 +18,9 @@ from colonnade.cli.installation.layout import Layout, known_config, layout_of
 from colonnade.cli.installation.systemd import is_running, systemctl
 from colonnade.cli.installation.units import LAB, MADE, TARGET
 from colonnade.cli.local import folders
-from colonnade.cli.local.starting import is_held
-from colonnade.domain.errors import ColonnadeError, Conflict, Invalid, NotFound
-from colonnade.runtime import host_ids, logging
+from colonnade.cli.local.starting import exit_code, is_held
+from colonnade.domain.errors import Conflict, Invalid, NotFound
+from colonnade.runtime import host_ids
 
 WORD: Final = "uninstall"
 PATTERNS: Final = ("colonnade-*.service", "colonnade.*.socket", "colonnade-*.timer", LAB, TARGET)
@@ -33,13 +33,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run_uninstall(wish: Wish) -> int:
-    logging.configure("uninstall", level="WARNING")
-    try:
-        _uninstall(wish)
-    except (ColonnadeError, OSError) as error:
-        print(f"colonnade uninstall: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_code("uninstall", lambda: _uninstall(wish))
 
 
 def _uninstall(wish: Wish) -> None:

@@ -9,7 +9,7 @@ import fcntl
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -36,9 +36,14 @@ async def started(part: Part) -> AsyncIterator[None]:
 
 def run(command: str, running: Coroutine[Any, Any, None]) -> int:
     """Run until told to stop. The exit code: 0 after a clean stop, 1 with a reason on stderr."""
+    return exit_code(command, lambda: asyncio.run(running))
+
+
+def exit_code(command: str, act: Callable[[], None]) -> int:
+    """Do it: 0, or 1 with the reason on stderr."""
     logging.configure(command, level=os.environ.get("COLONNADE_LOG", "WARNING"))
     try:
-        asyncio.run(running)
+        act()
     except ColonnadeError as error:
         reason = str(error)
     except OSError as error:  # a full disk, a folder that is read only
