@@ -39,6 +39,7 @@ AIMS: Final[Mapping[State, str]] = {  # the others are a cluster's, or wait to b
 }
 log = structlog.get_logger()
 Notify = Callable[[Amphora], Awaitable[None]]
+PEERS: Final = (Kind.CONTROLLER, Kind.HEALTH)  # whom an agent speaks with
 LIVING: Final = frozenset({State.SPARE, State.SERVING, State.LEAVING})
 
 
@@ -131,7 +132,7 @@ class Amphorae:
                 authority.trusted,
             )
             sealed = await amphora_rows.sealed_key(connection, amphora.id)
-            peers = {kind: await daemons.live(connection, kind) for kind in Kind}
+            peers = {kind: await daemons.live(connection, kind) for kind in PEERS}
         if sealed is None:
             return  # gone meanwhile
         agent = self._agent_config(amphora, port, subnet, peers)

@@ -49,7 +49,7 @@ from colonnade.domain.errors import (
 )
 from colonnade.domain.fleet import Amphora, Cluster
 from colonnade.domain.ids import AmphoraId, ClusterId, PortId
-from colonnade.domain.lifecycle import Event, State
+from colonnade.domain.lifecycle import ANSWERING, Event, State
 from colonnade.drivers.amphora.protocol import AmphoraDriver
 from colonnade.drivers.compute.protocol import ComputeDriver, InstanceState
 from colonnade.drivers.network.protocol import NetworkDriver, Port, PortWish, Subnet, vip_owner
@@ -68,7 +68,6 @@ SPARE_FRESH_S: Final = 75.0
 PATIENCE: Final = 3  # failed pushes to a lent spare that never answered
 SUBNETS_FRESH_S: Final = 30.0
 WATCH_S: Final = 0.5  # between looks after an amphora that takes its time
-ANSWERING: Final = (State.SERVING, State.LEAVING)  # for VIPs of their cluster
 DRAIN_S_MAX: Final = 1.0
 READY_S: Final = 1.0  # by then an agent that is told of a port waits for it, on a busy machine too
 

@@ -16,13 +16,13 @@ from colonnade.controller.planning import (
     Deploy,
     Facts,
     Fence,
-    Join,
     Release,
     Restore,
     Settle,
     StandDown,
     Step,
     ending,
+    joins,
     member_subnets,
     own_port_id,
     vips,
@@ -86,12 +86,7 @@ def _wire(wanted: Cluster, facts: Facts, halves: Sequence[Amphora]) -> list[Step
         for vip in load_balancer.vips
         if vip.port_id not in facts.ports
     ]
-    for amphora in halves:
-        for subnet_id in own_subnets(wanted):
-            port = facts.ports.get(own_port_id(amphora.id, subnet_id))
-            if port is None or port.plugged_into != amphora.id:
-                steps.append(Join(amphora, subnet_id))
-    return steps
+    return [*steps, *joins(facts, halves, own_subnets(wanted))]
 
 
 def _deploy(wanted: Cluster, facts: Facts, halves: Sequence[Amphora]) -> Sequence[Step]:

@@ -163,7 +163,7 @@ def _keep_up(
     """Those that leave and still have the VIPs take changes until something replaces them."""
     owners = {facts.ports[port_id].plugged_into for port_id in held}
     behind = [a for a in leaving if a.id in owners and a.applied < wanted.generation]
-    return tuple(_join(wanted, facts, behind) or map(Deploy, behind))
+    return tuple(joins(facts, behind, member_subnets(wanted)) or map(Deploy, behind))
 
 
 def _wire(
@@ -178,13 +178,14 @@ def _wire(
                 steps.append(Restore(load_balancer, vip))
             elif port.plugged_into != first.id and port.id not in held:
                 steps.append(Plug(first, port.id))
-    return [*steps, *_join(wanted, facts, serving)]
+    return [*steps, *joins(facts, serving, member_subnets(wanted))]
 
 
-def _join(wanted: Cluster, facts: Facts, amphorae: Sequence[Amphora]) -> list[Step]:
+def joins(facts: Facts, amphorae: Sequence[Amphora], subnets: Sequence[SubnetId]) -> Sequence[Step]:
+    """Ports of their own on these subnets, for those that have none there."""
     steps: list[Step] = []
     for amphora in amphorae:
-        for subnet_id in member_subnets(wanted):
+        for subnet_id in subnets:
             port = facts.ports.get(own_port_id(amphora.id, subnet_id))
             if port is None or port.plugged_into != amphora.id:
                 steps.append(Join(amphora, subnet_id))

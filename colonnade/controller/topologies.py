@@ -11,7 +11,7 @@ from colonnade.controller import pairs, planning
 from colonnade.controller.planning import Facts, Step, own_port_id, vips
 from colonnade.domain.fleet import Amphora, Cluster, Topology
 from colonnade.domain.ids import PortId
-from colonnade.domain.lifecycle import State
+from colonnade.domain.lifecycle import ANSWERING
 from colonnade.drivers.network.protocol import Subnet
 from colonnade.protocol.bundle import Interface, Pair
 
@@ -36,7 +36,7 @@ def port_ids(wanted: Cluster, present: Sequence[Amphora]) -> Sequence[PortId]:
     own = planning.member_subnets(wanted)
     if wanted.topology is Topology.ACTIVE_STANDBY:
         own = pairs.own_subnets(wanted)
-    using = [a for a in present if a.state in (State.SERVING, State.LEAVING)]
+    using = [a for a in present if a.state in ANSWERING]
     return [*names, *(own_port_id(amphora.id, subnet) for amphora in using for subnet in own)]
 
 

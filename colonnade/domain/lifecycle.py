@@ -20,6 +20,9 @@ class State(StrEnum):
     GONE = "GONE"
 
 
+ANSWERING: Final = (State.SERVING, State.LEAVING)  # for VIPs of their cluster
+
+
 class Event(StrEnum):
     FIRST_HEARTBEAT = "seen for the first time"
     WENT_SILENT = "silent"

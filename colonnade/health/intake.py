@@ -19,7 +19,7 @@ from prometheus_client import Counter
 from colonnade.domain.errors import ColonnadeError, Unavailable
 from colonnade.domain.fleet import Amphora, Role
 from colonnade.domain.ids import AmphoraId, ListenerId
-from colonnade.domain.lifecycle import State
+from colonnade.domain.lifecycle import ANSWERING
 from colonnade.domain.operating import Facts
 from colonnade.drivers.amphora import answers
 from colonnade.health.haproxy_states import facts_of_edge, facts_of_report, traffic_of_report
@@ -189,7 +189,7 @@ class Intake:
             return
         async with self._writing, self._database.read() as connection:
             amphora = await amphora_rows.amphora(connection, amphora_id)
-        if amphora is None or amphora.state not in (State.SERVING, State.LEAVING):
+        if amphora is None or amphora.state not in ANSWERING:
             return
         assert amphora.lb_network_ip is not None, "a serving amphora has an address"
         if chores.digest:
