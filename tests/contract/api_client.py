@@ -11,7 +11,7 @@ import pytest_asyncio
 from colonnade.api.app import create_app
 from colonnade.api.http.call import Site
 from colonnade.drivers.secrets.database import Seal
-from colonnade.providers.enabled import enabled_providers
+from colonnade.providers.enabled import Ours, enabled_providers
 from colonnade.store.postgres.database import Database
 from tests.fakes.network import PRIVATE_SUBNET, FakeNetwork
 
@@ -77,10 +77,16 @@ async def api(database: Database) -> AsyncIterator[Api]:
 
 
 @asynccontextmanager
-async def serving(database: Database, **more: Any) -> AsyncIterator[Api]:
-    """`more`: what this site has besides."""
-    network = FakeNetwork()
-    providers = enabled_providers(ALL, default="amphora", network=network)
+async def serving(
+    database: Database,
+    network: FakeNetwork | None = None,
+    default: str = "amphora",
+    ours: Ours = Ours(),  # noqa: B008 - frozen
+    **more: Any,
+) -> AsyncIterator[Api]:
+    """`ours`, `more`: what our provider and this site have besides."""
+    network = network or FakeNetwork()
+    providers = enabled_providers(ALL, default=default, network=network, ours=ours)
     site = Site(database=database, providers=providers, network=network, seal=SEAL, **more)
     transport = httpx.ASGITransport(app=create_app(site), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:

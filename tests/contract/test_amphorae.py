@@ -9,20 +9,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import pytest_asyncio
 
-from colonnade.api.app import create_app
-from colonnade.api.http.call import Site
 from colonnade.api.operator.amphorae import AmphoraObject
 from colonnade.domain.ids import new_id
 from colonnade.domain.lifecycle import Event, State
-from colonnade.providers.enabled import enabled_providers
 from colonnade.runtime.config import Config
 from colonnade.store.fleet import amphora_rows
 from colonnade.store.postgres.database import Database
-from tests.contract.api_client import ALL, Api
+from tests.contract.api_client import Api, serving
 from tests.fakes.network import PUBLIC_SUBNET
 from tests.world import World
 
@@ -49,11 +45,8 @@ async def world(database: Database, tmp_path: Path) -> World:
 
 @pytest_asyncio.fixture
 async def api(world: World) -> AsyncIterator[Api]:
-    providers = enabled_providers(ALL, default="amphora", network=world.network)
-    site = Site(database=world.database, providers=providers, network=world.network)
-    transport = httpx.ASGITransport(app=create_app(site), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
-        yield Api(client, world.network)
+    async with serving(world.database, world.network) as api:
+        yield api
 
 
 async def listed(api: Api, query: str = "") -> Any:

@@ -5,12 +5,9 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
 
-from colonnade.api.app import create_app
-from colonnade.api.http.call import Site
 from colonnade.domain.catalogue import Sizing
 from colonnade.domain.errors import OutOfCapacity
 from colonnade.domain.fleet import Amphora, Role, Topology
@@ -25,7 +22,7 @@ from colonnade.runtime.config import Config
 from colonnade.store.fleet import amphora_rows, pairs
 from colonnade.store.postgres.database import Database
 from colonnade.store.reports import statuses
-from tests.contract.api_client import ALL, Api
+from tests.contract.api_client import ALL, serving
 from tests.fakes.network import PUBLIC_SUBNET, FakeNetwork
 from tests.world import World
 
@@ -207,11 +204,7 @@ async def test_the_last_to_say_that_it_holds_the_vips_is_believed(world: World) 
 
 async def test_operators_see_the_roles_and_what_the_halves_speak_with(world: World) -> None:
     active, standby = await halves(world)
-    providers = enabled_providers(ALL, default="amphora", network=world.network)
-    site = Site(database=world.database, providers=providers, network=world.network)
-    transport = httpx.ASGITransport(app=create_app(site), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
-        api = Api(client, world.network)
+    async with serving(world.database, world.network) as api:
 
         async def listed(query: str) -> list[Any]:
             path = f"/v2.0/octavia/amphorae?{query}"
@@ -272,18 +265,9 @@ async def test_a_provider_serves_pairs_where_there_is_a_keepalived_and_room() ->
 
 
 async def test_where_no_flavor_says_another_topology_may_be_usual(database: Database) -> None:
-    network = FakeNetwork()
+    topology = Topology.ACTIVE_STANDBY
     for ours, code in ((Ours(), 501), (Ours(serves_pairs=True), 201)):
-        providers = enabled_providers(ALL, default="amphora", network=network, ours=ours)
-        site = Site(
-            database=database,
-            providers=providers,
-            network=network,
-            default_topology=Topology.ACTIVE_STANDBY,
-        )
-        transport = httpx.ASGITransport(app=create_app(site), raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
-            api = Api(client, network)
+        async with serving(database, ours=ours, default_topology=topology) as api:
             body = {"loadbalancer": {"vip_subnet_id": PUBLIC_SUBNET}}
             said = await api.post("loadbalancers", body, code)
     assert said["loadbalancer"]["provisioning_status"] == "PENDING_CREATE"

@@ -5,17 +5,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-import httpx
 import pytest_asyncio
 
-from colonnade.api.app import create_app
-from colonnade.api.http.call import Site
 from colonnade.api.user.quotas import QuotaObject
-from colonnade.providers.enabled import enabled_providers
 from colonnade.runtime.config import Quotas
 from colonnade.store.postgres.database import Database
-from tests.contract.api_client import ALL, Api, api
-from tests.fakes.network import PRIVATE_SUBNET, FakeNetwork
+from tests.contract.api_client import Api, api, serving
+from tests.fakes.network import PRIVATE_SUBNET
 
 __all__ = ["api"]
 
@@ -26,12 +22,8 @@ DEFAULTS = Quotas(loadbalancer=2, member=7)
 @pytest_asyncio.fixture
 async def limited(database: Database) -> AsyncIterator[Api]:
     """An API whose configuration says what projects may have."""
-    network = FakeNetwork()
-    providers = enabled_providers(ALL, default="noop", network=network)
-    site = Site(database=database, providers=providers, network=network, quotas=DEFAULTS)
-    transport = httpx.ASGITransport(app=create_app(site), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
-        yield Api(client, network)
+    async with serving(database, default="noop", quotas=DEFAULTS) as api:
+        yield api
 
 
 async def allow(api: Api, project: str = "default", **limits: Any) -> Any:

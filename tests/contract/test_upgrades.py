@@ -6,21 +6,17 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest_asyncio
 
-from colonnade.api.app import create_app
-from colonnade.api.http.call import Site
 from colonnade.api.operator.upgrades import UPGRADES_PATH, WholeUpgradeObject
 from colonnade.controller.retirement import Retirement
 from colonnade.domain.ids import AmphoraId, LoadBalancerId, new_id
 from colonnade.domain.lifecycle import State
-from colonnade.providers.enabled import enabled_providers
 from colonnade.runtime.config import Config
 from colonnade.runtime.config import Retirement as Settings
 from colonnade.store.fleet import safe_mode_rows, upgrade_rows
 from colonnade.store.postgres.database import Database
-from tests.contract.api_client import ALL, Api
+from tests.contract.api_client import Api, serving
 from tests.world import World
 
 NEXT = "99.0.0"  # a release that is newer than any
@@ -100,11 +96,8 @@ async def fleet(database: Database, tmp_path: Path) -> Fleet:
 
 @pytest_asyncio.fixture
 async def api(fleet: Fleet) -> AsyncIterator[Api]:
-    providers = enabled_providers(ALL, default="amphora", network=fleet.network)
-    site = Site(database=fleet.database, providers=providers, network=fleet.network)
-    transport = httpx.ASGITransport(app=create_app(site), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
-        yield Api(client, fleet.network)
+    async with serving(fleet.database, fleet.network) as api:
+        yield api
 
 
 async def begin(api: Api, status: int = 201, **wish: Any) -> Any:

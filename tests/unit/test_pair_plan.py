@@ -27,33 +27,26 @@ from colonnade.domain.fleet import Amphora, Cluster, Role, Topology
 from colonnade.domain.ids import AmphoraId, NetworkId, PortId, SubnetId
 from colonnade.domain.lifecycle import State
 from colonnade.drivers.network.protocol import Port, Subnet
-from tests.unit.test_plan import BACK, BALANCER, FRONT, VIP, VIP6, WEB
+from tests.unit.test_plan import (
+    BACK,
+    BALANCER,
+    FRONT,
+    NAMES,
+    VIP,
+    VIP6,
+    WEB,
+    some_amphorae,
+    some_wishes,
+)
 
-NAMES = [AmphoraId(f"amphora-{n}") for n in range(4)]
 SUBNETS = (FRONT, SubnetId("front6"), BACK)
 CIDRS = ("203.0.113.0/24", "2001:db8:1::/64", "10.0.0.0/24")
-amphorae = st.lists(
-    st.builds(
-        Amphora,
-        id=st.sampled_from(NAMES),
-        cluster_id=st.just(WEB),
-        state=st.sampled_from([State.SERVING, State.LEAVING, State.FAILED, State.RETIRING]),
-        applied=st.integers(0, 4),
-        role=st.sampled_from([None, *Role]),
-        peer_id=st.sampled_from([None, *NAMES]),
-        vrrp_priority=st.sampled_from([240, 250]),
-    ),
-    max_size=4,
-    unique_by=lambda amphora: amphora.id,
+amphorae = some_amphorae(
+    role=st.sampled_from([None, *Role]),
+    peer_id=st.sampled_from([None, *NAMES]),
+    vrrp_priority=st.sampled_from([240, 250]),
 )
-wishes = st.builds(
-    Cluster,
-    id=st.just(WEB),
-    generation=st.integers(1, 4),
-    topology=st.just(Topology.ACTIVE_STANDBY),
-    deleted=st.booleans(),
-    load_balancers=st.just((BALANCER,)),
-)
+wishes = some_wishes(Topology.ACTIVE_STANDBY)
 plugged = st.booleans()
 
 

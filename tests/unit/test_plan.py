@@ -2,6 +2,7 @@
 """What the plan of a cluster promises, whatever is wished and whatever is there."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,28 +72,38 @@ BALANCER = LoadBalancer(
     ),
 )
 
-names = st.sampled_from([AmphoraId(f"amphora-{n}") for n in range(4)])
-amphorae = st.lists(
-    st.builds(
+NAMES = [AmphoraId(f"amphora-{n}") for n in range(4)]
+names = st.sampled_from(NAMES)
+
+
+def some_amphorae(**more: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Amphora]]:
+    """Up to four of the cluster, in any state; `more`: what each may have besides."""
+    one = st.builds(
         Amphora,
         id=names,
         cluster_id=st.just(WEB),
         state=st.sampled_from([State.SERVING, State.LEAVING, State.FAILED, State.RETIRING]),
         applied=st.integers(0, 4),
-    ),
-    max_size=4,
-    unique_by=lambda amphora: amphora.id,
-)
-wishes = st.builds(
-    Cluster,
-    id=st.just(WEB),
-    generation=st.integers(1, 4),
-    topology=st.just(Topology.SINGLE),
-    deleted=st.booleans(),
-    load_balancers=st.just((BALANCER,)),
-)
+        **more,
+    )
+    return st.lists(one, max_size=4, unique_by=lambda amphora: amphora.id)
+
+
+def some_wishes(topology: Topology) -> st.SearchStrategy[Cluster]:
+    return st.builds(
+        Cluster,
+        id=st.just(WEB),
+        generation=st.integers(1, 4),
+        topology=st.just(topology),
+        deleted=st.booleans(),
+        load_balancers=st.just((BALANCER,)),
+    )
+
+
+amphorae = some_amphorae()
+wishes = some_wishes(Topology.SINGLE)
 plugs = st.dictionaries(
-    st.sampled_from([VIP, VIP6, *(own_port_id(AmphoraId(f"amphora-{n}"), BACK) for n in range(4))]),
+    st.sampled_from([VIP, VIP6, *(own_port_id(name, BACK) for name in NAMES)]),
     st.none() | names,
 )
 
