@@ -8,7 +8,10 @@ from colonnade.agent.heartbeat import restart_notice
 from colonnade.protocol import paths
 
 if __name__ == "__main__":
-    restart_notice.say_so(Path(paths.CONFIG_DRIVE), Folder(Path(paths.ROOT)))
-    from colonnade.agent.main import main  # takes long to load: see `starting`
+    drive, folder = Path(paths.CONFIG_DRIVE), Folder(Path(paths.ROOT))
+    is_told = restart_notice.say_so(drive, folder)
+    from colonnade.agent.main import main  # takes long to load: see `restart_notice`
 
+    if is_told:
+        restart_notice.say_again(drive, folder)
     main()

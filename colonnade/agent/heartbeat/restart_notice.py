@@ -2,9 +2,10 @@
 """Tell receivers that the agent is starting again: send its last heartbeat once more, at once.
 
 haproxy goes on while the agent is away, and to load all of the agent takes longer on a busy
-machine than an amphora may be silent. Invariant: between two heartbeats of an agent at work this
-is sent `STARTS_MAX` times at most, so that an agent which never gets to work is still found silent.
-It imports little, because each import delays the datagram.
+machine than an amphora may be silent. It is sent as the process begins and again once its modules
+are loaded, because each half of a start may take seconds. Invariant: between two heartbeats of an
+agent at work `STARTS_MAX` starts are told at most, so that an agent which never gets to work is
+still found silent. It imports little, because each import delays the datagram.
 """
 
 import contextlib
@@ -53,20 +54,29 @@ def told_last(folder: Folder) -> LastHeartbeat:
     return LastHeartbeat()
 
 
-def say_so(drive: Path, folder: Folder) -> None:
-    """Send the last heartbeat of the agent before to all receivers, if it may still be believed.
-    There is none at the first start. A failure here is left to the agent that starts next."""
+def say_so(drive: Path, folder: Folder) -> bool:
+    """Send the last heartbeat of the agent before to all receivers, if it may still be believed:
+    whether it may, and this start be told again. There is none at the first start. A failure here
+    is left to the agent that starts next."""
     with contextlib.suppress(OSError, ValueError):
         last = told_last(folder)
         if not last.receivers or last.starts >= STARTS_MAX:
-            return
+            return False
         # Counted before it is sent: without the count it could be sent for ever.
-        counted = msgspec.structs.replace(last, starts=last.starts + 1)
-        if remember(counted, folder):
-            _send(last, bytes.fromhex((drive / "heartbeat.key").read_text().strip()), folder)
+        if remember(msgspec.structs.replace(last, starts=last.starts + 1), folder):
+            _send(last, drive, folder)
+            return True
+    return False
 
 
-def _send(last: LastHeartbeat, key: bytes, folder: Folder) -> None:
+def say_again(drive: Path, folder: Folder) -> None:
+    """The same of the same start, once."""
+    with contextlib.suppress(OSError, ValueError):
+        _send(told_last(folder), drive, folder)
+
+
+def _send(last: LastHeartbeat, drive: Path, folder: Folder) -> None:
+    key = bytes.fromhex((drive / "heartbeat.key").read_text().strip())
     sequence = Sequence64(folder)
     for receiver in last.receivers[:TOLD_MAX]:
         datagram = Datagram(
