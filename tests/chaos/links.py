@@ -28,6 +28,7 @@ class Weather:
         self.late = 0.0  # requests that come when nobody waits any more
         self.repeated = 0.0
         self.away: set[str] = set()  # services that nobody reaches
+        self.on_their_way = 0  # requests that nobody waits for, and that will come
 
     def clear(self) -> None:
         self.refused = self.lost = self.unanswered = self.late = self.repeated = 0.0
@@ -73,14 +74,28 @@ class Link:
     ) -> Any:
         random = self._weather.random
         if how == "repeated":
-            outside(_quietly(_after(random.uniform(0.1, LATE_S), method, arguments)))
+            self._later(random.uniform(0.1, LATE_S), method, arguments)
             return await self._answered(outside(_after(0.01, method, arguments)), name)
         if how == "late":
-            outside(_quietly(_after(random.uniform(PATIENCE_S, LATE_S), method, arguments)))
+            self._later(random.uniform(PATIENCE_S, LATE_S), method, arguments)
         elif how == "unanswered":
-            outside(_quietly(_after(0.01, method, arguments)))
+            self._later(0.01, method, arguments)
         await asyncio.sleep(0.01 if how == "refused" else PATIENCE_S)
         raise Unreachable(f"{name}: {how}")
+
+    def _later(self, delay_s: float, method: Callable[..., Awaitable[Any]], arguments: Any) -> None:
+        """Nobody hears what becomes of it."""
+
+        async def come() -> None:
+            try:
+                await _after(delay_s, method, arguments)
+            except Exception:  # noqa: BLE001 - it is heard by nobody
+                return
+            finally:
+                self._weather.on_their_way -= 1
+
+        self._weather.on_their_way += 1
+        outside(come())
 
     async def _answered(self, request: asyncio.Task[Any], name: str) -> Any:
         done, _ = await asyncio.wait([request], timeout=PATIENCE_S)
@@ -94,11 +109,3 @@ class Link:
 async def _after(delay_s: float, method: Callable[..., Awaitable[Any]], arguments: Any) -> Any:
     await asyncio.sleep(delay_s)
     return await method(*arguments)
-
-
-async def _quietly(work: Awaitable[Any]) -> None:
-    """Nobody hears what becomes of it."""
-    try:
-        await work
-    except Exception:  # noqa: BLE001 - it is heard by nobody
-        return

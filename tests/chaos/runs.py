@@ -89,7 +89,7 @@ async def _converged(world: World, users: Users) -> str:
     while asyncio.get_running_loop().time() < until:
         await asyncio.sleep(LOOK_S)
         wrong = await _look(world, users)
-        if wrong:
+        if wrong or world.weather.on_their_way:  # which may make what is unknown, and that is found
             continue
         await asyncio.sleep(QUIET_S)
         wrong = await _look(world, users)
