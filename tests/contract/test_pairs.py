@@ -205,6 +205,9 @@ async def test_the_last_to_say_that_it_holds_the_vips_is_believed(world: World) 
 async def test_operators_see_the_roles_and_what_the_halves_speak_with(world: World) -> None:
     active, standby = await halves(world)
     async with serving(world.database, world.network) as api:
+        (mine,) = (await api.get("loadbalancers?topology=ACTIVE_STANDBY"))["loadbalancers"]
+        assert mine["topology"] == "ACTIVE_STANDBY"
+        assert not (await api.get("loadbalancers?topology=SINGLE"))["loadbalancers"]
 
         async def listed(query: str) -> list[Any]:
             path = f"/v2.0/octavia/amphorae?{query}"
@@ -271,6 +274,7 @@ async def test_where_no_flavor_says_another_topology_may_be_usual(database: Data
             body = {"loadbalancer": {"vip_subnet_id": PUBLIC_SUBNET}}
             said = await api.post("loadbalancers", body, code)
     assert said["loadbalancer"]["provisioning_status"] == "PENDING_CREATE"
+    assert said["loadbalancer"]["topology"] == "ACTIVE_STANDBY"
     async with database.read() as connection:
         cursor = await connection.execute("SELECT topology, advert_ms FROM clusters")
         assert await cursor.fetchall() == [("ACTIVE_STANDBY", 100)]

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from colonnade.api.resources.derived import Id, answer
+from colonnade.domain.fleet import Topology
 from colonnade.domain.shape import (
     HEALTH_MONITORS,
     L7POLICIES,
@@ -106,6 +107,7 @@ _SERVED: Final[Any] = {"issues": list[str], "loadbalancers": list[Named]}
 _MORE: Final[Mapping[str, Any]] = {
     LOAD_BALANCERS.name: {
         "vip_vnic_type": VnicType,
+        "topology": Topology,
         "additional_vips": list[AdditionalVipObject],
         "issues": list[str],
     },

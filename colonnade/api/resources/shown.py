@@ -119,6 +119,7 @@ _FACTS: Final[Mapping[str, str]] = {
     "provisioning_status": "provisioning",
     "created_at": "created_at",
     "operating_status_since": "operating_since",
+    "topology": "topology",  # of a load balancer
     "listener_id": "parent_id",  # of an L7 policy
 }
 # What a noun shows besides its attributes, or instead of them.

@@ -16,6 +16,7 @@ from colonnade.cli.objects.full_tree import read_whole
 from colonnade.cli.objects.printing import endpoint, moment, printable, status
 from colonnade.cli.objects.session import Session
 from colonnade.domain import shape
+from colonnade.domain.fleet import Topology
 
 LoadBalancer = Annotated[
     str,
@@ -73,7 +74,9 @@ async def lb_status(session: Session, load_balancer: LoadBalancer, watch: Watchi
 
 
 def draw_whole(root: Shown) -> Tree:
-    drawn = Tree(_line(root, [_called(root), str(root.get("vip_address") or "")]))
+    topology = str(root.get("topology") or "")
+    enters = [str(root.get("vip_address") or ""), topology if topology != Topology.SINGLE else ""]
+    drawn = Tree(_line(root, [_called(root), *enters]))
     pools = {pool["id"]: pool for pool in root["pools"]}
     used: set[str] = set()
     for listener in root["listeners"]:

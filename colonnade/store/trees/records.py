@@ -48,6 +48,7 @@ class Record(msgspec.Struct, Generic[T], frozen=True):
     operating_since: str | None  # None: nothing was heard of it yet
     is_noop: bool  # nothing serves it, so nobody reports on it
     user_ids: Sequence[str] | None  # of a pool: the listeners that send requests to it
+    topology: str | None  # of a load balancer: the amphorae that it has
     is_new: bool = False  # what the transaction that made it knows, not what is stored
 
 

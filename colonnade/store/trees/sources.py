@@ -91,6 +91,7 @@ def _columns(table: Noun) -> str:
             time_sql("t.operating_since"),
             "c.noop_amphora_id IS NOT NULL",
             _USERS if table is POOLS else "NULL::uuid[]",
+            "NULL::text" if has_parent else "c.topology",
             *map(_ids_below, table.below),
         )
     )
@@ -166,6 +167,7 @@ def _attributes(table: Noun) -> dict[str, str]:
         found["operating_status_since"] = "coalesce(t.operating_since, 'epoch')"
     if table is LOAD_BALANCERS:
         found["vip_vnic_type"] = "left(t.id::text, 0) || 'normal'"
+        found["topology"] = "c.topology"
     if table is POOLS:
         found["healthmonitor_id"] = f"coalesce({_MONITOR}::text, '')"
     if table is MEMBERS:

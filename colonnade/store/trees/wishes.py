@@ -55,6 +55,7 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     applied: Applied
     is_noop: bool = False  # nothing serves it
+    topology: Topology | None = None  # of a new tree
     issues: Sequence[Issue] = ()
     added: Sequence[Place] = ()  # by this change
 
@@ -111,6 +112,7 @@ async def create(
     found = difference(None, tree)
     change = Change(1, "created", found, at_once, context=terms.context)
     added = quotas.increase(found, is_new=True)
+    new = None
     try:
         async with database.read() as connection:
             asked = await quotas.ask_row(connection, tree.project_id)
@@ -119,26 +121,16 @@ async def create(
             if alone and not quotas.bounds(added, limits):
                 # One statement is a transaction, and needs no round trips to begin and end it.
                 new = await changes.write_new(connection, tree, change, issues, terms.size)
-                return _created(database, tree, new, change, issues)
-        async with database.pipeline() as connection:
-            issues += await references_of(connection, review, None, tree)
-            new = await changes.write_new(connection, tree, change, issues, terms.size)
-            await catalogue.check_flavor(connection, tree, found)
-            await quotas.enforce(connection, tree.project_id, added, limits)
-            reasons = tuple(issue.reason for issue in issues)
-            await end_trial(connection, terms.context, DryRunResult(None, tree, found, reasons))
+        if new is None:
+            async with database.pipeline() as connection:
+                issues += await references_of(connection, review, None, tree)
+                new = await changes.write_new(connection, tree, change, issues, terms.size)
+                await catalogue.check_flavor(connection, tree, found)
+                await quotas.enforce(connection, tree.project_id, added, limits)
+                reasons = tuple(issue.reason for issue in issues)
+                await end_trial(connection, terms.context, DryRunResult(None, tree, found, reasons))
     except psycopg.errors.IntegrityError as error:
         raise refusal(error) from error
-    return _created(database, tree, new, change, issues)
-
-
-def _created(
-    database: Database,
-    tree: LoadBalancer,
-    new: changes.New,
-    change: Change,
-    issues: Sequence[Issue],
-) -> Stored:
     known = Known(tree=tree, generation=1, version=new.version, issues=issues)
     remembered_by(database).keep(known)
     return Stored(
@@ -146,9 +138,10 @@ def _created(
         generation=1,
         at=new.at,
         applied=new.applied,
-        is_noop=change.at_once,
+        is_noop=at_once,
+        topology=terms.size.topology,
         issues=issues,
-        added=change.found.added,
+        added=found.added,
     )
 
 

@@ -46,6 +46,7 @@ def record_of(stored: Stored, table: Noun, object_id: str) -> Record[Any]:
         user_ids=[x.id for x in tree.listeners if place.id in x.pool_ids]
         if table is POOLS
         else None,
+        topology=stored.topology if table is LOAD_BALANCERS else None,
         below=[_ids(noun, place.own) for noun in table.below],
         is_new=True,
     )
