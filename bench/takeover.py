@@ -19,7 +19,7 @@ from colonnade.cli.lab.hosts import Hosts
 from colonnade.cli.local.system import running
 from colonnade.cli.rest import Rest
 from colonnade.cli.waiting import until
-from tests.pairs import CAUSES, RATE, Pair, gap_of, longest_gap, pair_site
+from tests.pairs import CAUSES, RATE, Pair, gap_of, pair_site
 
 EVENTS: Final = int(os.environ.get("EVENTS", "50"))
 CHANGES_S_MAX: Final = 30.0
@@ -73,7 +73,7 @@ async def _single() -> list[float]:
                     await hosts.kill_amphora(await scenario.serving())
                     await visits.first_ok(since=began + 0.5, what="traffic after the failover")
                     over = time.time()
-                gaps.append(longest_gap(visits.all, began, over))
+                gaps.append(visits.longest_gap(began, over))
     return gaps
 
 

@@ -143,7 +143,7 @@ class Chaos:
             well_s = time.time() - began
         return Act(
             cause,
-            gap_s=_longest_gap(visits, began),
+            gap_s=visits.longest_gap(began),
             failed=len(visits.failed()),
             well_s=well_s,
             replaced=await scenario.serving() != served_by,
@@ -212,8 +212,3 @@ async def _is_well(scenario: Scenario, visits: Visits) -> None:
     await until(answers, within_s=BACK_S_MAX, what="the API to answer")
     await visits.first_ok(since=time.time(), within_s=BACK_S_MAX, what="traffic afterwards")
     await scenario.spare()
-
-
-def _longest_gap(visits: Visits, since: float) -> float:
-    ends = sorted(visit.ended for visit in visits.all if visit.ok and visit.ended > since)
-    return max(after - before for before, after in zip([since, *ends], ends, strict=False))

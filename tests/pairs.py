@@ -7,7 +7,6 @@ processes and cables. It is used by the tests and by the benchmarks.
 
 import asyncio
 import contextlib
-import itertools
 import json
 import os
 import signal
@@ -19,7 +18,6 @@ from typing import Any, Final
 from colonnade.agent.keepalived.half import has_address
 from colonnade.cli.demo.scenario import Figures, Scenario
 from colonnade.cli.lab.hosts import Hosts
-from colonnade.cli.lab.visits import Visit
 from colonnade.cli.local import leftovers
 from colonnade.cli.local.system import System, running
 from colonnade.cli.rest import Rest
@@ -229,15 +227,7 @@ async def gap_of(pair: Pair, befalls: Befalls) -> tuple[float, int]:
         over = time.time()  # what ends later was begun earlier, and tried again
     if befalls is link_cut:
         await pair.cut(active, mend=True)
-    return longest_gap(visits.all, began, over), len(visits.failed())
-
-
-def longest_gap(visits: Sequence[Visit], since: float, over: float) -> float:
-    """Between two answers until then, the first of them the last before `since`."""
-    answered = sorted(visit.ended for visit in visits if visit.ok and visit.ended <= over)
-    before = [at for at in answered if at <= since][-1:]
-    times = [*before, *(at for at in answered if at > since)]
-    return max((b - a for a, b in itertools.pairwise(times)), default=float("inf"))
+    return visits.longest_gap(began, over), len(visits.failed())
 
 
 @contextlib.asynccontextmanager

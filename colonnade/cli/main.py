@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 import colonnade
+from colonnade.cli.demo.kinds import Kind
 from colonnade.cli.objects.lazy_groups import CommandGroup
 
 app = typer.Typer(
@@ -152,11 +153,14 @@ def demo(
         bool, typer.Option("--json", help="Print one JSON object, nothing else.")
     ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the state folder afterwards.")] = False,
+    topology: Annotated[
+        Kind, typer.Option("--topology", help="The amphorae that serve it.")
+    ] = Kind.SINGLE,
 ) -> None:
     """Create a load balancer, cause failures, and show what happened. Removes all of it."""
     from colonnade.cli.demo.demo import run_demo
 
-    raise typer.Exit(run_demo(as_json=as_json, keep=keep))
+    raise typer.Exit(run_demo(topology, as_json=as_json, keep=keep))
 
 
 @app.command()

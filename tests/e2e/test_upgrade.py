@@ -7,7 +7,6 @@ be made. With `-s` the longest gap is told.
 """
 
 import contextlib
-import itertools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,7 +56,7 @@ async def test_no_request_fails_while_all_amphorae_are_replaced() -> None:
                 await client.first_ok(since=time.time())
         failed = [visit for client in clients for visit in client.failed()]
         assert failed == [], f"{len(failed)} of {sum(len(c.all) for c in clients)}"
-        print(f"longest gap {max(map(_longest_gap, clients)):.2f} s")  # noqa: T201 - with -s
+        print(f"longest gap {max(one.longest_gap() for one in clients):.2f} s")  # noqa: T201 - with -s
     assert system.left == []
 
 
@@ -151,8 +150,3 @@ async def _ended(rest: Rest, asked: Any) -> Any:
         return None if found["state"] == "RUNNING" else found
 
     return await until(ended, within_s=REPLACED_S_MAX, what="the upgrade's end", pause_s=0.2)
-
-
-def _longest_gap(client: Visits) -> float:
-    ends = sorted(visit.ended for visit in client.all if visit.ok)
-    return max(after - before for before, after in itertools.pairwise(ends))

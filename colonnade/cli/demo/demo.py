@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -19,6 +19,8 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
 
+from colonnade.cli.demo.kinds import Kind
+from colonnade.cli.demo.on_pair import OnPair
 from colonnade.cli.demo.scenario import Figures, Scenario, steps
 from colonnade.cli.lab.hosts import Hosts
 from colonnade.cli.local.system import running
@@ -51,9 +53,11 @@ GOALS: Final = {  # shown beside what was measured
     "delete_s": Goal(),
     "leftovers": Goal("none", 0),
 }
+MORE_GOALS: Final = {Kind.ACTIVE_STANDBY: {"amphora_kill_gap_s": Goal("< 0.5 s", 0.5)}}
+SCENARIOS: Final = {Kind.SINGLE: Scenario, Kind.ACTIVE_STANDBY: OnPair}
 
 
-def run_demo(*, as_json: bool, keep: bool) -> int:
+def run_demo(kind: Kind, *, as_json: bool, keep: bool) -> int:
     """The exit code: 0 when every step held and nothing was left behind."""
     logging.configure("demo", level="ERROR")
     show = Show(Console(stderr=False, quiet=as_json))
@@ -61,7 +65,7 @@ def run_demo(*, as_json: bool, keep: bool) -> int:
     began = time.monotonic()
     try:
         with show.watched():
-            asyncio.run(_demo(figures, show, keep=keep))
+            asyncio.run(_demo(kind, figures, show, keep=keep))
     except ColonnadeError as error:
         figures.error = str(error)
     except KeyboardInterrupt:
@@ -70,24 +74,26 @@ def run_demo(*, as_json: bool, keep: bool) -> int:
     if not figures.error and figures.leftovers:
         figures.error = f"something was left behind: {'; '.join(figures.leftovers)}"
     figures.ok = not figures.error
+    goals = GOALS | MORE_GOALS.get(kind, {})
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(figures)).decode())
     else:
-        show.table(figures)
+        show.table(figures, goals)
     if figures.error:
         print(f"colonnade demo: {figures.error}", file=sys.stderr)
     return 0 if figures.ok else 1
 
 
-async def _demo(figures: Figures, show: "Show", *, keep: bool) -> None:
+async def _demo(kind: Kind, figures: Figures, show: "Show", *, keep: bool) -> None:
     with show.step("The whole system starts: database, API, controller, health, network"):
-        starting = running(keep=keep)
+        words = ("--spares", str(SCENARIOS[kind].spares)) if kind is not Kind.SINGLE else ()
+        starting = running(*words, keep=keep)
         system = await starting.__aenter__()
         show.result(f"{system.endpoint} after {system.ready_s:.1f} s")
     figures.ready_s = round(system.ready_s, 2)
     try:
         async with Rest(system.endpoint) as rest, Hosts(system.state) as hosts:
-            for step in steps(Scenario(rest, hosts, figures)):
+            for step in steps(SCENARIOS[kind](rest, hosts, figures)):
                 with show.step(step.title):
                     show.result(await step.take())
     finally:
@@ -132,7 +138,8 @@ class Show:
             row.mark, row.took_s = row_mark, time.monotonic() - row.began
             if not self._console.is_terminal:
                 self._console.print(f"{row.mark} {row.title} [dim]({row.took_s:.1f} s)[/dim]")
-                self._console.print(f"    {row.result}" if row.result else "", highlight=False)
+                words = row.result.replace("\n", "\n    ")
+                self._console.print(f"    {words}" if words else "", highlight=False)
 
     def result(self, words: str) -> None:
         self._rows[-1].result = words
@@ -145,11 +152,11 @@ class Show:
             table.add_row(mark, row.title, f"[cyan]{row.result}[/cyan]", f"{took:.1f} s")
         return table
 
-    def table(self, figures: Figures) -> None:
+    def table(self, figures: Figures, goals: Mapping[str, Goal] = GOALS) -> None:
         table = Table(title="What was measured", title_justify="left")
         for heading in ("", "measured", "goal", ""):
             table.add_column(heading, overflow="fold")
-        for name, goal in GOALS.items():
+        for name, goal in goals.items():
             value = getattr(figures, name)
             missed = misses(value, goal)
             words = f"[red]{_words(value)}[/red]" if missed else _words(value)

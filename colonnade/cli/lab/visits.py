@@ -7,6 +7,7 @@ since 1970 on the one clock of this machine.
 
 import asyncio
 import contextlib
+import itertools
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -96,6 +97,14 @@ class Visits:
         return max(
             (v.began for v in self.all if v.by == server and v.began >= since), default=since
         )
+
+    def longest_gap(self, since: float = 0.0, until: float = float("inf")) -> float:
+        """Seconds between two answers that ended until then; the first of them may be the last
+        before `since`."""
+        ends = sorted(visit.ended for visit in self.all if visit.ok and visit.ended <= until)
+        before = [at for at in ends if at <= since][-1:]
+        times = [*before, *(at for at in ends if at > since)]
+        return max((b - a for a, b in itertools.pairwise(times)), default=float("inf"))
 
     async def _read(self) -> None:
         assert self._process.stdout is not None

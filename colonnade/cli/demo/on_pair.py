@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The main job on a pair of amphorae: the other half takes over, and a spare makes two of it again.
+
+Only what differs from one amphora is here.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from colonnade.cli.demo.scenario import SETTLE_S_MAX, SPARE_S_MAX, Scenario
+from colonnade.cli.waiting import until
+from colonnade.domain.fleet import Role, Topology
+
+SPARES: Final = 2  # so that a pair can be made at once
+DATA: Final = {"loadbalancer_topology": Topology.ACTIVE_STANDBY}
+
+
+class OnPair(Scenario):
+    spares = SPARES
+
+    async def create(self) -> str:
+        self.wishes["flavor_id"] = await self._flavor()
+        said = await super().create()
+        await self.serving()
+        return said
+
+    async def serving(self) -> str:
+        """The id of the active half, once there are two."""
+
+        async def both() -> str:
+            query = f"loadbalancer_id={self.load_balancer['id']}&status=ALLOCATED"
+            halves = (await self.rest.get(f"octavia/amphorae?{query}"))["amphorae"]
+            ids = {str(half["role"]): str(half["id"]) for half in halves}
+            return ids[Role.MASTER] if set(ids) == {Role.MASTER, Role.BACKUP} else ""
+
+        within_s = SPARE_S_MAX + SETTLE_S_MAX  # a lost half is replaced by a spare
+        return await until(both, within_s=within_s, what="a pair, one half of it active")
+
+    async def _flavor(self) -> str:
+        profile = {
+            "name": "pairs",
+            "provider_name": "amphora",
+            "flavor_data": msgspec.json.encode(DATA).decode(),
+        }
+        made: Any = await self.rest.post("lbaas/flavorprofiles", {"flavorprofile": profile})
+        flavor = {"name": "pairs", "flavor_profile_id": made["id"]}
+        return str((await self.rest.post("lbaas/flavors", {"flavor": flavor}))["id"])
