@@ -171,6 +171,56 @@ def doctor(state: State = None) -> None:
     raise typer.Exit(run_doctor(state))
 
 
+PassphraseFile = Annotated[
+    Path | None, typer.Option("--passphrase-file", help="Its first line; else it is asked for.")
+]
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="The file to write. It must not exist.")],
+    recipient: Annotated[
+        list[str] | None,
+        typer.Option(metavar="AGE1...", help="Encrypt for this public key of age; repeat."),
+    ] = None,
+    passphrase_file: PassphraseFile = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="The configuration file (TOML).")
+    ] = None,
+    state: State = None,
+) -> None:
+    """Back up a running system: database, keys and addresses, in one encrypted file."""
+    from colonnade.cli.backup.keys import Keys, asked_for
+    from colonnade.cli.backup.saving import run_backup
+
+    names = recipient or ()
+    keys = Keys(names=names) if names else Keys(passphrase=asked_for(passphrase_file, twice=True))
+    raise typer.Exit(run_backup(file, keys, config, state))
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file that `colonnade backup` has written.")],
+    identity: Annotated[
+        Path | None, typer.Option(help="A file with a secret key of age, from age-keygen.")
+    ] = None,
+    passphrase_file: PassphraseFile = None,
+    database: Annotated[
+        str, typer.Option(help="Into this PostgreSQL, not the embedded one (libpq string).")
+    ] = "",
+    state: State = None,
+) -> None:
+    """Make a state folder from a backup, here or on another machine. Starts nothing."""
+    from colonnade.cli.backup.keys import Keys, asked_for, identities_of
+    from colonnade.cli.backup.restoring import run_restore
+
+    if identity is not None:
+        keys = Keys(names=identities_of(identity))
+    else:
+        keys = Keys(passphrase=asked_for(passphrase_file, twice=False))
+    raise typer.Exit(run_restore(file, keys, state, database))
+
+
 @app.command("exec", context_settings={"ignore_unknown_options": True})
 def execute(
     command: Annotated[list[str], typer.Argument(help="The command and its arguments, after --.")],
@@ -189,6 +239,9 @@ def execute(
 def migrate(
     config: ConfigFile,
     wait: Annotated[bool, typer.Option("--wait", help="Until the database answers.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say what would be applied; exit code 1 if any.")
+    ] = False,
 ) -> None:
     """Upgrade the database's schema."""
     from colonnade.runtime import logging
@@ -197,6 +250,10 @@ def migrate(
 
     settings = read_config(config)
     logging.configure("migrate", level=settings.log_level)
+    if check:
+        found = sorted(migrations.missing(settings.database_url))
+        print(f"would be applied: {', '.join(found)}" if found else "the schema is up to date")
+        raise typer.Exit(1 if found else 0)
     act = migrations.migrate_when_there if wait else migrations.migrate
     act(settings.database_url)
 

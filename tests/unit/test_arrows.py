@@ -70,6 +70,7 @@ ROOMS: Mapping[str, Mapping[str, set[str]]] = {
         "nouns": set(),
         "local": set(),
         "installation": {"local"},
+        "backup": {"local"},
         "lab": {"local"},
         "objects": {"documents", "nouns", "local"},
         "apply": {"documents", "objects"},

@@ -29,7 +29,7 @@ def migrate(url: str) -> None:
     for a schema that is newer than this release."""
     try:
         with psycopg.connect(url, autocommit=True, connect_timeout=2) as connection:
-            _refuse_newer(connection)
+            _refuse_newer(_applied(connection))
             if _missing(connection):
                 connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
                 if _missing(connection):
@@ -50,16 +50,33 @@ def migrate_when_there(url: str) -> None:
             return
 
 
-def _ours() -> set[str]:
+def ours() -> set[str]:
+    """The migrations that this release knows."""
     return {file.stem for file in SCHEMA.glob("*.sql")}
 
 
+def applied(url: str) -> set[str]:
+    """Those that a database has, whoever applied them. Raises Unavailable."""
+    try:
+        with psycopg.connect(url, autocommit=True, connect_timeout=2) as connection:
+            return _applied(connection)
+    except psycopg.OperationalError as error:
+        raise Unavailable("the database is not available", detail=str(error)) from error
+
+
+def missing(url: str) -> set[str]:
+    """What `migrate` would apply. Raises as it does, and changes nothing."""
+    found = applied(url)
+    _refuse_newer(found)
+    return ours() - found
+
+
 def _missing(connection: psycopg.Connection) -> set[str]:
-    return _ours() - _applied(connection)
+    return ours() - _applied(connection)
 
 
-def _refuse_newer(connection: psycopg.Connection) -> None:
-    newer = sorted(_applied(connection) - _ours())
+def _refuse_newer(found: set[str]) -> None:
+    newer = sorted(found - ours())
     if newer:
         raise Broken(
             f"the database's schema is newer than this release ({', '.join(newer)} was applied): "
