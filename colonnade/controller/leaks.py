@@ -120,11 +120,12 @@ class Leaks:
             now = await self._compute.instance(amphora.id)  # it may be younger than the list
             if now is None or now.state is not InstanceState.RUNNING:
                 lost.append(amphora)
-        gone = {amphora.id: (Cause.NOT_RUNNING, "") for amphora in lost}
+        # One that was booting at the look may run by the time that this is judged.
+        booting = [one for one in lost if one.state is State.BOOTING]
+        gone = {one.id: (Cause.NOT_RUNNING, "") for one in lost if one not in booting}
         async with self._database.transaction() as connection:
-            for amphora in lost:
-                if amphora.state is State.BOOTING:
-                    await work.mark(connection, f"amphora:{amphora.id}")
+            for amphora in booting:
+                await work.mark(connection, f"amphora:{amphora.id}")
             judged = await failovers.fail(connection, gone, self._rules)
         failovers.tell(judged)
 

@@ -96,10 +96,15 @@ class History:
             )
 
     def fence_begins(self, cluster: str, amphora_id: AmphoraId) -> None:
-        """One that runs is being ended."""
+        """One that runs is being ended. `cluster`: "" of one that never served any."""
         self.say(f"{self.called(amphora_id)} is fenced")
         for other, of in self._fencing.items():
-            if of == cluster and other != amphora_id and not self._is_over(cluster, other):
+            if (
+                cluster
+                and of == cluster
+                and other != amphora_id
+                and not self._is_over(cluster, other)
+            ):
                 self.violated(
                     f"{self.called(amphora_id)} is fenced while {self.called(other)} of the same"
                     " cluster still is"

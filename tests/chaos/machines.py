@@ -32,6 +32,7 @@ class Machine:
     def __init__(self, amphora_id: AmphoraId, number: int) -> None:
         self.id = amphora_id
         self.number = number
+        self.born = asyncio.get_running_loop().time()
         self.process = Process(f"amphora {number}")
         self.runs = asyncio.Event()  # not frozen
         self.runs.set()

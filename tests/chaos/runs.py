@@ -184,7 +184,9 @@ async def _tell_failures(world: World) -> None:
             WHERE object_kind = 'amphora' AND kind = 'failed' ORDER BY at""",
         )
     for amphora_id, at, message in found:
-        if amphora_id in world.compute.machines:  # others were never made, whatever hindered it
+        machine = world.compute.machines.get(amphora_id)
+        # Others were never made, or not yet, whatever hindered it.
+        if machine is not None and machine.born <= float(at):
             world.history.failed(AmphoraId(amphora_id), float(at), message)
 
 

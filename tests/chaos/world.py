@@ -19,7 +19,7 @@ from colonnade.controller.leaks import Leaks
 from colonnade.controller.loop import Loop, Reconciler
 from colonnade.controller.renewals import Certificates
 from colonnade.controller.spares import Spares
-from colonnade.domain.errors import OutOfCapacity
+from colonnade.domain.errors import OutOfCapacity, Unavailable
 from colonnade.domain.ids import AmphoraId, PortId, new_id
 from colonnade.drivers.compute.protocol import ComputeDriver
 from colonnade.drivers.network.protocol import NetworkDriver, Port
@@ -226,7 +226,12 @@ class Controller(Daemon):
         self.process.begin(self._run())
 
     async def _run(self) -> None:
-        await begin_work(cast(Database, self.database), self.process.name)
+        while True:
+            try:
+                await begin_work(cast(Database, self.database), self.process.name)
+                break
+            except Unavailable:  # it ends, and whoever supervises it starts it again
+                await asyncio.sleep(1)
         await self._loop.run()
 
 

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What nobody knows of is cleared away after a while, and nothing else ever is."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 from structlog.testing import capture_logs
 
 from colonnade.controller.leaks import DOUBTED_FROM, Leaks
 from colonnade.domain.ids import AmphoraId, PortId, new_id
-from colonnade.drivers.compute.protocol import Boot
+from colonnade.domain.lifecycle import State
+from colonnade.drivers.compute.protocol import Boot, ComputeDriver, Instance
 from colonnade.drivers.network.protocol import Port, PortWish
 from colonnade.runtime.config import Config
 from colonnade.store.postgres.database import Database
@@ -121,3 +124,43 @@ async def test_where_most_is_unknown_the_database_is_doubted_and_nothing_goes(
         await world.pass_once("leaks:%")
     assert before <= await things(world)
     assert [one["log_level"] for one in logs if "right one" in one["event"]] == ["error"]
+
+
+class Slow:
+    """A compute service whose answer is old when it comes: the instance was made meanwhile, and
+    the amphora is a spare by now."""
+
+    def __init__(self, world: World, made: AmphoraId) -> None:
+        self._world, self._made = world, made
+
+    async def instances(self) -> Sequence[Instance]:
+        found = await self._world.compute.instances()
+        return [one for one in found if one.amphora_id != self._made]
+
+    async def instance(self, amphora_id: AmphoraId) -> Instance | None:
+        if amphora_id != self._made:
+            return await self._world.compute.instance(amphora_id)
+        await _is(self._world, amphora_id, "SPARE")
+        return None
+
+
+async def _is(world: World, amphora_id: AmphoraId, state: str) -> None:
+    async with world.database.transaction() as connection:
+        await connection.execute(
+            "UPDATE amphorae SET state = %s, state_since = now() WHERE id = %s", [state, amphora_id]
+        )
+
+
+async def test_one_that_was_booting_at_the_look_is_not_given_up(
+    database: Database, config: Config
+) -> None:
+    world = await begun(database, config, add_member)
+    spare = next(one for one in await world.rows() if one.state is State.SPARE)
+    await _is(world, spare.id, "BOOTING")
+    compute = cast(ComputeDriver, Slow(world, spare.id))
+    await Leaks(database, world.network, compute).reconcile("all")
+    states = {one.id: one.state for one in await world.rows()}
+    assert states[spare.id] is State.SPARE
+    async with database.read() as connection:
+        cursor = await connection.execute("SELECT key FROM work WHERE key LIKE 'amphora:%'")
+        assert (f"amphora:{spare.id}",) in await cursor.fetchall(), "it is looked at again"
