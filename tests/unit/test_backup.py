@@ -13,8 +13,8 @@ import pytest
 import colonnade
 from colonnade.cli.backup import archive
 from colonnade.cli.backup.keys import IN_MEMORY_MAX, Keys, asked_for, identities_of
-from colonnade.cli.backup.restoring import run_restore
-from colonnade.domain.errors import Invalid
+from colonnade.cli.backup.restoring import restore
+from colonnade.domain.errors import Conflict, Invalid, NotFound
 from colonnade.runtime.config import Config, write_config
 from colonnade.store.postgres import migrations
 
@@ -103,18 +103,16 @@ def test_what_is_no_backup_is_refused(tmp_path: Path) -> None:
         archive.read(tmp_path / "tar", tmp_path / "found")
 
 
-def test_nothing_is_restored_over_a_system(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_nothing_is_restored_over_a_system(tmp_path: Path) -> None:
     secret = pyrage.x25519.Identity.generate()
     sealed = sealed_of(tmp_path, Keys(names=[str(secret.to_public())]))
     key = Keys(names=[str(secret)])
     (tmp_path / "state/pki").mkdir(parents=True)
-    assert run_restore(sealed, key, tmp_path / "state", "") == 1
-    assert "is not empty (pki)" in capsys.readouterr().err
+    with pytest.raises(Conflict, match=r"is not empty \(pki\)"):
+        restore(sealed, key, tmp_path / "state", "")
     (tmp_path / "state/pki").rmdir()
-    assert run_restore(sealed, key, tmp_path / "state", "") == 1
-    assert "no backup" in capsys.readouterr().err
-    assert run_restore(tmp_path / "none", key, tmp_path / "state", "") == 1
-    assert "there is no file" in capsys.readouterr().err
+    with pytest.raises(Invalid, match="no backup"):
+        restore(sealed, key, tmp_path / "state", "")
+    with pytest.raises(NotFound, match="there is no file"):
+        restore(tmp_path / "none", key, tmp_path / "state", "")
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []

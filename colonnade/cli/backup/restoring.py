@@ -27,10 +27,11 @@ LEFT: Final = ("lock", "logs")  # of a folder that a system has used, and that h
 
 
 def run_restore(file: Path, keys: Keys, state: Path | None, database_url: str) -> int:
-    return exit_code("restore", lambda: _restore(file, keys, state, database_url))
+    return exit_code("restore", lambda: restore(file, keys, state, database_url))
 
 
-def _restore(file: Path, keys: Keys, wanted: Path | None, database_url: str) -> None:
+def restore(file: Path, keys: Keys, wanted: Path | None, database_url: str) -> None:
+    """Raises NotFound, Conflict, Invalid, Unavailable, Broken; then nothing has changed."""
     state = folders.state_dir(wanted)
     if not file.exists():
         raise NotFound(f"there is no file {file}")
