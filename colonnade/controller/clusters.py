@@ -155,13 +155,14 @@ class Clusters:
 
     async def _look(self, cluster_id: ClusterId) -> tuple[Cluster, Facts] | None:
         async with self._database.read() as connection:
+            look = await clusters.next_look(connection)
             wanted = await wishes.wanted(connection, cluster_id)
             if wanted is None:
                 return None
             present = await amphora_rows.of_cluster(connection, cluster_id)
         names = port_ids(wanted, present)
         ports = {name: port for name in names if (port := await self._port(name)) is not None}
-        return wanted, Facts(
+        return replace(wanted, look=look), Facts(
             amphorae=present,
             ports=ports,
             unreached=frozenset(self._unreached),

@@ -67,6 +67,7 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
 
     id: ClusterId
     generation: int
+    look: int = 0  # at what there is, by which steps of one generation are ordered; 0: unknown
     topology: Topology = Topology.SINGLE
     advert_ms: int = 100  # between two adverts of VRRP
     flavor: str = "default"

@@ -92,6 +92,7 @@ class Bundle(_Wire, frozen=True, kw_only=True):
     `secrets` those below `paths.SECRETS`; new contents under old names need no reload."""
 
     generation: int
+    look: int = 0  # of the controller, at ports: of two of one generation, the higher is newer
     config: str
     frame: str
     backends: tuple[Backend, ...] = ()
@@ -102,6 +103,13 @@ class Bundle(_Wire, frozen=True, kw_only=True):
     pair: Pair | None = None  # None: the amphora serves alone
     needs: tuple[str, ...] = ()  # what a reader must know: who does not, refuses all of it
 
+    def is_older(self, served: "Bundle") -> bool:
+        """Whether the one that is served must stay. What says no look is told apart by its
+        generation alone."""
+        if self.generation != served.generation or not self.look:
+            return self.generation < served.generation
+        return self.look < served.look
+
     @property
     def unknown_needs(self) -> tuple[str, ...]:
         """What is needed and not known here: then a newer release made it."""
@@ -109,7 +117,7 @@ class Bundle(_Wire, frozen=True, kw_only=True):
 
     @property
     def digest(self) -> str:
-        """Same content, same digest, whatever the generation."""
+        """Same content, same digest, whatever the generation and the look."""
         files = sorted(self.files.items())
         secrets = sorted(self.secrets.items())
         content = (

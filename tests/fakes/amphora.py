@@ -9,6 +9,8 @@ call and may raise.
 import asyncio
 from collections.abc import Callable, Sequence
 
+from msgspec.structs import replace
+
 from colonnade.domain.errors import Rejected, Unreachable
 from colonnade.domain.fleet import Amphora, Cluster, Role
 from colonnade.domain.ids import AmphoraId
@@ -43,6 +45,7 @@ class FakeAmphorae:
         self.interfaces: dict[AmphoraId, Sequence[Interface]] = {}
         self.vrrp = Vrrp()
         self._network = network
+        self._looks: dict[AmphoraId, int] = {}
 
     def objections(self, tree: LoadBalancer) -> Sequence[Objection]:
         return []
@@ -64,8 +67,10 @@ class FakeAmphorae:
                 if listener.protocol_port in self.hated_ports:
                     raise Rejected(f"cannot bind port {listener.protocol_port}")
         present = self.serving.get(amphora.id)
-        if present is None or present.generation <= wanted.generation:
-            self.serving[amphora.id] = wanted
+        served = (0, 0) if present is None else (present.generation, self._looks[amphora.id])
+        if served <= (wanted.generation, wanted.look):
+            self.serving[amphora.id] = replace(wanted, look=0)  # which is no wish
+            self._looks[amphora.id] = wanted.look
             self.interfaces[amphora.id] = interfaces
             if pair is not None:
                 self.vrrp.tell(amphora.id, wanted.id, pair)

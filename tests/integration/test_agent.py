@@ -12,6 +12,7 @@ from uuid import UUID
 import aiohttp
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from colonnade.agent.haproxy.status import digest
 from colonnade.domain.errors import Broken, Rejected
@@ -111,6 +112,14 @@ async def test_an_older_generation_is_refused(bench: Bench) -> None:
     assert set(await bench.states()) == {"s1"}
     assert await bench.put(bundle(5, server(1))) == "nothing"
     assert await bench.put(bundle(6, server(1))) == "nothing"
+    # A look at ports that was overtaken by another, and comes later.
+    assert await bench.put(replace(bundle(6, server(1), server(2)), look=8)) == "runtime"
+    with pytest.raises(Outdated) as refused:
+        await bench.put(replace(bundle(6, server(1)), look=7))
+    assert refused.value.generation == 6
+    assert set(await bench.states()) == {"s1", "s2"}
+    assert await bench.put(bundle(6, server(1))) == "runtime", "of a release that knows no looks"
+    assert await bench.put(replace(bundle(7, server(1)), look=1)) == "nothing"
 
 
 async def test_only_a_controller_may_change_and_only_our_own_may_look(bench: Bench) -> None:

@@ -74,7 +74,7 @@ class Amphora:
             self._watch.served = self.present
             unfinished = self._folder.unfinished()
             log.info("resumed generation %s, haproxy adopted: %s", self.generation, adopted)
-            if unfinished is not None and unfinished.generation >= self.generation:
+            if unfinished is not None and not self._is_older(unfinished):
                 try:
                     await self._change(Transition(self.present, unfinished, force_reload=True))
                     return
@@ -96,7 +96,7 @@ class Amphora:
         TooLittleMemory; then all is as before.
 
         When several bundles wait for a reload, the newest is served and answers for all."""
-        if wanted.generation < self.generation:
+        if self._is_older(wanted):
             raise Older(self.generation)
         if wanted.unknown_needs:
             unknown = ", ".join(wanted.unknown_needs)
@@ -105,7 +105,7 @@ class Amphora:
             async with self._queue.turn(
                 wanted.generation, lambda is_newest: self._pause_s(wanted, is_newest)
             ):
-                if self.generation <= wanted.generation:
+                if not self._is_older(wanted):
                     self._means = await self._change(Transition(self.present, wanted))
                     log.info("serving generation %s by %s", self.generation, self._means)
                 applied = Applied(generation=self.generation, means=self._means)
@@ -115,9 +115,12 @@ class Amphora:
         return applied
 
     def _pause_s(self, wanted: Bundle, is_newest: bool) -> float | None:
-        if self.generation > wanted.generation:
+        if self._is_older(wanted):
             return 0.0  # a newer one is served, and answers for this one
         return self._applier.pause_s(Transition(self.present, wanted)) if is_newest else None
+
+    def _is_older(self, wanted: Bundle) -> bool:
+        return self.present is not None and wanted.is_older(self.present)
 
     async def repair(self) -> None:
         """Set firewall and interfaces again: a port may have been taken out and put back."""

@@ -30,6 +30,13 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 PURGED = tuple(noun.name for noun in reversed(shape.BELOW))
 
 
+async def next_look(connection: Connection) -> int:
+    """A number for a look that begins now: higher than those of all that began before."""
+    row = await (await connection.execute("SELECT nextval('looks')")).fetchone()
+    assert row is not None, "a sequence has no end"
+    return int(row[0])
+
+
 async def settle(connection: Connection, cluster_id: ClusterId, generation: int) -> bool:
     """All that serve the cluster serve this generation, or nothing needs to serve it. Purges what
     was deleted by then; a cluster that was itself deleted is gone afterwards. False: it had

@@ -76,7 +76,7 @@ class AgentClient:
             generation = applied.generation
         except Outdated as newer:
             generation = newer.generation
-            if generation > bundle.generation:
+            if generation >= bundle.generation:  # of the same one, by a later look
                 raise
         if generation < bundle.generation:
             detail = f"{amphora_id}: {generation} to {bundle.generation}"

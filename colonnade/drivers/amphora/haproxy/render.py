@@ -129,6 +129,7 @@ def render(
     served = views(wanted)
     bundle = Bundle(
         generation=wanted.generation,
+        look=wanted.look,
         config="",
         frame="",
         interfaces=tuple(interfaces),
