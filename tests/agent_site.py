@@ -80,7 +80,8 @@ class Site:
         return [int(pid) for pid in answer["pids"]]
 
     def kill(self, pid: int, number: int) -> None:
-        """`pid` is one that `processes` gave."""
+        """`pid` is one that `processes` gave. It may have ended meanwhile, as haproxy's worker does
+        with its master."""
         self._say({"do": "kill", "pid": pid, "signal": int(number)})
         self._hear()
 
@@ -204,7 +205,8 @@ class _Inside:
         return {"pids": [pid for pid in sorted(found) if pid != self.init]}
 
     def kill(self, request: dict[str, Any]) -> dict[str, Any]:
-        os.kill(request["pid"], request["signal"])
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(request["pid"], request["signal"])
         return {}
 
     def status(self, request: dict[str, Any]) -> dict[str, Any]:
