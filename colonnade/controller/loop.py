@@ -66,6 +66,7 @@ class Loop:
         self._reconcilers = reconcilers
         self._at_once = at_once
         self._lease_s = lease_s
+        self.on_connected: Callable[[], Awaitable[object]] | None = None  # to any database, again
         self._wake = asyncio.Event()
         self._working: dict[asyncio.Task[None], work.Lease] = {}
 
@@ -124,8 +125,20 @@ class Loop:
 
     async def _listen(self) -> None:
         async with contextlib.aclosing(self._database.listen(work.CHANNEL)) as payloads:
-            async for _ in payloads:
+            async for payload in payloads:
+                if not payload and self.on_connected is not None:
+                    await self._told_of_it(self.on_connected)
                 self._wake.set()
+
+    async def _told_of_it(self, on_connected: Callable[[], Awaitable[object]]) -> None:
+        while True:
+            try:
+                await on_connected()
+            except Unavailable as error:
+                log.warning("the database does not answer", error=str(error))
+                await asyncio.sleep(soon_s(0))
+            else:
+                return
 
     async def _part(self) -> None:
         if self._working:

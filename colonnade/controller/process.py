@@ -7,6 +7,7 @@ any moment. This is where the real drivers are chosen; nothing else knows which 
 
 import contextlib
 from collections.abc import AsyncIterator, Collection, Mapping
+from functools import partial
 from typing import Final
 
 import structlog
@@ -89,6 +90,8 @@ async def _work(config: Config) -> None:
             "leaks": Leaks(database, network, compute, rules=rules),
         }
         loop = Loop(database, reconcilers | _of_rows(database, config), holder=address)
+        # While we run, another copy may be promoted.
+        loop.on_connected = partial(incarnation.notice, database)
         runner = web.AppRunner(
             application(database, clusters, driver.bundle, Places(database, seal), certificates),
             access_log=None,

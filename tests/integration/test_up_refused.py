@@ -53,6 +53,7 @@ def file_at(name: str) -> Callable[[Path], None]:
         (configured(""), ["--api", "0.0.0.0:{port}"], "0.0.0.0 is not loopback"),
         (configured('haproxy = "/nix"'), [], "the configured haproxy '/nix' is not there"),
         (configured(""), ["--database", "host=/nix"], "the database is not available"),
+        (configured(""), ["--database", "host=db.example.org"], "name a folder with the server's"),
         (configured('[api]\nauth = "nix"'), [], "`api` does not start: auth 'nix' is not known"),
         (
             configured('[api]\npolicy_file = "/nix"'), [],

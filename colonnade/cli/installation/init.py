@@ -24,7 +24,7 @@ from colonnade.cli.local import folders
 from colonnade.cli.local.identities import ensure_identities
 from colonnade.cli.local.metrics_places import FILE, places_text
 from colonnade.cli.local.offices import hand_out
-from colonnade.cli.local.starting import exit_code, place
+from colonnade.cli.local.starting import check_database, exit_code, place
 from colonnade.domain.addresses import endpoint
 from colonnade.domain.errors import Broken, Invalid
 from colonnade.drivers.compute.namespaces import image
@@ -75,6 +75,7 @@ def run_init(wish: Wish) -> int:
 
 
 def _init(wish: Wish) -> None:
+    check_database(wish.database_url)
     layout = layout_of(wish.root, wish.state)
     ids = host_ids.of(layout.state)
     if ids is None:

@@ -36,6 +36,7 @@ from colonnade.cli.local.offices import hand_out, of_network, of_office
 from colonnade.cli.local.starting import (
     Part,
     api_answers,
+    check_database,
     make_state,
     only_one,
     place,
@@ -77,6 +78,7 @@ async def _up(wish: Wish) -> None:
         raise Invalid("--host-route changes this host's routes, so it needs root")
     if wish.host_route and wish.keep:
         raise Invalid("--host-route ends with this process, and --keep lets others go on: give one")
+    check_database(wish.database_url)
     state = folders.state_dir(wish.state)
     make_state(state)
     with only_one(state):

@@ -67,7 +67,8 @@ async def _name(database: Database) -> str:
     parts = (
         "SELECT oid::text FROM pg_database WHERE datname = current_database()",
         "SELECT system_identifier::text FROM pg_control_system()",
-        "SELECT timeline_id::text FROM pg_control_checkpoint()",
+        # Not of pg_control_checkpoint(): after a promotion it is the old one for a while.
+        "SELECT ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int::text",
     )
     found = []
     for part in parts:
