@@ -144,15 +144,19 @@ class World:
 
     # What users, receivers and bad luck do.
 
-    async def create(self, *, owned: bool = True, size: Sizing = SIZE) -> None:
+    async def create(
+        self, *, owned: bool = True, size: Sizing = SIZE, subnet_id: SubnetId = PUBLIC_SUBNET
+    ) -> None:
         """A load balancer with one member, as the API would store it. Not `owned`: the user
         brought the VIP's port."""
         load_balancer_id = LoadBalancerId(new_id())
         owner = f"lb:{load_balancer_id}" if owned else "user"
         port = await self.network.create_port(
-            PortWish(id=PortId(new_id()), owner=owner, subnet_id=PUBLIC_SUBNET)
+            PortWish(id=PortId(new_id()), owner=owner, subnet_id=subnet_id)
         )
         tree = new_tree(load_balancer_id, port, owned=owned)
+        (via,) = [s.via_subnet_id for s in await self.network.subnets() if s.id == subnet_id]
+        tree = replace(tree, vip=replace(tree.vip, via_subnet_id=via))
         self.load_balancer_id, self.cluster_id = load_balancer_id, tree.cluster_id
         terms = wishes.Terms(size=size)
         await wishes.create(self.database, tree, NoObjections(), terms=terms)

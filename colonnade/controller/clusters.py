@@ -17,6 +17,7 @@ import structlog
 from msgspec.structs import replace
 
 from colonnade.controller import account, pairs
+from colonnade.controller.leading import lead, present_routes
 from colonnade.controller.loop import together
 from colonnade.controller.metrics import FENCED, WISH_SECONDS
 from colonnade.controller.planning import (
@@ -27,6 +28,7 @@ from colonnade.controller.planning import (
     GiveBack,
     HandOver,
     Join,
+    Lead,
     Plug,
     Release,
     Restore,
@@ -146,7 +148,7 @@ class Clusters:
             return None
         wanted, facts = look
         steps = plan(wanted, facts)
-        ready = all(isinstance(step, Deploy | Settle) for step in steps)
+        ready = all(isinstance(step, Deploy | Lead | Settle) for step in steps)
         # Of a pair, one may have to wait until the other was told.
         told = [step.amphora.id for step in steps if isinstance(step, Deploy)]
         if wanted.deleted or not ready or (told and amphora.id not in told):
@@ -165,6 +167,7 @@ class Clusters:
         return replace(wanted, look=look), Facts(
             amphorae=present,
             ports=ports,
+            routes=await present_routes(self._network, wanted),
             unreached=frozenset(self._unreached),
         )
 
@@ -174,7 +177,7 @@ class Clusters:
         except NotFound:
             return None
 
-    async def _take(self, step: Step, wanted: Cluster, facts: Facts) -> None:  # noqa: C901 - a table
+    async def _take(self, step: Step, wanted: Cluster, facts: Facts) -> None:  # noqa: C901, PLR0912 - a table
         match step:
             case Fence(amphora):
                 await self._compute.destroy(amphora.id)
@@ -214,6 +217,9 @@ class Clusters:
                     self._amphorae, amphora, wanted, await self._wires(wanted, amphora, facts)
                 )
                 await self._take(Fence(amphora), wanted, facts)
+            case Lead(target, drained):
+                await self._drain(drained)
+                await lead(self._network, wanted, target, facts)
             case GiveBack(port_id):
                 await self._network.delete_port(port_id)
             case Settle():
@@ -283,7 +289,8 @@ class Clusters:
         try:
             if (await asyncio.wait([pushing], timeout=READY_S))[0]:
                 pushing.result()  # one that is not well gets no port
-            await self._drain(port_ids, facts)
+            owners = {facts.ports[port_id].plugged_into for port_id in port_ids}
+            await self._drain([a for a in facts.amphorae if a.id in owners])
             await together(*(self._move(port_id, amphora) for port_id in port_ids))
             generation = await pushing
         finally:
@@ -292,13 +299,11 @@ class Clusters:
         async with self._database.transaction() as connection:
             await amphora_rows.record_applied(connection, amphora, generation)
 
-    async def _drain(self, port_ids: Sequence[PortId], facts: Facts) -> None:
+    async def _drain(self, leaving: Sequence[Amphora]) -> None:
         """What is short is finished where it began. Who cannot drain does not keep the VIPs."""
-        owners = {facts.ports[port_id].plugged_into for port_id in port_ids}
         with contextlib.suppress(ColonnadeError, TimeoutError):
             async with asyncio.timeout(DRAIN_S_MAX):
-                drained = (self._amphorae.drain(a) for a in facts.amphorae if a.id in owners)
-                await together(*drained)
+                await together(*map(self._amphorae.drain, leaving))
 
     async def _move(self, port_id: PortId, amphora: Amphora) -> None:
         """The one that had it is cut off before another has it."""

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compare what drivers have with what rows know, in both directions.
 
-A port or instance that no row names for a whole minute is removed. The minute is needed because a
-thing may be made before its row. Where most things are unknown, the database may be another
-system's: then nothing is removed for a whole day. An amphora that a row needs and that does not run
-is reported lost at once; safe mode decides whether it is replaced now. A port for members is
-removed soon after no member is on its subnet: members are stored before their port is made. Only
+A port, route or instance that no row names for a whole minute is removed. The minute is needed
+because a thing may be made before its row. Where most things are unknown, the database may be
+another system's: then nothing is removed for a whole day. An amphora that a row needs and that does
+not run is reported lost at once; safe mode decides whether it is replaced now. A port for members
+is removed soon after no member is on its subnet: members are stored before their port is made. Only
 things that carry our own marks are touched.
 """
 
@@ -64,18 +64,25 @@ class Leaks:
         found = await self._compute.instances()
         instances = {i.amphora_id: i.state for i in found}
         ports = [port for port in await self._network.ports() if _is_ours(port)]
+        router = self._network.router
+        routes = [r for r in await router.routes() if is_vip(r.owner)] if router else []
         async with self._database.read() as connection:
             await amphora_rows.record_hosts(connection, {i.amphora_id: i.host for i in found})
             rows = {a.id: a for a in await amphora_rows.everyone(connection)}
             owners = {load_balancer_of(p.owner) for p in ports if is_vip(p.owner)}
+            owners |= {load_balancer_of(route.owner) for route in routes}
             balancers = await clusters.load_balancers_among(connection, sorted(owners))
             subnets = await clusters.own_subnets(connection, sorted(_clusters(ports, rows)))
         strangers = [i for i in instances if i not in rows]
         stray = [p for p in ports if _is_stray(p, rows, balancers)]
         idle = [p for p in ports if p not in stray and _is_idle(p, rows, subnets)]
-        account.looked("nothing unknown", f"{len(strangers)} instances and {len(stray)} ports so")
-        unknown = [*strangers, *(port.id for port in stray)]
-        own = len(instances) + len(ports)
+        lost = [r.destination for r in routes if load_balancer_of(r.owner) not in balancers]
+        account.looked(
+            "nothing unknown",
+            f"{len(strangers)} instances, {len(stray)} ports and {len(lost)} routes so",
+        )
+        unknown = [*strangers, *(port.id for port in stray), *lost]
+        own = len(instances) + len(ports) + len(routes)
         is_doubted = len(unknown) >= DOUBTED_FROM and 2 * len(unknown) > own
         if is_doubted:
             log.error("most things are unknown to this database: is it the right one?", of=own)
@@ -91,6 +98,10 @@ class Leaks:
             if port.id in due:
                 log.warning("a leaked port is removed", port_id=port.id, owner=port.owner)
                 await self._network.delete_port(port.id)
+        for destination in due.intersection(lost):
+            assert router is not None, "it had the route"
+            log.warning("a leaked route is removed", destination=destination)
+            await router.delete_route(destination)
         for port in idle:
             if waited_s[port.id] >= min(LINGER_S, self._patience_s):
                 await self._leave(port, rows)

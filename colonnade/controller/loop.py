@@ -270,7 +270,7 @@ def _backoff_s(attempts: int, first_s: float, longest_s: float) -> float:
     return longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 
 
-async def together(*tasks: Awaitable[None]) -> None:
+async def together(*tasks: Awaitable[object]) -> None:
     """Do all of them, whatever becomes of the others; then raise the worst that happened."""
     results = await asyncio.gather(*tasks, return_exceptions=True)
     errors = [result for result in results if isinstance(result, BaseException)]

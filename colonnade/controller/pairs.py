@@ -45,7 +45,7 @@ def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
         return ending(wanted, facts, [*failed, *leaving], serving)
     if failed:
         return [Fence(amphora) for amphora in failed]
-    size = wanted.topology.size
+    size = wanted.size
     if len(serving) > size:
         return [Release(amphora) for amphora in serving[size:]]
     halves = pair(facts)
@@ -113,7 +113,7 @@ def _is_new(half: Amphora) -> bool:
 
 def own_subnets(wanted: Cluster) -> Sequence[SubnetId]:
     """Subnets on which each half has a port of its own, those of the VIPs first."""
-    fronts = dict.fromkeys(vip.subnet_id for vip in vips(wanted))
+    fronts = dict.fromkeys(vip.front_subnet_id for vip in vips(wanted))
     return [*fronts, *member_subnets(wanted)]
 
 

@@ -16,7 +16,7 @@ from colonnade.domain.fleet import Amphora, Cluster
 from colonnade.domain.ids import AmphoraId, PortId, SubnetId, derived_id
 from colonnade.domain.lifecycle import State
 from colonnade.domain.tree import LoadBalancer, Vip
-from colonnade.drivers.network.protocol import Port, Subnet
+from colonnade.drivers.network.protocol import Port, Route, Subnet
 from colonnade.protocol.bundle import Interface
 
 
@@ -84,6 +84,14 @@ class StandDown(msgspec.Struct, frozen=True):
     amphora: Amphora
 
 
+class Lead(msgspec.Struct, frozen=True):
+    """Have the router lead the VIPs to these amphorae alone; to nobody when there is none.
+    `drained`: those that it leads to now and that finish what is short before."""
+
+    amphorae: Sequence[Amphora]
+    drained: Sequence[Amphora] = ()
+
+
 class Settle(msgspec.Struct, frozen=True):
     """All is as wanted: say so."""
 
@@ -99,16 +107,19 @@ Step: TypeAlias = (
     | HandOver
     | GiveBack
     | StandDown
+    | Lead
     | Settle
 )
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What there is. `ports`: the VIPs' ports and the amphorae's own, those that exist.
-    `unreached`: amphorae that did not answer when they were last told."""
+    `routes`: those to VIPs that a router leads, by destination. `unreached`: amphorae that did not
+    answer when they were last told."""
 
     amphorae: Sequence[Amphora]
     ports: Mapping[PortId, Port]
+    routes: Mapping[str, Route] = {}
     unreached: frozenset[AmphoraId] = frozenset()
 
 
@@ -121,7 +132,7 @@ def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
         return ending(wanted, facts, [*failed, *leaving], serving)
     if failed:
         return [Fence(amphora) for amphora in failed]
-    size = wanted.topology.size
+    size = wanted.size
     held = _held(wanted, facts, leaving)
     if len(serving) < size:
         missing = [Borrow() for _ in range(size - len(serving) - 1)]
@@ -206,7 +217,7 @@ def member_subnets(wanted: Cluster) -> Sequence[SubnetId]:
         for member in pool.members
         if member.subnet_id is not None
     }
-    return sorted(named - {vip.subnet_id for vip in vips(wanted)})
+    return sorted(named - {vip.front_subnet_id for vip in vips(wanted)})
 
 
 def own_port_id(amphora_id: AmphoraId, subnet_id: SubnetId) -> PortId:

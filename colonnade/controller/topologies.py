@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What depends on how many amphorae serve a cluster, and how they share its VIPs. Pure.
 
-`planning.py` knows of one that has the VIPs' ports, `pairs.py` of two between which the VIPs move.
+`planning.py` knows of one that has the VIPs' ports, `pairs.py` of two between which the VIPs move,
+`many_active.py` of any number to which a router leads them.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from colonnade.controller import pairs, planning
+from colonnade.controller import many_active, pairs, planning
 from colonnade.controller.planning import Facts, Step, own_port_id, vips
 from colonnade.domain.fleet import Amphora, Cluster, Topology
 from colonnade.domain.ids import PortId
@@ -27,6 +28,8 @@ def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
     """Steps to take now. None: nothing can be done but wait."""
     if wanted.topology is Topology.ACTIVE_STANDBY:
         return pairs.plan(wanted, facts)
+    if wanted.topology is Topology.ACTIVE_ACTIVE:
+        return many_active.plan(wanted, facts)
     return planning.plan(wanted, facts)
 
 
@@ -34,7 +37,7 @@ def port_ids(wanted: Cluster, present: Sequence[Amphora]) -> Sequence[PortId]:
     """The ports that the cluster and these amphorae of it have, or should have."""
     names = [vip.port_id for vip in vips(wanted)]
     own = planning.member_subnets(wanted)
-    if wanted.topology is Topology.ACTIVE_STANDBY:
+    if wanted.topology is not Topology.SINGLE:
         own = pairs.own_subnets(wanted)
     using = [a for a in present if a.state in ANSWERING]
     return [*names, *(own_port_id(amphora.id, subnet) for amphora in using for subnet in own)]
@@ -45,4 +48,6 @@ def wires(wanted: Cluster, amphora: Amphora, facts: Facts, subnets: Mapping[str,
     if wanted.topology is Topology.ACTIVE_STANDBY:
         found = pairs.interfaces(wanted, amphora, facts.ports, subnets)
         return Wires(found, pairs.speaks(wanted, amphora, facts))
+    if wanted.topology is Topology.ACTIVE_ACTIVE:
+        return Wires(many_active.interfaces(wanted, amphora, facts.ports, subnets))
     return Wires(planning.interfaces(wanted, amphora, facts.ports, subnets))

@@ -6,7 +6,6 @@ that it reads back as it was written. `FlavorFacts` and `ZoneFacts` hold the key
 own providers know. Which of them a provider can serve is not known here.
 """
 
-from enum import StrEnum
 from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
@@ -14,13 +13,15 @@ from msgspec import Meta
 
 from colonnade.domain.attributes import Attribute
 from colonnade.domain.errors import Invalid
-from colonnade.domain.fleet import Topology
+from colonnade.domain.fleet import FrontEnd, Topology
 from colonnade.domain.ids import FlavorProfileId, ZoneProfileId
 from colonnade.domain.limits import PROFILE_DATA_MAX, SPARES_PER_FLAVOR_MAX, TEXT_MAX, Text
 
 NO_ID: Final = "00000000-0000-0000-0000-000000000000"  # contract: reserved, names nothing
 DEFAULT_FLAVOR: Final = "default"
 ADVERT_MS: Final = 100
+AMPHORAE_MIN: Final = 2
+AMPHORAE_MAX: Final = 16
 
 
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=TEXT_MAX)]
@@ -73,13 +74,6 @@ class AvailabilityZone(msgspec.Struct, frozen=True, kw_only=True):
     enabled: Enabled = True
 
 
-class FrontEnd(StrEnum):
-    """How clients' packets find the amphora that answers."""
-
-    LAYER_2 = "layer2"
-    ROUTED = "routed"
-
-
 class FlavorFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A flavor profile's data, understood. The first five keys are the wire contract's."""
 
@@ -89,11 +83,12 @@ class FlavorFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     sriov_vip: bool = False
     allow_member_sriov: bool = False
     spare_pool_size: Annotated[int, Meta(ge=0, le=SPARES_PER_FLAVOR_MAX)] | None = None
-    front_end: FrontEnd = FrontEnd.LAYER_2
+    front_end: FrontEnd | None = None  # as the topology has it
     connection_limit_max: Annotated[int, Meta(ge=1)] | None = None
     amphora_driver: str = "haproxy"
     failover_after_s: Annotated[float, Meta(ge=3, le=60)] | None = None
     vrrp_advert_ms: Annotated[int, Meta(ge=20, le=10_000)] = ADVERT_MS
+    amphorae: Annotated[int, Meta(ge=AMPHORAE_MIN, le=AMPHORAE_MAX)] | None = None
 
     @property
     def needs_own_spares(self) -> bool:
@@ -120,8 +115,16 @@ class Sizing(msgspec.Struct, frozen=True, kw_only=True):
     """What a flavor makes of a new cluster: its layout, and whose spares it takes."""
 
     topology: Topology = Topology.SINGLE
+    front_end: FrontEnd = FrontEnd.LAYER_2
+    amphorae: int = AMPHORAE_MIN  # of ACTIVE_ACTIVE
     advert_ms: int = ADVERT_MS
     flavor: str = DEFAULT_FLAVOR
+
+    @property
+    def addresses(self) -> int:
+        """How many amphorae need addresses of their own beside each VIP's."""
+        alone = self.topology is Topology.SINGLE
+        return 0 if alone else self.topology.size(self.amphorae)
 
 
 def read_data(text: str, option: str) -> dict[str, Any]:
@@ -135,9 +138,16 @@ def read_data(text: str, option: str) -> dict[str, Any]:
     return found
 
 
+def usual_front_end(topology: Topology) -> FrontEnd:
+    """What a topology has where nothing is said: several that serve at once need a router."""
+    return FrontEnd.ROUTED if topology is Topology.ACTIVE_ACTIVE else FrontEnd.LAYER_2
+
+
 def sizing(flavor_id: str, facts: FlavorFacts) -> Sizing:
     return Sizing(
         topology=facts.loadbalancer_topology,
+        front_end=facts.front_end or usual_front_end(facts.loadbalancer_topology),
+        amphorae=facts.amphorae or AMPHORAE_MIN,
         advert_ms=facts.vrrp_advert_ms,
         flavor=flavor_id if facts.needs_own_spares else DEFAULT_FLAVOR,
     )

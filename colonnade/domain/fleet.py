@@ -18,15 +18,20 @@ from colonnade.domain.tree import LoadBalancer
 class Topology(StrEnum):
     SINGLE = "SINGLE"
     ACTIVE_STANDBY = "ACTIVE_STANDBY"
+    ACTIVE_ACTIVE = "ACTIVE_ACTIVE"  # all serve at once, and a router spreads clients over them
 
-    @property
-    def size(self) -> int:
+    def size(self, amphorae: int) -> int:
+        """How many amphorae serve. `amphorae`: how many were asked for, where that is a choice."""
+        if self is Topology.ACTIVE_ACTIVE:
+            return amphorae
         return 1 if self is Topology.SINGLE else 2
 
-    @property
-    def halves(self) -> int:
-        """How many amphorae need addresses of their own beside each VIP's."""
-        return 0 if self is Topology.SINGLE else 2
+
+class FrontEnd(StrEnum):
+    """How clients' packets find the amphora that answers."""
+
+    LAYER_2 = "layer2"
+    ROUTED = "routed"
 
 
 class Role(StrEnum):
@@ -69,7 +74,13 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
     look: int = 0  # at what there is, by which steps of one generation are ordered; 0: unknown
     topology: Topology = Topology.SINGLE
+    amphorae: int = 2  # of ACTIVE_ACTIVE: how many serve
     advert_ms: int = 100  # between two adverts of VRRP
     flavor: str = "default"
     deleted: bool = False
     load_balancers: tuple[LoadBalancer, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many amphorae serve it."""
+        return self.topology.size(self.amphorae)

@@ -66,6 +66,8 @@ class Vip(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ]
     owned: bool = True  # False: the user brought the port, so it is not ours to delete
+    # Of a routed front end: nobody is on the VIP's subnet, and the router leads it to ports here.
+    via_subnet_id: SubnetId | None = None
     qos_policy_id: Annotated[
         QosPolicyId | None, Attribute("QoS policy of the VIP's port.", option="--vip-qos")
     ] = None
@@ -73,6 +75,11 @@ class Vip(msgspec.Struct, frozen=True, kw_only=True):
         tuple[SecurityGroupId, ...],
         Attribute("A security group; repeat for more.", option="--vip-security-group"),
     ] = ()
+
+    @property
+    def front_subnet_id(self) -> SubnetId:
+        """Where amphorae meet the VIP's traffic."""
+        return self.via_subnet_id or self.subnet_id
 
 
 class LoadBalancer(Node, frozen=True, kw_only=True, weakref=True):
@@ -193,7 +200,7 @@ class LoadBalancer(Node, frozen=True, kw_only=True, weakref=True):
     def subnets(self) -> frozenset[SubnetId]:
         """Those that an amphora which serves it is on."""
         named = (member.subnet_id for member in self.members if member.subnet_id is not None)
-        return frozenset((*named, *(vip.subnet_id for vip in self.vips)))
+        return frozenset((*named, *(vip.front_subnet_id for vip in self.vips)))
 
     def listener(self, listener_id: ListenerId) -> Listener:
         return only("Listener", listener_id, (x for x in self.listeners if x.id == listener_id))

@@ -9,12 +9,12 @@ import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from colonnade.domain.addresses import target
-from colonnade.domain.catalogue import FlavorFacts, FrontEnd, ZoneFacts
+from colonnade.domain.catalogue import FlavorFacts, ZoneFacts
 from colonnade.domain.errors import Conflict, Invalid, NotFound, OutOfCapacity, Unavailable
-from colonnade.domain.fleet import Topology
+from colonnade.domain.fleet import FrontEnd, Topology
 from colonnade.domain.ids import SubnetId
 from colonnade.domain.pools import Member
 from colonnade.domain.tree import LoadBalancer, Vip
@@ -29,9 +29,12 @@ from colonnade.drivers.network.protocol import (
     vip_owner,
 )
 from colonnade.providers import offers
+from colonnade.providers.front_ends import check_for_members, check_room, led_to
 from colonnade.providers.provider import Preview, VipWish, unsupported
 from colonnade.providers.rendered import Rendered
 from colonnade.runtime.system_programs import CURE
+
+NO_ROUTER: Final = "loadbalancer_topology: ACTIVE_ACTIVE needs a network with a router of ours"
 
 
 class AmphoraProvider:
@@ -67,27 +70,33 @@ class AmphoraProvider:
             port = await _imagined_port(self._network, wish)
         else:
             port = await _own_port(self._network, wish)
-        if not wish.is_dry_run:
-            await self._check_room(self._network, wish, port)
+        made = wish.port_id is None and not wish.is_dry_run
+        try:
+            subnet = await self._subnet(self._network, port.subnet_id)
+            via = led_to(subnet, wish.front_end)
+            if not wish.is_dry_run:
+                await check_room(self._network, wish, via or port.subnet_id)
+        except BaseException:
+            if made:
+                await self._network.delete_port(port.id)
+            raise
         return Vip(
             address=port.address,
             port_id=port.id,
             subnet_id=port.subnet_id,
             network_id=port.network_id,
-            owned=wish.port_id is None and not wish.is_dry_run,
+            owned=made,
+            via_subnet_id=via,
             qos_policy_id=wish.qos_policy_id,
             sg_ids=wish.sg_ids,
         )
 
-    async def _check_room(self, network: NetworkDriver, wish: VipWish, port: Port) -> None:
-        """The port is given back when the halves of a pair would find no addresses beside it."""
-        if wish.halves and await network.free_addresses(port.subnet_id) < wish.halves:
-            if wish.port_id is None:
-                await network.delete_port(port.id)
-            raise OutOfCapacity(
-                f"subnet {port.subnet_id} has too few free addresses: beside the VIP, each of "
-                f"{wish.halves} amphorae takes one"
-            )
+    async def _subnet(self, network: NetworkDriver, subnet_id: SubnetId) -> Subnet:
+        if subnet_id not in self._subnets:
+            self._subnets = {subnet.id: subnet for subnet in await network.subnets()}
+        if subnet_id not in self._subnets:
+            raise Invalid(f"Subnet {subnet_id} not found.")
+        return self._subnets[subnet_id]
 
     async def check_members(
         self, members: Sequence[Member], beside: Collection[SubnetId] = ()
@@ -100,6 +109,7 @@ class AmphoraProvider:
             self._subnets = {subnet.id: subnet for subnet in await self._network.subnets()}
         for missing in sorted(wanted - self._subnets.keys()):
             raise Invalid(f"Subnet {missing} not found.")
+        check_for_members(self._subnets[one] for one in sorted(fresh))
         known = [self._subnets[one] for one in sorted(beside) if one in self._subnets]
         _check_apart([self._subnets[one] for one in sorted(fresh)], known)
         machinery = await self._lb_range(self._network)
@@ -128,12 +138,26 @@ class AmphoraProvider:
 
     def validate_flavor(self, data: Mapping[str, Any]) -> FlavorFacts:
         facts = offers.read_flavor(self.name, data)
+        topology = facts.loadbalancer_topology
+        is_many = topology is Topology.ACTIVE_ACTIVE
         for asked, reason in (
             (
-                facts.loadbalancer_topology is Topology.ACTIVE_STANDBY and not self._serves_pairs,
+                topology is Topology.ACTIVE_STANDBY and not self._serves_pairs,
                 f"loadbalancer_topology: ACTIVE_STANDBY cannot be served here: {CURE}",
             ),
-            (facts.front_end is not FrontEnd.LAYER_2, "front_end: only layer2 is served yet"),
+            (is_many and self._network is not None and self._network.router is None, NO_ROUTER),
+            (
+                facts.front_end is FrontEnd.ROUTED and not is_many,
+                f"front_end: with {topology} only layer2 is served yet",
+            ),
+            (
+                facts.front_end is FrontEnd.LAYER_2 and is_many,
+                "front_end: ACTIVE_ACTIVE needs the front end routed",
+            ),
+            (
+                facts.amphorae is not None and not is_many,
+                f"amphorae: how many serve in {topology} is no choice; in ACTIVE_ACTIVE it is",
+            ),
             (facts.sriov_vip, "sriov_vip: the network has no SR-IOV ports"),
             (facts.allow_member_sriov, "allow_member_sriov: the network has no SR-IOV ports"),
             (facts.amphora_driver != "haproxy", "amphora_driver: only haproxy is there"),

@@ -14,6 +14,7 @@ import msgspec
 
 from colonnade.domain.catalogue import FlavorFacts, ZoneFacts
 from colonnade.domain.errors import Incompatible, Invalid
+from colonnade.domain.fleet import FrontEnd
 from colonnade.domain.ids import (
     LoadBalancerId,
     NetworkId,
@@ -39,7 +40,8 @@ class VipWish(msgspec.Struct, frozen=True, kw_only=True):
     subnet_id: SubnetId | None = None
     qos_policy_id: QosPolicyId | None = None
     sg_ids: tuple[SecurityGroupId, ...] = ()
-    halves: int = 0  # of a pair: each takes an address on the VIP's subnet, too
+    halves: int = 0  # amphorae that each take an address too, where the VIP's traffic is
+    front_end: FrontEnd = FrontEnd.LAYER_2
     is_dry_run: bool = False  # nothing is to be made; an address that is not wished is made up
 
     @property

@@ -58,6 +58,7 @@ class Watched:
     """Any driver, with each of its calls numbered."""
 
     def __init__(self, driver: object, faults: Faults) -> None:
+        self.router = self  # of a network
         self._driver = driver
         self._faults = faults
 

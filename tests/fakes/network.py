@@ -22,7 +22,7 @@ from colonnade.drivers.network.namespaces.address_book import (
     subnet_id,
 )
 from colonnade.drivers.network.namespaces.route_book import RouteBook, read_destination
-from colonnade.drivers.network.protocol import Network, Port, PortWish, Route, Subnet
+from colonnade.drivers.network.protocol import Network, Port, PortWish, Route, Router, Subnet
 
 PUBLIC_NETWORK: Final[NetworkId] = network_id(PUBLIC.name)
 PUBLIC_SUBNET: Final[SubnetId] = subnet_id(PUBLIC.name, PUBLIC.cidrs[0])
@@ -103,9 +103,17 @@ class FakeNetwork:
         if self.has_port(port_id):
             self._book.note_plug(port_id, None)
 
+    @property
+    def router(self) -> Router:
+        return self
+
     async def routes(self) -> Sequence[Route]:
         self.before("network.routes")
         return [record.route for record in self._routes.records.values()]
+
+    async def route(self, destination: str) -> Route:
+        self.before("network.route")
+        return self._routes.get(destination)
 
     async def set_route(self, route: Route) -> Route:
         self.before("network.set_route")
@@ -115,10 +123,11 @@ class FakeNetwork:
         self.before("network.delete_route")
         self._routes.drop(str(read_destination(destination)))
 
-    def add(self, name: str, cidr: str, *, is_routed: bool = True) -> SubnetId:
-        """A further network, for the test itself; the id of its subnet."""
-        self._book.add_network(NetworkRecord(name=name, cidrs=(cidr,), routed=is_routed))
-        return subnet_id(name, cidr)
+    def add(self, name: str, *cidrs: str, is_routed: bool = True, via: str = "") -> SubnetId:
+        """A further network, for the test itself; the id of its first subnet."""
+        routed = is_routed and not via
+        self._book.add_network(NetworkRecord(name=name, cidrs=cidrs, routed=routed, via=via))
+        return subnet_id(name, cidrs[0])
 
     def held(self) -> list[Port]:
         """All ports, for the test itself: `before` is not told."""

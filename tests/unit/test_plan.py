@@ -159,7 +159,7 @@ def test_no_more_amphorae_are_borrowed_than_the_topology_needs(
     steps = plan(wanted, facts(present, plugged))
     serving = sum(a.state is State.SERVING for a in present)
     borrowed = sum(isinstance(step, Borrow) for step in steps)
-    assert borrowed == 0 or serving + borrowed == wanted.topology.size
+    assert borrowed == 0 or serving + borrowed == wanted.size
 
 
 @given(wishes, amphorae, plugs)
@@ -197,7 +197,7 @@ def test_settled_means_that_all_serve_the_wish(
         assert not present
         assert not {VIP, VIP6} & plugged.keys()
         return
-    assert len(serving) == wanted.topology.size
+    assert len(serving) == wanted.size
     assert all(a.applied >= wanted.generation for a in serving)
     assert plugged[VIP] == plugged[VIP6] == serving[0].id
     for amphora in serving:

@@ -64,7 +64,11 @@ async def create_load_balancer(call: Call) -> JSON:
             # The additional ones are where the first is.
             place = {"network_id": vips[0].network_id} if vips else {}
             asked = replace(
-                wish, is_dry_run=call.is_dry_run, halves=choice.sizing.topology.halves, **place
+                wish,
+                is_dry_run=call.is_dry_run,
+                halves=choice.sizing.addresses,
+                front_end=choice.sizing.front_end,
+                **place,
             )
             if wish.address is not None:
                 asked = replace(asked, address=canonical(wish.address))
@@ -83,7 +87,9 @@ async def create_load_balancer(call: Call) -> JSON:
             **below,
             **_own(given(body, LoadBalancer)),
         )
-        await providers.check_members(name, tree.members, {vip.subnet_id for vip in tree.vips})
+        await providers.check_members(
+            name, tree.members, {vip.front_subnet_id for vip in tree.vips}
+        )
         terms = wishes.Terms(size=choice.sizing, defaults=call.site.quotas, context=call.context)
         stored = await wishes.create(call.site.database, tree, providers, terms=terms)
     except BaseException:

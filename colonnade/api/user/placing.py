@@ -12,7 +12,7 @@ import msgspec
 
 from colonnade.api.http.call import Call
 from colonnade.api.http.decoding import Body
-from colonnade.domain.catalogue import Sizing, ZoneFacts, read_data, sizing
+from colonnade.domain.catalogue import DEFAULT_FLAVOR, Sizing, ZoneFacts, read_data, sizing
 from colonnade.domain.errors import Invalid, NotFound
 from colonnade.domain.fleet import Topology
 from colonnade.domain.ids import FlavorId
@@ -61,7 +61,7 @@ async def choose(call: Call, body: Body) -> Choice:
         data = topology | read_data(flavor_profile.flavor_data, "flavor_data")
         size = sizing(flavor_id, provider.validate_flavor(data))
     elif topology:
-        size = Sizing(topology=provider.validate_flavor(topology).loadbalancer_topology)
+        size = sizing(DEFAULT_FLAVOR, provider.validate_flavor(topology))
     if zone is not None:
         if provider.availability_zone_capabilities() is None:
             raise lacks_action(name, "it has no availability zones")

@@ -8,6 +8,7 @@ exec` does. It never touches the machine's own network.
 import asyncio
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -53,9 +54,9 @@ class Hosts:
         argv = [sys.executable, "-m", "colonnade.cli.lab.http_tool", "serve", name, "80"]
         return await self.add(name, network, address=address, argv=argv)
 
-    async def add_network(self, name: str, cidr: str, *, is_routed: bool = True) -> str:
-        """The id of its subnet."""
-        return (await self._client.add_network(name, cidr, is_routed=is_routed)).subnet_ids[0]
+    async def add_network(self, name: str, cidr: str, **how: Any) -> str:
+        """The id of its first subnet."""
+        return (await self._client.add_network(name, cidr, **how)).subnet_ids[0]
 
     async def remove(self, name: str) -> None:
         """The host is gone at once, with everything in it."""

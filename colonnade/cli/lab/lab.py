@@ -90,17 +90,25 @@ def execute(
 @network.command("add")
 def add_network(
     name: str,
-    cidr: str,
+    cidrs: Annotated[list[str], typer.Argument(help="One range for each IP version.")],
     is_isolated: Annotated[
         bool,
         typer.Option(
             "--isolated", help="No router: its range may be that of another network, too."
         ),
     ] = False,
+    via: Annotated[
+        str,
+        typer.Option(
+            help="For VIPs of a routed front end: nobody is on it, and the router leads it to "
+            "amphorae on this network."
+        ),
+    ] = "",
     state: State = None,
 ) -> None:
     """Add a network; the router gets its first address, unless it is isolated."""
-    made = _ask(state, lambda client, _: client.add_network(name, cidr, is_routed=not is_isolated))
+    how = {"is_routed": not is_isolated, "more": tuple(cidrs[1:]), "via": via}
+    made = _ask(state, lambda client, _: client.add_network(name, cidrs[0], **how))
     print(f"{made.name}: {made.id}")
 
 

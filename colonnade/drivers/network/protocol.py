@@ -28,6 +28,7 @@ class Subnet(msgspec.Struct, frozen=True, kw_only=True):
     network_id: NetworkId
     cidr: str
     gateway_ip: str | None
+    via_subnet_id: SubnetId | None = None  # nobody is on it: a router leads it to ports of that one
 
     @property
     def ip_version(self) -> int:
@@ -102,6 +103,9 @@ class Router(Protocol):
     async def routes(self) -> Sequence[Route]:
         """All that were set and not deleted."""
 
+    async def route(self, destination: str) -> Route:
+        """One of them. Raises NotFound."""
+
     async def set_route(self, route: Route) -> Route:
         """Set it, in the place of the one of that owner to that destination. The flows of next hops
         that stay go on. The answer is the route with its addresses as they are usually written.
@@ -116,6 +120,10 @@ class Router(Protocol):
 
 class NetworkDriver(Protocol):
     name: str
+
+    @property
+    def router(self) -> Router | None:
+        """None: its networks are routed by others, and no subnet of it is led anywhere."""
 
     async def networks(self) -> Sequence[Network]:
         """All networks that users may see; the LB network is not among them."""

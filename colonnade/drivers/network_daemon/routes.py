@@ -81,6 +81,7 @@ class Routes:
             ("PUT", "/v1/ports/{id}/plug", CONTROLLERS, self._plug),
             ("DELETE", "/v1/ports/{id}/plug", CONTROLLERS, lambda r: networks.unplug(_port_id(r))),
             ("GET", "/v1/routes", ALL, lambda _: networks.routing.routes()),
+            ("GET", "/v1/routes/{destination}", ALL, self._show_route),
             ("PUT", "/v1/routes/{destination}", CONTROLLERS, self._set_route),
             ("DELETE", "/v1/routes/{destination}", CONTROLLERS, self._delete_route),
             ("GET", "/v1/instances", ALL, lambda _: amphorae.instances()),
@@ -117,6 +118,9 @@ class Routes:
         plug = await _body(request, Plug)
         return await self._networks.plug(_port_id(request), AmphoraId(_id(plug.amphora_id)))
 
+    async def _show_route(self, request: web.Request) -> Any:
+        return await self._networks.routing.route(request.match_info["destination"])
+
     async def _set_route(self, request: web.Request) -> Any:
         route = await _body(request, Route)
         if route.destination != request.match_info["destination"]:
@@ -147,8 +151,7 @@ class Routes:
     async def _add_network(self, request: web.Request) -> Any:
         name = request.match_info["name"]
         check_name(name)
-        wanted = await _body(request, Range)
-        return await self._networks.add_network(name, wanted.cidr, is_routed=wanted.is_routed)
+        return await self._networks.add_network(name, await _body(request, Range))
 
     def _check_user_network(self, wish: PortWish) -> None:
         book = self._networks.book

@@ -136,14 +136,15 @@ async def lend_spare(
     outdated, if there is any. None when the cluster has all that its topology needs. Raises
     OutOfCapacity when no spare is ready."""
     cursor = await connection.execute(
-        "SELECT flavor FROM clusters WHERE id = %s AND NOT deleted FOR UPDATE", [cluster_id]
+        "SELECT flavor, amphorae FROM clusters WHERE id = %s AND NOT deleted FOR UPDATE",
+        [cluster_id],
     )
     row = await cursor.fetchone()
     # Nothing takes the place of an amphora that may answer for a VIP: neither of one that serves,
     # nor of one that failed and is not fenced. One that leaves gives its place away.
     states = [State.SERVING.value, State.FAILED.value]
     holding = await _select(connection, "cluster_id = %s AND state = ANY(%s)", cluster_id, states)
-    if row is None or len(holding) >= topology.size:
+    if row is None or len(holding) >= topology.size(row[1]):
         return None
     # The halves of a pair on different hosts, where there is a choice.
     cursor = await connection.execute(
@@ -299,12 +300,13 @@ async def ask_for_spare(connection: Connection, flavor: str) -> None:
 
 async def unmet_demand(connection: Connection, flavor: str) -> int:
     """How many amphorae the clusters that wait for one still miss."""
-    sizes = {topology.value: topology.size for topology in Topology}
     cursor = await connection.execute(
-        f"""SELECT c.topology, c.held FROM ({_WAITING}) c WHERE c.flavor = %s""",  # noqa: S608
+        f"""SELECT coalesce(sum(greatest(0, c.size - c.held)), 0)::int
+        FROM ({_WAITING}) c WHERE c.flavor = %s""",  # noqa: S608
         [flavor],
     )
-    return sum(max(0, sizes[topology] - held) for topology, held in await cursor.fetchall())
+    (missing,) = await cursor.fetchone() or (0,)
+    return int(missing)
 
 
 async def wake_waiting(connection: Connection, flavor: str) -> None:
@@ -319,12 +321,12 @@ async def wake_waiting(connection: Connection, flavor: str) -> None:
 
 # Only clusters with work to do: others have what they need, or need no amphora at all.
 _WAITING: Final = """
-    SELECT c.id, c.flavor, c.topology,
+    SELECT c.id, c.flavor, c.size,
         (SELECT count(*) FROM amphorae a WHERE a.cluster_id = c.id AND a.state = 'SERVING') AS held
     FROM work w JOIN clusters c ON w.key = 'cluster:' || c.id
     WHERE NOT c.deleted AND NOT EXISTS (
         SELECT 1 FROM amphorae a WHERE a.cluster_id = c.id AND a.state = 'SERVING'
-        HAVING count(*) >= CASE c.topology WHEN 'SINGLE' THEN 1 ELSE 2 END)"""
+        HAVING count(*) >= c.size)"""
 
 
 async def _tell(

@@ -139,16 +139,17 @@ async def own_subnets(
     connection: Connection, cluster_ids: Sequence[ClusterId]
 ) -> set[tuple[ClusterId, SubnetId]]:
     """On which subnets the amphorae of each of these clusters may have ports of their own: those
-    that members name, and of a pair also those of the VIPs."""
+    that members name, those of the VIPs of a pair, and those where routers lead VIPs to."""
     cursor = await connection.execute(
         """SELECT b.cluster_id, m.body ->> 'subnet_id'
         FROM load_balancers b JOIN members m ON m.load_balancer_id = b.id
         WHERE b.cluster_id = ANY(%(ids)s::uuid[]) AND m.body ->> 'subnet_id' IS NOT NULL
-        UNION SELECT b.cluster_id, v ->> 'subnet_id'
+        UNION SELECT b.cluster_id, coalesce(v ->> 'via_subnet_id', v ->> 'subnet_id')
         FROM load_balancers b JOIN clusters c ON c.id = b.cluster_id
         CROSS JOIN jsonb_array_elements(
             coalesce(b.body -> 'additional_vips', '[]') || jsonb_build_array(b.body -> 'vip')) v
-        WHERE b.cluster_id = ANY(%(ids)s::uuid[]) AND c.topology = 'ACTIVE_STANDBY'""",
+        WHERE b.cluster_id = ANY(%(ids)s::uuid[])
+          AND (c.topology = 'ACTIVE_STANDBY' OR v ->> 'via_subnet_id' IS NOT NULL)""",
         {"ids": list(cluster_ids)},
     )
     return {(ClusterId(row[0]), SubnetId(row[1])) for row in await cursor.fetchall()}

@@ -238,7 +238,7 @@ async def look(connection: Connection, upgrade_id: str) -> list[tuple[Step, Seen
             c.id IS NULL OR c.deleted, coalesce(a.state, ''),
             coalesce(c.applied_lowest >= c.generation AND c.failed_at IS NULL AND (
                 SELECT count(*) FILTER (WHERE state = 'SERVING')
-                    >= CASE c.topology WHEN 'SINGLE' THEN 1 ELSE 2 END
+                    >= c.size
                     AND count(*) FILTER (WHERE state IN ('LEAVING', 'FAILED')) = 0
                 FROM amphorae WHERE cluster_id = c.id), false),
             coalesce(w.ill, 0), coalesce(w.illness, ''),

@@ -181,12 +181,14 @@ def _add_root(
     size: Sizing,
 ) -> None:
     statement.add(
-        "INSERT INTO clusters (id, provider, topology, advert_ms, flavor, generation,"
+        "INSERT INTO clusters (id, provider, topology, amphorae, advert_ms, flavor, generation,"
         " applied_lowest, highest_settled, noop_amphora_id) VALUES (%(id)s, %(provider)s,"
-        " %(topology)s, %(advert_ms)s, %(flavor)s, 1, %(settled)s, %(settled)s, %(noop)s)",
+        " %(topology)s, %(amphorae)s, %(advert_ms)s, %(flavor)s, 1, %(settled)s, %(settled)s,"
+        " %(noop)s)",
         id=tree.cluster_id,
         provider=tree.provider,
         topology=size.topology.value,
+        amphorae=size.amphorae,
         advert_ms=size.advert_ms,
         flavor=size.flavor,
         settled=int(change.at_once),

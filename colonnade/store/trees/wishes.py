@@ -74,7 +74,8 @@ async def wanted(connection: Connection, cluster_id: ClusterId) -> Cluster | Non
     A deleted cluster comes with its load balancers but without their children: who tears it
     down needs to know which VIPs to give back."""
     cursor = await connection.execute(
-        "SELECT c.generation, c.topology, c.advert_ms, c.flavor, c.deleted, lb.body::text"
+        "SELECT c.generation, c.topology, c.amphorae, c.advert_ms, c.flavor, c.deleted,"
+        " lb.body::text"
         " FROM clusters c LEFT JOIN load_balancers lb"
         "   ON lb.cluster_id = c.id AND (c.deleted OR NOT lb.deleted)"
         " WHERE c.id = %s ORDER BY lb.created_at, lb.id",
@@ -83,14 +84,15 @@ async def wanted(connection: Connection, cluster_id: ClusterId) -> Cluster | Non
     rows = await cursor.fetchall()
     if not rows:
         return None
-    generation, topology, advert_ms, flavor, deleted, _ = rows[0]
-    roots = tuple(read_root(row[5]) for row in rows if row[5] is not None)
+    generation, topology, amphorae, advert_ms, flavor, deleted, _ = rows[0]
+    roots = tuple(read_root(row[-1]) for row in rows if row[-1] is not None)
     # The tree may be newer than the generation read before it, never older: the key is then
     # dirty again, and the next look carries the higher number.
     return Cluster(
         id=cluster_id,
         generation=generation,
         topology=Topology(topology),
+        amphorae=amphorae,
         advert_ms=advert_ms,
         flavor=flavor,
         deleted=deleted,

@@ -28,7 +28,7 @@ from colonnade.drivers.amphora.haproxy.sections import BackendView, LoadBalancer
 from colonnade.drivers.amphora.haproxy.view import views
 from colonnade.drivers.amphora.haproxy.words import Word
 from colonnade.protocol import paths
-from colonnade.protocol.bundle import PAIR, Backend, Bundle, Interface, Pair, Server
+from colonnade.protocol.bundle import LOCAL, PAIR, ROUTED, Backend, Bundle, Interface, Pair, Server
 from colonnade.protocol.messages import PORT_STICK_TABLES
 
 OUR_TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -135,7 +135,7 @@ def render(
         interfaces=tuple(interfaces),
         access=between_halves(pair),
         pair=pair,
-        needs=(PAIR,) if pair is not None else (),
+        needs=tuple(_needs(interfaces, pair)),
     )
     if not served:
         return bundle
@@ -149,6 +149,13 @@ def render(
         backends=backends,
         access=(*firewall_rules(wanted), *bundle.access),
     )
+
+
+def _needs(interfaces: Sequence[Interface], pair: Pair | None) -> Iterator[str]:
+    if pair is not None:
+        yield PAIR
+    if any(interface.mac == LOCAL for interface in interfaces):
+        yield ROUTED
 
 
 def _halves(pair: Pair) -> Iterator[HalfView]:

@@ -28,6 +28,12 @@ class NetworkRecord(msgspec.Struct, frozen=True, kw_only=True):
     cidrs: tuple[str, ...]
     visible: bool = True  # may users see it
     routed: bool = True  # does the router join it, at the first address of each range
+    via: str = ""  # the network to whose ports the router leads it; then nobody is on it
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether the router knows the way to its addresses."""
+        return self.routed or bool(self.via)
 
 
 PUBLIC = NetworkRecord(name="public", cidrs=("203.0.113.0/24", "2001:db8:1::/64"))
@@ -153,6 +159,7 @@ class AddressBook:
             raise Conflict(f"network {record.name} exists with other subnets")
         for cidr in record.cidrs:
             self._check_range(cidr, record)
+            self._via(record, cidr)
         self._storage.put_network(record)
         return self._index(record)
 
@@ -226,7 +233,7 @@ class AddressBook:
 
     def _index(self, record: NetworkRecord) -> Network:
         of = network_id(record.name)
-        subnets = [_subnet(record, cidr) for cidr in record.cidrs]
+        subnets = [_subnet(record, cidr, self._via(record, cidr)) for cidr in record.cidrs]
         self.records[of] = record
         self._pools.update({subnet.id: _Pool(subnet) for subnet in subnets})
         ids = tuple(subnet.id for subnet in subnets)
@@ -243,9 +250,24 @@ class AddressBook:
         for pool in self._pools.values():
             other = self.records[pool.subnet.network_id]
             # Amphorae are on the LB network and on any other, so its range is nobody else's.
-            meets = (record.routed and other.routed) or not (record.visible and other.visible)
+            meets = (record.is_reached and other.is_reached) or not (
+                record.visible and other.visible
+            )
             if meets and pool.net.version == wanted.version and pool.net.overlaps(wanted):
                 raise Conflict(f"{cidr} overlaps {pool.net} of network {other.name}")
+
+    def _via(self, record: NetworkRecord, cidr: str) -> SubnetId | None:
+        """The subnet to which the router leads this range of it, None where it does not."""
+        if not record.via:
+            return None
+        other = self.records.get(network_id(record.via))
+        if other is None or not (other.visible and other.routed):
+            raise Invalid(f"the router joins no network {record.via}", field="via")
+        version = ip_network(cidr).version
+        for theirs in other.cidrs:
+            if ip_network(theirs).version == version:
+                return subnet_id(other.name, theirs)
+        raise Invalid(f"network {record.via} has no subnet of IPv{version}", field="via")
 
     def _pool(self, of: SubnetId) -> _Pool:
         found = self._pools.get(of)
@@ -270,7 +292,7 @@ class AddressBook:
         raise Invalid(f"{wish.address} is in no subnet of the network", field="vip_address")
 
 
-def _subnet(record: NetworkRecord, cidr: str) -> Subnet:
+def _subnet(record: NetworkRecord, cidr: str, via: SubnetId | None) -> Subnet:
     net = ip_network(cidr)
     kind = "subnet" if net.version == 4 else "subnet-v6"
     return Subnet(
@@ -279,6 +301,7 @@ def _subnet(record: NetworkRecord, cidr: str) -> Subnet:
         network_id=network_id(record.name),
         cidr=cidr,
         gateway_ip=str(net[1]) if record.routed else None,
+        via_subnet_id=via,
     )
 
 

@@ -7,21 +7,42 @@ event loop that first calls it.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from colonnade.domain.ids import AmphoraId, PortId, SubnetId
 from colonnade.drivers.network.namespaces.wire import Connection, Host, HostWish, Plug, Range
-from colonnade.drivers.network.protocol import Network, Port, PortWish, Route, Subnet
+from colonnade.drivers.network.protocol import Network, Port, PortWish, Route, Router, Subnet
 
 
-class NetworkClient:
-    name = "namespaces"
+class RouterClient:
+    """The router's part. Controllers alone may change it."""
 
     def __init__(self, url: str, identity_file: Path, ca_file: Path) -> None:
         self._connection = Connection(url, identity_file, ca_file)
 
     async def close(self) -> None:
         await self._connection.close()
+
+    async def routes(self) -> Sequence[Route]:
+        return await self._connection.call("GET", "/v1/routes", list[Route])
+
+    async def route(self, destination: str) -> Route:
+        return await self._connection.call("GET", _route(destination), Route)
+
+    async def set_route(self, route: Route) -> Route:
+        return await self._connection.call("PUT", _route(route.destination), Route, route)
+
+    async def delete_route(self, destination: str) -> None:
+        await self._connection.call("DELETE", _route(destination), type(None))
+
+
+class NetworkClient(RouterClient):
+    name = "namespaces"
+
+    @property
+    def router(self) -> Router:
+        return self
 
     async def networks(self) -> Sequence[Network]:
         return await self._connection.call("GET", "/v1/networks", list[Network])
@@ -55,25 +76,6 @@ class NetworkClient:
         await self._connection.call("DELETE", f"{_port(port_id)}/plug", type(None))
 
 
-class RouterClient:
-    """The router's part. Controllers alone may change it."""
-
-    def __init__(self, url: str, identity_file: Path, ca_file: Path) -> None:
-        self._connection = Connection(url, identity_file, ca_file)
-
-    async def close(self) -> None:
-        await self._connection.close()
-
-    async def routes(self) -> Sequence[Route]:
-        return await self._connection.call("GET", "/v1/routes", list[Route])
-
-    async def set_route(self, route: Route) -> Route:
-        return await self._connection.call("PUT", _route(route.destination), Route, route)
-
-    async def delete_route(self, destination: str) -> None:
-        await self._connection.call("DELETE", _route(destination), type(None))
-
-
 class LabClient:
     """The lab bench: hosts and further networks. Only the supervisor may."""
 
@@ -94,10 +96,11 @@ class LabClient:
         """Gone afterwards, with all it ran. No such host: nothing to do."""
         await self._connection.call("DELETE", _host(name), type(None))
 
-    async def add_network(self, name: str, cidr: str, *, is_routed: bool = True) -> Network:
-        """One that is not routed is met by what is plugged into it alone."""
+    async def add_network(self, name: str, cidr: str, **how: Any) -> Network:
+        """One that is not routed is met by what is plugged into it alone. `how`: the other words of
+        a `Range`."""
         path = f"/v1/lab/networks/{quote(name, safe='')}"
-        return await self._connection.call("PUT", path, Network, Range(cidr, is_routed))
+        return await self._connection.call("PUT", path, Network, Range(cidr, **how))
 
 
 def _port(port_id: str) -> str:

@@ -25,6 +25,7 @@ from colonnade.drivers.network.namespaces.fabric import Fabric, machine_link
 from colonnade.drivers.network.namespaces.links import Leg
 from colonnade.drivers.network.namespaces.machines import Machines
 from colonnade.drivers.network.namespaces.routing import Routing
+from colonnade.drivers.network.namespaces.wire import Range
 from colonnade.drivers.network.protocol import Network, Port, PortWish, Subnet, is_vip
 
 log = structlog.get_logger()
@@ -59,13 +60,14 @@ class Networks:
         await self.routing.furnish()
         await self._forget_lost_plugs()
 
-    async def add_network(self, name: str, cidr: str, *, is_routed: bool = True) -> Network:
+    async def add_network(self, name: str, wanted: Range) -> Network:
         """A further network. Raises Invalid or Conflict."""
         try:
-            text = str(ip_network(cidr))
+            texts = tuple(str(ip_network(cidr)) for cidr in (wanted.cidr, *wanted.more))
         except ValueError as error:
-            raise Invalid(f"{cidr} is not a range: {error}", field="cidr") from error
-        record = NetworkRecord(name=name, cidrs=(text,), routed=is_routed)
+            raise Invalid(f"that is not a range: {error}", field="cidr") from error
+        is_routed = wanted.is_routed and not wanted.via
+        record = NetworkRecord(name=name, cidrs=texts, routed=is_routed, via=wanted.via)
         if is_routed and record not in self.book.records.values():
             self.routing.check_new_network(record)
         network = self.book.add_network(record)
@@ -115,7 +117,8 @@ class Networks:
 
     async def _plug(self, port_id: PortId, amphora_id: AmphoraId) -> Port:
         port = self.book.port(port_id)
-        if not self.book.visible(port.network_id) or not _may_carry(port, amphora_id):
+        record = self.book.records[port.network_id]
+        if not record.visible or record.via or not _may_carry(port, amphora_id):
             raise Forbidden(f"port {port_id} is not one that carries traffic of an amphora")
         machine = self._machines.find(amphora_id, AMPHORA)
         if machine is None:

@@ -11,7 +11,7 @@ from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
-from colonnade.domain.errors import Conflict, Invalid, OutOfCapacity
+from colonnade.domain.errors import Conflict, Invalid, NotFound, OutOfCapacity
 from colonnade.domain.ids import NetworkId
 from colonnade.drivers.network.namespaces.address_book import AddressBook
 from colonnade.drivers.network.protocol import NextHop, Port, Route
@@ -82,6 +82,13 @@ class RouteBook:
             self._keep(record)
         else:
             self.drop(record.route.destination)
+
+    def get(self, destination: str) -> Route:
+        """Raises NotFound."""
+        record = self.records.get(str(read_destination(destination)))
+        if record is None:
+            raise NotFound(f"there is no route to {destination}")
+        return record.route
 
     def drop(self, destination: str) -> None:
         record = self.records.get(destination)

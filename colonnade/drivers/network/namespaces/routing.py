@@ -34,6 +34,9 @@ class Routing:
     async def routes(self) -> Sequence[Route]:
         return [record.route for record in self._book.records.values()]
 
+    async def route(self, destination: str) -> Route:
+        return self._book.get(destination)
+
     async def set_route(self, route: Route) -> Route:
         async with self._turn:
             record = self._book.put(route)

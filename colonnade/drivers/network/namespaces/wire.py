@@ -40,7 +40,7 @@ class Version(msgspec.Struct, frozen=True):
         return f"{self.major}.{self.minor}"
 
 
-VERSION: Final = Version(1, 1)
+VERSION: Final = Version(1, 2)
 MISUNDERSTOOD: Final = "the network daemon and its caller are of releases too far apart"
 FIRST: Final = Version(1, 0)  # who says none: it did not yet say it
 
@@ -74,10 +74,14 @@ class Plug(msgspec.Struct, frozen=True):
 
 
 class Range(msgspec.Struct, frozen=True):
-    """Of a network to make. `is_routed`: the router joins it (a word of version 1.1)."""
+    """Of a network to make. `is_routed`: the router joins it (a word of version 1.1). `more`: its
+    other ranges; `via`: nobody is on it, the router leads it to ports of this network (both of
+    1.2)."""
 
     cidr: str
     is_routed: bool = True
+    more: tuple[str, ...] = ()
+    via: str = ""
 
 
 class HostWish(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What to do next for a cluster of several amphorae that all serve at once: pure and total.
+
+Each has all VIPs on its loopback interface, and a port of its own on each subnet to which the
+router leads one. Invariants: the router leads to an amphora only when that serves what is wanted or
+was led to before; it leads no more to one that failed, in the same plan in which that is fenced;
+whoever leaves is led to until enough others are, lets nobody in any more then, and goes only when
+no route leads to it. What is done for one amphora waits for no other.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import ip_address, ip_network
+
+from colonnade.controller.pairs import own_subnets
+from colonnade.controller.planning import (
+    Borrow,
+    Deploy,
+    Facts,
+    Fence,
+    Lead,
+    Release,
+    Restore,
+    Settle,
+    Step,
+    ending,
+    joins,
+    own_port_id,
+    vips,
+)
+from colonnade.domain.addresses import canonical
+from colonnade.domain.fleet import Amphora, Cluster
+from colonnade.domain.ids import PortId
+from colonnade.domain.lifecycle import State
+from colonnade.domain.tree import Vip
+from colonnade.drivers.network.protocol import NextHop, Port, Route, Subnet, vip_owner
+from colonnade.protocol.bundle import LOCAL, Interface
+
+
+def is_routed(wanted: Cluster) -> bool:
+    """Whether a router leads its VIPs to its amphorae."""
+    return any(vip.via_subnet_id is not None for vip in vips(wanted))
+
+
+def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
+    """Steps to take now. None: nothing can be done but wait."""
+    failed, leaving, serving = (
+        [a for a in facts.amphorae if a.state is state]
+        for state in (State.FAILED, State.LEAVING, State.SERVING)
+    )
+    if wanted.deleted:
+        gone = [Lead(())] if facts.routes else []
+        return gone or ending(wanted, facts, [*failed, *leaving], serving)
+    led = [a for a in facts.amphorae if _is_led(wanted, a, facts)]
+    serving.sort(key=lambda amphora: amphora not in led)  # who is led to stays
+    kept, surplus = serving[: wanted.size], serving[wanted.size :]
+    ready = [a for a in kept if a in led or _serves(wanted, a, facts)]
+    going = [*surplus, *leaving]
+    lasting = [a for a in going if a in led][: wanted.size - len(ready)]
+    target = [*ready, *lasting]
+    steps: list[Step] = [*map(Fence, failed), *_restores(wanted, facts)]
+    if routes(wanted, target, facts) != facts.routes:
+        steps.append(Lead(target, [a for a in going if a in led and a not in target]))
+    for amphora in (*kept, *lasting):
+        steps += joins(facts, [amphora], own_subnets(wanted)) or _deploy(wanted, amphora)
+    for amphora in going:
+        if amphora not in led:
+            steps.append(Fence(amphora) if amphora in leaving else Release(amphora))
+    # One that failed may answer still: nobody takes its place before it is fenced.
+    missing = wanted.size - len(serving) - len(failed)
+    return [*steps, *(Borrow() for _ in range(missing))] or [Settle()]
+
+
+def _is_led(wanted: Cluster, amphora: Amphora, facts: Facts) -> bool:
+    return any(
+        hop.address == port.address
+        for vip in vips(wanted)
+        if (port := _port(vip, amphora, facts)) is not None
+        and (route := facts.routes.get(destination(vip))) is not None
+        for hop in route.next_hops
+    )
+
+
+def _serves(wanted: Cluster, amphora: Amphora, facts: Facts) -> bool:
+    wired = not joins(facts, [amphora], own_subnets(wanted))
+    return wired and amphora.applied >= wanted.generation
+
+
+def _deploy(wanted: Cluster, amphora: Amphora) -> list[Step]:
+    return [Deploy(amphora)] if amphora.applied < wanted.generation else []
+
+
+def _restores(wanted: Cluster, facts: Facts) -> Iterator[Step]:
+    for load_balancer in wanted.load_balancers:
+        for vip in load_balancer.vips:
+            if vip.port_id not in facts.ports:
+                yield Restore(load_balancer, vip)
+
+
+def _port(vip: Vip, amphora: Amphora, facts: Facts) -> Port | None:
+    """The amphora's own, to which the VIP is led."""
+    return facts.ports.get(own_port_id(amphora.id, vip.front_subnet_id))
+
+
+def destination(vip: Vip) -> str:
+    return str(ip_network(canonical(vip.address)))
+
+
+def routes(wanted: Cluster, target: Sequence[Amphora], facts: Facts) -> Mapping[str, Route]:
+    """Those that lead all VIPs to these amphorae; none where there is nobody to lead to."""
+    found = {}
+    for load_balancer in wanted.load_balancers:
+        for vip in load_balancer.vips:
+            ports = [port for a in target if (port := _port(vip, a, facts)) is not None]
+            if ports:
+                found[destination(vip)] = Route(
+                    destination=destination(vip),
+                    network_id=ports[0].network_id,
+                    next_hops=tuple(NextHop(one) for one in sorted(p.address for p in ports)),
+                    owner=vip_owner(load_balancer.id),
+                )
+    return found
+
+
+def interfaces(
+    wanted: Cluster, amphora: Amphora, ports: Mapping[PortId, Port], subnets: Mapping[str, Subnet]
+) -> Sequence[Interface]:
+    """An amphora's interfaces as its agent must set them up, and the VIPs of which no neighbour
+    hears. The first of each IP version to which VIPs are led has the default route. Raises KeyError
+    for a port or subnet that is gone."""
+    fronts = {vip.front_subnet_id for vip in vips(wanted)}
+    defaults: set[int] = set()
+    found = []
+    for subnet_id in own_subnets(wanted):
+        port, subnet = ports[own_port_id(amphora.id, subnet_id)], subnets[subnet_id]
+        version = ip_address(port.address).version
+        is_default = subnet_id in fronts and version not in defaults
+        found.append(
+            Interface(
+                mac=port.mac,
+                addresses=(f"{port.address}/{ip_network(subnet.cidr).prefixlen}",),
+                gateways=(subnet.gateway_ip,) if subnet.gateway_ip is not None else (),
+                is_default=is_default,
+            )
+        )
+        if is_default:
+            defaults.add(version)
+    return [*found, Interface(mac=LOCAL, addresses=tuple(map(destination, vips(wanted))))]

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a front end can serve a VIP that is on a certain subnet, and amphorae have room there.
+
+Invariant: a routed VIP is never where clients are, for they would look for it beside themselves; a
+VIP in layer 2 and members never are where nobody is. Pure but for the question for room.
+"""
+
+from collections.abc import Iterable
+
+from colonnade.domain.errors import Invalid, OutOfCapacity
+from colonnade.domain.fleet import FrontEnd
+from colonnade.domain.ids import SubnetId
+from colonnade.drivers.network.protocol import NetworkDriver, Subnet
+from colonnade.providers.provider import VipWish
+
+
+def led_to(subnet: Subnet, front_end: FrontEnd) -> SubnetId | None:
+    """To ports of which subnet a router leads VIPs on this one; None in layer 2. Raises Invalid
+    where the front end cannot serve them."""
+    is_routed = front_end is FrontEnd.ROUTED
+    if is_routed and subnet.via_subnet_id is None:
+        raise Invalid(
+            f"Subnet {subnet.id} ({subnet.cidr}) may have clients, who would look for the VIP "
+            "beside themselves and not ask a router, and the flavor's front end is routed: choose "
+            "a subnet that a router leads to amphorae, or a flavor with the front end layer2.",
+            field="vip_subnet_id",
+        )
+    if subnet.via_subnet_id is not None and not is_routed:
+        raise Invalid(
+            f"Nobody is on subnet {subnet.id} ({subnet.cidr}), a router leads it to amphorae: "
+            "choose another subnet, or a flavor whose front end is routed.",
+            field="vip_subnet_id",
+        )
+    return subnet.via_subnet_id
+
+
+def check_for_members(subnets: Iterable[Subnet]) -> None:
+    """Raises Invalid where no member can be."""
+    for subnet in subnets:
+        if subnet.via_subnet_id is not None:
+            raise Invalid(
+                f"Nobody is on subnet {subnet.id} ({subnet.cidr}), a router leads it to amphorae: "
+                "no member can be there.",
+                field="subnet_id",
+            )
+
+
+async def check_room(network: NetworkDriver, wish: VipWish, subnet_id: SubnetId) -> None:
+    """Raises OutOfCapacity where amphorae would find no addresses of their own."""
+    if wish.halves and await network.free_addresses(subnet_id) < wish.halves:
+        raise OutOfCapacity(
+            f"subnet {subnet_id} has too few free addresses: beside the VIP, each of "
+            f"{wish.halves} amphorae takes one"
+        )

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Three amphorae serve a load balancer at once, led to by a router, with real packets.
+
+A client opens connections all the time, counts what fails, and what each amphora was given. The
+figures are printed with -s; the distributions are in docs/benchmarks.md.
+"""
+
+from colonnade.cli.lab.visits import Visits
+from colonnade.cli.waiting import until
+from tests.many_active import Many, many_site, one_lost, resized
+
+COUNT = 1500
+RATE = 300.0
+
+
+async def test_many_share_the_clients_and_one_that_is_lost_takes_its_flows_alone() -> None:
+    async with many_site(3, "--spares", "3") as many:
+        await _shared(many)
+        await _answers6(many)
+        lost = await one_lost(many, RATE)
+        print(str(lost))  # noqa: T201 - with -s
+        assert lost.after == 0, "the others serve all of them"
+        assert lost.failed < lost.of / 2, "only its flows break"
+        for amphorae in (4, 2):
+            failed, count = await resized(many, amphorae, RATE)
+            print(f"to {amphorae}: {failed} of {count} failed")  # noqa: T201 - with -s
+            assert failed == 0
+        await many.scenario.delete()
+        assert await many.led() == set()
+
+
+async def _shared(many: Many) -> None:
+    """Each has its share of the connections within 20 %."""
+    async with many.scenario.visits(RATE) as visits:
+        await until(lambda: _enough(visits), within_s=60, what=f"{COUNT} requests")
+    assert not visits.failed()
+    counts = await many.connections(COUNT)
+    print(f"connections: {sorted(counts.values())}")  # noqa: T201 - with -s
+    share = counts.total() / len(await many.serving())
+    assert all(abs(count - share) < 0.2 * share for count in counts.values()), counts
+
+
+async def _enough(visits: Visits) -> bool:
+    return len(visits.all) >= COUNT
+
+
+async def _answers6(many: Many) -> None:
+    (vip,) = many.scenario.load_balancer["additional_vips"]
+    url = f"http://[{vip['ip_address']}]/"
+    async with Visits(many.hosts.enter(many.scenario.client), url, rate=20) as visits:
+        await visits.first_ok(since=0.0, what="an answer of the IPv6 VIP")
