@@ -95,6 +95,11 @@ class Site:
         self._say({"do": "forget_routes"})
         self._hear()
 
+    def lead(self, destination: str, via: str) -> None:
+        """Send what is for that address by that one, as a router does."""
+        self._say({"do": "lead", "destination": destination, "via": via})
+        self._hear()
+
     def fill_disk(self, *, free_again: bool = False) -> None:
         """Leave no byte free where the agent keeps its files."""
         self._say({"do": "fill_disk", "free_again": free_again})
@@ -231,6 +236,10 @@ class _Inside:
         with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
             while not request["free_again"]:
                 file.write(bytes(4096))
+        return {}
+
+    def lead(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.netlink.route("replace", dst=f"{request['destination']}/32", gateway=request["via"])
         return {}
 
     def forget_rules(self, _request: dict[str, Any]) -> dict[str, Any]:

@@ -22,8 +22,8 @@ from colonnade.domain.errors import NotFound
 from colonnade.runtime.config import read_config
 from colonnade.store.postgres.database import Database
 from colonnade.store.queue import work
+from tests.pairs import VIPS
 
-VIPS: Final = ("192.0.2.0/24", "2001:db8:2::/64")
 AFTER_S: Final = 1.0  # of requests, when their number is as wanted
 WHOLE_S_MAX: Final = 60.0
 

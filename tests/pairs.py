@@ -28,6 +28,7 @@ from colonnade.protocol import paths
 RATE: Final = 200.0  # connections a second
 WHOLE_S_MAX: Final = 45.0
 PUBLIC6: Final = "2001:db8:1::/64"
+VIPS: Final = ("192.0.2.0/24", "2001:db8:2::/64")  # on a routed front end
 
 
 class Pair:
@@ -42,6 +43,10 @@ class Pair:
         await self.scenario.hosts()
         self.scenario.wishes["flavor_id"] = await self._flavor(flavor)
         subnet6 = await self.hosts.subnet(PUBLIC6)
+        if flavor.get("front_end") == "routed":
+            vips = await self.hosts.add_network("vips", VIPS[0], more=VIPS[1:], via="public")
+            self.scenario.wishes["vip_subnet_id"] = vips
+            subnet6 = await self.hosts.subnet(VIPS[1])
         self.scenario.wishes["additional_vips"] = [{"subnet_id": subnet6}]
         await self.scenario.spare()
         await self.scenario.create()

@@ -29,6 +29,7 @@ from colonnade.controller.planning import (
     HandOver,
     Join,
     Lead,
+    Make,
     Plug,
     Release,
     Restore,
@@ -199,6 +200,8 @@ class Clusters:
                         address=canonical(vip.address),
                     )
                 )
+            case Make(wish):
+                await self._network.create_port(wish)
             case Plug(amphora, port_id):
                 await self._plug(amphora, port_id, wanted)
             case Join(amphora, subnet_id):
@@ -217,9 +220,9 @@ class Clusters:
                     self._amphorae, amphora, wanted, await self._wires(wanted, amphora, facts)
                 )
                 await self._take(Fence(amphora), wanted, facts)
-            case Lead(target, drained):
+            case Lead(routes, drained):
                 await self._drain(drained)
-                await lead(self._network, wanted, target, facts)
+                await lead(self._network, facts.routes, routes)
             case GiveBack(port_id):
                 await self._network.delete_port(port_id)
             case Settle():

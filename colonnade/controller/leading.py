@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The routes that lead the VIPs of a cluster to its amphorae: those that there are, and others.
 
-It decides nothing: `many_active.py` says to whom the router should lead. Every call may be
-repeated.
+It decides nothing: plans say where the router should lead to. Every call may be repeated.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from colonnade.controller.loop import together
-from colonnade.controller.many_active import destination, is_routed, routes
-from colonnade.controller.planning import Facts, vips
+from colonnade.controller.planning import vips
+from colonnade.controller.routed import destination, is_routed
 from colonnade.domain.errors import Broken, NotFound
-from colonnade.domain.fleet import Amphora, Cluster
+from colonnade.domain.fleet import Cluster
 from colonnade.drivers.network.protocol import NetworkDriver, Route, Router
 
 
@@ -29,18 +28,13 @@ async def present_routes(network: NetworkDriver, wanted: Cluster) -> Mapping[str
 
 
 async def lead(
-    network: NetworkDriver, wanted: Cluster, target: Sequence[Amphora], facts: Facts
+    network: NetworkDriver, before: Mapping[str, Route], after: Mapping[str, Route]
 ) -> None:
-    """Have the router lead all VIPs to these amphorae and to no others."""
+    """Have the router have these routes in the place of those before."""
     router = _router(network)
-    after = routes(wanted, target, facts)
     await together(
-        *(
-            router.set_route(route)
-            for name, route in after.items()
-            if facts.routes.get(name) != route
-        ),
-        *(router.delete_route(name) for name in facts.routes if name not in after),
+        *(router.set_route(route) for name, route in after.items() if before.get(name) != route),
+        *(router.delete_route(name) for name in before if name not in after),
     )
 
 

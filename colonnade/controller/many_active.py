@@ -27,18 +27,13 @@ from colonnade.controller.planning import (
     own_port_id,
     vips,
 )
-from colonnade.domain.addresses import canonical
+from colonnade.controller.routed import destination, local, routes
 from colonnade.domain.fleet import Amphora, Cluster
 from colonnade.domain.ids import PortId
 from colonnade.domain.lifecycle import State
 from colonnade.domain.tree import Vip
-from colonnade.drivers.network.protocol import NextHop, Port, Route, Subnet, vip_owner
-from colonnade.protocol.bundle import LOCAL, Interface
-
-
-def is_routed(wanted: Cluster) -> bool:
-    """Whether a router leads its VIPs to its amphorae."""
-    return any(vip.via_subnet_id is not None for vip in vips(wanted))
+from colonnade.drivers.network.protocol import Port, Route, Subnet
+from colonnade.protocol.bundle import Interface
 
 
 def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
@@ -48,7 +43,7 @@ def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
         for state in (State.FAILED, State.LEAVING, State.SERVING)
     )
     if wanted.deleted:
-        gone = [Lead(())] if facts.routes else []
+        gone = [Lead({})] if facts.routes else []
         return gone or ending(wanted, facts, [*failed, *leaving], serving)
     led = [a for a in facts.amphorae if _is_led(wanted, a, facts)]
     serving.sort(key=lambda amphora: amphora not in led)  # who is led to stays
@@ -58,8 +53,9 @@ def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
     lasting = [a for a in going if a in led][: wanted.size - len(ready)]
     target = [*ready, *lasting]
     steps: list[Step] = [*map(Fence, failed), *_restores(wanted, facts)]
-    if routes(wanted, target, facts) != facts.routes:
-        steps.append(Lead(target, [a for a in going if a in led and a not in target]))
+    after = led_to(wanted, target, facts)
+    if after != facts.routes:
+        steps.append(Lead(after, [a for a in going if a in led and a not in target]))
     for amphora in (*kept, *lasting):
         steps += joins(facts, [amphora], own_subnets(wanted)) or _deploy(wanted, amphora)
     for amphora in going:
@@ -101,24 +97,13 @@ def _port(vip: Vip, amphora: Amphora, facts: Facts) -> Port | None:
     return facts.ports.get(own_port_id(amphora.id, vip.front_subnet_id))
 
 
-def destination(vip: Vip) -> str:
-    return str(ip_network(canonical(vip.address)))
+def led_to(wanted: Cluster, target: Sequence[Amphora], facts: Facts) -> Mapping[str, Route]:
+    """The routes that lead all VIPs to these amphorae, by destination."""
 
+    def hops(vip: Vip) -> Sequence[Port]:
+        return [port for a in target if (port := _port(vip, a, facts)) is not None]
 
-def routes(wanted: Cluster, target: Sequence[Amphora], facts: Facts) -> Mapping[str, Route]:
-    """Those that lead all VIPs to these amphorae; none where there is nobody to lead to."""
-    found = {}
-    for load_balancer in wanted.load_balancers:
-        for vip in load_balancer.vips:
-            ports = [port for a in target if (port := _port(vip, a, facts)) is not None]
-            if ports:
-                found[destination(vip)] = Route(
-                    destination=destination(vip),
-                    network_id=ports[0].network_id,
-                    next_hops=tuple(NextHop(one) for one in sorted(p.address for p in ports)),
-                    owner=vip_owner(load_balancer.id),
-                )
-    return found
+    return routes(wanted, hops)
 
 
 def interfaces(
@@ -144,4 +129,4 @@ def interfaces(
         )
         if is_default:
             defaults.add(version)
-    return [*found, Interface(mac=LOCAL, addresses=tuple(map(destination, vips(wanted))))]
+    return [*found, local(wanted)]

@@ -2,10 +2,11 @@
 """What to do next for a cluster of two halves: pure, total, and only what is safe now.
 
 Each half has a port and an address of its own on every subnet of a VIP. The VIPs are addresses that
-keepalived moves between the halves, so their ports are never plugged. Invariants: no more than two
-speak VRRP with each other; nobody begins to speak before the other was told of it, or both would
-hold the VIPs; a change goes to the half that stands by first; one that leaves goes when it no
-longer holds the VIPs.
+keepalived moves between the halves, so their ports are never plugged. On a routed front end both
+halves have the VIPs, and what moves is the one address to which all of them are led. Invariants: no
+more than two speak VRRP with each other; nobody begins to speak before the other was told of it, or
+both would hold the VIPs; a change goes to the half that stands by first; one that leaves goes when
+it no longer holds the VIPs.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,8 @@ from colonnade.controller.planning import (
     Deploy,
     Facts,
     Fence,
+    Lead,
+    Make,
     Release,
     Restore,
     Settle,
@@ -26,6 +29,13 @@ from colonnade.controller.planning import (
     member_subnets,
     own_port_id,
     vips,
+)
+from colonnade.controller.routed import (
+    floating_port_id,
+    floating_ports,
+    is_routed,
+    local,
+    routes,
 )
 from colonnade.domain.addresses import canonical
 from colonnade.domain.fleet import Amphora, Cluster, Role
@@ -42,7 +52,8 @@ def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
         for state in (State.FAILED, State.LEAVING, State.SERVING)
     )
     if wanted.deleted:
-        return ending(wanted, facts, [*failed, *leaving], serving)
+        gone = [Lead({})] if facts.routes else []
+        return gone or ending(wanted, facts, [*failed, *leaving], serving)
     if failed:
         return [Fence(amphora) for amphora in failed]
     size = wanted.size
@@ -86,7 +97,17 @@ def _wire(wanted: Cluster, facts: Facts, halves: Sequence[Amphora]) -> list[Step
         for vip in load_balancer.vips
         if vip.port_id not in facts.ports
     ]
+    steps += [Make(wish) for wish in floating_ports(wanted) if wish.id not in facts.ports]
+    after = routes(wanted, lambda vip: _floating(wanted, vip.front_subnet_id, facts.ports))
+    if after != facts.routes:
+        steps.append(Lead(after))
     return [*steps, *joins(facts, halves, own_subnets(wanted))]
+
+
+def _floating(wanted: Cluster, subnet_id: SubnetId, ports: Mapping[PortId, Port]) -> Sequence[Port]:
+    """What moves between the halves on a subnet of a routed front end."""
+    port = ports.get(floating_port_id(wanted, subnet_id))
+    return [port] if port is not None else []
 
 
 def _deploy(wanted: Cluster, facts: Facts, halves: Sequence[Amphora]) -> Sequence[Step]:
@@ -133,6 +154,7 @@ def _interfaces(
         port, subnet = ports[own_port_id(amphora.id, subnet_id)], subnets[subnet_id]
         length = ip_network(subnet.cidr).prefixlen
         floating = [canonical(vip.address) for vip in vips(wanted) if vip.subnet_id == subnet_id]
+        floating += [one.address for one in _floating(wanted, subnet_id, ports)]
         version = ip_address(port.address).version
         yield Interface(
             mac=port.mac,
@@ -143,6 +165,8 @@ def _interfaces(
         )
         if floating:
             routed.add(version)
+    if is_routed(wanted):
+        yield local(wanted)
 
 
 def speaks(wanted: Cluster, amphora: Amphora, facts: Facts) -> Pair:

@@ -16,7 +16,7 @@ from colonnade.domain.fleet import Amphora, Cluster
 from colonnade.domain.ids import AmphoraId, PortId, SubnetId, derived_id
 from colonnade.domain.lifecycle import State
 from colonnade.domain.tree import LoadBalancer, Vip
-from colonnade.drivers.network.protocol import Port, Route, Subnet
+from colonnade.drivers.network.protocol import Port, PortWish, Route, Subnet
 from colonnade.protocol.bundle import Interface
 
 
@@ -43,6 +43,12 @@ class Restore(msgspec.Struct, frozen=True):
 
     load_balancer: LoadBalancer
     vip: Vip
+
+
+class Make(msgspec.Struct, frozen=True):
+    """Make a port that no amphora has for its own."""
+
+    wish: PortWish
 
 
 class Plug(msgspec.Struct, frozen=True):
@@ -73,7 +79,7 @@ class HandOver(msgspec.Struct, frozen=True):
 
 
 class GiveBack(msgspec.Struct, frozen=True):
-    """Nobody serves the VIP any more: delete its port."""
+    """Nobody serves the VIPs any more: delete a port of theirs."""
 
     port_id: PortId
 
@@ -85,10 +91,10 @@ class StandDown(msgspec.Struct, frozen=True):
 
 
 class Lead(msgspec.Struct, frozen=True):
-    """Have the router lead the VIPs to these amphorae alone; to nobody when there is none.
-    `drained`: those that it leads to now and that finish what is short before."""
+    """Have the router lead to the VIPs by these routes alone, by destination. `drained`: amphorae
+    that it leads to now and that finish what is short before."""
 
-    amphorae: Sequence[Amphora]
+    routes: Mapping[str, Route]
     drained: Sequence[Amphora] = ()
 
 
@@ -101,6 +107,7 @@ Step: TypeAlias = (
     | Release
     | Borrow
     | Restore
+    | Make
     | Plug
     | Join
     | Deploy
@@ -157,8 +164,8 @@ def ending(
     steps: list[Step] = [*map(Fence, failed), *map(Release, serving)]
     if steps or facts.amphorae:
         return steps  # those that retire tell when they are gone
-    owned = [vip.port_id for vip in vips(wanted) if vip.owned]
-    return [GiveBack(port_id) for port_id in owned if port_id in facts.ports] or [Settle()]
+    users = {vip.port_id for vip in vips(wanted) if not vip.owned}
+    return [GiveBack(port_id) for port_id in facts.ports if port_id not in users] or [Settle()]
 
 
 def _held(wanted: Cluster, facts: Facts, leaving: Sequence[Amphora]) -> Sequence[PortId]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from colonnade.controller import many_active, pairs, planning
 from colonnade.controller.planning import Facts, Step, own_port_id, vips
+from colonnade.controller.routed import floating_ports
 from colonnade.domain.fleet import Amphora, Cluster, Topology
 from colonnade.domain.ids import PortId
 from colonnade.domain.lifecycle import ANSWERING
@@ -36,6 +37,8 @@ def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
 def port_ids(wanted: Cluster, present: Sequence[Amphora]) -> Sequence[PortId]:
     """The ports that the cluster and these amphorae of it have, or should have."""
     names = [vip.port_id for vip in vips(wanted)]
+    if wanted.topology is Topology.ACTIVE_STANDBY:
+        names += [wish.id for wish in floating_ports(wanted)]
     own = planning.member_subnets(wanted)
     if wanted.topology is not Topology.SINGLE:
         own = pairs.own_subnets(wanted)

@@ -91,6 +91,14 @@ class FlavorFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     amphorae: Annotated[int, Meta(ge=AMPHORAE_MIN, le=AMPHORAE_MAX)] | None = None
 
     @property
+    def is_routed(self) -> bool:
+        """What a topology has where nothing is said: several that serve at once need a router."""
+        usual = FrontEnd.LAYER_2
+        if self.loadbalancer_topology is Topology.ACTIVE_ACTIVE:
+            usual = FrontEnd.ROUTED
+        return (self.front_end or usual) is FrontEnd.ROUTED
+
+    @property
     def needs_own_spares(self) -> bool:
         """Whether its amphorae differ from any other's, or are kept ready apart."""
         machine = (
@@ -126,6 +134,11 @@ class Sizing(msgspec.Struct, frozen=True, kw_only=True):
         alone = self.topology is Topology.SINGLE
         return 0 if alone else self.topology.size(self.amphorae)
 
+    @property
+    def floats(self) -> bool:
+        """Whether one further address moves between them, to which a router leads the VIPs."""
+        return self.topology is Topology.ACTIVE_STANDBY and self.front_end is FrontEnd.ROUTED
+
 
 def read_data(text: str, option: str) -> dict[str, Any]:
     """A profile's data as JSON, not yet understood. Raises Invalid, in the contract's words."""
@@ -138,15 +151,10 @@ def read_data(text: str, option: str) -> dict[str, Any]:
     return found
 
 
-def usual_front_end(topology: Topology) -> FrontEnd:
-    """What a topology has where nothing is said: several that serve at once need a router."""
-    return FrontEnd.ROUTED if topology is Topology.ACTIVE_ACTIVE else FrontEnd.LAYER_2
-
-
 def sizing(flavor_id: str, facts: FlavorFacts) -> Sizing:
     return Sizing(
         topology=facts.loadbalancer_topology,
-        front_end=facts.front_end or usual_front_end(facts.loadbalancer_topology),
+        front_end=FrontEnd.ROUTED if facts.is_routed else FrontEnd.LAYER_2,
         amphorae=facts.amphorae or AMPHORAE_MIN,
         advert_ms=facts.vrrp_advert_ms,
         flavor=flavor_id if facts.needs_own_spares else DEFAULT_FLAVOR,

@@ -9,12 +9,12 @@ import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from colonnade.domain.addresses import target
 from colonnade.domain.catalogue import FlavorFacts, ZoneFacts
 from colonnade.domain.errors import Conflict, Invalid, NotFound, OutOfCapacity, Unavailable
-from colonnade.domain.fleet import FrontEnd, Topology
+from colonnade.domain.fleet import Topology
 from colonnade.domain.ids import SubnetId
 from colonnade.domain.pools import Member
 from colonnade.domain.tree import LoadBalancer, Vip
@@ -33,8 +33,6 @@ from colonnade.providers.front_ends import check_for_members, check_room, led_to
 from colonnade.providers.provider import Preview, VipWish, unsupported
 from colonnade.providers.rendered import Rendered
 from colonnade.runtime.system_programs import CURE
-
-NO_ROUTER: Final = "loadbalancer_topology: ACTIVE_ACTIVE needs a network with a router of ours"
 
 
 class AmphoraProvider:
@@ -145,15 +143,15 @@ class AmphoraProvider:
                 topology is Topology.ACTIVE_STANDBY and not self._serves_pairs,
                 f"loadbalancer_topology: ACTIVE_STANDBY cannot be served here: {CURE}",
             ),
-            (is_many and self._network is not None and self._network.router is None, NO_ROUTER),
             (
-                facts.front_end is FrontEnd.ROUTED and not is_many,
-                f"front_end: with {topology} only layer2 is served yet",
+                facts.is_routed and topology is Topology.SINGLE,
+                "front_end: with SINGLE only layer2 is served yet",
             ),
             (
-                facts.front_end is FrontEnd.LAYER_2 and is_many,
-                "front_end: ACTIVE_ACTIVE needs the front end routed",
+                facts.is_routed and self._network is not None and self._network.router is None,
+                "front_end: routed needs a network with a router that takes routes from us",
             ),
+            (is_many and not facts.is_routed, "front_end: ACTIVE_ACTIVE needs it to be routed"),
             (
                 facts.amphorae is not None and not is_many,
                 f"amphorae: how many serve in {topology} is no choice; in ACTIVE_ACTIVE it is",

@@ -47,8 +47,9 @@ def check_for_members(subnets: Iterable[Subnet]) -> None:
 
 async def check_room(network: NetworkDriver, wish: VipWish, subnet_id: SubnetId) -> None:
     """Raises OutOfCapacity where amphorae would find no addresses of their own."""
-    if wish.halves and await network.free_addresses(subnet_id) < wish.halves:
+    needed = wish.halves + wish.floats
+    if needed and await network.free_addresses(subnet_id) < needed:
         raise OutOfCapacity(
             f"subnet {subnet_id} has too few free addresses: beside the VIP, each of "
-            f"{wish.halves} amphorae takes one"
+            f"{wish.halves} amphorae takes one{', and both another' if wish.floats else ''}"
         )

@@ -42,6 +42,7 @@ class VipWish(msgspec.Struct, frozen=True, kw_only=True):
     sg_ids: tuple[SecurityGroupId, ...] = ()
     halves: int = 0  # amphorae that each take an address too, where the VIP's traffic is
     front_end: FrontEnd = FrontEnd.LAYER_2
+    floats: bool = False  # one more address moves between them
     is_dry_run: bool = False  # nothing is to be made; an address that is not wished is made up
 
     @property

@@ -19,7 +19,7 @@ import msgspec
 import pytest
 
 from colonnade.domain.errors import Rejected
-from colonnade.protocol.bundle import PAIR, Access, Bundle, Interface, Pair
+from colonnade.protocol.bundle import LOCAL, PAIR, ROUTED, Access, Bundle, Interface, Pair
 from colonnade.protocol.messages import Role, StatusReport
 from tests.agent_bench import Bench, bundle, server, until
 from tests.agent_site import AMPHORA_IP, VIP, VIP6, VIP_MAC
@@ -27,6 +27,7 @@ from tests.environments import needs_keepalived
 
 pytestmark = needs_keepalived
 
+ROUTED_VIP = "192.0.2.7"
 OWN, PEER, STRANGER = "203.0.113.5", "203.0.113.11", "203.0.113.12"
 VRRP, ARP = 112, 0x0806
 NET_ADMIN, NET_RAW = 1 << 12, 1 << 13
@@ -296,6 +297,57 @@ async def test_it_outlives_its_agent_and_comes_back_when_keepalived_ends_or_hang
     await bench.ready()
     await bench.put(half(1))
     await role(bench, Role.MASTER)
+
+
+def led_to(wanted: Bundle) -> Bundle:
+    """The bundle with the VIP that a router leads to the amphora."""
+    local = Interface(mac=LOCAL, addresses=(f"{ROUTED_VIP}/32",))
+    (interface,) = wanted.interfaces
+    frame, config = (
+        text.replace(f"bind {VIP}:80", f"bind {ROUTED_VIP}:80")
+        for text in (wanted.frame, wanted.config)
+    )
+    return msgspec.structs.replace(
+        wanted,
+        config=config,
+        frame=frame,
+        interfaces=(interface, local),
+        needs=(*wanted.needs, ROUTED),
+    )
+
+
+async def answers(bench: Bench) -> bool:
+    """Whether it serves the VIP that is led to it."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.5):
+            return await bench.get(vip=ROUTED_VIP) == (200, "1")
+    return False
+
+
+async def test_a_routed_half_is_fenced_while_another_has_the_floating_address(
+    bench: Bench, peer: Peer
+) -> None:
+    """Also while its agent does nothing."""
+
+    async def is_fenced() -> bool:
+        return not await answers(bench)
+
+    bench.site.lead(ROUTED_VIP, via=OWN)  # to it, whatever it is
+    wanted = led_to(half(1))
+    async with peer.saying(240):
+        await bench.put(wanted)
+        await role(bench, Role.BACKUP)
+        assert await is_fenced()
+    await role(bench, Role.MASTER)
+    await until(lambda: answers(bench))
+    (agent,) = bench.site.processes(AGENT)
+    bench.site.kill(agent, signal.SIGSTOP)
+    async with peer.saying(254):
+        await until(is_fenced)
+    await until(lambda: answers(bench))
+    bench.site.kill(agent, signal.SIGCONT)
+    await bench.put(led_to(bundle(2, server(1))))
+    assert await answers(bench)
 
 
 async def test_one_that_serves_alone_again_runs_no_keepalived(bench: Bench) -> None:

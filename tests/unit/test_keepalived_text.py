@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from colonnade.agent.keepalived.half import has_address
-from colonnade.agent.keepalived.text import text
+from colonnade.agent.keepalived.text import Surroundings, text
 from colonnade.protocol.bundle import Interface, Pair
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -31,7 +31,7 @@ UNFIT = Path("/run/colonnade/unfit")
 
 
 def file(pair: Pair, *interfaces: Interface) -> str:
-    return text(pair, interfaces, NAMES, UNFIT)
+    return text(pair, interfaces, NAMES, Surroundings(UNFIT))
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,13 @@ def test_each_pair_is_its_golden_text(name: str, pair: Pair, interfaces: list[In
     if os.environ.get("GOLDEN") == "write":
         golden.write_text(said)
     assert said == golden.read_text()
+
+
+def test_it_says_what_it_is_where_its_fence_follows() -> None:
+    roles = Path("/run/colonnade/roles.fifo")
+    said = text(PAIR, [FRONT], NAMES, Surroundings(UNFIT, roles))
+    line = f"    vrrp_notify_fifo {roles}\n"
+    assert said.replace(line, "") == file(PAIR, FRONT)
 
 
 def test_one_without_another_half_speaks_to_itself_and_not_to_everybody() -> None:

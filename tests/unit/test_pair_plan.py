@@ -16,6 +16,8 @@ from colonnade.controller.planning import (
     GiveBack,
     HandOver,
     Join,
+    Lead,
+    Make,
     Plug,
     Release,
     Settle,
@@ -23,6 +25,7 @@ from colonnade.controller.planning import (
     Step,
     own_port_id,
 )
+from colonnade.controller.routed import floating_ports
 from colonnade.domain.fleet import Amphora, Cluster, Role, Topology
 from colonnade.domain.ids import AmphoraId, NetworkId, PortId, SubnetId
 from colonnade.domain.lifecycle import State
@@ -249,6 +252,23 @@ def test_both_halves_that_leave_do_so_one_after_the_other() -> None:
     taken = replace(ready, role=Role.MASTER)
     assert plan(WISH, facts([taken, D])) == [Deploy(taken)]
     assert plan(WISH, facts([replace(taken, peer_id=D.id), D])) == [Deploy(D)]
+
+
+def test_a_routed_pair_leads_its_vips_to_one_address_before_it_serves() -> None:
+    via = replace(BALANCER, vip=replace(BALANCER.vip, via_subnet_id=FRONT), additional_vips=())
+    wish = replace(WISH, load_balancers=(via,))
+    (floating,) = floating_ports(wish)
+    seen = facts([A, B])
+    assert plan(wish, seen) == [Make(floating)]
+    ports = {**seen.ports, floating.id: replace(port(floating.id, None), address="203.0.113.99")}
+    made = replace(seen, ports=ports)
+    (step,) = plan(wish, made)
+    assert isinstance(step, Lead)
+    (route,) = step.routes.values()
+    assert [hop.address for hop in route.next_hops] == ["203.0.113.99"]
+    led = replace(made, routes=step.routes)
+    assert plan(wish, led) == [Settle()]
+    assert plan(replace(wish, deleted=True), led) == [Lead({})]
 
 
 def test_each_half_has_addresses_of_its_own_and_the_vips_float() -> None:

@@ -65,13 +65,13 @@ class Applier:
                 means = await self._act(transition)
             if transition.moves_vips:
                 await self._half.serve(wanted, names)
-        except (Refused, NotNow, FirewallError, OSError) as error:
+        except (Refused, NotNow, FirewallError, NftError, OSError) as error:
             self._folder.abandon(before)
             if change.interfaces and before is not None:
                 await self._restore_interfaces(before)
             if isinstance(error, OSError):
                 raise Refused(f"the amphora cannot write: {error.strerror}") from error
-            if isinstance(error, FirewallError):
+            if isinstance(error, FirewallError | NftError):
                 raise Refused(str(error)) from error
             raise
         self._commit(transition)

@@ -17,8 +17,10 @@ from typing import Final
 from colonnade.agent.folder import write_if_room
 from colonnade.agent.haproxy.process import Haproxy
 from colonnade.agent.haproxy.watchdog import Silence, silence
+from colonnade.agent.keepalived.pair_fence import PairFence, routed_vips
 from colonnade.agent.keepalived.process import Keepalived
-from colonnade.agent.keepalived.text import text
+from colonnade.agent.keepalived.text import Surroundings, text
+from colonnade.agent.network.nftables import NftError
 from colonnade.protocol.bundle import Bundle, Pair
 from colonnade.protocol.messages import Role
 
@@ -38,6 +40,7 @@ class Half:
         self.served: Callable[[], Bundle | None] = lambda: None
         self._haproxy = haproxy
         self._keepalived = keepalived
+        self._fence = PairFence(keepalived.fence_files, haproxy.namespace)
         self._misses = 0
         self._started_at = float("-inf")
 
@@ -51,7 +54,7 @@ class Half:
         if wanted.pair is None:
             return ""
         try:
-            file = text(wanted.pair, wanted.interfaces, names, self._keepalived.unfit)
+            file = self._text(wanted, wanted.pair, names)
         except (ValueError, KeyError) as error:
             return f"the other half cannot be spoken with: {error}"
         return await self._keepalived.check(file)
@@ -60,11 +63,20 @@ class Half:
         """Be the half that the bundle says, or none. It was checked."""
         if wanted.pair is None:
             await self._keepalived.stop()
+            await self._fence.forget()
             return
+        vips = routed_vips(wanted)
+        self._fence.prepare(vips)
+        if vips and self.role != Role.MASTER:
+            await self._fence.put_up(vips)
         if wanted.pair.stands_down or self._keepalived.pid is None:
             self._mark(is_fit=not wanted.pair.stands_down)
-        file = text(wanted.pair, wanted.interfaces, names, self._keepalived.unfit)
-        self._keepalived.serve(file)
+        self._keepalived.serve(self._text(wanted, wanted.pair, names))
+
+    def _text(self, wanted: Bundle, pair: Pair, names: Mapping[str, str]) -> str:
+        """Raises ValueError, KeyError."""
+        roles = self._keepalived.fence_files.roles if routed_vips(wanted) else None
+        return text(pair, wanted.interfaces, names, Surroundings(self._keepalived.unfit, roles))
 
     def haproxy_ended(self) -> None:
         """At once, for it may be back before anybody looks: the other half serves meanwhile."""
@@ -104,6 +116,10 @@ class Half:
         first = next(address for one in bundle.interfaces for address in one.floating)
         holds = pid is not None and has_address(Path(f"/proc/{pid}/net"), first)
         self._note(Role.MASTER if holds else Role.BACKUP)
+        try:
+            await self._fence.follow(routed_vips(bundle), holds=holds)
+        except NftError as error:
+            log.error("the fence of this half is not as it should be: %s", error)
 
     async def _may(self, bundle: Bundle, pair: Pair) -> bool:
         if pair.stands_down:

@@ -2,7 +2,8 @@
 """The keepalived process: check, start, adopt, reload, stop, and notice when it ends.
 
 Invariant: at most one runs; it outlives the agent, and a new agent adopts it. It runs in the
-traffic namespace and may change addresses and send packets there, and nothing else. One that is
+traffic namespace and may change addresses and send packets there, and nothing else; so may what
+moves its fence. One that is
 started anew takes away the VIPs that an earlier one left. It knows no bundle.
 """
 
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from colonnade.agent.folder import Folder, write
+from colonnade.agent.keepalived.fence_files import FenceFiles
 from colonnade.agent.programs import run, words
 from colonnade.agent.watched import Watched, send_signal
 from colonnade.runtime.system_programs import find_keepalived
@@ -33,6 +35,7 @@ _POWERS: Final = (
 class Keepalived:
     def __init__(self, binary: str, folder: Folder, traffic_namespace: Path) -> None:
         self.unfit = folder.root / "unfit"  # "1" while the VIPs must not be here
+        self.fence_files = FenceFiles.below(folder.root)
         found = find_keepalived(binary)
         self._binary = str(found) if found is not None else None
         self._enter = ("nsenter", f"--net={traffic_namespace}")
@@ -105,7 +108,11 @@ class Keepalived:
             file.unlink(missing_ok=True)
         with self._output.open("wb") as output:
             child = subprocess.Popen(
-                [*self._enter, "setpriv", *_POWERS, *self._command(self._binary)],
+                [
+                    *(*self._enter, "setpriv", *_POWERS),
+                    *self.fence_files.follower(),
+                    *self._command(self._binary),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -10,7 +10,7 @@ that the kernel gave.
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from colonnade.protocol.bundle import Interface, Pair
 
@@ -29,7 +29,7 @@ global_defs {{
     vrrp_garp_lower_prio_repeat 3
     vrrp_higher_prio_send_advert true
     max_auto_priority -1
-}}
+{told}}}
 track_file unfit {{
     file "{unfit}"
     weight 0
@@ -56,9 +56,18 @@ vrrp_instance pair {{
 """
 
 
-def text(pair: Pair, interfaces: Sequence[Interface], names: Mapping[str, str], unfit: Path) -> str:
-    """`names`: of the interfaces, by MAC address. `unfit`: a file that says 1 while the VIPs must
-    not be here. Raises ValueError for what cannot be served."""
+class Surroundings(NamedTuple):
+    """`unfit`: a file that says 1 while the VIPs must not be here. `roles`: where keepalived says
+    what the half is now; None: nowhere."""
+
+    unfit: Path
+    roles: Path | None = None
+
+
+def text(
+    pair: Pair, interfaces: Sequence[Interface], names: Mapping[str, str], beside: Surroundings
+) -> str:
+    """`names`: of the interfaces, by MAC address. Raises ValueError for what cannot be served."""
     first, *others = _floating(interfaces, names)
     own = ip_address(pair.own)
     speaks = [i.mac for i in interfaces if any(ip_interface(a).ip == own for a in i.addresses)]
@@ -69,7 +78,8 @@ def text(pair: Pair, interfaces: Sequence[Interface], names: Mapping[str, str], 
     # It watches its own interface by itself.
     carrying = [names[i.mac] for i in interfaces if i.floating and i.mac != speaks[0]]
     return FILE.format(
-        unfit=unfit,
+        unfit=beside.unfit,
+        told=f"    vrrp_notify_fifo {beside.roles}\n" if beside.roles is not None else "",
         interface=names[speaks[0]],
         router_id=ROUTER_ID,
         priority=pair.priority,

@@ -68,6 +68,7 @@ async def create_load_balancer(call: Call) -> JSON:
                 is_dry_run=call.is_dry_run,
                 halves=choice.sizing.addresses,
                 front_end=choice.sizing.front_end,
+                floats=choice.sizing.floats,
                 **place,
             )
             if wish.address is not None:
