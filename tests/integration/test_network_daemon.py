@@ -27,7 +27,7 @@ from colonnade.drivers.network.namespaces.address_book import PRIVATE, PUBLIC, n
 from colonnade.drivers.network.namespaces.client import LabClient, NetworkClient
 from colonnade.drivers.network.namespaces.processes import child_of
 from colonnade.drivers.network.namespaces.wire import HostWish, write_error
-from colonnade.drivers.network.protocol import Port, PortWish
+from colonnade.drivers.network.protocol import NextHop, Port, PortWish, Route
 from colonnade.protocol.paths import CONFIG_DRIVE
 from colonnade.runtime import host_ids
 from colonnade.runtime.mtls import server_context
@@ -518,6 +518,47 @@ async def test_hosts_talk_through_the_router_on_both_ip_versions(lab: Site) -> N
         for name, _ in wishes:
             await bench.remove_host(name)
         assert not answers(lab, hosts[0].addresses[0], 80)
+
+
+async def test_nobody_is_on_a_network_that_is_led_elsewhere(lab: Site) -> None:
+    ranges = ("192.0.2.0/24", "2001:db8:2::/64")
+    async with open_client(lab.bench()) as bench, open_client(lab.networks()) as networks:
+        for _ in range(2):
+            vips = await bench.add_network("vips", ranges[0], more=ranges[1:], via="public")
+        found = {s.cidr: s for s in await networks.subnets() if s.network_id == vips.id}
+        assert {cidr: s.via_subnet_id for cidr, s in found.items()} == dict(
+            zip(ranges, (subnet_id("public", cidr) for cidr in PUBLIC.cidrs), strict=True)
+        )
+        assert {s.gateway_ip for s in found.values()} == {None}
+        vip = await networks.create_port(
+            PortWish(id=PortId(new_id()), owner="lb:x", subnet_id=found[ranges[0]].id)
+        )
+        with pytest.raises(Forbidden):
+            await networks.plug(vip.id, await boot(lab, networks))
+        with pytest.raises(Invalid, match="nobody can be on vips"):
+            await bench.add_host(HostWish(name="there", network="vips"))
+        hop = await create_vip(networks)
+        route = Route(
+            destination=f"{vip.address}/32",
+            network_id=hop.network_id,
+            next_hops=(NextHop(hop.address),),
+            owner="lb:x",
+        )
+        assert await networks.router.set_route(route) == route
+        assert await networks.router.route(route.destination) == route
+        await networks.router.delete_route(route.destination)
+        with pytest.raises(NotFound, match="there is no route"):
+            await networks.router.route(route.destination)
+        for name, cidr, via in (
+            ("vips-a", "198.51.100.0/24", "nowhere"),
+            ("vips-b", "2001:db8:3::/64", "private"),
+        ):
+            with pytest.raises(Invalid, match="network"):
+                await bench.add_network(name, cidr, via=via)
+        with pytest.raises(Conflict):
+            await bench.add_network("vips-c", "192.0.2.0/25")
+        for port in (vip, hop):
+            await networks.delete_port(port.id)
 
 
 async def test_the_bench_refuses_what_cannot_be(lab: Site) -> None:

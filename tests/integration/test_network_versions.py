@@ -128,6 +128,30 @@ V1_1: Final[Sequence[Call]] = (
     ("DELETE", "/v1/routes/192.0.2.10%2F32", "", 204, "", None),
     V1_0[13],
 )
+V1_2: Final[Sequence[Call]] = (
+    (
+        "PUT",
+        "/v1/lab/networks/versions-led",
+        '{"cidr":"198.51.100.0/24","is_routed":true,"more":["2001:db8:7::/64"],"via":"public"}',
+        200,
+        NETWORK_AS_ANSWERED,
+        Network,
+    ),
+    (
+        "GET",
+        "/v1/subnets",
+        "",
+        200,
+        f'[{SUBNET_AS_ANSWERED[:-1]},"via_subnet_id":null}}]',
+        list[Subnet],
+    ),
+    V1_0[4],
+    ("PUT", "/v1/routes/192.0.2.10%2F32", ROUTE, 200, ROUTE, Route),
+    ("GET", "/v1/routes/192.0.2.10%2F32", "", 200, ROUTE, Route),
+    ("DELETE", "/v1/routes/192.0.2.10%2F32", "", 204, "", None),
+    V1_0[13],
+)
+VERSIONS: Final = {"1.0": V1_0, "1.1": V1_1, "1.2": V1_2}
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +191,9 @@ def holds(answer: Any, wanted: Any) -> bool:
     return bool(answer == wanted)
 
 
-@pytest.mark.parametrize(("version", "calls"), [(None, V1_0), ("1.1", V1_1)], ids=["1.0", "1.1"])
+@pytest.mark.parametrize(
+    ("version", "calls"), [(None, V1_0), ("1.1", V1_1), ("1.2", V1_2)], ids=VERSIONS
+)
 def test_a_caller_of_that_version_is_answered_as_it_was(
     lab: Site, version: str | None, calls: Sequence[Call]
 ) -> None:
@@ -181,7 +207,7 @@ def test_a_caller_of_that_version_is_answered_as_it_was(
             assert found is None
 
 
-@pytest.mark.parametrize("calls", [V1_0, V1_1], ids=["1.0", "1.1"])
+@pytest.mark.parametrize("calls", VERSIONS.values(), ids=VERSIONS)
 def test_an_answer_of_that_version_is_read(calls: Sequence[Call]) -> None:
     for _, _, _, _, answer, kind in calls:
         if answer:
