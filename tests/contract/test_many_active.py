@@ -230,7 +230,10 @@ async def flavor(api: Api, said: str, code: int = 201) -> Any:
 
 
 REFUSED: Final = (
-    ('{"loadbalancer_topology": "ACTIVE_ACTIVE", "front_end": "layer2"}', "needs the front end"),
+    (
+        '{"loadbalancer_topology": "ACTIVE_ACTIVE", "front_end": "layer2"}',
+        "ACTIVE_ACTIVE needs it to be routed",
+    ),
     ('{"loadbalancer_topology": "ACTIVE_ACTIVE", "amphorae": 1}', "Expected 'int' >= 2"),
     ('{"loadbalancer_topology": "ACTIVE_ACTIVE", "amphorae": 17}', "Expected 'int' <= 16"),
     ('{"amphorae": 3}', "amphorae: how many serve in SINGLE is no choice"),

@@ -62,7 +62,7 @@ ROOMS: Mapping[str, Mapping[str, set[str]]] = {
         "network": set(),
         "heartbeat": {"haproxy"},
         "logs": {"haproxy"},
-        "keepalived": {"haproxy"},
+        "keepalived": {"haproxy", "network"},
         "apply": {"haproxy", "network", "keepalived"},
     },
     "cli": {
