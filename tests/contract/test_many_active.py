@@ -13,12 +13,14 @@ from colonnade.domain.catalogue import Sizing
 from colonnade.domain.fleet import Amphora, FrontEnd, Topology
 from colonnade.domain.ids import SubnetId
 from colonnade.domain.lifecycle import Event, State
+from colonnade.domain.operating import Facts
 from colonnade.drivers.network.protocol import Route
 from colonnade.protocol.bundle import LOCAL
 from colonnade.runtime.config import Config
 from colonnade.store.fleet import amphora_rows
 from colonnade.store.postgres.database import Database
 from colonnade.store.queue import work
+from colonnade.store.reports import statuses
 from tests.contract.api_client import Api, serving
 from tests.fakes.network import PRIVATE_SUBNET, PUBLIC_SUBNET, PUBLIC_SUBNET_V6, FakeNetwork
 from tests.world import World
@@ -195,6 +197,21 @@ async def test_a_change_reaches_all_and_no_flow_moves(world: World) -> None:
     await world.settle()
     assert len(await serve(world)) == 3
     assert await led(world) == [before]
+
+
+async def test_one_that_has_just_begun_says_nothing_of_members_beside_others(
+    world: World,
+) -> None:
+    nothing = Facts(generation=1, is_running=False)
+    rows = await serve(world)
+    async with world.database.transaction() as connection:
+        await connection.execute(
+            "UPDATE amphorae SET state_since = now() - interval '1 h' WHERE id <> %s", [rows[1].id]
+        )
+        heard = [await statuses.record(connection, a.id, nothing) is not None for a in rows]
+        assert heard == [True, False, True]
+        await connection.execute("UPDATE amphorae SET state_since = now() - interval '1 h'")
+        assert await statuses.record(connection, rows[1].id, nothing) is not None
 
 
 async def test_ports_stay_and_a_route_of_nobody_goes(world: World) -> None:

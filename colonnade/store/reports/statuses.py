@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operating statuses into the rows of the trees that an amphora serves.
 
-Only rows that change are written, each with an event. An amphora reports on the load balancers
-of its own cluster only, and only while it has their VIPs: an amphora that leaves reports until it
-is gone, and only then the one in its place; of a pair, the half that holds them. A report that is
-older than one already known from the amphora changes nothing. The rules are in
-`domain/operating.py`.
+Only rows that change are written, each with an event. An amphora reports on the load balancers of
+its own cluster only, and only while it has their VIPs: an amphora that leaves reports until it is
+gone, and only then the one in its place; of a pair, the half that holds them; of several that all
+serve, each that has done so for a while. A report that is older than one already known from the
+amphora changes nothing. The rules are in `domain/operating.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -68,6 +68,8 @@ SELECT kind, id, root, pool, coalesce((body ->> 'admin_state_up')::boolean, true
 FROM ({" UNION ALL ".join(_select(noun) for noun in NOUNS if noun.reported)})
     AS n (kind, id, root, pool, body, changed, status, reason, policy_pools)
 """  # noqa: S608 - our own text
+# Of several that serve at once, one that has just begun does not know yet which members are down.
+NEW_S: Final = 10
 _LOCK: Final = f"""
 SELECT a.cluster_id, a.state = 'LEAVING',
     pg_advisory_xact_lock(hashtextextended(a.cluster_id::text, 1))
@@ -76,8 +78,11 @@ WHERE a.id = %(id)s AND a.state IN ('SERVING', 'LEAVING')
     AND (%(sequence)s::bigint IS NULL OR coalesce(h.sequence, 0) <= %(sequence)s)
     AND CASE WHEN a.vrrp_priority IS NOT NULL THEN NOT {pairs.OTHER_HOLDS}
         ELSE a.state = 'LEAVING' OR NOT EXISTS (
-            SELECT FROM amphorae l WHERE l.cluster_id = a.cluster_id AND l.state = 'LEAVING'
-                AND l.applied > 0 AND l.state_since <= a.state_since) END
+            SELECT FROM amphorae o WHERE o.cluster_id = a.cluster_id AND o.id <> a.id
+                AND o.applied > 0 AND CASE o.state
+                    WHEN 'LEAVING' THEN o.state_since <= a.state_since
+                    WHEN 'SERVING' THEN (o.state_since, o.id) < (a.state_since, a.id)
+                        AND a.state_since > now() - interval '{NEW_S} s' ELSE false END) END
 """  # noqa: S608 - our own text
 _MONITOR: Final[LenientDecoder[HealthMonitor]] = LenientDecoder(HealthMonitor)
 
