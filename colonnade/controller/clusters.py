@@ -38,7 +38,7 @@ from colonnade.controller.planning import (
     Step,
     own_port_id,
 )
-from colonnade.controller.standing_down import stand_down
+from colonnade.controller.standing_down import drain, stand_down
 from colonnade.controller.topologies import Wires, plan, port_ids, wires
 from colonnade.domain.addresses import canonical
 from colonnade.domain.errors import (
@@ -71,7 +71,6 @@ SPARE_FRESH_S: Final = 75.0
 PATIENCE: Final = 3  # failed pushes to a lent spare that never answered
 SUBNETS_FRESH_S: Final = 30.0
 WATCH_S: Final = 0.5  # between looks after an amphora that takes its time
-DRAIN_S_MAX: Final = 1.0
 READY_S: Final = 1.0  # by then an agent that is told of a port waits for it, on a busy machine too
 
 log = structlog.get_logger()
@@ -221,7 +220,7 @@ class Clusters:
                 )
                 await self._take(Fence(amphora), wanted, facts)
             case Lead(routes, drained):
-                await self._drain(drained)
+                await drain(self._amphorae, drained)
                 await lead(self._network, facts.routes, routes)
             case GiveBack(port_id):
                 await self._network.delete_port(port_id)
@@ -293,7 +292,7 @@ class Clusters:
             if (await asyncio.wait([pushing], timeout=READY_S))[0]:
                 pushing.result()  # one that is not well gets no port
             owners = {facts.ports[port_id].plugged_into for port_id in port_ids}
-            await self._drain([a for a in facts.amphorae if a.id in owners])
+            await drain(self._amphorae, [a for a in facts.amphorae if a.id in owners])
             await together(*(self._move(port_id, amphora) for port_id in port_ids))
             generation = await pushing
         finally:
@@ -301,12 +300,6 @@ class Clusters:
             await asyncio.wait([pushing])
         async with self._database.transaction() as connection:
             await amphora_rows.record_applied(connection, amphora, generation)
-
-    async def _drain(self, leaving: Sequence[Amphora]) -> None:
-        """What is short is finished where it began. Who cannot drain does not keep the VIPs."""
-        with contextlib.suppress(ColonnadeError, TimeoutError):
-            async with asyncio.timeout(DRAIN_S_MAX):
-                await together(*map(self._amphorae.drain, leaving))
 
     async def _move(self, port_id: PortId, amphora: Amphora) -> None:
         """The one that had it is cut off before another has it."""

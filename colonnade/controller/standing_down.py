@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Have one half of a pair give the VIPs to the other before it is fenced.
+"""Have an amphora let go of its clients before others have its VIPs: one half of a pair gives them
+to the other, and any other finishes what is short.
 
-It saves clients the time in which the other half would notice that it is gone. Nothing hangs on it:
-whatever goes wrong here, the fence that follows makes the other half take the VIPs.
+It saves clients time and broken connections. Nothing hangs on it: whatever goes wrong here, the
+fence or the route that follows takes the VIPs away.
 """
 
 import asyncio
+import contextlib
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
 from msgspec.structs import replace
 
+from colonnade.controller.loop import together
 from colonnade.controller.topologies import Wires
 from colonnade.domain.errors import ColonnadeError
 from colonnade.domain.fleet import Amphora, Cluster, Role
@@ -18,7 +22,15 @@ from colonnade.drivers.amphora.protocol import AmphoraDriver
 
 GIVEN_S_MAX: Final = 2.0
 LOOK_S: Final = 0.05
+DRAIN_S_MAX: Final = 1.0
 log = structlog.get_logger()
+
+
+async def drain(amphorae: AmphoraDriver, leaving: Sequence[Amphora]) -> None:
+    """What is short is finished where it began. Who cannot drain does not keep the VIPs."""
+    with contextlib.suppress(ColonnadeError, TimeoutError):
+        async with asyncio.timeout(DRAIN_S_MAX):
+            await together(*map(amphorae.drain, leaving))
 
 
 async def stand_down(
