@@ -17,6 +17,7 @@ from colonnade.controller.planning import (
     Deploy,
     Facts,
     Fence,
+    GiveBack,
     Lead,
     Release,
     Restore,
@@ -27,7 +28,7 @@ from colonnade.controller.planning import (
     own_port_id,
     vips,
 )
-from colonnade.controller.routed import destination, local, routes
+from colonnade.controller.routed import destination, floating_ports, local, routes
 from colonnade.domain.fleet import Amphora, Cluster
 from colonnade.domain.ids import PortId
 from colonnade.domain.lifecycle import State
@@ -56,6 +57,9 @@ def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
     after = led_to(wanted, target, facts)
     if after != facts.routes:
         steps.append(Lead(after, [a for a in going if a in led and a not in target]))
+    else:  # it may have been a pair before
+        floating = (wish.id for wish in floating_ports(wanted))
+        steps += [GiveBack(port_id) for port_id in floating if port_id in facts.ports]
     for amphora in (*kept, *lasting):
         steps += joins(facts, [amphora], own_subnets(wanted)) or _deploy(wanted, amphora)
     for amphora in going:

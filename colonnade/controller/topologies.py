@@ -37,8 +37,7 @@ def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
 def port_ids(wanted: Cluster, present: Sequence[Amphora]) -> Sequence[PortId]:
     """The ports that the cluster and these amphorae of it have, or should have."""
     names = [vip.port_id for vip in vips(wanted)]
-    if wanted.topology is Topology.ACTIVE_STANDBY:
-        names += [wish.id for wish in floating_ports(wanted)]
+    names += [wish.id for wish in floating_ports(wanted)]
     own = planning.member_subnets(wanted)
     if wanted.topology is not Topology.SINGLE:
         own = pairs.own_subnets(wanted)

@@ -18,6 +18,7 @@ from colonnade.providers.enabled import Ours, enabled_providers
 from colonnade.providers.provider import VipWish
 from colonnade.runtime.config import Config
 from colonnade.store.postgres.database import Database
+from colonnade.store.queue import work
 from tests.contract.api_client import ALL
 from tests.fakes.network import FakeNetwork
 from tests.world import World
@@ -88,6 +89,21 @@ async def test_a_route_that_is_lost_is_set_again(world: World) -> None:
     await world.add_member()
     await world.settle()
     assert await route(world) == before
+
+
+async def test_many_in_the_place_of_a_pair_leave_no_address_that_floats(world: World) -> None:
+    before = await halves(world)
+    async with world.database.transaction() as connection:
+        await connection.execute("UPDATE clusters SET topology = 'ACTIVE_ACTIVE', amphorae = 3")
+        await connection.execute("UPDATE clusters SET generation = generation + 1")
+        await work.mark(connection, f"cluster:{world.cluster_id}")
+    await world.settle()
+    rows = [a for a in await world.rows() if a.state is State.SERVING]
+    assert {half.id for half in before} < {a.id for a in rows}
+    assert len((await route(world)).next_hops) == len(rows) == 3
+    owner = f"lb:{world.load_balancer_id}"
+    (vip,) = [p.address for p in await world.network.ports() if p.owner == owner]
+    assert vip == "192.0.2.1"
 
 
 async def test_a_routed_pair_needs_one_address_more() -> None:
