@@ -22,6 +22,7 @@ from bench import (
     health,
     idle,
     kills,
+    many,
     octavia,
     peer,
     render,
@@ -86,6 +87,12 @@ PARTS = {
         "how long clients miss what befalls an amphora, EVENTS=50 times each; more than an hour",
         takeover.measure,
         takeover.GOALS,
+        named_only=True,
+    ),
+    "many": Part(
+        "how clients fare with several amphorae at once, EVENTS=10 losses; ten minutes",
+        many.measure,
+        many.GOALS,
         named_only=True,
     ),
     "peer": Part(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from colonnade.controller.loop import together
 from colonnade.controller.planning import vips
 from colonnade.controller.routed import destination, is_routed
-from colonnade.domain.errors import Broken, NotFound
+from colonnade.domain.errors import Broken, Contended, Invalid, NotFound
 from colonnade.domain.fleet import Cluster
 from colonnade.drivers.network.protocol import NetworkDriver, Route, Router
 
@@ -30,12 +30,16 @@ async def present_routes(network: NetworkDriver, wanted: Cluster) -> Mapping[str
 async def lead(
     network: NetworkDriver, before: Mapping[str, Route], after: Mapping[str, Route]
 ) -> None:
-    """Have the router have these routes in the place of those before."""
+    """Have the router have these routes in the place of those before. Raises Contended when a next
+    hop went meanwhile."""
     router = _router(network)
-    await together(
-        *(router.set_route(route) for name, route in after.items() if before.get(name) != route),
-        *(router.delete_route(name) for name in before if name not in after),
-    )
+    try:
+        await together(
+            *(router.set_route(one) for name, one in after.items() if before.get(name) != one),
+            *(router.delete_route(name) for name in before if name not in after),
+        )
+    except Invalid as error:
+        raise Contended(f"a route cannot be set as planned: {error.public}") from error
 
 
 def _router(network: NetworkDriver) -> Router:

@@ -97,8 +97,9 @@ def _restores(wanted: Cluster, facts: Facts) -> Iterator[Step]:
 
 
 def _port(vip: Vip, amphora: Amphora, facts: Facts) -> Port | None:
-    """The amphora's own, to which the VIP is led."""
-    return facts.ports.get(own_port_id(amphora.id, vip.front_subnet_id))
+    """The amphora's own, to which the VIP is led; None where it is not plugged in any more."""
+    port = facts.ports.get(own_port_id(amphora.id, vip.front_subnet_id))
+    return port if port is not None and port.plugged_into == amphora.id else None
 
 
 def led_to(wanted: Cluster, target: Sequence[Amphora], facts: Facts) -> Mapping[str, Route]:

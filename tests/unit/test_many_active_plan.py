@@ -193,6 +193,27 @@ def test_one_that_is_lost_is_led_to_no_more_while_it_is_fenced_and_the_others_ta
     assert plan(WISH, facts([B, C, D], {B.id, C.id})) == [lead([B, C, D], [])]
 
 
+def test_one_whose_cable_is_gone_is_led_to_when_it_serves_again() -> None:
+    seen = facts([A, B, C])
+    ports = {**seen.ports, A_PORT.id: replace(A_PORT, plugged_into=None)}
+    six = own_port_id(A.id, VIA6)
+    ports[six] = replace(ports[six], plugged_into=None)
+    without = lead([B, C], [])
+    assert plan(WISH, replace(seen, ports=ports)) == [without, Join(A, VIA), Join(A, VIA6)]
+    assert plan(WISH, facts([replace(A, applied=0), B, C], {B.id, C.id})) == [
+        Deploy(replace(A, applied=0))
+    ]
+
+
+def test_a_member_on_another_subnet_moves_no_flow() -> None:
+    seen = facts([A, B, C])
+    ports = {name: port for name, port in seen.ports.items() if port.subnet_id != BACK}
+    found = plan(WISH, replace(seen, ports=ports))
+    assert found == [Join(A, BACK), Join(B, BACK), Join(C, BACK)]
+    again = facts([replace(one, applied=0) for one in (A, B, C)])
+    assert kinds(plan(WISH, again)) == {Deploy}
+
+
 def test_one_that_leaves_is_drained_when_another_serves_in_its_place() -> None:
     old = replace(A, state=State.LEAVING)
     assert plan(WISH, facts([old, B, C])) == [Borrow()]

@@ -130,8 +130,9 @@ def show(
         print(msgspec.json.format(msgspec.json.encode(shown)).decode())
         return
     console = Console()
-    console.print(_table("Networks", ("subnet", "range", "gateway", "id"), [
-        (s.name, s.cidr, s.gateway_ip or "", s.id) for s in subnets
+    names: dict[str | None, str] = {s.id: s.name for s in subnets}
+    console.print(_table("Networks", ("subnet", "range", "gateway", "led to", "id"), [
+        (s.name, s.cidr, s.gateway_ip or "", names.get(s.via_subnet_id, ""), s.id) for s in subnets
     ]))  # fmt: skip
     console.print(_table("Hosts", ("name", "network", "addresses", "runs"), [
         (h.name, h.network, ", ".join(h.addresses), _runs(h)) for h in hosts
