@@ -144,6 +144,7 @@ CALLS: tuple[tuple[str, bool, Call], ...] = (
     ("unplug", True, lambda c: c.networks.unplug(VIP)),
     ("set_route", True, lambda c: c.router.set_route(_route("203.0.113.77"))),
     ("routes", False, lambda c: c.router.routes()),
+    ("route", False, lambda c: c.router.route("192.0.2.10/32")),
     ("delete_route", True, lambda c: c.router.delete_route("192.0.2.10/32")),
     ("set_route", True, lambda c: c.router.set_route(_route("203.0.113.77"))),
     ("plug", True, lambda c: c.networks.plug(VIP, AMPHORA)),
