@@ -6,12 +6,12 @@ benchmarks.
 """
 
 import contextlib
-import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Final, NamedTuple
 
+from colonnade.cli.demo.flavors import make_flavor
 from colonnade.cli.demo.scenario import Figures, Scenario
 from colonnade.cli.lab.hosts import Hosts
 from colonnade.cli.local import folders
@@ -39,7 +39,9 @@ class Many:
         await self.scenario.hosts()
         subnet = await self.hosts.add_network("vips", VIPS[0], more=VIPS[1:], via="public")
         self.scenario.wishes = {
-            "flavor_id": await self._flavor(amphorae),
+            "flavor_id": await make_flavor(
+                self.rest, "many", {"loadbalancer_topology": "ACTIVE_ACTIVE", "amphorae": amphorae}
+            ),
             "vip_subnet_id": subnet,
             "additional_vips": [{"subnet_id": await self.hosts.subnet(VIPS[1])}],
         }
@@ -108,13 +110,6 @@ class Many:
                     await work.mark(connection, f"cluster:{cluster_id}")
         finally:
             await database.close()
-
-    async def _flavor(self, amphorae: int) -> str:
-        said = json.dumps({"loadbalancer_topology": "ACTIVE_ACTIVE", "amphorae": amphorae})
-        profile = {"name": "many", "provider_name": "amphora", "flavor_data": said}
-        made = await self.rest.post("lbaas/flavorprofiles", {"flavorprofile": profile})
-        flavor = {"name": "many", "flavor_profile_id": made["id"]}
-        return str((await self.rest.post("lbaas/flavors", {"flavor": flavor}))["id"])
 
 
 class Loss(NamedTuple):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from colonnade.agent.keepalived.half import has_address
+from colonnade.cli.demo.flavors import make_flavor
 from colonnade.cli.demo.scenario import Figures, Scenario
 from colonnade.cli.lab.hosts import Hosts
 from colonnade.cli.local import leftovers
@@ -41,7 +42,9 @@ class Pair:
     async def begin(self, **flavor: Any) -> None:
         """`flavor`: what its data says beside the topology."""
         await self.scenario.hosts()
-        self.scenario.wishes["flavor_id"] = await self._flavor(flavor)
+        self.scenario.wishes["flavor_id"] = await make_flavor(
+            self.rest, "pairs", {"loadbalancer_topology": "ACTIVE_STANDBY", **flavor}
+        )
         subnet6 = await self.hosts.subnet(PUBLIC6)
         if flavor.get("front_end") == "routed":
             vips = await self.hosts.add_network("vips", VIPS[0], more=VIPS[1:], via="public")
@@ -163,13 +166,6 @@ class Pair:
                 config = json.loads((folder / "config/agent.json").read_bytes())
                 if config["amphora_id"] == amphora_id:
                     yield pid, folder
-
-    async def _flavor(self, data: dict[str, Any]) -> str:
-        said = json.dumps({"loadbalancer_topology": "ACTIVE_STANDBY", **data})
-        profile = {"name": "pairs", "provider_name": "amphora", "flavor_data": said}
-        made = await self.rest.post("lbaas/flavorprofiles", {"flavorprofile": profile})
-        flavor = {"name": "pairs", "flavor_profile_id": made["id"]}
-        return str((await self.rest.post("lbaas/flavors", {"flavor": flavor}))["id"])
 
 
 async def killed(pair: Pair, active: str) -> None:

@@ -20,6 +20,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 
 from colonnade.cli.demo.kinds import Kind
+from colonnade.cli.demo.on_many import OnMany
 from colonnade.cli.demo.on_pair import OnPair
 from colonnade.cli.demo.scenario import Figures, Scenario, steps
 from colonnade.cli.lab.hosts import Hosts
@@ -53,8 +54,13 @@ GOALS: Final = {  # shown beside what was measured
     "delete_s": Goal(),
     "leftovers": Goal("none", 0),
 }
-MORE_GOALS: Final = {Kind.ACTIVE_STANDBY: {"amphora_kill_gap_s": Goal("< 0.5 s", 0.5)}}
-SCENARIOS: Final = {Kind.SINGLE: Scenario, Kind.ACTIVE_STANDBY: OnPair}
+_NO_GAP: Final = {"amphora_kill_gap_s": Goal("< 0.5 s", 0.5)}
+MORE_GOALS: Final = {Kind.ACTIVE_STANDBY: _NO_GAP, Kind.ACTIVE_ACTIVE: _NO_GAP}
+SCENARIOS: Final = {
+    Kind.SINGLE: Scenario,
+    Kind.ACTIVE_STANDBY: OnPair,
+    Kind.ACTIVE_ACTIVE: OnMany,
+}
 
 
 def run_demo(kind: Kind, *, as_json: bool, keep: bool) -> int:

@@ -7,3 +7,4 @@ from enum import StrEnum
 class Kind(StrEnum):
     SINGLE = "single"
     ACTIVE_STANDBY = "active-standby"
+    ACTIVE_ACTIVE = "active-active"

@@ -4,10 +4,9 @@
 Only what differs from one amphora is here.
 """
 
-from typing import Any, Final
+from typing import Final
 
-import msgspec
-
+from colonnade.cli.demo.flavors import make_flavor
 from colonnade.cli.demo.scenario import SETTLE_S_MAX, SPARE_S_MAX, Scenario
 from colonnade.cli.waiting import until
 from colonnade.domain.fleet import Role, Topology
@@ -20,7 +19,7 @@ class OnPair(Scenario):
     spares = SPARES
 
     async def create(self) -> str:
-        self.wishes["flavor_id"] = await self._flavor()
+        self.wishes["flavor_id"] = await make_flavor(self.rest, "pairs", DATA)
         said = await super().create()
         await self.serving()
         return said
@@ -36,13 +35,3 @@ class OnPair(Scenario):
 
         within_s = SPARE_S_MAX + SETTLE_S_MAX  # a lost half is replaced by a spare
         return await until(both, within_s=within_s, what="a pair, one half of it active")
-
-    async def _flavor(self) -> str:
-        profile = {
-            "name": "pairs",
-            "provider_name": "amphora",
-            "flavor_data": msgspec.json.encode(DATA).decode(),
-        }
-        made: Any = await self.rest.post("lbaas/flavorprofiles", {"flavorprofile": profile})
-        flavor = {"name": "pairs", "flavor_profile_id": made["id"]}
-        return str((await self.rest.post("lbaas/flavors", {"flavor": flavor}))["id"])

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Flavors made for a run."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from colonnade.cli.rest import Rest
+
+
+async def make_flavor(rest: Rest, name: str, data: Mapping[str, Any]) -> str:
+    """The id of one that says this."""
+    text = msgspec.json.encode(data).decode()
+    profile = {"name": name, "provider_name": "amphora", "flavor_data": text}
+    made = await rest.post("lbaas/flavorprofiles", {"flavorprofile": profile})
+    wish = {"name": name, "flavor_profile_id": made["id"]}
+    return str((await rest.post("lbaas/flavors", {"flavor": wish}))["id"])
