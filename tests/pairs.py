@@ -19,6 +19,7 @@ from colonnade.agent.keepalived.half import has_address
 from colonnade.cli.demo.flavors import make_flavor
 from colonnade.cli.demo.scenario import Figures, Scenario
 from colonnade.cli.lab.hosts import Hosts
+from colonnade.cli.lab.visits import Visits
 from colonnade.cli.local import leftovers
 from colonnade.cli.local.system import System, running
 from colonnade.cli.rest import Rest
@@ -158,6 +159,13 @@ class Pair:
         said, _ = await process.communicate()
         assert process.returncode == 0, f"{argv}: {said.decode()}"
         return said.decode()
+
+    async def answers6(self) -> None:
+        """The VIP of the other IP version is where the first one is."""
+        (vip,) = self.scenario.load_balancer["additional_vips"]
+        url = f"http://[{vip['ip_address']}]/"
+        async with Visits(self.hosts.enter(self.scenario.client), url, rate=20) as visits:
+            await visits.first_ok(since=0.0, what="an answer of the IPv6 VIP")
 
     def _folders(self, amphora_id: str) -> Iterator[tuple[int, Path]]:
         for pid in leftovers.family(self.system.mark):

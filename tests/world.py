@@ -23,7 +23,7 @@ from colonnade.controller.renewals import Certificates
 from colonnade.controller.spares import Spares
 from colonnade.controller.upgrades import Upgrades
 from colonnade.domain.catalogue import Sizing
-from colonnade.domain.fleet import Amphora
+from colonnade.domain.fleet import Amphora, Role
 from colonnade.domain.ids import (
     AmphoraId,
     ClusterId,
@@ -60,6 +60,7 @@ from tests.fakes.amphora import FakeAmphorae
 from tests.fakes.compute import FakeCompute
 from tests.fakes.faults import Faults, Watched, WatchedDatabase
 from tests.fakes.network import PRIVATE_SUBNET, PUBLIC_SUBNET, FakeNetwork
+from tests.fakes.vrrp import Vrrp
 
 ROUNDS_MAX: Final = 40
 WINDOWS: Final = Windows(stale_s=3.5, spare_stale_s=75, boot_s=60)
@@ -89,12 +90,24 @@ class OneOwner(FakeNetwork):
     def __init__(self) -> None:
         super().__init__()
         self.doubled: list[str] = []
+        self.vrrp = Vrrp()
+
+    def holding(self) -> list[AmphoraId]:
+        """Halves that hold VIPs, and are not cut off from them."""
+        roles = self.vrrp.roles(self.amphorae)
+        return [one for one, role in roles.items() if role is Role.MASTER and self._is_on(one)]
+
+    def _is_on(self, half: AmphoraId) -> bool:
+        port = self._book.ports.get(PortId(derived_id(half, PUBLIC_SUBNET)))
+        return port is not None and port.plugged_into == half
 
     async def plug(self, port_id: PortId, amphora_id: AmphoraId) -> Port:
         port = await self.port(port_id)
         last = port.plugged_into
         if port.owner.startswith("lb:") and last != amphora_id and last in self.amphorae:
             self.doubled.append(f"{port_id} was moved from {last} while that one ran")
+        if port.owner.startswith("lb:"):
+            self.doubled += [f"{port_id} was plugged, and {one} has it" for one in self.holding()]
         return await super().plug(port_id, amphora_id)
 
 
@@ -107,6 +120,7 @@ class World:
         self.network = OneOwner()
         self.compute = FakeCompute(self.network)
         self.amphorae = FakeAmphorae(self.network)
+        self.network.vrrp = self.amphorae.vrrp
         self.load_balancer_id = LoadBalancerId("")
         self.cluster_id = ClusterId("")
         self.faults = Faults()
@@ -178,6 +192,12 @@ class World:
             (pool,) = edit.tree.pools
             fresh = member(len(pool.members) + 1, subnet_id)
             edit.tree = edit.tree.with_pool(with_child(pool, MEMBERS, fresh))
+
+    async def resize(self, size: Sizing) -> None:
+        """As another flavor says."""
+        async with self.editing() as edit:
+            edit.tree = replace(edit.tree, description=new_id())
+            edit.size = size
 
     async def drop_members(self) -> None:
         async with self.editing() as edit:

@@ -17,6 +17,7 @@ import structlog
 from msgspec.structs import replace
 
 from colonnade.controller import account, pairs
+from colonnade.controller.handing_over import HandingOver, moved
 from colonnade.controller.leading import lead, present_routes
 from colonnade.controller.loop import together
 from colonnade.controller.metrics import FENCED, WISH_SECONDS
@@ -29,12 +30,14 @@ from colonnade.controller.planning import (
     HandOver,
     Join,
     Lead,
+    Leave,
     Make,
     Plug,
     Release,
     Restore,
     Settle,
     StandDown,
+    StandUp,
     Step,
     own_port_id,
 )
@@ -71,7 +74,6 @@ SPARE_FRESH_S: Final = 75.0
 PATIENCE: Final = 3  # failed pushes to a lent spare that never answered
 SUBNETS_FRESH_S: Final = 30.0
 WATCH_S: Final = 0.5  # between looks after an amphora that takes its time
-READY_S: Final = 1.0  # by then an agent that is told of a port waits for it, on a busy machine too
 
 log = structlog.get_logger()
 
@@ -91,6 +93,7 @@ class Clusters:
         self._network = network
         self._compute = compute
         self._amphorae = amphorae
+        self._handing_over = HandingOver(database, network, amphorae)
         self._rules = rules or Rules()
         self._tried: dict[str, int] = {}  # cluster -> generation of the pass under way
         self._unanswered: dict[AmphoraId, int] = {}  # lent, never yet answered: failed pushes
@@ -212,8 +215,12 @@ class Clusters:
                 await self._plug(amphora, port_id, wanted)
             case Deploy(amphora):
                 await self._deploy(amphora, wanted, facts)
-            case HandOver(amphora, port_ids):
-                await self._hand_over(amphora, port_ids, wanted, facts)
+            case Leave(amphora):
+                await self._advance(amphora, Event.ASKED_TO_LEAVE)
+            case HandOver():
+                await self._hand_over(step, wanted, facts)
+            case StandUp():
+                await self._stand_up(step, wanted, facts)
             case StandDown(amphora):
                 await stand_down(
                     self._amphorae, amphora, wanted, await self._wires(wanted, amphora, facts)
@@ -276,35 +283,18 @@ class Clusters:
                 await pair_rows.record_told(connection, amphora.id, peer_id, port.id, port.address)
             await amphora_rows.record_applied(connection, amphora, generation)
 
-    async def _hand_over(
-        self, amphora: Amphora, port_ids: Sequence[PortId], wanted: Cluster, facts: Facts
-    ) -> None:
-        """The amphora serves all but the addresses, and is told of the ports before they come: so
-        it waits for them, and the VIP is away for as long as a port takes to move. Connections
-        that are short end before."""
-        moved = {name: replace(facts.ports[name], plugged_into=amphora.id) for name in port_ids}
-        after = Facts(amphorae=facts.amphorae, ports={**facts.ports, **moved})
-        wires = await self._wires(wanted, amphora, after)
+    async def _hand_over(self, step: HandOver, wanted: Cluster, facts: Facts) -> None:
+        after = moved(moved(facts, step.cut), step.port_ids, step.amphora.id)
+        wires = await self._wires(wanted, step.amphora, after)
+        push = self._push(step.amphora, wanted, wires)
+        generation = await self._handing_over.to_one(step, facts, push)
         async with self._database.transaction() as connection:
-            await amphora_rows.forget_applied(connection, amphora)
-        pushing = asyncio.ensure_future(self._push(amphora, wanted, wires))
-        try:
-            if (await asyncio.wait([pushing], timeout=READY_S))[0]:
-                pushing.result()  # one that is not well gets no port
-            owners = {facts.ports[port_id].plugged_into for port_id in port_ids}
-            await drain(self._amphorae, [a for a in facts.amphorae if a.id in owners])
-            await together(*(self._move(port_id, amphora) for port_id in port_ids))
-            generation = await pushing
-        finally:
-            pushing.cancel()
-            await asyncio.wait([pushing])
-        async with self._database.transaction() as connection:
-            await amphora_rows.record_applied(connection, amphora, generation)
+            await amphora_rows.record_applied(connection, step.amphora, generation)
 
-    async def _move(self, port_id: PortId, amphora: Amphora) -> None:
-        """The one that had it is cut off before another has it."""
-        await self._network.unplug(port_id)
-        await self._network.plug(port_id, amphora.id)
+    async def _stand_up(self, step: StandUp, wanted: Cluster, facts: Facts) -> None:
+        await self._handing_over.from_one(step.halves, step.cut, facts)
+        after = moved(facts, step.cut)
+        await together(*(self._deploy(half, wanted, after) for half in step.halves))
 
     async def _push(self, amphora: Amphora, wanted: Cluster, wires: Wires) -> int:
         """The generation it answers with. An amphora that freezes holds the call, so it is looked

@@ -60,7 +60,7 @@ def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
     if len(serving) > size:
         return [Release(amphora) for amphora in serving[size:]]
     halves = pair(facts)
-    steps = _wire(wanted, facts, halves) or _deploy(wanted, facts, halves)
+    steps = serve(wanted, facts, halves)
     if len(serving) < size:
         # Those that are there take changes until there are spares.
         return [Borrow(tuple(steps)), *(Borrow() for _ in range(size - len(serving) - 1))]
@@ -73,7 +73,7 @@ def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
 def pair(facts: Facts) -> Sequence[Amphora]:
     """The two that speak with each other, or are to; fewer where there are not two."""
     serving = [a for a in facts.amphorae if a.state is State.SERVING]
-    leaving = [a for a in facts.amphorae if a.state is State.LEAVING]
+    leaving = [a for a in facts.amphorae if a.state is State.LEAVING and a.is_half]
     # Whoever leaves and holds the VIPs is needed until another does; who does not, only while
     # there is nobody else.
     active = [a for a in leaving if a.role is Role.MASTER][:1]
@@ -88,6 +88,11 @@ def pair(facts: Facts) -> Sequence[Amphora]:
 def partner(amphora: Amphora, halves: Sequence[Amphora]) -> Amphora | None:
     """The other half."""
     return next((half for half in halves if half.id != amphora.id), None)
+
+
+def serve(wanted: Cluster, facts: Facts, halves: Sequence[Amphora]) -> Sequence[Step]:
+    """What these still lack to serve what is wanted."""
+    return _wire(wanted, facts, halves) or _deploy(wanted, facts, halves)
 
 
 def _wire(wanted: Cluster, facts: Facts, halves: Sequence[Amphora]) -> list[Step]:
@@ -178,7 +183,13 @@ def speaks(wanted: Cluster, amphora: Amphora, facts: Facts) -> Pair:
         peer=vrrp_port(wanted, other, facts).address if other is not None else "",
         priority=amphora.vrrp_priority,
         advert_ms=wanted.advert_ms,
+        # One that serves alone still answers for them.
+        stands_down=any(vip_port.plugged_into for vip_port in _vip_ports(wanted, facts)),
     )
+
+
+def _vip_ports(wanted: Cluster, facts: Facts) -> Iterator[Port]:
+    return (facts.ports[vip.port_id] for vip in vips(wanted) if vip.port_id in facts.ports)
 
 
 def vrrp_port(wanted: Cluster, amphora: Amphora, facts: Facts) -> Port:

@@ -71,17 +71,32 @@ class Deploy(msgspec.Struct, frozen=True):
     amphora: Amphora
 
 
+class Leave(msgspec.Struct, frozen=True):
+    """It does not fit what is wanted: it serves until another does in its place."""
+
+    amphora: Amphora
+
+
 class HandOver(msgspec.Struct, frozen=True):
-    """Move these ports of VIPs to the amphora, which is ready for them, from one that leaves."""
+    """Move these ports of VIPs to the amphora, which is ready for them, from those that leave.
+    `cut`: more ports, by which halves of a pair answer for the VIPs, and are cut off before."""
 
     amphora: Amphora
     port_ids: Sequence[PortId]
+    cut: Sequence[PortId] = ()
 
 
 class GiveBack(msgspec.Struct, frozen=True):
     """Nobody serves the VIPs any more: delete a port of theirs."""
 
     port_id: PortId
+
+
+class StandUp(msgspec.Struct, frozen=True):
+    """Of a pair: have the two, which are ready, take the VIPs from those that leave, by `cut`."""
+
+    halves: Sequence[Amphora]
+    cut: Sequence[PortId]
 
 
 class StandDown(msgspec.Struct, frozen=True):
@@ -111,8 +126,10 @@ Step: TypeAlias = (
     | Plug
     | Join
     | Deploy
+    | Leave
     | HandOver
     | GiveBack
+    | StandUp
     | StandDown
     | Lead
     | Settle
@@ -140,7 +157,7 @@ def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
     if failed:
         return [Fence(amphora) for amphora in failed]
     size = wanted.size
-    held = _held(wanted, facts, leaving)
+    held = held_ports(wanted, facts, leaving)
     if len(serving) < size:
         missing = [Borrow() for _ in range(size - len(serving) - 1)]
         return [Borrow(_keep_up(wanted, facts, leaving, held)), *missing]
@@ -168,7 +185,7 @@ def ending(
     return [GiveBack(port_id) for port_id in facts.ports if port_id not in users] or [Settle()]
 
 
-def _held(wanted: Cluster, facts: Facts, leaving: Sequence[Amphora]) -> Sequence[PortId]:
+def held_ports(wanted: Cluster, facts: Facts, leaving: Sequence[Amphora]) -> Sequence[PortId]:
     """The VIPs' ports that those which leave still have: they stay until another is ready."""
     names = {amphora.id for amphora in leaving}
     ports = [facts.ports[vip.port_id] for vip in vips(wanted) if vip.port_id in facts.ports]

@@ -2,15 +2,16 @@
 """What depends on how many amphorae serve a cluster, and how they share its VIPs. Pure.
 
 `planning.py` knows of one that has the VIPs' ports, `pairs.py` of two between which the VIPs move,
-`many_active.py` of any number to which a router leads them.
+`many_active.py` of any number to which a router leads them, `changing.py` of how one becomes another.
+How an amphora hangs on the networks is its own: one that leaves goes on as it was lent.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from colonnade.controller import many_active, pairs, planning
+from colonnade.controller import changing, many_active, pairs, planning
 from colonnade.controller.planning import Facts, Step, own_port_id, vips
-from colonnade.controller.routed import floating_ports
+from colonnade.controller.routed import floating_ports, is_routed
 from colonnade.domain.fleet import Amphora, Cluster, Topology
 from colonnade.domain.ids import PortId
 from colonnade.domain.lifecycle import ANSWERING
@@ -27,6 +28,9 @@ class Wires(NamedTuple):
 
 def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
     """Steps to take now. None: nothing can be done but wait."""
+    steps = changing.plan(wanted, facts)
+    if steps is not None:
+        return steps
     if wanted.topology is Topology.ACTIVE_STANDBY:
         return pairs.plan(wanted, facts)
     if wanted.topology is Topology.ACTIVE_ACTIVE:
@@ -38,18 +42,18 @@ def port_ids(wanted: Cluster, present: Sequence[Amphora]) -> Sequence[PortId]:
     """The ports that the cluster and these amphorae of it have, or should have."""
     names = [vip.port_id for vip in vips(wanted)]
     names += [wish.id for wish in floating_ports(wanted)]
-    own = planning.member_subnets(wanted)
-    if wanted.topology is not Topology.SINGLE:
-        own = pairs.own_subnets(wanted)
+    alone, half = planning.member_subnets(wanted), pairs.own_subnets(wanted)
+    alone = half if is_routed(wanted) else alone
     using = [a for a in present if a.state in ANSWERING]
-    return [*names, *(own_port_id(amphora.id, subnet) for amphora in using for subnet in own)]
+    own = [own_port_id(a.id, subnet) for a in using for subnet in (half if a.is_half else alone)]
+    return [*names, *own]
 
 
 def wires(wanted: Cluster, amphora: Amphora, facts: Facts, subnets: Mapping[str, Subnet]) -> Wires:
     """What the amphora's agent must set up. Raises KeyError for a port or subnet that is gone."""
-    if wanted.topology is Topology.ACTIVE_STANDBY:
+    if amphora.is_half:
         found = pairs.interfaces(wanted, amphora, facts.ports, subnets)
         return Wires(found, pairs.speaks(wanted, amphora, facts))
-    if wanted.topology is Topology.ACTIVE_ACTIVE:
+    if is_routed(wanted):
         return Wires(many_active.interfaces(wanted, amphora, facts.ports, subnets))
     return Wires(planning.interfaces(wanted, amphora, facts.ports, subnets))

@@ -66,6 +66,11 @@ class Amphora(msgspec.Struct, frozen=True, kw_only=True):
     peer_id: AmphoraId | None = None  # the other half, as it was last told
     vrrp_priority: int | None = None
 
+    @property
+    def is_half(self) -> bool:
+        """Whether it was lent as one half of a pair; it stays one as long as it serves."""
+        return self.vrrp_priority is not None
+
 
 class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     """The wish for one cluster: its trees as of `generation`. `deleted`: nothing should serve."""

@@ -105,7 +105,7 @@ class LoadBalancer(Node, frozen=True, kw_only=True, weakref=True):
     ]
     flavor_id: Annotated[
         FlavorId | None,
-        Attribute("Its flavor.", option="--flavor", refers="flavor", fixed=True, chosen=True),
+        Attribute("Its flavor.", option="--flavor", refers="flavor", chosen=True),
     ] = None
     availability_zone: Annotated[
         Text | None,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from colonnade.domain.addresses import target
-from colonnade.domain.catalogue import FlavorFacts, ZoneFacts
+from colonnade.domain.catalogue import FlavorFacts, Sizing, ZoneFacts
 from colonnade.domain.errors import Conflict, Invalid, NotFound, OutOfCapacity, Unavailable
 from colonnade.domain.fleet import Topology
 from colonnade.domain.ids import SubnetId
@@ -73,7 +73,9 @@ class AmphoraProvider:
             subnet = await self._subnet(self._network, port.subnet_id)
             via = led_to(subnet, wish.front_end)
             if not wish.is_dry_run:
-                await check_room(self._network, wish, via or port.subnet_id)
+                await check_room(
+                    self._network, wish.halves + wish.floats, via or port.subnet_id
+                )
         except BaseException:
             if made:
                 await self._network.delete_port(port.id)
@@ -95,6 +97,13 @@ class AmphoraProvider:
         if subnet_id not in self._subnets:
             raise Invalid(f"Subnet {subnet_id} not found.")
         return self._subnets[subnet_id]
+
+    async def check_size(self, vips: Sequence[Vip], size: Sizing) -> None:
+        if self._network is None:
+            return
+        for vip in vips:
+            via = led_to(await self._subnet(self._network, vip.subnet_id), size.front_end)
+            await check_room(self._network, size.addresses + size.floats, via or vip.subnet_id)
 
     async def check_members(
         self, members: Sequence[Member], beside: Collection[SubnetId] = ()

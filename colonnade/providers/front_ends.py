@@ -11,7 +11,6 @@ from colonnade.domain.errors import Invalid, OutOfCapacity
 from colonnade.domain.fleet import FrontEnd
 from colonnade.domain.ids import SubnetId
 from colonnade.drivers.network.protocol import NetworkDriver, Subnet
-from colonnade.providers.provider import VipWish
 
 
 def led_to(subnet: Subnet, front_end: FrontEnd) -> SubnetId | None:
@@ -45,11 +44,10 @@ def check_for_members(subnets: Iterable[Subnet]) -> None:
             )
 
 
-async def check_room(network: NetworkDriver, wish: VipWish, subnet_id: SubnetId) -> None:
-    """Raises OutOfCapacity where amphorae would find no addresses of their own."""
-    needed = wish.halves + wish.floats
+async def check_room(network: NetworkDriver, needed: int, subnet_id: SubnetId) -> None:
+    """Raises OutOfCapacity where so many addresses beside a VIP's cannot be had."""
     if needed and await network.free_addresses(subnet_id) < needed:
         raise OutOfCapacity(
-            f"subnet {subnet_id} has too few free addresses: beside the VIP, each of "
-            f"{wish.halves} amphorae takes one{', and both another' if wish.floats else ''}"
+            f"subnet {subnet_id} has too few free addresses: beside the VIP, its amphorae take "
+            f"{needed}"
         )

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from colonnade.domain.catalogue import FlavorFacts, ZoneFacts
+from colonnade.domain.catalogue import FlavorFacts, Sizing, ZoneFacts
 from colonnade.domain.ids import NetworkId, SubnetId, derived_id
 from colonnade.domain.pools import Member
 from colonnade.domain.tree import LoadBalancer, Vip
@@ -50,6 +50,9 @@ class NoopProvider:
         self, members: Sequence[Member], beside: Collection[SubnetId] = ()
     ) -> None:
         """Any subnet and address will do."""
+
+    async def check_size(self, vips: Sequence[Vip], size: Sizing) -> None:
+        """Nothing serves it, in any size."""
 
     async def release_vip(self, vip: Vip) -> None:
         """Nothing was made, so there is nothing to give back."""

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from colonnade.domain.catalogue import FlavorFacts, ZoneFacts
+from colonnade.domain.catalogue import FlavorFacts, Sizing, ZoneFacts
 from colonnade.domain.errors import Incompatible, Invalid
 from colonnade.domain.fleet import FrontEnd
 from colonnade.domain.ids import (
@@ -57,6 +57,7 @@ class Action(StrEnum):
 
     BUILD = "build"
     REMOVE = "remove"
+    REPLACE = "replace"  # what does not fit another flavor
     RELOAD = "reload"
     RUNTIME = "runtime"  # no reload
     NOTHING = "nothing"
@@ -96,6 +97,11 @@ class Provider(Protocol):
 
         Raises Invalid for a subnet that is not there, for an address that no member has, and for
         subnets that one amphora cannot tell apart; OutOfCapacity for one without a free address."""
+
+    async def check_size(self, vips: Sequence[Vip], size: Sizing) -> None:
+        """Whether a load balancer with these VIPs could be of this size instead of its own.
+
+        Raises OutOfCapacity where amphorae would find no addresses of their own."""
 
     async def release_vip(self, vip: Vip) -> None:
         """Give back what `allocate_vip` made. Nothing there: nothing to do."""

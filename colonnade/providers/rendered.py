@@ -14,6 +14,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from colonnade.domain.fleet import Cluster
+from colonnade.domain.ids import FlavorId
 from colonnade.domain.secrets import SecretType
 from colonnade.domain.tree import LoadBalancer
 from colonnade.drivers.amphora.haproxy import certificates
@@ -47,7 +48,8 @@ class Rendered:
             action = Action.BUILD if old is None else Action.REMOVE
             return Preview(action=action, diff="\n".join(diff))
         change = plan_change(old, new)
-        return Preview(action=_action(change), access=change.access, diff="\n".join(diff))
+        action = Action.REPLACE if _flavor(before) != _flavor(after) else _action(change)
+        return Preview(action=action, access=change.access, diff="\n".join(diff))
 
     def _bundle(self, tree: LoadBalancer | None) -> Bundle | None:
         if tree is None:
@@ -72,6 +74,10 @@ def _action(change: Change) -> Action:
     if change.reload:
         return Action.RELOAD
     return Action.RUNTIME if change.touches_servers or change.replaced else Action.NOTHING
+
+
+def _flavor(tree: LoadBalancer | None) -> FlavorId | None:
+    return tree.flavor_id if tree is not None else None
 
 
 def _lines(bundle: Bundle | None) -> Iterator[str]:

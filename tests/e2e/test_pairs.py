@@ -9,7 +9,6 @@ docs/benchmarks.md.
 
 import time
 
-from colonnade.cli.lab.visits import Visits
 from colonnade.cli.waiting import until
 from tests.environments import needs_keepalived
 from tests.pairs import (
@@ -41,7 +40,7 @@ async def test_a_pair_takes_over_from_whatever_befalls_a_half() -> None:
             after = await pair.whole()
             assert after[0] == standby
             assert CAUSES[befalls] or after[1] == active, "nobody was replaced without need"
-        await _answers6(pair)
+        await pair.answers6()
         await _taken_over(pair, both_asked_to_leave)
         await _parted(pair)
         await pair.scenario.delete()
@@ -87,11 +86,3 @@ async def _tables_are_replicated(pair: Pair) -> None:
         await visits.first_ok(since=time.time())
         table = (await pair.asked(standby, "show table")).split("table: ")[1].split(",")[0]
         await until(is_known, within_s=20, what="the client in the standby's table")
-
-
-async def _answers6(pair: Pair) -> None:
-    """The VIP of the other IP version has moved, too."""
-    (vip,) = pair.scenario.load_balancer["additional_vips"]
-    url = f"http://[{vip['ip_address']}]/"
-    async with Visits(pair.hosts.enter(pair.scenario.client), url, rate=20) as visits:
-        await visits.first_ok(since=0.0, what="an answer of the IPv6 VIP")

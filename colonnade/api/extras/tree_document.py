@@ -3,7 +3,8 @@
 
 What is said becomes one change of one generation: the objects that are meant keep their ids, those
 that are not named go, and what is left out of an object has the default of its creation. Where the
-load balancer is, and what serves it, cannot be changed; what is said of that must hold already.
+load balancer is cannot be changed; what is said of that must hold already. Its flavor stays where
+it is left out.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ from colonnade.api.resources.objects import whole, wrapped
 from colonnade.api.user.load_balancers import ROOT_PATH, vip_changes
 from colonnade.api.user.members import check_address
 from colonnade.api.user.nested import read_children
+from colonnade.api.user.reflavoring import reflavored
 from colonnade.domain.addresses import canonical
 from colonnade.domain.attributes import described
 from colonnade.domain.errors import Invalid
@@ -31,7 +33,10 @@ from colonnade.domain.tree import LoadBalancer
 from colonnade.store.rows.tables import load_trees, own_fields
 
 _ATTRIBUTES: Final = described(LoadBalancer)
-_SETTABLE: Final = tuple(n for n, one in _ATTRIBUTES.items() if not (one.about.fixed or one.within))
+# What the endpoint chose where it was not said stays where it is left out.
+_SETTABLE: Final = tuple(
+    n for n, one in _ATTRIBUTES.items() if not (one.about.fixed or one.about.chosen or one.within)
+)
 
 
 async def put_tree(call: Call) -> JSON:
@@ -44,8 +49,11 @@ async def put_tree(call: Call) -> JSON:
         return wished(body, tree)
 
     await call.check_members(LOAD_BALANCERS, root_id, lambda tree: after(tree).members)
+    another = await reflavored(call, root_id, body)
     async with call.editing(LOAD_BALANCERS, root_id) as edit:
         edit.tree = after(edit.tree)
+        if another is not None:
+            another.change(edit)
     async with call.site.database.read() as connection:
         return {"loadbalancer": await full_tree(connection, root_id)}
 
@@ -114,7 +122,7 @@ def _address(field: str, text: str) -> str:
 
 def exported(tree: LoadBalancer) -> dict[str, Any]:
     """As a body, without what is as by default."""
-    names = ("id", "provider", *_SETTABLE)
+    names = ("id", "provider", "flavor_id", *_SETTABLE)
     shown = _without_defaults({name: getattr(tree, name) for name in names}, LoadBalancer)
     of_vip = {one.name: getattr(tree.vip, one.field) for one in _ATTRIBUTES.values() if one.within}
     shown |= {name: value for name, value in of_vip.items() if value}

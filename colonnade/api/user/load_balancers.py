@@ -27,6 +27,7 @@ from colonnade.api.resources.shown import show
 from colonnade.api.user.members import check_address
 from colonnade.api.user.nested import read_children
 from colonnade.api.user.placing import choose
+from colonnade.api.user.reflavoring import check_said, reflavored
 from colonnade.api.user.tree_routes import TreeNoun, tree_routes
 from colonnade.domain.addresses import canonical
 from colonnade.domain.attributes import described
@@ -106,9 +107,13 @@ async def create_load_balancer(call: Call) -> JSON:
 async def update_load_balancer(call: Call) -> JSON:
     body = call.body(bodies.change(LOAD_BALANCERS), "loadbalancer")
     root_id = call.id("load_balancer_id")
+    check_said(body)
+    another = await reflavored(call, root_id, body)
     async with call.editing(LOAD_BALANCERS, root_id) as edit:
         vip = replace(edit.tree.vip, **vip_changes(body))
-        edit.tree = replace(edit.tree, vip=vip, **changed(body, LoadBalancer))
+        edit.tree = replace(edit.tree, vip=vip, **_changed(body))
+        if another is not None:
+            another.change(edit)
     return await pages.one(call, LOAD_BALANCERS, root_id, "loadbalancer")
 
 
@@ -136,6 +141,13 @@ async def show_statuses(call: Call) -> JSON:
     root = await call.record(LOAD_BALANCERS, call.id("load_balancer_id"))
     async with call.site.database.read() as connection:
         return {"statuses": {"loadbalancer": await status_tree(connection, root)}}
+
+
+def _changed(body: Body) -> dict[str, Any]:
+    """All but the flavor, which takes more than to be written."""
+    found = changed(body, LoadBalancer)
+    found.pop("flavor_id", None)
+    return found
 
 
 def vip_changes(body: Body) -> dict[str, Any]:

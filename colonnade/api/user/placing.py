@@ -2,8 +2,8 @@
 """Which provider serves a new load balancer, and what its flavor and zone make of it.
 
 A flavor or a zone must be there, enabled, and of the provider that was asked for. What they say
-is settled here, once: it reaches the cluster as it is stored, and a flavor's profile does not
-change while it is in use.
+is settled here: it reaches the cluster as it is stored, and a flavor's profile does not change
+while it is in use. A load balancer that exists may get another flavor, but no other zone.
 """
 
 from typing import Any
@@ -53,15 +53,7 @@ async def choose(call: Call, body: Body) -> Choice:
     default = offered.provider_name if offered else call.site.providers.default
     name: str = body.said("provider") or default
     provider = call.site.providers.get(name)
-    size, zone_facts = Sizing(), ZoneFacts()
-    usual = call.site.default_topology
-    topology = {"loadbalancer_topology": usual} if usual is not Topology.SINGLE else {}
-    if flavor_id is not None:
-        _check_same(call, provider, flavor_profile, f"Flavor '{flavor_id}'", name)
-        data = topology | read_data(flavor_profile.flavor_data, "flavor_data")
-        size = sizing(flavor_id, provider.validate_flavor(data))
-    elif topology:
-        size = sizing(DEFAULT_FLAVOR, provider.validate_flavor(topology))
+    size, zone_facts = _size(call, name, flavor_id, flavor_profile), ZoneFacts()
     if zone is not None:
         if provider.availability_zone_capabilities() is None:
             raise lacks_action(name, "it has no availability zones")
@@ -71,6 +63,26 @@ async def choose(call: Call, body: Body) -> Choice:
     return Choice(
         provider=name, flavor_id=flavor_id, availability_zone=zone, sizing=size, zone=zone_facts
     )
+
+
+async def size_of(call: Call, provider: str, flavor_id: FlavorId | None) -> Sizing:
+    """What another flavor makes of a load balancer of this provider; None: what is so without one.
+    Raises as `choose`."""
+    profile = await _profile(call, FLAVORS, FLAVOR_PROFILES, flavor_id, "flavor")
+    return _size(call, provider, flavor_id, profile)
+
+
+def _size(call: Call, name: str, flavor_id: FlavorId | None, profile: Any) -> Sizing:
+    provider = call.site.providers.get(name)
+    usual = call.site.default_topology
+    topology = {"loadbalancer_topology": usual} if usual is not Topology.SINGLE else {}
+    if flavor_id is not None:
+        _check_same(call, provider, profile, f"Flavor '{flavor_id}'", name)
+        data = topology | read_data(profile.flavor_data, "flavor_data")
+        return sizing(flavor_id, provider.validate_flavor(data))
+    if topology:
+        return sizing(DEFAULT_FLAVOR, provider.validate_flavor(topology))
+    return Sizing()
 
 
 async def _profile(

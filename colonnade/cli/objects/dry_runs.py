@@ -21,6 +21,7 @@ COLOURS: Final = {"+": "green", "-": "red", "~": "yellow", "@": "cyan"}
 COSTS: Final = {
     "build": "an amphora is created for it",
     "remove": "its amphora is deleted",
+    "replace": "an amphora that does not fit the flavor is replaced; the VIP stays",
     "reload": "its amphora reloads HAProxy; open connections stay",
     "runtime": "its amphora changes without a reload",
     "nothing": "its amphora does not change",

@@ -7,6 +7,7 @@ known here.
 """
 
 import contextlib
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -102,11 +103,19 @@ async def all_wanted(connection: Connection, release: str) -> dict[str, Wanted]:
     return {flavor: Wanted.of(release, one) for flavor, one in facts.items()}
 
 
-async def check_flavor(connection: Connection, tree: LoadBalancer, found: Difference) -> None:
-    """Raises Invalid for a new or changed object beyond what the tree's flavor allows."""
-    if not asks_flavor(tree, found):
+async def check_flavor(
+    connection: Connection,
+    tree: LoadBalancer,
+    found: Difference,
+    before: LoadBalancer | None = None,
+) -> None:
+    """Raises Invalid for a new or changed object beyond what the tree's flavor allows; for any,
+    where the flavor is another than it was `before`."""
+    if not asks_flavor(tree, found, before):
         return
-    sriov, listeners = _with_sriov(found), _listeners(found)
+    is_another = _is_another(tree, before)
+    sriov = _with_sriov(tree.members if is_another else _new_members(found))
+    listeners = tree.listeners if is_another else _listeners(found)
     facts = await flavor_facts(connection, tree.flavor_id) if tree.flavor_id else None
     if sriov and not (facts is not None and facts.allow_member_sriov):
         raise Invalid("The load balancer's flavor does not allow members with SR-IOV ports.")
@@ -118,13 +127,23 @@ async def check_flavor(connection: Connection, tree: LoadBalancer, found: Differ
         )
 
 
-def asks_flavor(tree: LoadBalancer, found: Difference) -> bool:
+def asks_flavor(tree: LoadBalancer, found: Difference, before: LoadBalancer | None = None) -> bool:
     """Whether a flavor may have something against it."""
-    return _with_sriov(found) or (tree.flavor_id is not None and bool(_listeners(found)))
+    if _is_another(tree, before) or _with_sriov(_new_members(found)):
+        return True
+    return tree.flavor_id is not None and bool(_listeners(found))
 
 
-def _with_sriov(found: Difference) -> bool:
-    return any(isinstance(p.own, Member) and p.own.request_sriov for p in found.added)
+def _is_another(tree: LoadBalancer, before: LoadBalancer | None) -> bool:
+    return before is not None and before.flavor_id != tree.flavor_id
+
+
+def _with_sriov(members: Iterable[Member]) -> bool:
+    return any(member.request_sriov for member in members)
+
+
+def _new_members(found: Difference) -> list[Member]:
+    return [place.own for place in found.added if isinstance(place.own, Member)]
 
 
 def _listeners(found: Difference) -> list[Listener]:

@@ -149,7 +149,9 @@ async def own_subnets(
         CROSS JOIN jsonb_array_elements(
             coalesce(b.body -> 'additional_vips', '[]') || jsonb_build_array(b.body -> 'vip')) v
         WHERE b.cluster_id = ANY(%(ids)s::uuid[])
-          AND (c.topology = 'ACTIVE_STANDBY' OR v ->> 'via_subnet_id' IS NOT NULL)""",
+          -- One that leaves may be a half where none is wanted any more.
+          AND (v ->> 'via_subnet_id' IS NOT NULL OR EXISTS (SELECT FROM amphorae a
+            WHERE a.cluster_id = c.id AND a.vrrp_priority IS NOT NULL))""",
         {"ids": list(cluster_ids)},
     )
     return {(ClusterId(row[0]), SubnetId(row[1])) for row in await cursor.fetchall()}

@@ -50,9 +50,9 @@ async def record_role(connection: Connection, amphora_id: AmphoraId, said: str) 
     if said not in frozenset(Role):
         return False
     cursor = await connection.execute(
-        """UPDATE amphorae a SET role = %(said)s, role_since = now() FROM clusters c
-        WHERE a.id = %(id)s AND a.state IN ('SERVING', 'LEAVING') AND a.role <> %(said)s
-          AND c.id = a.cluster_id AND c.topology = 'ACTIVE_STANDBY'""",
+        """UPDATE amphorae SET role = %(said)s, role_since = now()
+        WHERE id = %(id)s AND state IN ('SERVING', 'LEAVING') AND role <> %(said)s
+          AND vrrp_priority IS NOT NULL""",
         {"id": amphora_id, "said": said},
     )
     return cursor.rowcount == 1

@@ -25,7 +25,7 @@ from colonnade.store.rows.sentences import Names, plain_name
 from colonnade.store.rows.tables import body_of, json_of, own_fields, read_root, with_children
 
 ADDED, ALTERED, REMOVED = "added", "altered", "removed"
-_FIXED: Final = frozenset({"id", "cluster_id"}) | {
+_FIXED: Final = frozenset({"id", "cluster_id", "flavor_id"}) | {
     name for name, one in described(LoadBalancer).items() if one.about.fixed
 }
 _OF_VIP: Final = [name for name, one in described(Vip).items() if not one.about.fixed]

@@ -35,6 +35,7 @@ class Change(msgspec.Struct, frozen=True):
     at_once: bool  # its facts are written with the wish
     was: LoadBalancer | None = None  # the whole tree, before
     context: RequestContext = RequestContext()
+    size: Sizing | None = None  # that its cluster has from now on; None: it stays as it is
 
 
 class Condition(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,10 +188,7 @@ def _add_root(
         " %(noop)s)",
         id=tree.cluster_id,
         provider=tree.provider,
-        topology=size.topology.value,
-        amphorae=size.amphorae,
-        advert_ms=size.advert_ms,
-        flavor=size.flavor,
+        **_sized(size),
         settled=int(change.at_once),
         noop=new_id() if change.at_once else None,
     )
@@ -209,6 +207,16 @@ def _add_root(
     )
 
 
+def _sized(size: Sizing) -> dict[str, Any]:
+    """The columns of a cluster that a flavor decides."""
+    return {
+        "topology": size.topology.value,
+        "amphorae": size.amphorae,
+        "advert_ms": size.advert_ms,
+        "flavor": size.flavor,
+    }
+
+
 def _alter_root(
     statement: Statement,
     root: LoadBalancer,
@@ -222,6 +230,8 @@ def _alter_root(
     is not as it must be, there is none, and the division ends all: the main query asks for the
     answers in their order, before any other part is begun."""
     settled = ", applied_lowest = %(new)s, highest_settled = %(new)s" if change.at_once else ""
+    sized = {} if change.size is None else _sized(change.size)
+    settled += "".join(f", {name} = %({name})s" for name in sized)
     quota = (
         " AND NOT EXISTS (SELECT FROM quotas WHERE project_id = %(project)s)"
         if condition.without_quota
@@ -239,6 +249,7 @@ def _alter_root(
         old=change.generation - 1,
         new=change.generation,
         deleted=change.verb == "deleted",
+        **sized,
         **({"project": root.project_id} if quota else {}),
     )
     altered = (

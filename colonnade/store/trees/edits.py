@@ -16,6 +16,7 @@ import msgspec
 import psycopg.errors
 from msgspec.structs import replace
 
+from colonnade.domain.catalogue import Sizing
 from colonnade.domain.errors import ColonnadeError, Contended
 from colonnade.domain.ids import ProjectId
 from colonnade.domain.secrets import uses
@@ -47,6 +48,7 @@ class Edit:
         self.known = known
         self.defaults = quotas.UNLIMITED  # for who has none; set by who knows the configuration
         self.context = RequestContext()  # set by who knows the caller
+        self.size: Sizing | None = None  # what another flavor makes of it; set by who chose that
         self._tree: LoadBalancer | None = known.tree
         self._stored: Stored | None = None
 
@@ -196,7 +198,7 @@ def _is_one_statement(edit: Edit, plan: Plan, review: Review) -> bool:
     after, found = edit.after, plan.found
     if after is None or edit.context.is_dry_run or changes.follows_monitors(found):
         return False
-    if catalogue.asks_flavor(after, found):
+    if catalogue.asks_flavor(after, found, edit.before):
         return False
     if review.reads_secrets(after.provider) and next(uses(after), None) is not None:
         return False
@@ -221,7 +223,7 @@ async def _write(
     if after is not None:
         issues += await references_of(connection, review, before, after)
     cursor = await _write_difference(connection, edit, plan, issues, guarded=False)
-    await catalogue.check_flavor(connection, after or before, found)
+    await catalogue.check_flavor(connection, after or before, found, before)
     limits = quotas.holding(edit.defaults, quota)
     await quotas.enforce(connection, before.project_id, plan.added, limits)
     await end_trial(connection, edit.context, _tried(edit, plan, issues))
@@ -244,6 +246,7 @@ async def _write_difference(
         plan.at_once,
         known.tree,
         edit.context,
+        edit.size,
     )
     condition = changes.Condition(
         version=known.version,
