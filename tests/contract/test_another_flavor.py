@@ -209,7 +209,7 @@ async def test_a_pair_without_spares_goes_on_as_one_and_takes_changes(world: Wor
 
 
 def _refused(call: str) -> None:
-    if call == "compute.boot":
+    if call == "compute.create":
         raise OutOfCapacity("no host")
 
 

@@ -3,9 +3,11 @@
 
 import asyncio
 
+import msgspec
+
 from colonnade.agent.apply.queue import ApplyQueue, TooMany
 from colonnade.agent.apply.transition import Transition
-from colonnade.protocol.bundle import Backend, Bundle, Server
+from colonnade.protocol.bundle import Backend, Bundle, Pair, Server
 
 
 def bundle(generation: int, *servers: Server, config: str = "global") -> Bundle:
@@ -31,6 +33,18 @@ def test_where_nothing_is_known_of_what_runs_it_is_a_reload() -> None:
     assert not Transition(served, served).change.reload
     assert Transition(served, served, force_reload=True).change.reload
     assert Transition(None, served).change.reload
+
+
+def test_a_half_that_only_stands_up_or_down_is_told_from_one_that_serves_something_else() -> None:
+    pair = Pair(own="203.0.113.5", peer="203.0.113.6", priority=250)
+    up = msgspec.structs.replace(bundle(1, server(1)), pair=pair)
+    down = msgspec.structs.replace(up, pair=msgspec.structs.replace(pair, stands_down=True))
+    assert Transition(down, up).only_stands
+    assert Transition(up, down).only_stands
+    assert not Transition(down, up, force_reload=True).only_stands
+    assert not Transition(bundle(1, server(1)), up).only_stands
+    more = msgspec.structs.replace(bundle(2, server(1), server(2)), pair=pair)
+    assert not Transition(down, more).only_stands
 
 
 def test_a_server_that_moved_is_not_kept() -> None:

@@ -51,7 +51,9 @@ class Applier:
         before, wanted, change = transition.before, transition.wanted, transition.change
         await self._afford(transition)
         try:
-            if transition.is_same and self._haproxy.is_running == wanted.serves:
+            quick = transition.is_same or transition.only_stands
+            if quick and self._haproxy.is_running == wanted.serves:
+                self._half.stand(wanted)
                 self._commit(transition)
                 return Means.NOTHING
             await self._prepare(wanted)

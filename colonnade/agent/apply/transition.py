@@ -4,6 +4,7 @@
 from functools import cached_property
 
 import msgspec
+from msgspec.structs import replace
 
 from colonnade.protocol.bundle import Bundle, Change, plan_change
 
@@ -24,6 +25,15 @@ class Transition(msgspec.Struct, frozen=True, dict=True):
     def is_same(self) -> bool:
         """Whether the two differ in their generation at most."""
         return self.before is not None and self.before.digest == self.wanted.digest
+
+    @property
+    def only_stands(self) -> bool:
+        """Whether nothing differs but whether this half may have the VIPs."""
+        before, pair = self.before, self.wanted.pair
+        if before is None or before.pair is None or pair is None or self.force_reload:
+            return False
+        stood = replace(before.pair, stands_down=pair.stands_down)
+        return replace(before, pair=stood).digest == self.wanted.digest
 
     @property
     def keeps_config(self) -> bool:

@@ -78,6 +78,12 @@ class Half:
         roles = self._keepalived.fence_files.roles if routed_vips(wanted) else None
         return text(pair, wanted.interfaces, names, Surroundings(self._keepalived.unfit, roles))
 
+    def stand(self, wanted: Bundle) -> None:
+        """Of what it serves nothing is another but whether it may hold the VIPs."""
+        served = self.served()
+        if wanted.pair is not None and served is not None and wanted.pair != served.pair:
+            self._mark(is_fit=not wanted.pair.stands_down)
+
     def haproxy_ended(self) -> None:
         """At once, for it may be back before anybody looks: the other half serves meanwhile."""
         bundle = self.served()
