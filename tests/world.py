@@ -10,7 +10,7 @@ and receivers listen as long as the test does not cut them off.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from msgspec.structs import replace
 
@@ -159,17 +159,22 @@ class World:
     # What users, receivers and bad luck do.
 
     async def create(
-        self, *, owned: bool = True, size: Sizing = SIZE, subnet_id: SubnetId = PUBLIC_SUBNET
+        self,
+        *,
+        owned: bool = True,
+        size: Sizing = SIZE,
+        subnet_id: SubnetId = PUBLIC_SUBNET,
+        **own: Any,
     ) -> None:
         """A load balancer with one member, as the API would store it. Not `owned`: the user
-        brought the VIP's port."""
+        brought the VIP's port. `own`: attributes of the load balancer."""
         load_balancer_id = LoadBalancerId(new_id())
         owner = f"lb:{load_balancer_id}" if owned else "user"
         port = await self.network.create_port(
             PortWish(id=PortId(new_id()), owner=owner, subnet_id=subnet_id)
         )
-        tree = new_tree(load_balancer_id, port, owned=owned)
         (via,) = [s.via_subnet_id for s in await self.network.subnets() if s.id == subnet_id]
+        tree = replace(new_tree(load_balancer_id, port, owned=owned), **own)
         tree = replace(tree, vip=replace(tree.vip, via_subnet_id=via))
         self.load_balancer_id, self.cluster_id = load_balancer_id, tree.cluster_id
         terms = wishes.Terms(size=size)

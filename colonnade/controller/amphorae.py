@@ -27,7 +27,7 @@ from colonnade.protocol.messages import PORT_CONTROLLER, PORT_HEALTH, AgentConfi
 from colonnade.runtime.certificate_authority import expires_at
 from colonnade.runtime.config import Config
 from colonnade.store.catalogue import catalogue
-from colonnade.store.fleet import amphora_rows, daemons
+from colonnade.store.fleet import amphora_rows, daemons, placing
 from colonnade.store.fleet.daemons import Kind
 from colonnade.store.postgres.database import Database
 from colonnade.store.queue import events
@@ -133,6 +133,7 @@ class Amphorae:
             )
             sealed = await amphora_rows.sealed_key(connection, amphora.id)
             peers = {kind: await daemons.live(connection, kind) for kind in PEERS}
+            apart_from = await placing.avoided(connection, amphora.id)
         if sealed is None:
             return  # gone meanwhile
         agent = self._agent_config(amphora, port, subnet, peers)
@@ -143,7 +144,12 @@ class Amphorae:
             "heartbeat.key": self._births.seal.unseal(sealed, amphora.id).hex(),
         }
         await self._compute.create(
-            Boot(amphora_id=amphora.id, lb_port_id=port.id, config_drive=drive)
+            Boot(
+                amphora_id=amphora.id,
+                lb_port_id=port.id,
+                config_drive=drive,
+                apart_from=apart_from,
+            )
         )
         log.info("amphora started", amphora_id=amphora.id, address=port.address)
 

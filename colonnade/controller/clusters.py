@@ -51,6 +51,7 @@ from colonnade.domain.errors import (
     NotFound,
     OutOfCapacity,
     Unavailable,
+    Unplaceable,
     Unreachable,
 )
 from colonnade.domain.fleet import Amphora, Cluster
@@ -241,7 +242,11 @@ class Clusters:
         try:
             async with self._database.transaction() as connection:
                 await amphora_rows.lend_spare(connection, wanted.id, wanted.topology, SPARE_FRESH_S)
-        except OutOfCapacity:
+        except OutOfCapacity as error:
+            if isinstance(error, Unplaceable) and not (is_served or is_whole):
+                word, now = type(error).__name__, datetime.now(UTC)
+                failure = clusters.Failure(code=word, message=error.public, at=now)
+                await self._record_failure(wanted.id, wanted.generation, failure)
             async with self._database.transaction() as connection:
                 await amphora_rows.ask_for_spare(connection, wanted.flavor)
                 if not is_whole:

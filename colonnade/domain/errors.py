@@ -90,6 +90,10 @@ class OutOfCapacity(Unavailable):
     """No spare, no address, no host."""
 
 
+class Unplaceable(OutOfCapacity):
+    """There is room, and none of it is where it was asked to be."""
+
+
 class Unreachable(Unavailable):
     """A time-out or a refused connection."""
 

@@ -74,7 +74,7 @@ class AmphoraProvider:
             via = led_to(subnet, wish.front_end)
             if not wish.is_dry_run:
                 await check_room(
-                    self._network, wish.halves + wish.floats, via or port.subnet_id
+                    self._network, via or port.subnet_id, wish.halves, floats=wish.floats
                 )
         except BaseException:
             if made:
@@ -103,7 +103,8 @@ class AmphoraProvider:
             return
         for vip in vips:
             via = led_to(await self._subnet(self._network, vip.subnet_id), size.front_end)
-            await check_room(self._network, size.addresses + size.floats, via or vip.subnet_id)
+            needed = via or vip.subnet_id
+            await check_room(self._network, needed, size.addresses, floats=size.floats)
 
     async def check_members(
         self, members: Sequence[Member], beside: Collection[SubnetId] = ()

@@ -44,10 +44,13 @@ def check_for_members(subnets: Iterable[Subnet]) -> None:
             )
 
 
-async def check_room(network: NetworkDriver, needed: int, subnet_id: SubnetId) -> None:
-    """Raises OutOfCapacity where so many addresses beside a VIP's cannot be had."""
+async def check_room(
+    network: NetworkDriver, subnet_id: SubnetId, amphorae: int, *, floats: bool
+) -> None:
+    """Raises OutOfCapacity where so many amphorae would find no addresses of their own."""
+    needed = amphorae + floats
     if needed and await network.free_addresses(subnet_id) < needed:
         raise OutOfCapacity(
-            f"subnet {subnet_id} has too few free addresses: beside the VIP, its amphorae take "
-            f"{needed}"
+            f"subnet {subnet_id} has too few free addresses: beside the VIP, each of "
+            f"{amphorae} amphorae takes one{', and both another' if floats else ''}"
         )

@@ -28,11 +28,14 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
 
 class Boot(msgspec.Struct, frozen=True, kw_only=True):
     """All that an amphora is born with. `config_drive` maps file names to their text; it holds
-    the amphora's private key, so it is never logged and never written outside memory."""
+    the amphora's private key, so it is never logged and never written outside memory.
+    `apart_from`: hosts on which it would be of less use, the worst first; a wish, where there is a
+    choice."""
 
     amphora_id: AmphoraId
     lb_port_id: PortId
     config_drive: Mapping[str, str]
+    apart_from: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Boot({self.amphora_id}, {sorted(self.config_drive)})"

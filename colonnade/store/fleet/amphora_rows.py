@@ -12,11 +12,11 @@ import msgspec
 from msgspec.structs import replace
 
 from colonnade.domain import lifecycle
-from colonnade.domain.errors import Broken, Contended, OutOfCapacity
+from colonnade.domain.errors import Broken, Contended, OutOfCapacity, Unplaceable
 from colonnade.domain.fleet import Amphora, Role, Topology
 from colonnade.domain.ids import AmphoraId, ClusterId, PortId
 from colonnade.domain.lifecycle import State
-from colonnade.store.fleet import clusters, pairs
+from colonnade.store.fleet import clusters, pairs, placing
 from colonnade.store.postgres.database import Connection
 from colonnade.store.queue import events, work
 
@@ -133,10 +133,14 @@ async def lend_spare(
     connection: Connection, cluster_id: ClusterId, topology: Topology, fresh_s: float
 ) -> Amphora | None:
     """A spare that was heard from in the last `fresh_s`, serving from now on; one that is not
-    outdated, if there is any. None when the cluster has all that its topology needs. Raises
-    OutOfCapacity when no spare is ready."""
+    outdated, if there is any, and where its affinity group wants it. None when the cluster has all
+    that its topology needs. Raises OutOfCapacity when no spare is ready, and Unplaceable when none
+    that is may be taken."""
     cursor = await connection.execute(
-        "SELECT flavor, amphorae FROM clusters WHERE id = %s AND NOT deleted FOR UPDATE",
+        "SELECT flavor, amphorae, (SELECT affinity_group_id FROM load_balancers"
+        " WHERE cluster_id = c.id AND NOT deleted LIMIT 1),"
+        " EXISTS (SELECT FROM amphorae a WHERE a.state = 'SPARE' AND a.flavor = c.flavor)"
+        " FROM clusters c WHERE id = %s AND NOT deleted FOR UPDATE",
         [cluster_id],
     )
     row = await cursor.fetchone()
@@ -146,17 +150,29 @@ async def lend_spare(
     holding = await _select(connection, "cluster_id = %s AND state = ANY(%s)", cluster_id, states)
     if row is None or len(holding) >= topology.size(row[1]):
         return None
+    place = await placing.placing(connection, cluster_id, row[2])
     # The halves of a pair on different hosts, where there is a choice.
     cursor = await connection.execute(
         """SELECT a.id FROM amphorae a JOIN heartbeats h ON h.amphora_id = a.id
-        WHERE a.state = 'SPARE' AND a.flavor = %s
-          AND h.seen_at > now() - make_interval(secs => %s)
-        ORDER BY a.outdated <> '', a.host IN (SELECT host FROM amphorae WHERE cluster_id = %s),
+        WHERE a.state = 'SPARE' AND a.flavor = %(flavor)s
+          AND h.seen_at > now() - make_interval(secs => %(fresh_s)s)
+          AND (NOT %(strict)s OR (a.host <> '' AND (a.host = ANY(%(hosts)s)) <> %(apart)s))
+        ORDER BY (a.host = ANY(%(hosts)s)) = %(apart)s, a.outdated <> '',
+            a.host IN (SELECT host FROM amphorae WHERE cluster_id = %(cluster)s),
             a.created_at, a.id LIMIT 1 FOR UPDATE OF a SKIP LOCKED""",
-        [row[0], fresh_s, cluster_id],
+        {
+            "flavor": row[0],
+            "fresh_s": fresh_s,
+            "cluster": cluster_id,
+            "hosts": list(place.hosts),
+            "apart": place.apart,
+            "strict": place.strict,
+        },
     )
     spare = await cursor.fetchone()
     if spare is None:
+        if place.strict and row[3]:
+            raise Unplaceable(place.refusal)
         raise OutOfCapacity(f"no spare amphora of flavor {row[0]} is ready")
     await connection.execute(
         """UPDATE amphorae SET state = 'SERVING', cluster_id = %s, applied = 0, state_since = now()
