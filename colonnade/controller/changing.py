@@ -9,14 +9,16 @@ there is, so that a change may be changed again on its way.
 
 from collections.abc import Iterator, Sequence
 
-from colonnade.controller import pairs
+from colonnade.controller import many_active, pairs
 from colonnade.controller.planning import (
     Borrow,
     Deploy,
     Facts,
     Fence,
     HandOver,
+    Lead,
     Leave,
+    Make,
     Release,
     Restore,
     StandUp,
@@ -27,6 +29,7 @@ from colonnade.controller.planning import (
     own_port_id,
     vips,
 )
+from colonnade.controller.routed import floating_ports, is_routed
 from colonnade.domain.fleet import Amphora, Cluster, Topology
 from colonnade.domain.ids import PortId
 from colonnade.domain.lifecycle import State
@@ -38,39 +41,77 @@ def plan(wanted: Cluster, facts: Facts) -> Sequence[Step] | None:
         [a for a in facts.amphorae if a.state is state]
         for state in (State.FAILED, State.LEAVING, State.SERVING)
     )
-    if wanted.deleted or failed:
+    if wanted.deleted:
         return None
     misfits = [a for a in serving if not fits(wanted, a)]
-    if misfits:
-        return [Leave(amphora) for amphora in misfits]
     # It could still be told to come back to the VIPs, and never may.
     over = [a for a in leaving if a.is_half and not any(_fronts(wanted, facts, a))]
-    if over:
-        return [Fence(amphora) for amphora in over]
-    former = [a for a in leaving if a.is_half is not _in_pairs(wanted)]
-    if not _cut(wanted, facts, former):
+    if misfits or over:
+        return [*map(Leave, misfits), *map(Fence, over)]
+    former = [a for a in leaving if _is_other(wanted, a) and _answers(wanted, facts, a)]
+    if not former:
         return None
-    if len(serving) > wanted.topology.size:
-        return [Release(amphora) for amphora in serving[wanted.topology.size :]]
-    missing = wanted.topology.size - len(serving)
+    if failed:
+        return [*map(Fence, failed), *_led_past(wanted, facts, former)]
+    if len(serving) > wanted.size:
+        return [Release(amphora) for amphora in serving[wanted.size :]]
+    missing = wanted.size - len(serving)
     if missing:
         kept = tuple(_keep_up(wanted, facts, former))
         return [Borrow(kept), *(Borrow() for _ in range(missing - 1))]
-    return _exchange(wanted, facts, serving, leaving)
+    if is_routed(wanted):
+        return _lead_over(wanted, facts, serving, former)
+    return _hand_over(wanted, facts, serving, leaving)
 
 
 def fits(wanted: Cluster, amphora: Amphora) -> bool:
-    return amphora.flavor == wanted.flavor and amphora.is_half is _in_pairs(wanted)
+    return amphora.flavor == wanted.flavor and not _is_other(wanted, amphora)
 
 
-def _in_pairs(wanted: Cluster) -> bool:
-    return wanted.topology is Topology.ACTIVE_STANDBY
+def _is_other(wanted: Cluster, amphora: Amphora) -> bool:
+    """Whether it was lent for another topology. One alone and many have no front end in common."""
+    return amphora.is_half is not (wanted.topology is Topology.ACTIVE_STANDBY)
 
 
-def _exchange(
+def _answers(wanted: Cluster, facts: Facts, former: Amphora) -> bool:
+    """Whether it has the VIPs, or could."""
+    if not is_routed(wanted):
+        return bool(_cut(wanted, facts, [former]))
+    if former.is_half:
+        return bool(facts.routes) and facts.routes == pairs.led_to(wanted, facts)
+    return many_active.is_led(wanted, former, facts)
+
+
+def _lead_over(
+    wanted: Cluster, facts: Facts, serving: Sequence[Amphora], former: Sequence[Amphora]
+) -> Sequence[Step]:
+    """On a routed front end: by a route, when all are ready."""
+    in_pairs = wanted.topology is Topology.ACTIVE_STANDBY
+    made = [Make(wish) for wish in floating_ports(wanted) if wish.id not in facts.ports]
+    wiring = [*(made if in_pairs else []), *joins(facts, serving, pairs.own_subnets(wanted))]
+    if wiring:
+        return wiring
+    if in_pairs:
+        after = pairs.led_to(wanted, facts)
+        return pairs.deploy(wanted, facts, serving) or [Lead(after, former)]
+    behind = [a for a in serving if a.applied < wanted.generation]
+    after = many_active.led_to(wanted, serving, facts)
+    return [Deploy(amphora) for amphora in behind] or [Lead(after, former)]
+
+
+def _led_past(wanted: Cluster, facts: Facts, former: Sequence[Amphora]) -> Sequence[Step]:
+    """Of many that leave, one that failed is led to no more."""
+    if not is_routed(wanted) or former[0].is_half:
+        return []
+    after = many_active.led_to(wanted, former, facts)
+    return [Lead(after)] if after != facts.routes else []
+
+
+def _hand_over(
     wanted: Cluster, facts: Facts, serving: Sequence[Amphora], leaving: Sequence[Amphora]
 ) -> Sequence[Step]:
-    if _in_pairs(wanted):
+    """In layer 2: by the ports, when all are ready."""
+    if wanted.topology is Topology.ACTIVE_STANDBY:
         held = held_ports(wanted, facts, leaving)
         return pairs.serve(wanted, facts, serving) or [StandUp(serving, held)]
     (alone,) = serving
@@ -99,8 +140,8 @@ def _of_halves(wanted: Cluster, facts: Facts, leaving: Sequence[Amphora]) -> Seq
 
 
 def _fronts(wanted: Cluster, facts: Facts, half: Amphora) -> Iterator[PortId]:
-    """The ports that a half has on the subnets of VIPs."""
-    for subnet_id in {vip.subnet_id for vip in vips(wanted)}:
+    """The ports that a half has where the VIPs' traffic is."""
+    for subnet_id in {vip.front_subnet_id for vip in vips(wanted)}:
         port = facts.ports.get(own_port_id(half.id, subnet_id))
         if port is not None and port.plugged_into == half.id:
             yield port.id
@@ -108,5 +149,5 @@ def _fronts(wanted: Cluster, facts: Facts, half: Amphora) -> Iterator[PortId]:
 
 def _keep_up(wanted: Cluster, facts: Facts, former: Sequence[Amphora]) -> Sequence[Step]:
     """Those that still answer for the VIPs take changes until others do."""
-    behind = [a for a in former if _cut(wanted, facts, [a]) and a.applied < wanted.generation]
+    behind = [a for a in former if a.applied < wanted.generation]
     return joins(facts, behind, member_subnets(wanted)) or [Deploy(a) for a in behind]

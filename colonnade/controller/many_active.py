@@ -46,7 +46,7 @@ def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
     if wanted.deleted:
         gone = [Lead({})] if facts.routes else []
         return gone or ending(wanted, facts, [*failed, *leaving], serving)
-    led = [a for a in facts.amphorae if _is_led(wanted, a, facts)]
+    led = [a for a in facts.amphorae if is_led(wanted, a, facts)]
     serving.sort(key=lambda amphora: amphora not in led)  # who is led to stays
     kept, surplus = serving[: wanted.size], serving[wanted.size :]
     ready = [a for a in kept if a in led or _serves(wanted, a, facts)]
@@ -70,7 +70,7 @@ def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
     return [*steps, *(Borrow() for _ in range(missing))] or [Settle()]
 
 
-def _is_led(wanted: Cluster, amphora: Amphora, facts: Facts) -> bool:
+def is_led(wanted: Cluster, amphora: Amphora, facts: Facts) -> bool:
     return any(
         hop.address == port.address
         for vip in vips(wanted)

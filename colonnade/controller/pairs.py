@@ -41,7 +41,7 @@ from colonnade.domain.addresses import canonical
 from colonnade.domain.fleet import Amphora, Cluster, Role
 from colonnade.domain.ids import AmphoraId, PortId, SubnetId
 from colonnade.domain.lifecycle import State
-from colonnade.drivers.network.protocol import Port, Subnet
+from colonnade.drivers.network.protocol import Port, Route, Subnet
 from colonnade.protocol.bundle import Interface, Pair
 
 
@@ -92,7 +92,7 @@ def partner(amphora: Amphora, halves: Sequence[Amphora]) -> Amphora | None:
 
 def serve(wanted: Cluster, facts: Facts, halves: Sequence[Amphora]) -> Sequence[Step]:
     """What these still lack to serve what is wanted."""
-    return _wire(wanted, facts, halves) or _deploy(wanted, facts, halves)
+    return _wire(wanted, facts, halves) or deploy(wanted, facts, halves)
 
 
 def _wire(wanted: Cluster, facts: Facts, halves: Sequence[Amphora]) -> list[Step]:
@@ -103,10 +103,15 @@ def _wire(wanted: Cluster, facts: Facts, halves: Sequence[Amphora]) -> list[Step
         if vip.port_id not in facts.ports
     ]
     steps += [Make(wish) for wish in floating_ports(wanted) if wish.id not in facts.ports]
-    after = routes(wanted, lambda vip: _floating(wanted, vip.front_subnet_id, facts.ports))
+    after = led_to(wanted, facts)
     if after != facts.routes:
         steps.append(Lead(after))
     return [*steps, *joins(facts, halves, own_subnets(wanted))]
+
+
+def led_to(wanted: Cluster, facts: Facts) -> Mapping[str, Route]:
+    """The routes that lead all VIPs to what moves between the halves, by destination."""
+    return routes(wanted, lambda vip: _floating(wanted, vip.front_subnet_id, facts.ports))
 
 
 def _floating(wanted: Cluster, subnet_id: SubnetId, ports: Mapping[PortId, Port]) -> Sequence[Port]:
@@ -115,7 +120,7 @@ def _floating(wanted: Cluster, subnet_id: SubnetId, ports: Mapping[PortId, Port]
     return [port] if port is not None else []
 
 
-def _deploy(wanted: Cluster, facts: Facts, halves: Sequence[Amphora]) -> Sequence[Step]:
+def deploy(wanted: Cluster, facts: Facts, halves: Sequence[Amphora]) -> Sequence[Step]:
     misled = [half for half in halves if half.peer_id != _id(partner(half, halves))]
     behind = [h for h in halves if h in misled or h.applied < wanted.generation]
     first = [half for half in misled if not _is_new(half)]

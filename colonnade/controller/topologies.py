@@ -2,8 +2,8 @@
 """What depends on how many amphorae serve a cluster, and how they share its VIPs. Pure.
 
 `planning.py` knows of one that has the VIPs' ports, `pairs.py` of two between which the VIPs move,
-`many_active.py` of any number to which a router leads them, `changing.py` of how one becomes another.
-How an amphora hangs on the networks is its own: one that leaves goes on as it was lent.
+`many_active.py` of any number to which a router leads them, `changing.py` of how one becomes
+another. How an amphora hangs on the networks is its own: one that leaves goes on as it was lent.
 """
 
 from collections.abc import Mapping, Sequence

@@ -12,6 +12,8 @@ from colonnade.domain.fleet import Topology
 from colonnade.domain.lifecycle import State
 from colonnade.runtime.config import Config
 from colonnade.store.postgres.database import Database
+from tests.contract import test_many_active as many_active
+from tests.contract import test_routed_pairs as routed_pairs
 from tests.contract.api_client import Api, api
 from tests.contract.test_catalogue import flavor, profile
 from tests.contract.test_pairs import halves
@@ -206,6 +208,35 @@ async def test_a_pair_without_spares_goes_on_as_one_and_takes_changes(world: Wor
     await world.settle()
     await world.assert_served()
     await world.assert_nothing_leaked()
+
+
+async def test_on_a_routed_front_end_a_pair_becomes_many_and_a_pair_and_is_always_led_to(
+    database: Database, tmp_path: Path
+) -> None:
+    config = Config(state_dir=tmp_path, run_dir=tmp_path, database_url="", spares=3)
+    world = await World.begin(database, config)
+    await world.settle()
+    subnet_id = world.network.add("vips", "192.0.2.0/24", via="public")
+    await world.create(size=routed_pairs.SIZE, subnet_id=subnet_id)
+    await world.settle()
+    before = {half.id for half in await routed_pairs.halves(world)}
+    calls: list[str] = []
+    world.network.before = calls.append
+    await world.resize(many_active.SIZE)
+    await world.settle()
+    rows = await many_active.serve(world)
+    assert len(rows) == 3
+    assert before.isdisjoint(a.id for a in rows)
+    assert set(world.amphorae.drained) == before
+    await world.resize(routed_pairs.SIZE)
+    await world.settle()
+    await routed_pairs.halves(world)
+    assert {a.id for a in rows}.isdisjoint(a.id for a in await world.rows())
+    assert "network.delete_route" not in calls
+    await world.delete()
+    await world.settle()
+    await world.assert_gone()
+    assert list(await world.network.routes()) == []
 
 
 def _refused(call: str) -> None:
