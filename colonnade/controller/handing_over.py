@@ -7,7 +7,6 @@ have it. Where it fails on the way, the next look goes on from what there is.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
@@ -15,7 +14,7 @@ from msgspec.structs import replace
 
 from colonnade.controller.loop import together
 from colonnade.controller.planning import Facts, HandOver
-from colonnade.domain.errors import ColonnadeError
+from colonnade.controller.standing_down import drain
 from colonnade.domain.fleet import Amphora
 from colonnade.domain.ids import AmphoraId, PortId
 from colonnade.drivers.amphora.protocol import AmphoraDriver
@@ -23,7 +22,6 @@ from colonnade.drivers.network.protocol import NetworkDriver
 from colonnade.store.fleet import amphora_rows
 from colonnade.store.postgres.database import Database
 
-DRAIN_S_MAX: Final = 1.0
 READY_S: Final = 1.0  # by then an agent that is told of a port waits for it, on a busy machine too
 
 
@@ -50,8 +48,8 @@ class HandingOver:
                 pushing.result()  # one that is not well gets no port
             held = (name for name in step.port_ids if facts.ports[name].plugged_into is not None)
             await self.away([*held, *step.cut], facts)
-            plugs = (self._network.plug(name, step.amphora.id) for name in step.port_ids)
-            await together(*map(_done, plugs))
+            into = step.amphora.id
+            await together(*(self._network.plug(name, into) for name in step.port_ids))
             return await pushing
         finally:
             pushing.cancel()
@@ -67,18 +65,11 @@ class HandingOver:
     async def away(self, cut: Sequence[PortId], facts: Facts) -> None:
         """What is short is finished where it began; whoever cannot drain loses the VIPs too."""
         owners = {facts.ports[port_id].plugged_into for port_id in cut}
-        with contextlib.suppress(ColonnadeError, TimeoutError):
-            async with asyncio.timeout(DRAIN_S_MAX):
-                drained = (self._amphorae.drain(a) for a in facts.amphorae if a.id in owners)
-                await together(*drained)
-        await together(*(_done(self._network.unplug(port_id)) for port_id in cut))
+        await drain(self._amphorae, [a for a in facts.amphorae if a.id in owners])
+        await together(*map(self._network.unplug, cut))
 
     async def _forget(self, amphorae: Sequence[Amphora]) -> None:
         """What they answered for does not hold for what they are told now."""
         async with self._database.transaction() as connection:
             for amphora in amphorae:
                 await amphora_rows.forget_applied(connection, amphora)
-
-
-async def _done(call: Coroutine[Any, Any, object]) -> None:
-    await call

@@ -9,16 +9,20 @@ import pytest
 from colonnade.domain.catalogue import NO_ID, Sizing
 from colonnade.domain.errors import OutOfCapacity
 from colonnade.domain.fleet import Topology
+from colonnade.domain.ids import LoadBalancerId, PortId, new_id
 from colonnade.domain.lifecycle import State
+from colonnade.drivers.network.protocol import PortWish
+from colonnade.providers.enabled import Ours, enabled_providers
+from colonnade.providers.provider import VipWish
 from colonnade.runtime.config import Config
 from colonnade.store.postgres.database import Database
 from tests.contract import test_many_active as many_active
 from tests.contract import test_routed_pairs as routed_pairs
-from tests.contract.api_client import Api, api
+from tests.contract.api_client import ALL, Api, api
 from tests.contract.test_catalogue import flavor, profile
 from tests.contract.test_pairs import halves
 from tests.fakes.faults import Fault
-from tests.fakes.network import PUBLIC_SUBNET
+from tests.fakes.network import PUBLIC_SUBNET, FakeNetwork
 from tests.world import World
 
 __all__ = ["api"]
@@ -106,6 +110,7 @@ async def test_what_cannot_be_is_refused_and_changes_nothing(api: Api, database:
     root = await api.load_balancer("amphora", vip_subnet_id=PUBLIC_SUBNET)
     limited = await _flavor(api, "amphora", connection_limit_max=10)
     other = await _flavor(api)
+    many = await _flavor(api, "amphora", loadbalancer_topology="ACTIVE_ACTIVE")
     closed = await _flavor(api, "amphora")
     await api.put(f"flavors/{closed}", {"flavor": {"enabled": False}})
     await api.listener(root)
@@ -115,6 +120,7 @@ async def test_what_cannot_be_is_refused_and_changes_nothing(api: Api, database:
         (other, f"Flavor '{other}' is not compatible with provider 'amphora'"),
         (closed, f"The selected flavor is not allowed in this deployment: {closed}"),
         (limited, "connection_limit must be given and at most 10, as the flavor says"),
+        (many, "the flavor's front end is routed: choose a subnet that a router leads"),
         (None, "Unknown attribute for argument loadbalancer: flavor_id"),
     ):
         assert said in await _put(api, root, flavor_id, 400)
@@ -123,6 +129,23 @@ async def test_what_cannot_be_is_refused_and_changes_nothing(api: Api, database:
     assert await _cluster(database, root) == before
     history = (await api.get(f"loadbalancers/{root['id']}/history"))["history"]
     assert len(history) == 2  # it, and its listener
+
+
+async def test_a_pair_needs_room_beside_the_vip() -> None:
+    network = FakeNetwork()
+    subnet_id = network.add("small", "172.30.0.0/29")
+    providers = enabled_providers(
+        ALL, default="amphora", network=network, ours=Ours(serves_pairs=True)
+    )
+    provider = providers.get("amphora")
+    wish = VipWish(load_balancer_id=LoadBalancerId(new_id()), subnet_id=subnet_id)
+    vip = await provider.allocate_vip(wish)
+    await provider.check_size([vip], PAIR)
+    while await network.free_addresses(subnet_id) > 1:
+        await network.create_port(PortWish(id=PortId(new_id()), owner="u", subnet_id=subnet_id))
+    with pytest.raises(OutOfCapacity, match="each of 2 amphorae takes one"):
+        await provider.check_size([vip], PAIR)
+    await provider.check_size([vip], ALONE)
 
 
 @pytest.fixture
