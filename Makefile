@@ -32,7 +32,8 @@ test: check e2e ## check, then integration and the whole thing, for real
 
 e2e: setup
 	@sh tools/packages.sh
-	@$(BIN)/python -m pytest -q tests/integration tests/e2e
+	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not timed" tests/integration tests/e2e
+	@$(BIN)/python -m pytest -q -m timed tests/integration tests/e2e
 
 chaos: setup ## many runs of a simulated world full of faults: SEED=1 RUNS=1000 MINUTES=60
 	@$(BIN)/python -m tests.chaos --seed $(SEED) --runs $(RUNS) --minutes $(MINUTES)

@@ -47,6 +47,7 @@ def file_at(name: str) -> Callable[[Path], None]:
     return put
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize(
     ("spoil", "words", "why"),
     [
