@@ -42,7 +42,7 @@ class Server:
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
         async with httpx.AsyncClient() as client:
-            return await client.get(self.endpoint + path, headers=headers, timeout=10)
+            return await client.get(self.endpoint + path, headers=headers, timeout=60)
 
 
 def free_port() -> int:

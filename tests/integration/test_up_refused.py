@@ -47,7 +47,6 @@ def file_at(name: str) -> Callable[[Path], None]:
     return put
 
 
-@pytest.mark.timed
 @pytest.mark.parametrize(
     ("spoil", "words", "why"),
     [
