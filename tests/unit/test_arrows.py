@@ -79,7 +79,8 @@ ROOMS: Mapping[str, Mapping[str, set[str]]] = {
     "drivers": {
         "secrets": set(),
         "logs": set(),
-        "network": set(),
+        "openstack": set(),
+        "network": {"openstack"},
         "compute": {"network"},
         "network_daemon": {"network", "compute"},
         "amphora": {"secrets"},
