@@ -76,7 +76,7 @@ async def test_a_revoked_token_is_dead_within_the_stated_time(world: World) -> N
     await world.revoke(token)
     world.clock.at += world.remembered_s + 0.1
     assert await is_refused(world, token)
-    assert (await ask(world, other)).roles == {"member"}
+    assert "member" in (await ask(world, other)).roles
 
 
 async def test_who_cannot_be_found_out_is_not_let_in_and_may_ask_again(world: World) -> None:
@@ -92,4 +92,4 @@ async def test_a_request_that_is_given_up_leaves_the_others_their_answer(world: 
     second = asyncio.ensure_future(ask(world, token))
     await asyncio.sleep(0)
     first.cancel()
-    assert (await second).roles == {"member"}
+    assert "member" in (await second).roles
