@@ -41,8 +41,9 @@ class FakeKeystone:
         self.passwords = {USER: PASSWORD}
         self.asked = 0
         self.logins = 0
-        self.services: list[dict[str, Any]] = []
-        self.endpoints: list[dict[str, Any]] = []
+        self.rows: dict[str, list[dict[str, Any]]] = {
+            "services": [], "endpoints": [], "regions": [{"id": "RegionOne"}],
+        }  # fmt: skip
         self._let_go = asyncio.Event()
 
     def issue(self, *roles: str, seconds: float = TOKEN_S, **scope: Any) -> Issued:
@@ -68,6 +69,7 @@ class FakeKeystone:
         app.router.add_post("/v3/auth/tokens", self._log_in)
         app.router.add_get("/v3/auth/tokens", self._look)
         app.router.add_delete("/v3/auth/tokens", self._revoke)
+        app.router.add_get("/v3/regions", self._list)
         for name in ("services", "endpoints"):
             app.router.add_get(f"/v3/{name}", self._list)
             app.router.add_post(f"/v3/{name}", self._add)
@@ -146,7 +148,7 @@ class FakeKeystone:
 
     def _rows(self, request: web.Request) -> tuple[str, list[dict[str, Any]]]:
         name = request.path.split("/")[2]
-        return name, self.services if name == "services" else self.endpoints
+        return name, self.rows[name]
 
     def _refusal(self, request: web.Request) -> web.StreamResponse | None:
         own = self.tokens.get(request.headers.get("X-Auth-Token", ""))

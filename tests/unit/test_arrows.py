@@ -72,6 +72,7 @@ ROOMS: Mapping[str, Mapping[str, set[str]]] = {
         "installation": {"local"},
         "backup": {"local"},
         "lab": {"local"},
+        "cloud": set(),
         "objects": {"documents", "nouns", "local"},
         "apply": {"documents", "objects"},
         "demo": {"lab", "local"},

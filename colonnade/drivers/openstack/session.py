@@ -29,7 +29,8 @@ KEPT_OPEN_S: Final = 4.0  # shorter than what services keep them for
 RENEWED_S: Final = 60.0  # before it expires
 REFUSED_S: Final = 10.0  # no further attempt after Keystone refused our own credentials,
 FAILED_S: Final = 1.0  # or could not be asked: who waited for the same is told the same
-OURS_REFUSED: Final = "Keystone refuses this service's own credentials"
+UNREADABLE: Final = "a service's answer cannot be read"
+OURS_REFUSED: Final = "Keystone refuses the credentials that it was asked with"
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -42,7 +43,14 @@ class Answer(msgspec.Struct, frozen=True):
         try:
             return msgspec.json.decode(self.body, type=kind)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise Unavailable("a service's answer cannot be read", detail=str(error)) from error
+            raise Unavailable(UNREADABLE, detail=str(error)) from error
+
+    def within(self, name: str, kind: type[T]) -> T:
+        """The same, of what the body holds under that name."""
+        try:
+            return msgspec.convert(self.read(dict[str, Any]).get(name), kind)
+        except msgspec.ValidationError as error:
+            raise Unavailable(UNREADABLE, detail=str(error)) from error
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -209,7 +217,7 @@ def seconds_of(moment: str) -> float:
     try:
         return datetime.fromisoformat(moment).timestamp()
     except ValueError as error:
-        raise Unavailable("a service's answer cannot be read", detail="its moments") from error
+        raise Unavailable(UNREADABLE, detail="its moments") from error
 
 
 def _place(url: str) -> str:
