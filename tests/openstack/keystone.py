@@ -169,6 +169,17 @@ class Administrator:
         role_id = await self._made("role", name=role)
         await self._put(f"domains/default/users/{user}/roles/{role_id}")
 
+    async def endpoint(self, kind: str, url: str) -> None:
+        """Public, and in the place of the one that was."""
+        service = await self._made("service", name=kind, type=kind)
+        root = f"{self.session.auth_url}/endpoints"
+        answer = await self.session.ask("GET", f"{root}?service_id={service}")
+        for one in answer.within("endpoints", list[dict[str, object]]):
+            await self.session.ask("DELETE", f"{root}/{one['id']}")
+        about = {"service_id": service, "url": url, "interface": "public", "region_id": REGION}
+        answer = await self.session.ask("POST", root, body={"endpoint": about})
+        assert answer.status == 201, answer.body
+
     async def _put(self, path: str) -> None:
         answer = await self.session.ask("PUT", f"{self.session.auth_url}/{path}")
         assert answer.status == 204, answer.body
