@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real services of a cloud, each in a virtual environment of its own. `make lab` installs them
-(a minute); tests that find none are skipped by name."""
+(some minutes, once); tests that find none are skipped by name."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,10 @@ from tests.environments import ROOT, environment
 
 HERE = Path(__file__).parent
 NOT_INSTALLED = "OpenStack services not installed (make lab)"
-SERVICES: dict[str, Sequence[str]] = {"keystone": ("keystone", "gunicorn")}
+SERVICES: dict[str, Sequence[str]] = {
+    "keystone": ("keystone", "gunicorn"),
+    "neutron": ("neutron", "gunicorn"),
+}
 
 
 def install(name: str) -> Path:

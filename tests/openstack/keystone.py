@@ -23,13 +23,13 @@ from colonnade.drivers.openstack.session import Session
 ADMIN_PASSWORD = "sentinel-admin-3c9e"
 SERVICE_PASSWORD = "sentinel-service-81d2"
 REGION = "RegionOne"
-START_S_MAX = 60.0
+START_S_MAX = 240.0
 DOMAIN = {"id": "default"}
 
 # OpenStack's programs read their own command line, so gunicorn is told everything in a file.
 # One thread: SQLite takes no two writers.
-_GUNICORN = """
-wsgi_app = "keystone.wsgi.api:application"
+GUNICORN = """
+wsgi_app = "{application}"
 bind = "127.0.0.1:{port}"
 workers = 1
 worker_class = "gthread"
@@ -76,23 +76,34 @@ class Cloud(msgspec.Struct, frozen=True):
 @contextlib.contextmanager
 def keystone(programs: Path, folder: Path) -> Iterator[Cloud]:
     """Bootstrapped: the user admin with its project, and the roles that Keystone has."""
-    port = _free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}/v3"
     said = {n: v for n, v in os.environ.items() if not n.startswith(("OS_", "GUNICORN"))}
     said |= {"OS_KEYSTONE_CONFIG_FILES": str(folder / "keystone.conf")}
     _prepare(programs, folder, url, said)
-    gunicorn = folder / "gunicorn.py"
-    gunicorn.write_text(_GUNICORN.format(port=port))
-    with (folder / "served.log").open("wb") as log:
+    text = GUNICORN.format(application="keystone.wsgi.api:application", port=port)
+    with served(programs, folder, text, said, url):
+        yield Cloud(url)
+
+
+@contextlib.contextmanager
+def served(
+    programs: Path, folder: Path, config: str, said: Mapping[str, str], url: str
+) -> Iterator[None]:
+    """A service under gunicorn, with this configuration and environment, until it is left."""
+    gunicorn, log = folder / "gunicorn.py", folder / "served.log"
+    gunicorn.write_text(config)
+    with log.open("wb") as output:
         process = subprocess.Popen(
-            [programs / "gunicorn"], stdout=log, stderr=log, start_new_session=True,
-            env=said | {"GUNICORN_CMD_ARGS": f"-c {gunicorn}"},
+            [programs / "gunicorn"], stdout=output, stderr=output, start_new_session=True,
+            env={**said, "GUNICORN_CMD_ARGS": f"-c {gunicorn}"},
         )  # fmt: skip
     try:
-        _wait_for(url, process, folder / "served.log")
-        yield Cloud(url)
+        _wait_for(url, process, log)
+        yield
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):  # it may have failed to start
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=30)
 
 
@@ -119,7 +130,7 @@ def _prepare(programs: Path, folder: Path, url: str, said: Mapping[str, str]) ->
         )  # fmt: skip
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -129,6 +129,10 @@ class Session:
             raise Unavailable(OURS_REFUSED, detail=f"{method} {_place(url)}")
         return answer
 
+    async def ask_as(self, token: str, method: str, url: str) -> Answer:
+        """The same, with a token of somebody else's: a service's answer to what that one may."""
+        return await self._send(method, url, {"X-Auth-Token": token}, None)
+
     async def endpoint(self, kind: str, *, interface: str = "public") -> str:
         """Where the service of that type is, as the catalog has it. Raises Broken where there is
         none."""
