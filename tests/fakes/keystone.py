@@ -39,6 +39,7 @@ class FakeKeystone:
         self.tokens: dict[str, Issued] = {}
         self.fault: int | str | None = None
         self.passwords = {USER: PASSWORD}
+        self.catalog: list[dict[str, Any]] = []
         self.asked = 0
         self.logins = 0
         self.rows: dict[str, list[dict[str, Any]]] = {
@@ -109,6 +110,7 @@ class FakeKeystone:
             return _error(401)
         made = self.issue("admin", "service", project="service")
         made.may_validate = True
+        made.body["token"]["catalog"] = self.catalog
         return web.json_response(made.body, status=201, headers={"X-Subject-Token": made.secret})
 
     async def _look(self, request: web.Request) -> web.StreamResponse:

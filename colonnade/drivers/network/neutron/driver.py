@@ -163,6 +163,8 @@ class NeutronNetworks:
         is on none of them or that a subnet keeps for itself."""
         if wish.subnet_id is not None:
             among = [await self._subnet(wish.subnet_id)]
+            if wish.network_id not in (None, among[0].network_id):
+                raise Invalid(f"subnet {wish.subnet_id} is not on network {wish.network_id}")
         else:
             answer = await self._ask("GET", f"networks/{wish.network_id}")
             if answer.status == 404:
@@ -182,10 +184,11 @@ class NeutronNetworks:
         marker: dict[str, str] = {}
         for _ in range(PAGES_MAX):
             said = urlencode({**words, "limit": str(PAGE), **marker})
-            page = checked(await self._ask("GET", f"{plural}?{said}")).within(plural, list[kind])  # type: ignore[valid-type]
+            answer = checked(await self._ask("GET", f"{plural}?{said}"))
+            page = answer.within(plural, list[kind])  # type: ignore[valid-type]
             for one in page:
                 yield one
-            if len(page) < PAGE:
+            if not page or f"{plural}_links" not in answer.read(dict[str, Any]):
                 return
             marker = {"marker": str(getattr(page[-1], "id", ""))}
         raise Unavailable(f"Neutron has more than {PAGES_MAX * PAGE} {plural}")
