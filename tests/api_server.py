@@ -56,7 +56,7 @@ def write_config(
     database_url: str,
     *,
     metrics_port: int = 0,
-    keystone: Mapping[str, str] | None = None,
+    keystone: Mapping[str, Any] | None = None,
     **api: Any,
 ) -> Path:
     file = folder / "api.toml"
