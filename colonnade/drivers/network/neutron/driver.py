@@ -47,6 +47,10 @@ class NeutronNetworks:
         self._interface = interface
         self._token = token
 
+    @property
+    def router(self) -> None:
+        """None: the routers of a cloud are not led anywhere yet."""
+
     def seen_by(self, token: str) -> "NeutronNetworks":
         """The same networks as whoever has this token may see them."""
         return NeutronNetworks(
