@@ -7,6 +7,7 @@ changed, and nothing is ever made twice.
 
 from collections.abc import Iterator
 from typing import Final
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -89,8 +90,8 @@ async def _only_region(session: Session) -> str:
 
 
 async def _list(session: Session, plural: str, **query: str) -> list[_Known]:
-    words = "&".join(f"{name}={value}" for name, value in query.items())
-    answer = _checked(await session.ask("GET", f"{session.auth_url}/{plural}?{words}"))
+    url = f"{session.auth_url}/{plural}?{urlencode(query)}"
+    answer = _checked(await session.ask("GET", url))
     return answer.within(plural, list[_Known])
 
 
