@@ -29,6 +29,7 @@ SKIPS_ALLOWED_IN_CI = (
     "log servers not installed",
     "OpenStack services not installed",
     "needs nft",
+    "needs pebble",
     "needs systemd",
     "root may",  # what only an ordinary user is refused
     "needs root",

@@ -145,6 +145,7 @@ def _site(config: Config, database: Database, network: NetworkClient | None) -> 
         quotas=config.quotas,
         rules=Rules(heartbeats=config.heartbeats, failovers=config.failovers),
         reach=Reach.of(config.webhooks.allowed, (*config.webhooks.denied, *config.own_addresses)),
+        acme=config.acme,
     )
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from colonnade.domain.ids import AmphoraId, ClusterId, PortId
 from colonnade.domain.lifecycle import State
+from colonnade.domain.ordering import Challenge
 from colonnade.domain.tree import LoadBalancer
 
 
@@ -79,6 +80,7 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     flavor: str = "default"
     deleted: bool = False
     load_balancers: tuple[LoadBalancer, ...] = ()
+    challenge: Challenge | None = None  # where a certificate that they use is ordered
 
     @property
     def size(self) -> int:

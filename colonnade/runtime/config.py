@@ -167,6 +167,24 @@ class Webhooks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     give_up_days: float = 3.0  # of failures, and a webhook is disabled
 
 
+class Acme(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The issuer from which certificates are ordered (RFC 8555)."""
+
+    directory: str = ""  # its URL; "": none is ordered
+    agree: bool = False  # to its terms of service
+    contact: tuple[str, ...] = ()  # addresses of mail, for what it has to say
+    ca_certificate: Path | None = None  # PEM, of an issuer that is not known to everybody
+
+    @property
+    def lack(self) -> str:
+        """Why nothing can be ordered, "" when it can."""
+        if not self.directory:
+            return "no issuer is configured: an operator sets `directory` of [acme]"
+        if not self.agree:
+            return "nobody agreed to the issuer's terms: an operator sets `agree` of [acme] to true"
+        return ""
+
+
 KEPT: Final = Kept()
 
 
@@ -195,6 +213,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     quotas: Quotas = Quotas()
     kept: Kept = KEPT
     webhooks: Webhooks = Webhooks()
+    acme: Acme = Acme()
 
     @property
     def pki_dir(self) -> Path:

@@ -23,7 +23,8 @@ MAY_IMPORT = {
     "controller": {"domain", "protocol", "store", "drivers", "providers", "runtime"},
     "health": {"domain", "protocol", "store", "drivers", "providers", "runtime"},
     "notifier": {
-        "domain", "store", "drivers.secrets", "controller.account", "controller.loop", "runtime",
+        "domain", "store", "drivers.secrets", "drivers.issuers", "controller.account",
+        "controller.loop", "runtime",
     },
     "agent": {"protocol", "runtime"},
     "cli": {
@@ -79,6 +80,7 @@ ROOMS: Mapping[str, Mapping[str, set[str]]] = {
     },
     "drivers": {
         "secrets": set(),
+        "issuers": set(),
         "logs": set(),
         "openstack": set(),
         "network": {"openstack"},
