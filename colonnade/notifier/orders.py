@@ -91,7 +91,7 @@ class Orders:
         try:
             material = await self._ordered(secret)
         except NotIssued as error:
-            log.warning("no certificate", secret=secret.id, error=error.public)
+            log.warning("no certificate", secret_id=secret.id, error=error.public)
             await self._give_reason(secret, users, error.public)
             if error.after_s > wait_s:
                 wait_s = error.after_s
@@ -149,7 +149,7 @@ class Orders:
             users = await secrets.users(connection, secret)
             await secrets.wake_users(connection, secret, users, ORDERED)
         await self._note(users)
-        log.info("issued", secret=secret.id, until=facts.not_after, renewal=renewed_at)
+        log.info("issued", secret_id=secret.id, until=facts.not_after, renewal=renewed_at)
         return max(0.0, min(LONGEST_S, (renewed_at - datetime.now(UTC)).total_seconds()))
 
     async def _give_reason(self, secret: Secret, users: Collection[User], reason: str) -> None:

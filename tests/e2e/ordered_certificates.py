@@ -17,9 +17,9 @@ from typing import Any
 
 from pyroute2 import IPRoute
 
-from colonnade.cli.demo.scenario import Figures, Scenario
 from colonnade.cli.lab.hosts import Hosts
 from colonnade.cli.local import folders, leftovers
+from colonnade.cli.local.children import colonnade
 from colonnade.cli.local.system import System, running
 from colonnade.cli.rest import Rest
 from colonnade.cli.waiting import until
@@ -29,56 +29,70 @@ from colonnade.store.postgres.database import Database
 from colonnade.store.secrets import orders
 from tests.issuer import Pebble, pebble
 
-NAME, ALIAS, LOST = "shop.example.test", "www.shop.example.test", "lost.example.test"
+NAME, ALIAS, PLAIN, LOST = (
+    f"{word}.example.test" for word in ("shop", "www.shop", "plain", "lost")
+)
+VIP = "203.0.113.3"  # the first that is free, so that the names lead there before it is
 WITHIN_S = 60.0
 
 
-def visit(address: str, roots: str) -> dict[str, Any]:
-    """A request over TLS, and the certificate that it met. The host's own view."""
-    context = ssl.create_default_context(cadata=roots)
+def visit(port: int, name: str, roots: str = "") -> dict[str, Any]:
+    """What the host is answered, and the certificate that it was shown."""
+    context = ssl.create_default_context(cadata=roots or None)
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # the issuer's root is not for the public
-    with socket.create_connection((address, 443), 5) as plain:
-        with context.wrap_socket(plain, server_hostname=NAME) as secure:
-            secure.sendall(f"GET / HTTP/1.0\r\nHost: {NAME}\r\n\r\n".encode())
-            answer = b""
-            while part := secure.recv(4096):
-                answer += part
-            shown = secure.getpeercert(True) or b""
-    status = answer.split()[1].decode()
-    return {"status": status, "shown": hashlib.sha256(shown).hexdigest()}
+    shown = b""
+    with contextlib.ExitStack() as stack:
+        link: socket.socket = stack.enter_context(socket.create_connection((VIP, port), 5))
+        if roots:
+            secure = stack.enter_context(context.wrap_socket(link, server_hostname=name))
+            shown, link = secure.getpeercert(True) or b"", secure
+        link.sendall(f"GET /a HTTP/1.0\r\nHost: {name}\r\n\r\n".encode())
+        answer = b""
+        while part := link.recv(4096):
+            answer += part
+    head, _, body = answer.partition(b"\r\n\r\n")
+    (location,) = [line for line in head.split(b"\r\n") if line.startswith(b"location: ")] or [b""]
+    return {
+        "status": head.split()[1].decode(),
+        "body": body.decode().strip(),
+        "location": location.decode().removeprefix("location: "),
+        "shown": hashlib.sha256(shown).hexdigest(),
+    }
 
 
 class Run:
     def __init__(self, system: System, rest: Rest, issuer: Pebble) -> None:
         self.system, self.rest, self.issuer = system, rest, issuer
 
-    async def secret(self, **said: Any) -> Any:
-        return await self.rest.post("lbaas/secrets", {"secret": said})
+    async def serve(self, file: Path) -> tuple[int | None, Any]:
+        words = ("serve", str(file), "--within", "30", "--json", "--url", self.system.endpoint)
+        process = await asyncio.create_subprocess_exec(
+            *colonnade(*words), stdout=asyncio.subprocess.PIPE
+        )
+        said, _ = await process.communicate()
+        return process.returncode, json.loads(said)
 
-    async def shown(self, secret: Any) -> Any:
-        return (await self.rest.get(f"lbaas/secrets/{secret['id']}"))["secret"]
+    async def secret(self, name: str) -> Any:
+        found = await self.rest.get("lbaas/secrets", {"name": name})
+        return found["secrets"][0]
 
-    async def has_status(self, secret: Any, status: str) -> Any:
+    async def visited(self, secret: Any) -> Any:
+        """Until the host is shown this certificate. What it was answered."""
+        roots, met = await self.issuer.root(), [""]
+
         async def is_so() -> Any:
-            found = await self.shown(secret)
-            return found if found["order_status"] == status else None
+            try:
+                seen = await asyncio.to_thread(visit, 443, NAME, roots)
+            except OSError as error:
+                met.append(str(error))
+                return None
+            met.append(str(seen))
+            return seen if seen.pop("shown") == secret["fingerprint"] else None
 
         try:
-            return await until(is_so, within_s=WITHIN_S, what=f"{secret['name']} to be {status}")
+            return await until(is_so, within_s=WITHIN_S, what="the certificate to be served")
         except Unavailable as late:
-            raise AssertionError(f"{late}: {await self.shown(secret)}") from late
-
-    async def visited(self, address: str, secret: Any) -> str:
-        """Until the host is shown this certificate. The status of the answer."""
-        roots = await self.issuer.root()
-
-        async def is_so() -> Any:
-            with contextlib.suppress(OSError):
-                seen = await asyncio.to_thread(visit, address, roots)
-                return seen["status"] if seen["shown"] == secret["fingerprint"] else None
-            return None
-
-        return str(await until(is_so, within_s=WITHIN_S, what="the certificate to be served"))
+            raise AssertionError(f"{late}; met: {met[-1]}") from late
 
     async def is_due(self, secret: Any) -> None:
         """As if two thirds of the certificate's life were over."""
@@ -108,63 +122,51 @@ async def main(folder: Path) -> None:
             f'[acme]\ndirectory = "{issuer.directory}"\nagree = true\n'
             f'contact = ["admin@example.test"]\nca_certificate = "{issuer.ca_file}"\n'
         )
+        for name in (NAME, ALIAS):
+            await issuer.lead(name, VIP)
         async with running("--host-route", state=state) as system:
             async with Rest(system.endpoint) as rest, Hosts(system.state) as hosts:
-                scenario = Scenario(rest, hosts, Figures())
-                for step in (scenario.hosts, scenario.spare, scenario.create):
-                    await step()
-                await watch(Run(system, rest, issuer), scenario, seen)
+                members = [await hosts.web_server(name) for name in ("web1", "web2")]
+                file = folder / "shops.yaml"
+                file.write_text(SITES.format(*members))
+                await watch(Run(system, rest, issuer), file, seen)
         seen["left"] = system.left
     sys.stdout.write(json.dumps(seen))
 
 
-async def watch(run: Run, scenario: Scenario, seen: dict[str, Any]) -> None:
-    root = scenario.load_balancer
-    address = root["vip_address"]
-    await run.issuer.lead(NAME, address)
-    await run.issuer.lead(ALIAS, address)
-    (http,) = (await run.rest.get("lbaas/listeners"))["listeners"]
-    # What sends everybody elsewhere lets the issuer in all the same.
-    policy = {"listener_id": http["id"], "action": "REDIRECT_TO_URL"}
-    policy |= {"redirect_url": "https://elsewhere.example.test/"}
-    made = await run.rest.post("lbaas/l7policies", {"l7policy": policy})
-    rule = {"type": "PATH", "compare_type": "STARTS_WITH", "value": "/"}
-    await run.rest.post(f"lbaas/l7policies/{made['id']}/rules", {"rule": rule})
-    shop = await run.secret(name="shop", host_names=[NAME, ALIAS])
-    lost = await run.secret(name="lost", host_names=[LOST])
-    seen["first"] = [shop["order_status"], shop["stand_in"], shop["issuer"]]
-    body = {
-        "loadbalancer_id": root["id"],
-        "protocol": "TERMINATED_HTTPS",
-        "protocol_port": 443,
-        "default_pool_id": scenario.pool,
-        "default_tls_container_ref": shop["id"],
-        "sni_container_refs": [lost["id"]],
-    }
-    await run.rest.post("lbaas/listeners", {"listener": body})
-    issued = await run.has_status(shop, "ISSUED")
+SITES = f"""
+{NAME}:
+  members: [{{0}}:80]
+  also: {ALIAS}
+{PLAIN}:
+  members: {{1}}:80
+  https: no
+  check: /
+{LOST}: {{1}}:80
+"""
+
+
+async def watch(run: Run, file: Path, seen: dict[str, Any]) -> None:
+    seen["code"], seen["served"] = await run.serve(file)
+    issued = await run.secret(NAME)
     seen["issued"] = [issued["stand_in"], sorted(issued["subject_alt_names"]), issued["issuer"]]
-    seen["status"] = await run.visited(address, issued)
-    failing = await run.has_status(lost, "FAILING")
-    seen["failing"] = [failing["stand_in"], failing["order_attempts"], failing["order_reason"]]
-    whole = (await run.rest.get(f"lbaas/loadbalancers/{root['id']}"))["loadbalancer"]
-    seen["issues"] = whole["issues"]
-
-    async def is_quiet() -> bool:
-        """Old workers have ended."""
-        return len(run.haproxies()) <= 4
-
-    await until(is_quiet, within_s=WITHIN_S, what="haproxy's old workers to end")
+    seen["over_tls"] = await run.visited(issued)
+    for word, name in (("redirected", ALIAS), ("plain", PLAIN), ("unknown", "x.example.test")):
+        seen[word] = await asyncio.to_thread(visit, 80, name)
     before = run.haproxies()
-    await run.is_due(shop)
+    await run.is_due(issued)
 
     async def is_renewed() -> Any:
-        found = await run.shown(shop)
+        found = await run.secret(NAME)
         return found if found["fingerprint"] != issued["fingerprint"] else None
 
     renewed = await until(is_renewed, within_s=WITHIN_S, what="the renewal")
-    seen["renewed"] = await run.visited(address, renewed)
+    seen["renewed"] = await run.visited(renewed)
     seen["same_haproxy"] = run.haproxies() == before
+    file.write_text("".join(line for line in file.open() if LOST not in line))
+    seen["code_again"], seen["again"] = await run.serve(file)
+    (root,) = (await run.rest.get("lbaas/loadbalancers"))["loadbalancers"]
+    seen["issues"] = root["issues"]
 
 
 if __name__ == "__main__":

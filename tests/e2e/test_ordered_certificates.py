@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A certificate from a real issuer (Pebble, RFC 8555): asked for, proved by the amphora, served,
-renewed in its place; and one that cannot be had, with cause and cure.
+"""`colonnade serve` with a real issuer (Pebble, RFC 8555): certificates are ordered, proved by the
+amphora, served and renewed in their place; and one that cannot be had, with cause and cure.
 
 The host is a namespace made here: nothing of the machine's own network is changed or used.
 """
@@ -20,22 +20,34 @@ from tests.issuer import needs_pebble
 
 @needs_pebble
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it changes a host's routes")
-async def test_a_certificate_is_ordered_proved_served_and_renewed_in_place() -> None:
+async def test_sites_are_served_with_certificates_that_are_ordered_and_renewed_in_place() -> None:
     with TemporaryDirectory(prefix="ordered-") as folder:
         Path(folder).chmod(0o755)  # the notifier reads the issuer's CA there, as an id of its own
         seen = await _seen(folder)
-    assert seen["first"] == ["WAITING", True, "CN=stand-in for shop.example.test"]
+    served = {one["site"]: one for one in seen["served"]["sites"]}
+    assert seen["served"]["addresses"] == ["203.0.113.3"]
+    shop, plain, lost = (served[f"{word}.example.test"] for word in ("shop", "plain", "lost"))
+    assert (shop["order_status"], shop["missing"]) == ("ISSUED", [])
+    assert (plain["order_status"], plain["missing"]) == (None, [])
+    assert (seen["code"], lost["order_status"]) == (1, "FAILING")
+    (missing,) = lost["missing"]
+    assert missing.startswith("certificate: The issuer says of lost.example.test: ")
+    assert "To do: let the name" in missing
+    assert lost["hints"] == [
+        "lost.example.test is not in DNS (seen from here): make its A record 203.0.113.3"
+    ]
     stand_in, names, issuer = seen["issued"]
     assert (stand_in, names) == (False, ["shop.example.test", "www.shop.example.test"])
     assert issuer.startswith("CN=Pebble Intermediate CA")
-    assert (seen["status"], seen["renewed"], seen["same_haproxy"]) == ("200", "200", True)
-    still, attempts, reason = seen["failing"]
-    assert (still, attempts) == (True, 1)
-    assert "lost.example.test" in reason
-    assert "To do: let the name" in reason
-    (issue,) = seen["issues"]
-    assert "(lost) is self-signed until its certificate is issued: The issuer says" in issue
-    assert seen["left"] == []
+    met = {word: (seen[word]["status"], seen[word]["body"]) for word in ("over_tls", "renewed")}
+    assert met == dict.fromkeys(met, ("200", "web1"))
+    assert seen["same_haproxy"], "a renewed certificate is no reload"
+    assert (seen["redirected"]["status"], seen["redirected"]["location"]) == (
+        "308", "https://www.shop.example.test/a",
+    )  # fmt: skip
+    assert (seen["plain"]["status"], seen["plain"]["body"]) == ("200", "web2")
+    assert (seen["code_again"], seen["again"]["done"]) == (0, "changed")
+    assert (seen["issues"], seen["left"]) == ([], [])
 
 
 async def _seen(folder: str) -> Any:

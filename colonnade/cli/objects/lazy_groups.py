@@ -51,9 +51,10 @@ ELSEWHERE: Final[Mapping[str, tuple[str, str, str]]] = {
     "unit": ("What unit files start.", "colonnade.cli.installation.unit_commands", "unit"),
     "token": ("Tokens for the API's mode 'token'.", "colonnade.cli.local.token", "token"),
 }
-COMMANDS: Final[Mapping[str, str]] = dict.fromkeys(
-    ("apply", "diff", "export"), "colonnade.cli.apply.commands"
-)
+COMMANDS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("apply", "diff", "export"), "colonnade.cli.apply.commands"),
+    "serve": "colonnade.cli.apply.serving",
+}
 
 
 class OnDemand(MutableMapping[str, Any]):

@@ -9,6 +9,7 @@ ends soon when it is told to. Only http-01 is spoken, for amphorae answer that o
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import colonnade
@@ -27,6 +28,7 @@ ORDER_S: Final = 120.0  # for one certificate
 POLL_S: Final = 1.0
 LIMITED_S: Final = 3600.0  # when the issuer says that it was asked too often
 REASON_MAX: Final = 600
+NONCES_MAX: Final = 5  # times that one question is asked
 PACKAGE: Final = (
     "the package `acme` is missing where the notifier runs: pip install 'colonnade[acme]'"
 )
@@ -154,7 +156,7 @@ class AcmeIssuer:
         from requests import RequestException
 
         try:
-            return await asyncio.to_thread(call, *words, **named)
+            return await asyncio.to_thread(_again, partial(call, *words, **named))
         except messages.Error as error:
             raise _refusal(error) from error
         except errors.ConflictError:
@@ -168,6 +170,20 @@ class AcmeIssuer:
                 f"The issuer at {self.directory} cannot be asked: {said}. To do: let the "
                 "notifier reach it, and read `ca_certificate`; look at `directory` of [acme]."
             ) from error
+
+
+def _again(ask: Callable[[], T]) -> T:
+    """An issuer may forget its nonces at any moment (RFC 8555, 6.5); the library tries but twice,
+    and what has a bad nonce was not done."""
+    from acme import messages
+
+    for _ in range(NONCES_MAX - 1):
+        try:
+            return ask()
+        except messages.Error as error:
+            if error.code != "badNonce":
+                raise
+    return ask()
 
 
 def _finished(

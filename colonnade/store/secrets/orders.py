@@ -142,7 +142,7 @@ async def begin(connection: Connection, secret_id: str, next_at: datetime) -> No
     """One more attempt, whatever becomes of it."""
     await connection.execute(
         "UPDATE secrets SET order_attempts = order_attempts + 1, ordered_at = now(),"
-        " next_order_at = %s WHERE id = %s",
+        " next_order_at = %s, order_reason = '' WHERE id = %s",
         [next_at, secret_id],
     )
 
