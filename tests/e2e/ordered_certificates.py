@@ -29,9 +29,12 @@ from colonnade.store.postgres.database import Database
 from colonnade.store.secrets import orders
 from tests.issuer import Pebble, pebble
 
+# The names of the example, and one that leads nowhere.
 NAME, ALIAS, PLAIN, LOST = (
-    f"{word}.example.test" for word in ("shop", "www.shop", "plain", "lost")
+    f"{word}.example.org" for word in ("shop", "www.shop", "status", "lost")
 )
+LED = (NAME, ALIAS, "blog.example.org")
+EXAMPLE = Path(__file__).parents[2] / "examples" / "sites.yaml"
 VIP = "203.0.113.3"  # the first that is free, so that the names lead there before it is
 WITHIN_S = 60.0
 
@@ -122,28 +125,17 @@ async def main(folder: Path) -> None:
             f'[acme]\ndirectory = "{issuer.directory}"\nagree = true\n'
             f'contact = ["admin@example.test"]\nca_certificate = "{issuer.ca_file}"\n'
         )
-        for name in (NAME, ALIAS):
+        for name in LED:
             await issuer.lead(name, VIP)
         async with running("--host-route", state=state) as system:
             async with Rest(system.endpoint) as rest, Hosts(system.state) as hosts:
-                members = [await hosts.web_server(name) for name in ("web1", "web2")]
-                file = folder / "shops.yaml"
-                file.write_text(SITES.format(*members))
+                for number in (1, 2):
+                    await hosts.web_server(f"web{number}", f"10.0.0.1{number}")
+                file = folder / "sites.yaml"
+                file.write_text(f"{EXAMPLE.read_text()}{LOST}: 10.0.0.12:80\n")
                 await watch(Run(system, rest, issuer), file, seen)
         seen["left"] = system.left
     sys.stdout.write(json.dumps(seen))
-
-
-SITES = f"""
-{NAME}:
-  members: [{{0}}:80]
-  also: {ALIAS}
-{PLAIN}:
-  members: {{1}}:80
-  https: no
-  check: /
-{LOST}: {{1}}:80
-"""
 
 
 async def watch(run: Run, file: Path, seen: dict[str, Any]) -> None:
@@ -151,7 +143,7 @@ async def watch(run: Run, file: Path, seen: dict[str, Any]) -> None:
     issued = await run.secret(NAME)
     seen["issued"] = [issued["stand_in"], sorted(issued["subject_alt_names"]), issued["issuer"]]
     seen["over_tls"] = await run.visited(issued)
-    for word, name in (("redirected", ALIAS), ("plain", PLAIN), ("unknown", "x.example.test")):
+    for word, name in (("redirected", ALIAS), ("plain", PLAIN), ("unknown", "x.example.org")):
         seen[word] = await asyncio.to_thread(visit, 80, name)
     before = run.haproxies()
     await run.is_due(issued)
