@@ -31,7 +31,7 @@ from colonnade.runtime.logging import configure
 from colonnade.runtime.termination import until_told
 from colonnade.store.fleet import daemons
 from colonnade.store.postgres.database import Database
-from colonnade.store.secrets.orders import KIND
+from colonnade.store.secrets.orders import KIND, mark_all
 
 AT_ONCE: Final = 64  # messages on their way; of them half to those that failed of late
 LOOK_UPS: Final = 96  # of names, each in a thread: more than messages, for some go on alone
@@ -62,6 +62,8 @@ async def _work(config: Config) -> None:
         await stack.enter_async_context(daemons.registered(database, here))
         await stack.enter_async_context(sd_notify.telling())
         log.info("ready")
+        async with database.transaction() as connection:
+            await mark_all(connection)
         orders = Orders(database, seal, AcmeIssuer(config.acme), config.acme.lack)
         await send_for_ever(database, seal, reach, settings, orders)
 

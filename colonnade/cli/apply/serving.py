@@ -63,8 +63,8 @@ async def _serve(
     done = await carried_out(session, wish, wait=True, dry_run=False)
     shown = await session.rest.get(f"lbaas/loadbalancers/{done['id']}")
     vips = list(sites.addresses(shown["loadbalancer"]))
-    for site in secure:
-        secrets[site.name] = await _ordered(session, secrets[site.name], within)
+    found = await asyncio.gather(*(_ordered(session, one, within) for one in secrets.values()))
+    secrets = dict(zip(secrets, found, strict=True))
     answers = [await _answer(site, secrets.get(site.name), vips) for site in wanted]
     if session.as_json:
         session.printer.json({"addresses": vips, "sites": answers, **done})
@@ -84,7 +84,9 @@ async def _secret(session: Session, site: Site) -> Any:
     if found is None:
         return await session.rest.post(noun.path, {"secret": {"name": site.name, **wish}})
     names = found.get("host_names")
-    if names and names != wish["host_names"]:
+    # To say the same once more is to ask for another attempt.
+    is_failing = found.get("order_status") == OrderStatus.FAILING.value
+    if names and (names != wish["host_names"] or is_failing):
         found = (await session.rest.put(f"{noun.path}/{found['id']}", {"secret": wish}))["secret"]
     return found
 
@@ -111,7 +113,8 @@ async def _answer(site: Site, secret: Any, vips: Sequence[str]) -> dict[str, Any
     missing, hints = [], []
     status = secret.get("order_status") if secret is not None else None
     if status is not None and (secret["stand_in"] or status != OrderStatus.ISSUED.value):
-        missing.append(f"certificate: {secret['order_reason'] or 'being ordered'}")
+        again = f" Tried again: {secret['next_order_at']} UTC." if secret["next_order_at"] else ""
+        missing.append(f"certificate: {secret['order_reason'] or 'It is being ordered.'}{again}")
     if (site.https and missing) or not site.https:
         hints = [one for name in site.names for one in await _leads_elsewhere(name, vips)]
     if missing and not hints:

@@ -41,6 +41,13 @@ async def mark(connection: Connection, secret_id: str) -> None:
     await work.mark(connection, f"{KIND}:{secret_id}")
 
 
+async def mark_all(connection: Connection) -> None:
+    """Each that is ordered: whoever begins to order looks at all once."""
+    cursor = await connection.execute("SELECT id FROM secrets WHERE host_names <> '{}'")
+    for (secret_id,) in await cursor.fetchall():
+        await mark(connection, secret_id)
+
+
 async def account(connection: Connection) -> Account | None:
     cursor = await connection.execute("SELECT id, key, directory, uri FROM issuer_accounts")
     row = await cursor.fetchone()
