@@ -34,7 +34,7 @@ NAME, ALIAS, PLAIN, LOST = (
     f"{word}.example.org" for word in ("shop", "www.shop", "status", "lost")
 )
 LED = (NAME, ALIAS, "blog.example.org")
-EXAMPLE = Path(__file__).parents[2] / "examples" / "sites.yaml"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "sites" / "shops.yaml"
 VIP = "203.0.113.3"  # the first that is free, so that the names lead there before it is
 WITHIN_S = 60.0
 
