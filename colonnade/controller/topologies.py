@@ -12,9 +12,9 @@ from colonnade.controller import many_active, pairs, planning
 from colonnade.controller.planning import Facts, Step, own_port_id, vips
 from colonnade.controller.routed import floating_ports
 from colonnade.domain.fleet import Amphora, Cluster, Topology
-from colonnade.domain.ids import PortId
+from colonnade.domain.ids import AmphoraId, PortId
 from colonnade.domain.lifecycle import ANSWERING
-from colonnade.drivers.network.protocol import Subnet
+from colonnade.drivers.network.protocol import Port, Subnet
 from colonnade.protocol.bundle import Interface, Pair
 
 
@@ -51,5 +51,17 @@ def wires(wanted: Cluster, amphora: Amphora, facts: Facts, subnets: Mapping[str,
         found = pairs.interfaces(wanted, amphora, facts.ports, subnets)
         return Wires(found, pairs.speaks(wanted, amphora, facts))
     if wanted.topology is Topology.ACTIVE_ACTIVE:
-        return Wires(many_active.interfaces(wanted, amphora, facts.ports, subnets))
+        return Wires(many_active.interfaces(wanted, amphora, facts, subnets))
     return Wires(planning.interfaces(wanted, amphora, facts.ports, subnets))
+
+
+def told_of(
+    wanted: Cluster, amphora: Amphora, facts: Facts
+) -> tuple[AmphoraId | None, Port] | None:
+    """What its wires tell an amphora of others, as it is kept, and its own port beside theirs.
+    None: of nobody."""
+    if wanted.topology is Topology.ACTIVE_STANDBY:
+        return pairs.told(wanted, amphora, facts)
+    if wanted.topology is Topology.ACTIVE_ACTIVE:
+        return many_active.told(wanted, amphora, facts)
+    return None

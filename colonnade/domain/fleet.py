@@ -62,9 +62,9 @@ class Amphora(msgspec.Struct, frozen=True, kw_only=True):
     engine: str = ""  # the same; "": not known
     outdated: str = ""  # why it is, for people
     outdated_since: datetime | None = None  # None: it is not, or one made now would be the same
-    # Of one half of a pair:
+    # Of one half of a pair, or of many:
     role: Role | None = None  # None: it has not said yet
-    peer_id: AmphoraId | None = None  # the other half, as it was last told
+    peer_id: AmphoraId | None = None  # the other half, as it was last told; of many a name for all
     vrrp_priority: int | None = None
 
 
