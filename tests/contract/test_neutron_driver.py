@@ -45,9 +45,8 @@ async def neutron() -> AsyncIterator[FakeNeutron]:
 async def driver(neutron: FakeNeutron) -> AsyncIterator[NeutronNetworks]:
     who = Credentials(auth_url=f"{neutron.keystone.url}/v3", username=USER, secret=PASSWORD)
     session = Session(who, timeout_s=30.0, clock=neutron.keystone.clock)
-    made = NeutronNetworks(session, neutron.lb_subnet())
-    yield made
-    await made.close()
+    yield NeutronNetworks(session, neutron.lb_subnet())
+    await session.close()
 
 
 async def test_a_port_whose_answer_was_lost_is_found_again(

@@ -41,7 +41,8 @@ class NeutronNetworks:
     def __init__(
         self, session: Session, lb_subnet: SubnetId, *, interface: str = "public", token: str = ""
     ) -> None:
-        """`token`: a user's, whose eyes look-ups are made with; "" for this service's own."""
+        """The session is its maker's to close. `token`: a user's, whose eyes look-ups are made
+        with; "" for this service's own."""
         self._session = session
         self._lb_subnet = lb_subnet
         self._interface = interface
@@ -56,9 +57,6 @@ class NeutronNetworks:
         return NeutronNetworks(
             self._session, self._lb_subnet, interface=self._interface, token=token
         )
-
-    async def close(self) -> None:
-        await self._session.close()
 
     async def networks(self) -> Sequence[Network]:
         lb = await self._own_lb_subnet()
