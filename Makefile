@@ -8,7 +8,7 @@ RUNS ?= 1000
 MINUTES ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format check test e2e chaos demo bench docs release clean
+.PHONY: help setup format check test e2e lab chaos demo bench docs release clean
 
 help: ## list these words
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -32,7 +32,12 @@ test: check e2e ## check, then integration and the whole thing, for real
 
 e2e: setup
 	@sh tools/packages.sh
-	@$(BIN)/python -m pytest -q tests/integration tests/e2e
+	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not timed" tests/integration tests/e2e
+	@$(BIN)/python -m pytest -q -m timed tests/integration tests/e2e
+
+lab: setup ## real OpenStack services (Keystone), installed first, and the tests that ask them
+	@$(BIN)/python -m tests.openstack.environments
+	@$(BIN)/python -m pytest -q tests/openstack
 
 chaos: setup ## many runs of a simulated world full of faults: SEED=1 RUNS=1000 MINUTES=60
 	@$(BIN)/python -m tests.chaos --seed $(SEED) --runs $(RUNS) --minutes $(MINUTES)

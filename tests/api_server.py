@@ -10,7 +10,7 @@ import json
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class Server:
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
         async with httpx.AsyncClient() as client:
-            return await client.get(self.endpoint + path, headers=headers, timeout=10)
+            return await client.get(self.endpoint + path, headers=headers, timeout=60)
 
 
 def free_port() -> int:
@@ -51,19 +51,28 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def write_config(folder: Path, database_url: str, *, metrics_port: int = 0, **api: Any) -> Path:
+def write_config(
+    folder: Path,
+    database_url: str,
+    *,
+    metrics_port: int = 0,
+    keystone: Mapping[str, Any] | None = None,
+    **api: Any,
+) -> Path:
     file = folder / "api.toml"
     lines = [f'state_dir = "{folder}"', f'run_dir = "{folder}"']
     lines += [f"database_url = {json.dumps(database_url)}", "[api]"]
     lines += [f"{name} = {json.dumps(value)}" for name, value in api.items()]
-    lines += ["[metrics]", f"port = {metrics_port}"]
+    lines += ["[metrics]", f"port = {metrics_port}", "[keystone]"]
+    lines += [f"{name} = {json.dumps(value)}" for name, value in (keystone or {}).items()]
     file.write_text("\n".join(lines) + "\n")
     return file
 
 
 @contextlib.asynccontextmanager
 async def serving(folder: Path, database_url: str, **api: Any) -> AsyncIterator[Server]:
-    """`api`: what stands in the table [api]; by default the noop provider under every name."""
+    """`api`: what stands in the table [api]; by default the noop provider under every name.
+    `keystone` in it: what stands in that table."""
     port = free_port()
     config = write_config(folder, database_url, **({"port": port, "noop": True} | api))
     ensure_master_key(folder / "pki")

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures that every test may ask for, by name; and the rule on skips.
+"""Fixtures that every test may ask for, by name; who runs beside whom; and the rule on skips.
+
+Where there are several workers, tests that share what one of their module made stay together
+(`--dist loadgroup`), and all others go one by one to whoever is idle.
 
 A skip is always printed with its reason (`-ra`). Where CI is set, only those listed here pass: a
 test that silently stopped running would promise what nobody checks.
@@ -24,7 +27,9 @@ hypothesis.settings.load_profile("colonnade")
 # Reasons, not tests: what a machine may lack without anybody having to look at it.
 SKIPS_ALLOWED_IN_CI = (
     "log servers not installed",
+    "OpenStack services not installed",
     "needs nft",
+    "needs pebble",
     "needs systemd",
     "root may",  # what only an ordinary user is refused
     "needs root",
@@ -32,6 +37,19 @@ SKIPS_ALLOWED_IN_CI = (
     "the other tests here run as an ordinary user",
     "the Python of this test cannot be read by another user",
 )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function) and _shares(item):
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
+
+
+def _shares(item: pytest.Function) -> bool:
+    """Whether its module has something made once, for several tests."""
+    known = item._fixtureinfo.name2fixturedefs.values()
+    return any(one.scope in {"module", "package"} for found in known for one in found)
 
 
 @pytest.hookimpl(wrapper=True)

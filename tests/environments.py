@@ -3,8 +3,10 @@
 environments.
 
 An environment lies beside `.venv`, is made by the first test that asks, and stays for the next run.
+A second test that asks meanwhile, in another process, waits for it.
 """
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -32,6 +34,13 @@ needs_nft = pytest.mark.skipif(NFT is None, reason="needs nft (Debian package nf
 def environment(name: str, packages: Sequence[str], *, constraints: Path | None = None) -> Path:
     """The folder of the environment's programs, with the packages in it."""
     folder = ROOT / f".venv-{name}"
+    with (ROOT / f".venv-{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _fill(folder, packages, constraints)
+    return folder / "bin"
+
+
+def _fill(folder: Path, packages: Sequence[str], constraints: Path | None) -> None:
     done = folder / "complete"
     wanted = "\n".join([*packages, constraints.read_text() if constraints is not None else ""])
     if not done.exists() or done.read_text() != wanted:
@@ -42,4 +51,3 @@ def environment(name: str, packages: Sequence[str], *, constraints: Path | None 
             pip += ["--constraint", str(constraints)]
         subprocess.run(pip, check=True)
         done.write_text(wanted)
-    return folder / "bin"

@@ -8,11 +8,13 @@ them be.
 from typing import Any
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from colonnade.domain.errors import Invalid
 from colonnade.domain.fleet import Cluster
 from colonnade.domain.ids import L7PolicyId, L7RuleId, PoolId
 from colonnade.domain.l7 import FixedResponse, L7Policy, L7Rule, RateLimit, Rewrite, WeightedPool
+from colonnade.domain.ordering import Challenge
 from colonnade.domain.pools import OutlierEjection, Pool
 from colonnade.domain.tree import LoadBalancer
 from colonnade.domain.vocabulary import (
@@ -104,7 +106,15 @@ def fixed(body: str = 'it\'s 100%\r\n"quoted" \\ $HOME #', **more: Any) -> L7Pol
     return policy(305, L7Action.FIXED_RESPONSE, rule(401, "/"), fixed_response=response)
 
 
+def asked(cluster: Cluster) -> Cluster:
+    names = ("shop.example.org", "www.shop.example.org")
+    return replace(cluster, challenge=Challenge(thumbprint="Thumb-_1", host_names=names))
+
+
 EXTRAS: dict[str, Cluster] = {
+    # On the port where issuers ask, before any policy, and for these names alone.
+    "challenge": asked(ruled(policy(300, L7Action.REJECT, rule(400, "/")), protocol_port=80)),
+    "challenge-elsewhere": asked(ruled(protocol_port=8080)),
     "l7-all-rules": ruled(policy(300, L7Action.REJECT, *ALL_RULES)),
     "l7-order": ruled(
         policy(300, L7Action.REWRITE, rule(400, "/"), rewrite=REWRITE),

@@ -55,7 +55,20 @@ pairs() {
     [ -z "$policy" ] || rm "$policy"
 }
 
+# A server of ACME for tests; nothing is started by its package.
+issuer() {
+    command -v pebble >/dev/null && return 0
+    [ "$(id -u)" = 0 ] || {
+        echo "packages: no pebble here; a test of ordered certificates is skipped (as root: apt-get install pebble)"
+        return 0
+    }
+    echo "packages: installing pebble"
+    { apt-get update -qq && apt-get install -y -qq --no-install-recommends pebble; } >/dev/null 2>&1 ||
+        echo "packages: apt-get install pebble did not work; a test of ordered certificates is skipped"
+}
+
 packet_filter
+issuer
 service_manager
 pairs
 metrics_checker

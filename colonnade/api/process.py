@@ -27,7 +27,7 @@ from colonnade.api.http.call import Site
 from colonnade.api.http.open_requests import OpenRequests
 from colonnade.api.http.request_counts import RequestCounts
 from colonnade.api.identity.hosts import Hosts
-from colonnade.api.identity.modes import check_mode, identity_of, policy_of
+from colonnade.api.identity.modes import check_identity, identity_of, policy_of
 from colonnade.api.identity.rates import Rates
 from colonnade.api.server.binding import check_address
 from colonnade.domain.errors import Broken
@@ -59,7 +59,7 @@ def serve(config: Config) -> None:
     """Serve until SIGTERM or SIGINT, and end the process. Raises Broken when the configuration
     cannot be served."""
     logging.configure("api", level=config.log_level)
-    check_mode(config.api)
+    check_identity(config)
     check_address(config.api)
     policy_of(config.api)  # a bad file is told now, and once
     if not is_loopback(config.api.host):
@@ -100,6 +100,7 @@ async def run(
             await _serve(site, config.api, stop)
     finally:
         noting.cancel()
+        await site.identity.close()
         await database.close()
         if network is not None:
             await network.close()
@@ -134,7 +135,7 @@ def _site(config: Config, database: Database, network: NetworkClient | None) -> 
         providers=providers.in_words(words),
         default_topology=_topology(api.default_topology),
         network=network,
-        identity=identity_of(api, database),
+        identity=identity_of(config, database),
         policy=policy_of(api),
         hosts=Hosts((api.host, *api.allowed_hosts) if api.auth == NO_AUTH else None),
         open_requests=OpenRequests(of_project=api.held_per_project, of_token=api.held_per_token),
@@ -144,6 +145,7 @@ def _site(config: Config, database: Database, network: NetworkClient | None) -> 
         quotas=config.quotas,
         rules=Rules(heartbeats=config.heartbeats, failovers=config.failovers),
         reach=Reach.of(config.webhooks.allowed, (*config.webhooks.denied, *config.own_addresses)),
+        acme=config.acme,
     )
 
 

@@ -304,7 +304,7 @@ def health(config: ConfigFile) -> None:
 
 @app.command()
 def notifier(config: ConfigFile) -> None:
-    """The notifier: sends events to webhooks."""
+    """The notifier: sends events to webhooks, and orders certificates."""
     from colonnade.notifier.process import run
     from colonnade.runtime.config import read_config
 

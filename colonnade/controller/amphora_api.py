@@ -2,7 +2,7 @@
 """What amphorae may ask of a controller, over mutual TLS: my bundle, my report, my peers, a new
 certificate, places for my logs.
 
-An amphora is the one that its certificate names, and learns of nothing but itself. It asks at
+The name in the certificate says which amphora asks. It is told about itself only. It asks at
 boot, when told of pending tasks, and every minute; mostly there is nothing new. One whose
 certificate has expired may ask for a new one, and for nothing else.
 """
@@ -89,7 +89,7 @@ class _AmphoraApi:
         request: web.Request,
         handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
     ) -> web.StreamResponse:
-        """Who asks, and what went wrong, for every route."""
+        """Find out who asks, and turn errors into answers, for every route."""
         try:
             request[PEER] = peer = _peer(request)
             request[AMPHORA] = amphora = await self._sender(peer)
@@ -141,7 +141,7 @@ class _AmphoraApi:
         )
 
     async def _note_version(self, amphora: Amphora, version: str) -> None:
-        """Raises ValueError for what is no version; "" is that of an agent which tells none."""
+        """An agent may tell no version: "". Raises ValueError for a text that is not a version."""
         if version and not VERSION.fullmatch(version):
             raise ValueError("version: this is no release, such as 1.2.3")
         if version != amphora.agent_version:  # it asks each minute

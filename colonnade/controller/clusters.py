@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 from msgspec.structs import replace
 
-from colonnade.controller import account, pairs
+from colonnade.controller import account
 from colonnade.controller.handing_over import HandingOver, moved
 from colonnade.controller.leading import lead, present_routes
 from colonnade.controller.loop import together
@@ -42,7 +42,7 @@ from colonnade.controller.planning import (
     own_port_id,
 )
 from colonnade.controller.standing_down import drain, stand_down
-from colonnade.controller.topologies import Wires, plan, port_ids, wires
+from colonnade.controller.topologies import Wires, plan, port_ids, told_of, wires
 from colonnade.domain.addresses import canonical
 from colonnade.domain.errors import (
     Broken,
@@ -283,8 +283,8 @@ class Clusters:
         self._unanswered.pop(amphora.id, None)
         self._unreached.discard(amphora.id)
         async with self._database.transaction() as connection:
-            if wires.pair is not None:
-                peer_id, port = pairs.told(wanted, amphora, facts)
+            if (others := told_of(wanted, amphora, facts)) is not None:
+                peer_id, port = others
                 await pair_rows.record_told(connection, amphora.id, peer_id, port.id, port.address)
             await amphora_rows.record_applied(connection, amphora, generation)
 

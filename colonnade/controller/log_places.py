@@ -44,7 +44,7 @@ class Places:
         self._seal = seal
 
     async def answer(self, amphora: Amphora, question: LogQuestion) -> LogPlaces:
-        """A place for each file, and what the amphora counted written down."""
+        """Give a place for each file, and store what the amphora counted."""
         files = question.files[:FILES_MAX]
         names = {file.listener for file in files if is_id(file.listener)}
         counts = [
@@ -72,7 +72,7 @@ class Places:
         try:
             secrets = self._secrets(route)
         except Broken as error:
-            # One target's loss is not that of the others in the same question.
+            # One target that fails must not fail the others in the same question.
             log.error("a log target does not open", target_id=route.target.id, error=str(error))
             return LogPlace(failure="the target's credentials do not open: set them anew")
         return place_of(route, secrets, amphora_id, file, at)

@@ -5,11 +5,13 @@ Each has all VIPs on its loopback interface, and a port of its own on each subne
 router leads one. Invariants: the router leads to an amphora only when that serves what is wanted or
 was led to before; it leads no more to one that failed, in the same plan in which that is fenced;
 whoever leaves is led to until enough others are, lets nobody in any more then, and goes only when
-no route leads to it. What is done for one amphora waits for no other.
+no route leads to it. What is done for one amphora waits for no other, but that they share stick
+tables: of that all are told when all are there.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address, ip_network
+from typing import NamedTuple
 
 from colonnade.controller.pairs import own_subnets
 from colonnade.controller.planning import (
@@ -30,11 +32,22 @@ from colonnade.controller.planning import (
 )
 from colonnade.controller.routed import destination, floating_ports, local, routes
 from colonnade.domain.fleet import Amphora, Cluster
-from colonnade.domain.ids import PortId
+from colonnade.domain.ids import AmphoraId, derived_id
 from colonnade.domain.lifecycle import State
 from colonnade.domain.tree import Vip
 from colonnade.drivers.network.protocol import Port, Route, Subnet
 from colonnade.protocol.bundle import Interface
+
+
+class Parts(NamedTuple):
+    """Who plays which part. `kept`: as many as are wanted; `ready` of them are led to, or may be.
+    `lasting`, of those that are `going`, are led to until enough others are."""
+
+    led: Sequence[Amphora]
+    kept: Sequence[Amphora]
+    ready: Sequence[Amphora]
+    going: Sequence[Amphora]
+    lasting: Sequence[Amphora]
 
 
 def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
@@ -46,12 +59,7 @@ def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
     if wanted.deleted:
         gone = [Lead({})] if facts.routes else []
         return gone or ending(wanted, facts, [*failed, *leaving], serving)
-    led = [a for a in facts.amphorae if is_led(wanted, a, facts)]
-    serving.sort(key=lambda amphora: amphora not in led)  # who is led to stays
-    kept, surplus = serving[: wanted.size], serving[wanted.size :]
-    ready = [a for a in kept if a in led or _serves(wanted, a, facts)]
-    going = [*surplus, *leaving]
-    lasting = [a for a in going if a in led][: wanted.size - len(ready)]
+    led, kept, ready, going, lasting = parts(wanted, facts)
     target = [*ready, *lasting]
     steps: list[Step] = [*map(Fence, failed), *_restores(wanted, facts)]
     after = led_to(wanted, target, facts)
@@ -61,13 +69,26 @@ def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
         floating = (wish.id for wish in floating_ports(wanted))
         steps += [GiveBack(port_id) for port_id in floating if port_id in facts.ports]
     for amphora in (*kept, *lasting):
-        steps += joins(facts, [amphora], own_subnets(wanted)) or _deploy(wanted, amphora)
+        joining = joins(facts, [amphora], own_subnets(wanted))
+        steps += joining or _deploy(wanted, amphora, facts)
     for amphora in going:
         if amphora not in led:
             steps.append(Fence(amphora) if amphora in leaving else Release(amphora))
     # One that failed may answer still: nobody takes its place before it is fenced.
     missing = wanted.size - len(serving) - len(failed)
     return [*steps, *(Borrow() for _ in range(missing))] or [Settle()]
+
+
+def parts(wanted: Cluster, facts: Facts) -> Parts:
+    leaving = [a for a in facts.amphorae if a.state is State.LEAVING]
+    led = [a for a in facts.amphorae if is_led(wanted, a, facts)]
+    serving = [a for a in facts.amphorae if a.state is State.SERVING]
+    serving.sort(key=lambda amphora: amphora not in led)  # who is led to stays
+    kept, surplus = serving[: wanted.size], serving[wanted.size :]
+    ready = [a for a in kept if a in led or _serves(wanted, a, facts)]
+    going = [*surplus, *leaving]
+    lasting = [a for a in going if a in led][: wanted.size - len(ready)]
+    return Parts(led, kept, ready, going, lasting)
 
 
 def is_led(wanted: Cluster, amphora: Amphora, facts: Facts) -> bool:
@@ -85,8 +106,30 @@ def _serves(wanted: Cluster, amphora: Amphora, facts: Facts) -> bool:
     return wired and amphora.applied >= wanted.generation
 
 
-def _deploy(wanted: Cluster, amphora: Amphora) -> list[Step]:
-    return [Deploy(amphora)] if amphora.applied < wanted.generation else []
+def _deploy(wanted: Cluster, amphora: Amphora, facts: Facts) -> list[Step]:
+    """It takes a reload to tell one of others, so that waits until all of them are there."""
+    together = sharing(wanted, facts)
+    misled = amphora.id in together and amphora.peer_id != name_of(together)
+    is_whole = len(together) == wanted.size
+    return [Deploy(amphora)] if amphora.applied < wanted.generation or misled & is_whole else []
+
+
+def sharing(wanted: Cluster, facts: Facts) -> Mapping[AmphoraId, Port]:
+    """Those that share stick tables, and where each is on the network of the first VIP."""
+    first = vips(wanted)[0]
+    found = {a.id: _port(first, a, facts) for a in parts(wanted, facts).kept}
+    return {name: port for name, port in found.items() if port is not None}
+
+
+def name_of(together: Mapping[AmphoraId, Port]) -> AmphoraId:
+    """What is kept of them in the place of the other half, of which a pair has one."""
+    return AmphoraId(derived_id("together", *sorted(together)))
+
+
+def told(wanted: Cluster, amphora: Amphora, facts: Facts) -> tuple[AmphoraId, Port]:
+    """What `interfaces` tells it of the others, as it is kept, and its own port beside theirs."""
+    own = facts.ports[own_port_id(amphora.id, own_subnets(wanted)[0])]
+    return name_of(sharing(wanted, facts)), own
 
 
 def _restores(wanted: Cluster, facts: Facts) -> Iterator[Step]:
@@ -112,16 +155,17 @@ def led_to(wanted: Cluster, target: Sequence[Amphora], facts: Facts) -> Mapping[
 
 
 def interfaces(
-    wanted: Cluster, amphora: Amphora, ports: Mapping[PortId, Port], subnets: Mapping[str, Subnet]
+    wanted: Cluster, amphora: Amphora, facts: Facts, subnets: Mapping[str, Subnet]
 ) -> Sequence[Interface]:
     """An amphora's interfaces as its agent must set them up, and the VIPs of which no neighbour
     hears. The first of each IP version to which VIPs are led has the default route. Raises KeyError
     for a port or subnet that is gone."""
     fronts = {vip.front_subnet_id for vip in vips(wanted)}
+    others = [p for name, p in sharing(wanted, facts).items() if name != amphora.id]
     defaults: set[int] = set()
     found = []
     for subnet_id in own_subnets(wanted):
-        port, subnet = ports[own_port_id(amphora.id, subnet_id)], subnets[subnet_id]
+        port, subnet = facts.ports[own_port_id(amphora.id, subnet_id)], subnets[subnet_id]
         version = ip_address(port.address).version
         is_default = subnet_id in fronts and version not in defaults
         found.append(
@@ -130,6 +174,7 @@ def interfaces(
                 addresses=(f"{port.address}/{ip_network(subnet.cidr).prefixlen}",),
                 gateways=(subnet.gateway_ip,) if subnet.gateway_ip is not None else (),
                 is_default=is_default,
+                peers=tuple(sorted(p.address for p in others if p.subnet_id == subnet_id)),
             )
         )
         if is_default:

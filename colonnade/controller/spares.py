@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keep as many amphorae ready as are configured, and as many more as clusters wait for.
 
-Whoever boots counts as ready soon, so that a second look does not make more of them. An outdated
-one goes when another is ready in its place, one at a time. Knows rows only; births and burials
-follow from the rows.
+An amphora that boots counts as ready, so that a second look does not make more of them. Outdated
+spares go one at a time, each when another is ready in its place. This module writes rows only;
+others boot and remove amphorae because of the rows.
 """
 
 import secrets
@@ -21,7 +21,7 @@ from colonnade.store.catalogue import catalogue
 from colonnade.store.fleet import amphora_rows
 from colonnade.store.postgres.database import Connection, Database
 
-AT_ONCE_MAX: Final = 8  # births begun in one pass
+AT_ONCE_MAX: Final = 8  # new amphorae in one pass
 LOOK_S: Final = 30.0
 KEY_BYTES: Final = 32
 
@@ -31,7 +31,7 @@ def plan(target: int, ready: Sequence[Amphora]) -> tuple[int, Sequence[Amphora]]
     are among them."""
     booting = [a for a in ready if a.state is State.BOOTING]
     spares = [a for a in ready if a.state is State.SPARE]
-    # Only what another in its place would mend.
+    # Nothing but being outdated is mended by a replacement.
     stale = [a for a in spares if a.outdated_since is not None]
     fresh = [a for a in spares if a.outdated_since is None]
     missing = target - len(ready)
@@ -79,7 +79,7 @@ class Spares:
         return 0 if facts is None else facts.spare_pool_size or 0
 
     async def record(self, name: str, error: ColonnadeError, retry_in_s: float) -> None:
-        """Nothing to tell an owner: the loop has logged it."""
+        """Spares have no owner to be told; the loop has logged the failure."""
 
     async def _add(self, connection: Connection, flavor: str) -> None:
         amphora = Amphora(id=AmphoraId(new_id()), state=State.BOOTING, flavor=flavor)

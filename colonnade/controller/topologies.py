@@ -13,9 +13,9 @@ from colonnade.controller import changing, many_active, pairs, planning
 from colonnade.controller.planning import Facts, Step, own_port_id, vips
 from colonnade.controller.routed import floating_ports, is_routed
 from colonnade.domain.fleet import Amphora, Cluster, Topology
-from colonnade.domain.ids import PortId
+from colonnade.domain.ids import AmphoraId, PortId
 from colonnade.domain.lifecycle import ANSWERING
-from colonnade.drivers.network.protocol import Subnet
+from colonnade.drivers.network.protocol import Port, Subnet
 from colonnade.protocol.bundle import Interface, Pair
 
 
@@ -55,5 +55,17 @@ def wires(wanted: Cluster, amphora: Amphora, facts: Facts, subnets: Mapping[str,
         found = pairs.interfaces(wanted, amphora, facts.ports, subnets)
         return Wires(found, pairs.speaks(wanted, amphora, facts))
     if is_routed(wanted):
-        return Wires(many_active.interfaces(wanted, amphora, facts.ports, subnets))
+        return Wires(many_active.interfaces(wanted, amphora, facts, subnets))
     return Wires(planning.interfaces(wanted, amphora, facts.ports, subnets))
+
+
+def told_of(
+    wanted: Cluster, amphora: Amphora, facts: Facts
+) -> tuple[AmphoraId | None, Port] | None:
+    """What its wires tell an amphora of others, as it is kept, and its own port beside theirs.
+    None: of nobody."""
+    if amphora.is_half:
+        return pairs.told(wanted, amphora, facts)
+    if is_routed(wanted):
+        return many_active.told(wanted, amphora, facts)
+    return None

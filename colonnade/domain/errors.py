@@ -47,7 +47,11 @@ class Forbidden(Refused):
 
 
 class NotAuthenticated(Refused):
-    """Nothing proves who calls."""
+    """Nothing proves who calls. `challenge`: how it may be proved, where that is not as usual."""
+
+    def __init__(self, public: str, *, challenge: str = "") -> None:
+        super().__init__(public)
+        self.challenge = challenge
 
 
 class Throttled(Refused):

@@ -12,6 +12,7 @@ import msgspec
 
 from colonnade.domain.ids import AmphoraId, ClusterId, PortId
 from colonnade.domain.lifecycle import State
+from colonnade.domain.ordering import Challenge
 from colonnade.domain.tree import LoadBalancer
 
 
@@ -61,9 +62,9 @@ class Amphora(msgspec.Struct, frozen=True, kw_only=True):
     engine: str = ""  # the same; "": not known
     outdated: str = ""  # why it is, for people
     outdated_since: datetime | None = None  # None: it is not, or one made now would be the same
-    # Of one half of a pair:
+    # Of one half of a pair, or of many:
     role: Role | None = None  # None: it has not said yet
-    peer_id: AmphoraId | None = None  # the other half, as it was last told
+    peer_id: AmphoraId | None = None  # the other half, as it was last told; of many a name for all
     vrrp_priority: int | None = None
 
     @property
@@ -84,6 +85,7 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     flavor: str = "default"
     deleted: bool = False
     load_balancers: tuple[LoadBalancer, ...] = ()
+    challenge: Challenge | None = None  # where a certificate that they use is ordered
 
     @property
     def size(self) -> int:

@@ -13,6 +13,7 @@ from typing import Final, NewType
 import msgspec
 
 from colonnade.domain.ids import ProjectId
+from colonnade.domain.ordering import UPLOADED, Order
 from colonnade.domain.tree import LoadBalancer
 
 SecretId = NewType("SecretId", str)
@@ -30,6 +31,7 @@ EXPIRING: Final[Mapping[SecretType, timedelta]] = {
     SecretType.CA: timedelta(days=30),
     SecretType.CRL: timedelta(days=2),
 }
+EXPIRING_OF_LIFE: Final = 4  # of a certificate that is ordered: a fourth of its life is left
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +52,7 @@ class Secret(msgspec.Struct, frozen=True, kw_only=True):
     type: SecretType
     facts: Facts
     name: str = ""
+    order: Order = UPLOADED
     created_at: datetime | None = None  # set as it is stored
     updated_at: datetime | None = None
 
@@ -58,7 +61,11 @@ class Secret(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_expiring(self, now: datetime) -> bool:
         """Soon, or already over."""
-        return self.facts.not_after - now < EXPIRING[self.type]
+        facts = self.facts
+        life = facts.not_after - facts.not_before
+        ordered = bool(self.order.host_names)
+        span = life / EXPIRING_OF_LIFE if ordered else EXPIRING[self.type]
+        return facts.not_after - now < span
 
 
 class Use(msgspec.Struct, frozen=True):

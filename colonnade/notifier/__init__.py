@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sends events to the webhooks that want them: signed, in order, and again until they are taken."""
+"""Calls out: sends events to the webhooks that want them, and orders certificates."""

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`colonnade notifier`: what wakes, what sends, and where it says how it does, put together.
+"""`colonnade notifier`: what wakes, what sends, what orders certificates, and where it says how it
+does, put together.
 
-Any number may run, on one host and on several; each webhook is one key of work. It has no rights
-but to the database, and is the only process of ours that calls where others say.
+Any number may run, on one host and on several; each webhook and each certificate is one key of
+work. It has no rights but to the database, and is the only process of ours that calls out.
 """
 
 import asyncio
@@ -14,12 +15,14 @@ from typing import Final
 
 import structlog
 
-from colonnade.controller.loop import Loop
+from colonnade.controller.loop import Loop, Reconciler
 from colonnade.domain.ids import new_id
 from colonnade.domain.webhooks import Reach
+from colonnade.drivers.issuers.acme import AcmeIssuer
 from colonnade.drivers.secrets.database import Seal
 from colonnade.notifier.deliveries import Deliveries
 from colonnade.notifier.metrics import Told
+from colonnade.notifier.orders import Orders
 from colonnade.notifier.posting import Poster
 from colonnade.notifier.waking import wake_for_ever
 from colonnade.runtime import metrics, sd_notify
@@ -28,6 +31,7 @@ from colonnade.runtime.logging import configure
 from colonnade.runtime.termination import until_told
 from colonnade.store.fleet import daemons
 from colonnade.store.postgres.database import Database
+from colonnade.store.secrets.orders import KIND, mark_all
 
 AT_ONCE: Final = 64  # messages on their way; of them half to those that failed of late
 LOOK_UPS: Final = 96  # of names, each in a thread: more than messages, for some go on alone
@@ -58,15 +62,23 @@ async def _work(config: Config) -> None:
         await stack.enter_async_context(daemons.registered(database, here))
         await stack.enter_async_context(sd_notify.telling())
         log.info("ready")
-        await send_for_ever(database, seal, reach, settings)
+        async with database.transaction() as connection:
+            await mark_all(connection)
+        orders = Orders(database, seal, AcmeIssuer(config.acme), config.acme.lack)
+        await send_for_ever(database, seal, reach, settings, orders)
 
 
-async def send_for_ever(database: Database, seal: Seal, reach: Reach, settings: Webhooks) -> None:
+async def send_for_ever(
+    database: Database, seal: Seal, reach: Reach, settings: Webhooks, orders: Orders | None = None
+) -> None:
     """Until cancelled."""
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(LOOK_UPS, "look-up"))
     async with Poster(reach, settings.timeout_s) as poster:
         deliveries = Deliveries(database, seal, poster, settings)
-        loop = Loop(database, {"webhook": deliveries}, at_once=AT_ONCE)
+        reconcilers: dict[str, Reconciler] = {"webhook": deliveries}
+        if orders is not None:
+            reconcilers[KIND] = orders
+        loop = Loop(database, reconcilers, at_once=AT_ONCE)
         async with asyncio.TaskGroup() as group:
             group.create_task(loop.run())
             group.create_task(wake_for_ever(database))

@@ -34,6 +34,7 @@ class Interface(_Wire, frozen=True, kw_only=True):
     gateways: tuple[str, ...] = ()  # at most one of each IP version
     is_default: bool = False  # the main routing table's default route goes through it
     floating: tuple[str, ...] = ()  # of a pair's VIPs: on whichever half is active
+    peers: tuple[str, ...] = ()  # of many that are active: where the others are, on its network
 
 
 class Pair(_Wire, frozen=True, kw_only=True):

@@ -23,7 +23,8 @@ class Api(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     host: str = "127.0.0.1"
     port: int = 9876
     workers: int = 1
-    auth: str = NO_AUTH  # or "token"; "none" is refused on any address that is not loopback
+    # Or "token", or "keystone"; "none" is refused on any address that is not loopback.
+    auth: str = NO_AUTH
     policy_file: Path | None = None  # oslo.policy YAML, in place of the rules that are built in
     allowed_hosts: tuple[str, ...] = ()  # with auth "none": further names in Host; loopback's are
     rate_per_s: float = 0.0  # requests of one project, in each worker; 0: as many as it likes
@@ -41,6 +42,25 @@ class Api(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     provider_descriptions: dict[str, str] = {}
     flavor_capabilities: dict[str, str] = {}
     availability_zone_capabilities: dict[str, str] = {}
+
+
+class Keystone(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """With auth "keystone": where it is, and who this service is there."""
+
+    auth_url: str = ""
+    www_authenticate_uri: str = ""  # what callers without a token are told; "": auth_url
+    username: str = ""
+    user_domain: str = "Default"
+    project: str = "service"
+    project_domain: str = "Default"
+    application_credential: str = ""  # its id, in the place of user and project
+    secret_file: Path | None = None  # the user's password, or the credential's secret
+    ca_file: Path | None = None  # None: the system's
+    region: str = ""  # of other services' endpoints; "": any
+    timeout_s: float = 3.0
+    remembered_s: float = 30.0  # so long a revoked token may live on
+    lived_on_s: float = 600.0  # and a known one while Keystone cannot be asked
+    service_roles: tuple[str, ...] = ("service",)  # one of them is asked of X-Service-Token
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -147,6 +167,24 @@ class Webhooks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     give_up_days: float = 3.0  # of failures, and a webhook is disabled
 
 
+class Acme(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The issuer from which certificates are ordered (RFC 8555)."""
+
+    directory: str = ""  # its URL; "": none is ordered
+    agree: bool = False  # to its terms of service
+    contact: tuple[str, ...] = ()  # addresses of mail, for what it has to say
+    ca_certificate: Path | None = None  # PEM, of an issuer that is not known to everybody
+
+    @property
+    def lack(self) -> str:
+        """Why nothing can be ordered, "" when it can."""
+        if not self.directory:
+            return "no issuer is configured: an operator sets `directory` of [acme]"
+        if not self.agree:
+            return "nobody agreed to the issuer's terms: an operator sets `agree` of [acme] to true"
+        return ""
+
+
 KEPT: Final = Kept()
 
 
@@ -164,6 +202,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     keepalived: str = ""  # the same, for pairs; "": the one on PATH
     log_level: str = "INFO"
     api: Api = Api()
+    keystone: Keystone = Keystone()
     metrics: Metrics = Metrics()
     lb_network: LbNetwork = LbNetwork()
     heartbeats: Heartbeats = Heartbeats()
@@ -174,6 +213,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     quotas: Quotas = Quotas()
     kept: Kept = KEPT
     webhooks: Webhooks = Webhooks()
+    acme: Acme = Acme()
 
     @property
     def pki_dir(self) -> Path:

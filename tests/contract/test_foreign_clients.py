@@ -3,6 +3,7 @@
 where nothing is served, addresses as they were sent, references that are unset, words that are
 compared to the letter, and the few routes of a network service that they ask for."""
 
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -20,6 +21,7 @@ from tests.fakes.network import PRIVATE_SUBNET, FakeNetwork
 __all__ = ["api"]
 
 AMPHORAE = "/v2/octavia/amphorae"
+MOMENTS = ("created_at", "updated_at")
 SENT = "2001:DB8:0:0::0011"
 SPELLINGS = ("2001:db8::11", "2001:0db8:0000:0000:0000:0000:0000:0011", SENT)
 
@@ -167,10 +169,46 @@ async def test_an_empty_reference_unsets_what_was_named(api: Api, noun: str) -> 
         assert made[name] == "x"
         changed = (await api.put(f"{noun}s/{made['id']}", {noun: {name: ""}}))[noun]
         assert changed[name] is None, name
+        # What clients send of a whole object that they have read names it again.
+        changed = (await api.put(f"{noun}s/{made['id']}", {noun: {name: ""}}))[noun]
+        assert changed[name] is None, name
+    if noun == "listener":
+        # One of the two must name a certificate: so first there is another.
+        named = {"default_tls_container_ref": "y"}
+        place = f"listeners/{made['id']}"
+        await api.put(place, {"listener": named})
+        changed = await api.put(place, {"listener": {"sni_container_refs": [""]}})
+        assert changed["listener"]["sni_container_refs"] == []
     if noun == "pool":
         wish = {"type": "SOURCE_IP", "cookie_name": ""}
         changed = await api.put(f"pools/{made['id']}", {"pool": {"session_persistence": wish}})
         assert changed["pool"]["session_persistence"]["cookie_name"] is None
+
+
+def _times(shown: Any) -> list[tuple[str, str]]:
+    """Every moment in an answer that clients read as one, with its name."""
+    if isinstance(shown, list):
+        return [found for one in shown for found in _times(one)]
+    if not isinstance(shown, dict):
+        return []
+    inner = [found for one in shown.values() for found in _times(one)]
+    return [(n, v) for n, v in shown.items() if n in MOMENTS and v is not None] + inner
+
+
+async def test_moments_parse_with_the_formats_of_clients(api: Api) -> None:
+    """gophercloud takes "2006-01-02T15:04:05" and no zone; a list is refused whole for one."""
+    root = await api.load_balancer("noop")
+    pool = await api.pool(root, listener_id=(await api.listener(root))["id"])
+    await api.member(pool)
+    await api.monitor(pool)
+    await api.put(f"pools/{pool['id']}", {"pool": {"name": "changed"}})
+    found = [_times(await api.ask("GET", AMPHORAE))]
+    for noun in ("loadbalancers", "listeners", "pools", "healthmonitors",
+                 f"pools/{pool['id']}/members"):  # fmt: skip
+        found.append(_times(await api.get(noun)))
+    assert all(found)
+    for name, text in (one for some in found for one in some):
+        assert datetime.strptime(text, "%Y-%m-%dT%H:%M:%S"), name
 
 
 async def test_words_for_operators_are_settings(database: Database) -> None:

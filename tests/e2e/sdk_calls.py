@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Use all of openstacksdk's load-balancer proxy against an endpoint; prints what was not used.
 
-Run by the Python of the clients' environment: ENDPOINT and SUBNET are its arguments. A result
-that is not as expected ends it with a traceback.
+Run by the Python of the clients' environment: ENDPOINT (or a cloud's name) and SUBNET are its
+arguments. A result that is not as expected ends it with a traceback.
 """
 
 import sys
@@ -23,8 +23,11 @@ class Used:
 
 
 def connect(endpoint: str) -> Any:
+    """By the address; or by a cloud of clouds.yaml, and its catalog."""
     import openstack  # type: ignore[import-not-found]
 
+    if not endpoint.startswith("http"):
+        return openstack.connect(cloud=endpoint).load_balancer
     return openstack.connect(auth_type="none", endpoint=endpoint).load_balancer
 
 

@@ -23,6 +23,7 @@ async def test_many_share_the_clients_and_one_that_is_lost_takes_its_flows_alone
     async with many_site(3, "--spares", "3") as many:
         await _shared(many)
         await _answers6(many)
+        await _tables_are_shared(many)
         lost = await one_lost(many, RATE)
         print(str(lost))  # noqa: T201 - with -s
         assert lost.after == 0, "the others serve all of them"
@@ -34,6 +35,18 @@ async def test_many_share_the_clients_and_one_that_is_lost_takes_its_flows_alone
         await many.scenario.delete()
         assert await many.led() == set()
         await _pair(Pair(many.system, many.rest, many.hosts))
+
+
+async def _tables_are_shared(many: Many) -> None:
+    """Each has a connection to each other for that."""
+    shell = Pair(many.system, many.rest, many.hosts)
+    names = await many.serving()
+
+    async def share() -> bool:
+        said = [await shell.asked(name, "show peers") for name in names]
+        return all(one.count("last_status=ESTA") == len(names) - 1 for one in said)
+
+    await until(share, within_s=30, what="stick tables to be shared")
 
 
 async def _pair(pair: Pair) -> None:

@@ -4,6 +4,8 @@
 import time
 from typing import Any
 
+import pytest
+
 from colonnade.cli.demo.scenario import Figures, Scenario
 from colonnade.cli.lab.hosts import Hosts
 from colonnade.cli.local.system import running
@@ -15,6 +17,7 @@ GAP_S_MAX = 2.0  # the VIP's port moves; some 0.1 s where nothing else is done
 COUNTED_S_MAX = 40.0
 
 
+@pytest.mark.timed
 async def test_traffic_moves_when_an_operator_asks_for_a_failover() -> None:
     async with running() as system, Rest(system.endpoint) as rest, Hosts(system.state) as hosts:
         scenario = Scenario(rest, hosts, Figures())

@@ -9,6 +9,8 @@ docs/benchmarks.md.
 
 import time
 
+import pytest
+
 from colonnade.cli.waiting import until
 from tests.environments import needs_keepalived
 from tests.pairs import (
@@ -31,6 +33,7 @@ pytestmark = needs_keepalived
 GAP_S_MAX = 3.0  # some 0.3 s where nothing else is done; silence is noticed after 3.5 s
 
 
+@pytest.mark.timed
 async def test_a_pair_takes_over_from_whatever_befalls_a_half() -> None:
     async with pair_site("--spares", "2") as pair:
         await _tables_are_replicated(pair)

@@ -45,6 +45,7 @@ async def test_haproxy_may_bind_low_ports_and_nothing_else(bench: Bench) -> None
     assert await bench.get() == (200, "1")  # on port 80
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("which", [0, -1], ids=["master", "worker"])
 async def test_a_dead_haproxy_is_told_and_back_within_a_second(bench: Bench, which: int) -> None:
     async def is_up() -> bool:

@@ -39,6 +39,7 @@ def reloading(generation: int) -> Any:
     return bundle(generation, server(1), extra=f"maxconn {1000 + generation}")
 
 
+@pytest.mark.timed
 async def test_many_wishes_are_served_by_one_reload_a_second(benches: Opened) -> None:
     async with benches() as bench:
         began = time.monotonic()

@@ -279,7 +279,7 @@ async def test_many_wrong_tokens_stop_nobody(folder: Path, database_url: str) ->
     async with serving(folder, database_url, auth="token") as server:
         config = folder / "api.toml"
         secret = token(config, "create", "--project", "mine", "--role", "reader")
-        async with httpx.AsyncClient(base_url=server.endpoint) as strangers:
+        async with httpx.AsyncClient(base_url=server.endpoint, timeout=60) as strangers:
             wrong = [
                 strangers.get(PATH, headers={"X-Auth-Token": f"col_{number:043d}"})
                 for number in range(300)

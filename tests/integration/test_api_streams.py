@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import psycopg
+import pytest
 
 from tests.api_server import Server, eventually, serving
 
@@ -44,6 +45,7 @@ async def _make(server: Server, name: str) -> Any:
         return answer.json()["loadbalancer"]
 
 
+@pytest.mark.timed
 async def test_many_readers_hear_at_once_and_leave_nothing_behind(
     database_url: str, tmp_path: Path
 ) -> None:

@@ -172,6 +172,7 @@ async def test_it_starts_at_once_after_a_kill_and_answers_when_it_says_so(
             assert connection.execute("SELECT 42").fetchone() == (42,)
 
 
+@pytest.mark.timed
 async def test_a_database_that_is_gone_is_unavailable_at_once_and_comes_back(
     server: EmbeddedPostgres,
 ) -> None:

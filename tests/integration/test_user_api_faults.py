@@ -52,6 +52,7 @@ async def _until(fact: Callable[[], Coroutine[Any, Any, bool]]) -> None:
         await asyncio.sleep(0.05)
 
 
+@pytest.mark.timed
 async def test_a_database_that_is_gone_is_said_at_once_and_comes_back(
     server: EmbeddedPostgres,
 ) -> None:

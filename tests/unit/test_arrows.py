@@ -23,7 +23,8 @@ MAY_IMPORT = {
     "controller": {"domain", "protocol", "store", "drivers", "providers", "runtime"},
     "health": {"domain", "protocol", "store", "drivers", "providers", "runtime"},
     "notifier": {
-        "domain", "store", "drivers.secrets", "controller.account", "controller.loop", "runtime",
+        "domain", "store", "drivers.secrets", "drivers.issuers", "controller.account",
+        "controller.loop", "runtime",
     },
     "agent": {"protocol", "runtime"},
     "cli": {
@@ -72,14 +73,17 @@ ROOMS: Mapping[str, Mapping[str, set[str]]] = {
         "installation": {"local"},
         "backup": {"local"},
         "lab": {"local"},
+        "cloud": set(),
         "objects": {"documents", "nouns", "local"},
         "apply": {"documents", "objects"},
         "demo": {"lab", "local"},
     },
     "drivers": {
         "secrets": set(),
+        "issuers": set(),
         "logs": set(),
-        "network": set(),
+        "openstack": set(),
+        "network": {"openstack"},
         "compute": {"network"},
         "network_daemon": {"network", "compute"},
         "amphora": {"secrets"},

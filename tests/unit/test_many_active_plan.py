@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from colonnade.controller.many_active import interfaces, led_to, plan
+from colonnade.controller import many_active
+from colonnade.controller.many_active import interfaces, led_to, name_of, sharing, told
 from colonnade.controller.planning import (
     Borrow,
     Deploy,
@@ -83,6 +84,21 @@ def target(step: Lead, present: Sequence[Amphora]) -> list[Amphora]:
     """To whom it leads."""
     hops = {hop.address for route in step.routes.values() for hop in route.next_hops}
     return [a for a in present if {port(a, VIA).address, port(a, VIA6).address} <= hops]
+
+
+def plan(wanted: Cluster, seen: Facts) -> list[Step]:
+    """Of amphorae that were told of each other, as all know them here."""
+    name = name_of(sharing(wanted, seen))
+    aware = [replace(amphora, peer_id=name) for amphora in seen.amphorae]
+    return [plain(step) for step in many_active.plan(wanted, replace(seen, amphorae=aware))]
+
+
+def plain(step: Step) -> Step:
+    if isinstance(step, Lead):
+        return replace(step, drained=[replace(one, peer_id=None) for one in step.drained])
+    if isinstance(step, Deploy | Fence | Release | Join):
+        return replace(step, amphora=replace(step.amphora, peer_id=None))
+    return step
 
 
 def kinds(steps: Sequence[Step]) -> set[type[Step]]:
@@ -193,6 +209,20 @@ def test_one_that_is_lost_is_led_to_no_more_while_it_is_fenced_and_the_others_ta
     assert plan(WISH, facts([B, C, D], {B.id, C.id})) == [lead([B, C, D], [])]
 
 
+def test_all_are_told_of_each_other_when_all_are_there() -> None:
+    three, two = facts([A, B, C]), facts([B, C])
+    name, own = told(WISH, A, three)
+    assert own == A_PORT
+    assert many_active.plan(WISH, three) == [Deploy(A), Deploy(B), Deploy(C)]
+    know = [replace(one, peer_id=name) for one in (A, B, C)]
+    assert many_active.plan(WISH, replace(three, amphorae=know)) == [Settle()]
+    left = replace(two, amphorae=know[1:])
+    assert many_active.plan(WISH, left) == [Borrow()]
+    new = replace(D, applied=0)
+    again = facts([*know[1:], new], {B.id, C.id})
+    assert many_active.plan(WISH, again) == [Deploy(know[1]), Deploy(know[2]), Deploy(new)]
+
+
 def test_one_whose_cable_is_gone_is_led_to_when_it_serves_again() -> None:
     seen = facts([A, B, C])
     ports = {**seen.ports, A_PORT.id: replace(A_PORT, plugged_into=None)}
@@ -235,7 +265,7 @@ def test_growing_adds_one_that_serves_and_shrinking_drains_before_it_releases() 
 
 def test_a_deleted_one_is_led_to_no_more_before_anything_else() -> None:
     gone = replace(WISH, deleted=True)
-    assert plan(gone, facts([A, B, C])) == [Lead({})]
+    assert plan(gone, facts([A, B, C])) == [Lead({}, [])]
     assert plan(gone, facts([A, B, C], set())) == [Release(A), Release(B), Release(C)]
 
 
@@ -245,9 +275,10 @@ def test_each_has_all_vips_where_no_neighbour_hears_of_them() -> None:
         str(name): Subnet(id=name, name=name, network_id=NetworkId("n"), cidr=cidr, gateway_ip="x")
         for name, cidr in cidrs.items()
     }
-    front, front6, back, local = interfaces(WISH, B, facts([A, B]).ports, subnets)
+    front, front6, back, local = interfaces(WISH, B, facts([A, B]), subnets)
     assert front.addresses == ("203.0.113.11/24",)
     assert [one.is_default for one in (front, front6, back)] == [True, True, False]
+    assert [one.peers for one in (front, front6, back)] == [("203.0.113.10",), (), ()]
     assert (local.mac, local.addresses) == (LOCAL, ("192.0.2.7/32", "2001:db8:2::7/128"))
     found = led_to(WISH, [B, A], facts([A, B]))
     assert sorted(found) == ["192.0.2.7/32", "2001:db8:2::7/128"]

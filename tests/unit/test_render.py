@@ -22,7 +22,7 @@ from colonnade.domain.vocabulary import MonitorType
 from colonnade.drivers.amphora.haproxy import regexes, words
 from colonnade.drivers.amphora.haproxy.render import OUR_TEMPLATES, Templates, render
 from colonnade.drivers.amphora.haproxy.sample import SAMPLE
-from colonnade.protocol.bundle import Interface, Pair, plan_change
+from colonnade.protocol.bundle import LOCAL, Interface, Pair, plan_change
 from colonnade.runtime.haproxy_binary import find_haproxy
 from tests.haproxy_extras import EXTRAS, regexes_of_users, ruled_trees
 from tests.haproxy_trees import FEATURES as PLAIN
@@ -83,6 +83,22 @@ def test_halves_of_a_pair_share_their_stick_tables_and_listen_to_each_other_alon
     assert (tables.port, tables.allowed) == (1025, ("203.0.113.5", "203.0.113.6"))
     assert (bundles[0].pair, bundles[0].needs) == (one, ("pair",))
     assert (alone.pair, alone.needs, alone.access) == (None, (), ())
+
+
+def test_many_share_their_stick_tables_and_need_no_vrrp() -> None:
+    front = Interface(
+        mac="02:00:00:00:00:01",
+        addresses=("203.0.113.5/24",),
+        peers=("203.0.113.6", "203.0.113.7"),
+    )
+    vips = Interface(mac=LOCAL, addresses=("192.0.2.1/32",))
+    found = render(FEATURES["sticky-source"], (front, vips), TEMPLATES)
+    peers = [line.split()[2] for line in found.config.splitlines() if "    peer " in line]
+    assert peers == ["203.0.113.5:1025", "203.0.113.6:1025", "203.0.113.7:1025"]
+    (tables,) = found.access
+    assert (tables.address, tables.port) == ("203.0.113.5", 1025)
+    assert tables.allowed == ("203.0.113.5", "203.0.113.6", "203.0.113.7")
+    assert (found.pair, found.needs) == (None, ("routed",))
 
 
 def test_haproxy_takes_a_half_of_either_ip_version(tmp_path: Path) -> None:

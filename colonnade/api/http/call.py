@@ -31,7 +31,7 @@ from colonnade.domain.webhooks import Reach
 from colonnade.drivers.network.protocol import NetworkDriver
 from colonnade.drivers.secrets.database import Seal
 from colonnade.providers.provider import Providers
-from colonnade.runtime.config import Quotas
+from colonnade.runtime.config import Acme, Quotas
 from colonnade.store.fleet.failovers import Rules
 from colonnade.store.postgres.database import Database
 from colonnade.store.requests.context import Key, RequestContext
@@ -65,6 +65,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     rules: Rules = Rules()  # of silence, as it is configured
     seal: Seal | None = None  # None: nothing secret is kept
     reach: Reach = Reach()  # which addresses webhooks may have
+    acme: Acme = Acme()  # from whom certificates are ordered
 
     def sealing(self) -> Seal:
         """Raises Incompatible where nothing secret is kept."""

@@ -155,8 +155,14 @@ def _walk(whole: Any, body: type[msgspec.Struct], steps: list[str | int]) -> tup
             return value, kind  # inside a map, at a place that msgspec does not tell
         key = step
         value = value[key]
-        kind = _one_kind(inspect.type_info(body) if depth == 0 else _inner(kind, step))
+        kind = _one_kind(_type_info(body) if depth == 0 else _inner(kind, step))
     return value, kind
+
+
+@cache
+def _type_info(body: type[msgspec.Struct]) -> inspect.Type:
+    """Kept, because msgspec reads all annotations for each answer."""
+    return inspect.type_info(body)
 
 
 def _one_kind(kind: Any) -> Any:

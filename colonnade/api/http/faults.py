@@ -53,6 +53,7 @@ STATUS: Final[Mapping[type[BaseException], int]] = {
     Unavailable: 503,
 }
 UNAVAILABLE_S: Final = 1.0
+CHALLENGE: Final = 'X-Auth-Token realm="colonnade", Bearer realm="colonnade"'
 
 
 def status_of(error: ColonnadeError) -> int:
@@ -74,7 +75,7 @@ def fault(error: ColonnadeError) -> tuple[int, bytes]:
 def headers_of(error: ColonnadeError) -> dict[str, str]:
     """What an error says beside its body: when to ask again, and how to say who one is."""
     if isinstance(error, NotAuthenticated):
-        return {"www-authenticate": 'X-Auth-Token realm="colonnade", Bearer realm="colonnade"'}
+        return {"www-authenticate": error.challenge or CHALLENGE}
     if isinstance(error, Throttled):
         return {"retry-after": str(max(1, math.ceil(error.after_s)))}
     if isinstance(error, Unavailable):

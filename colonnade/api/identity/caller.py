@@ -34,3 +34,6 @@ class Identity(Protocol):
         Asked before anything else of every request but those for public pages, so it must cost
         next to nothing most of the time. Raises NotAuthenticated when the headers prove nothing,
         Unavailable when it cannot be found out now, Invalid for headers that make no sense."""
+
+    async def close(self) -> None:
+        """Let go of what is held open. Nobody is asked for after that."""

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many requests a project may make. Callers of no project are not counted: there are such
-only where everybody is trusted.
+"""How many requests a project may make. Callers of no project are not counted: they are trusted, or
+of the whole of a cloud, or may do nothing.
 """
 
 from colonnade.domain.errors import Throttled

@@ -10,25 +10,22 @@ callers out of memory nor take all connections of the database. A secret is neve
 import asyncio
 import re
 import secrets
-from collections import OrderedDict
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Final
 
-import msgspec
-
 from colonnade.api.identity.caller import Caller
+from colonnade.api.identity.memory import Found, Memory
 from colonnade.domain.errors import NotAuthenticated
 from colonnade.runtime.clock import Clock, SystemClock
 from colonnade.store.postgres.database import Database
 from colonnade.store.requests import tokens
 
 REMEMBERED_S: Final = 5.0
-REMEMBERED_MAX: Final = 10_000
 QUESTIONS_MAX: Final = 2  # at once, of the connections that all callers share
 HEADER: Final = b"x-auth-token"
 _SECRET: Final = re.compile(rb"col_[A-Za-z0-9_-]{43}")
-_REFUSAL: Final = "The request you have made requires authentication."
+REFUSAL: Final = "The request you have made requires authentication."
 
 
 def new_secret() -> str:
@@ -40,7 +37,7 @@ def digest_of(secret: str | bytes) -> bytes:
     return sha256(secret.encode() if isinstance(secret, str) else secret).digest()
 
 
-def _secret(headers: Mapping[bytes, bytes]) -> bytes:
+def secret_of(headers: Mapping[bytes, bytes]) -> bytes:
     """X-Auth-Token is the contract's, and is believed where both are said; what can send no header
     of its own (Prometheus) says Bearer (RFC 6750)."""
     given = headers.get(HEADER, b"").strip()
@@ -48,11 +45,6 @@ def _secret(headers: Mapping[bytes, bytes]) -> bytes:
         return given
     scheme, _, token = headers.get(b"authorization", b"").strip().partition(b" ")
     return token.strip() if scheme.lower() == b"bearer" else b""
-
-
-class _Found(msgspec.Struct, frozen=True):
-    caller: Caller | None
-    until: float
 
 
 class Tokens:
@@ -66,45 +58,34 @@ class Tokens:
         self._database = database
         self._remembered_s = remembered_s
         self._clock = clock or SystemClock()
-        self._good: OrderedDict[bytes, _Found] = OrderedDict()
-        self._bad: OrderedDict[bytes, _Found] = OrderedDict()
+        self._memory = Memory(self._clock)
         self._questions = asyncio.Semaphore(QUESTIONS_MAX)
 
     async def caller(self, headers: Mapping[bytes, bytes]) -> Caller:
-        secret = _secret(headers)
+        secret = secret_of(headers)
         if _SECRET.fullmatch(secret) is None:
-            raise NotAuthenticated(_REFUSAL)
+            raise NotAuthenticated(REFUSAL)
         digest = digest_of(secret)
-        found = self._remembered(digest)
+        found = self._memory.fresh(digest)
         if found is None:
             async with self._questions:
                 # Another request may have looked this token up while we waited.
-                found = self._remembered(digest) or await self._ask(digest)
+                found = self._memory.fresh(digest) or await self._ask(digest)
         if found.caller is None:
-            raise NotAuthenticated(_REFUSAL)
+            raise NotAuthenticated(REFUSAL)
         return found.caller
 
-    def _remembered(self, digest: bytes) -> _Found | None:
-        found = self._good.get(digest) or self._bad.get(digest)
-        return found if found is not None and found.until > self._clock.monotonic() else None
+    async def close(self) -> None:
+        """The database is its owner's to close."""
 
-    async def _ask(self, digest: bytes) -> _Found:
+    async def _ask(self, digest: bytes) -> Found:
         async with self._database.read() as connection:
             token = await tokens.good(connection, digest)
         now = self._clock.monotonic()
         if token is None:
-            return self._remember(digest, _Found(None, now + self._remembered_s))
+            return self._memory.keep(digest, Found(None, now + self._remembered_s))
         left_s = self._remembered_s if token.left_s is None else token.left_s
         caller = Caller(
             project=token.project_id, roles=frozenset(token.roles), user=f"token:{token.id}"
         )
-        return self._remember(digest, _Found(caller, now + min(self._remembered_s, left_s)))
-
-    def _remember(self, digest: bytes, found: _Found) -> _Found:
-        here, there = (self._good, self._bad) if found.caller else (self._bad, self._good)
-        there.pop(digest, None)
-        here.pop(digest, None)
-        here[digest] = found
-        if len(here) > REMEMBERED_MAX:
-            here.popitem(last=False)
-        return found
+        return self._memory.keep(digest, Found(caller, now + min(self._remembered_s, left_s)))

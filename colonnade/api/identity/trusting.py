@@ -26,6 +26,9 @@ class Trusting:
             user=_word(headers, b"x-user-id")[:TEXT_MAX],
         )
 
+    async def close(self) -> None:
+        """Nothing is held open."""
+
 
 def _word(headers: Mapping[bytes, bytes], name: bytes) -> str:
     return headers.get(name, b"").decode("latin-1").strip()

@@ -50,7 +50,7 @@ async def read_wishes(session: Session, files: Sequence[Path]) -> list[Wish]:
     for name in names:
         if names.count(name) > 1:
             raise Invalid(f"two documents are about a load balancer named '{name}'")
-    return [await _wish(session, document, where) for where, document in documents]
+    return [await wish_of(session, document, where) for where, document in documents]
 
 
 async def carried_out(session: Session, wish: Wish, *, wait: bool, dry_run: bool) -> dict[str, Any]:
@@ -124,7 +124,8 @@ async def _put(session: Session, wish: Wish, query: Mapping[str, str]) -> Any:
         ) from error
 
 
-async def _wish(session: Session, document: Document, where: str) -> Wish:
+async def wish_of(session: Session, document: Document, where: str) -> Wish:
+    """What a document asks of this endpoint. Raises Refused for names that are not there."""
     wanted = await _resolved(session, LB, document, where)
     noun = session.names.noun("lb")
     query = {"name": wanted["name"]}

@@ -64,6 +64,7 @@ SECRETS: Final = Noun(
     columns=(
         NAME, ID, Column("Type", "type"), Column("Expires", "not_after"),
         Column("Expiring", "expiring"), Column("Subject", "subject"),
+        Column("Order", "order_status"),
     ),
 )  # fmt: skip
 

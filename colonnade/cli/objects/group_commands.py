@@ -9,7 +9,7 @@ from typing import Any, Final
 from colonnade.cli.nouns.description import Noun
 from colonnade.cli.nouns.index import NOUNS
 from colonnade.cli.objects.commands import command
-from colonnade.cli.objects.lazy_groups import Maker, as_click, group
+from colonnade.cli.objects.lazy_groups import Maker, as_click, group, of_app
 from colonnade.cli.objects.verbs import verb
 
 # Modules with one async function for each word.
@@ -40,6 +40,16 @@ WITHIN: Final[Mapping[str, Mapping[str, str]]] = {
     "l7": {"policy": "L7 policies of a listener.", "rule": "Rules of an L7 policy."},
     "admin": {"upgrade": "Replace outdated amphorae, one after the other."},
 }
+# The same, of commands that speak to another service than the API: module, and the name in it.
+ELSEWHERE: Final[Mapping[str, Mapping[str, tuple[str, str, str]]]] = {
+    "admin": {
+        "openstack": (
+            "Colonnade as a service of an OpenStack cloud.",
+            "colonnade.cli.cloud.openstack",
+            "openstack",
+        )
+    },
+}
 
 
 def makers(name: str) -> dict[str, Maker]:
@@ -47,6 +57,8 @@ def makers(name: str) -> dict[str, Maker]:
         word: partial(group, word, help, partial(makers, word))
         for word, help in WITHIN.get(name, {}).items()
     }
+    for word, (help, module, app) in ELSEWHERE.get(name, {}).items():
+        made[word] = partial(group, word, help, partial(of_app, module, app))
     noun = NOUNS.get(name)
     if noun is not None:
         made |= {word: partial(_verb, noun, word) for word in noun.verbs}

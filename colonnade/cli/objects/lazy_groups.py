@@ -51,9 +51,10 @@ ELSEWHERE: Final[Mapping[str, tuple[str, str, str]]] = {
     "unit": ("What unit files start.", "colonnade.cli.installation.unit_commands", "unit"),
     "token": ("Tokens for the API's mode 'token'.", "colonnade.cli.local.token", "token"),
 }
-COMMANDS: Final[Mapping[str, str]] = dict.fromkeys(
-    ("apply", "diff", "export"), "colonnade.cli.apply.commands"
-)
+COMMANDS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("apply", "diff", "export"), "colonnade.cli.apply.commands"),
+    "serve": "colonnade.cli.apply.serving",
+}
 
 
 class OnDemand(MutableMapping[str, Any]):
@@ -103,7 +104,7 @@ class CommandGroup(LazyGroup):
 
 def _top() -> dict[str, Maker]:
     makers: dict[str, Maker] = {
-        name: partial(group, name, help, partial(_of_app, module, app), panel=None)
+        name: partial(group, name, help, partial(of_app, module, app), panel=None)
         for name, (help, module, app) in ELSEWHERE.items()
     }
     for name, help in GROUPS.items():
@@ -118,7 +119,8 @@ def _of_noun(name: str) -> Mapping[str, Maker]:
     return made
 
 
-def _of_app(module: str, app: str) -> Mapping[str, Maker]:
+def of_app(module: str, app: str) -> Mapping[str, Maker]:
+    """The commands of a typer application that a module has."""
     made: Any = get_command(getattr(import_module(module), app))
     return {name: partial(_itself, inner) for name, inner in made.commands.items()}
 

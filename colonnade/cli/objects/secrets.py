@@ -34,10 +34,17 @@ NamesOfIds = Annotated[
     ),
 ]  # fmt: skip
 _HELP = "PEM files (certificate, key, chain), or one PKCS12 file; - is standard input."
-Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help=_HELP, show_default=False)]
-NewFiles = Annotated[
+Files = Annotated[
     list[Path] | None, typer.Argument(metavar="[FILE]...", help=_HELP, show_default=False)
 ]
+HostNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--acme", metavar="NAME",
+        help="A host name: the system gets its certificate from the operator's issuer (ACME) and "
+        "renews it. Repeat.",
+    ),
+]  # fmt: skip
 Type = Annotated[SecretType, typer.Option("--type", case_sensitive=False, help="What it is.")]
 Passphrase = Annotated[
     Path | None, typer.Option("--passphrase-file", help="A file with the passphrase of the key.")
@@ -48,31 +55,48 @@ Rename = Annotated[str | None, typer.Option("--name", help="A new name.")]
 async def secret_create(
     session: Session,
     name: Name,
-    files: Files,
+    files: Files = None,
+    *,
+    host_names: HostNames = None,
     kind: Type = SecretType.CERTIFICATE,
     passphrase_file: Passphrase = None,
 ) -> None:
-    """Upload a certificate with its key, CAs, or CRLs."""
-    said = {"name": name, "type": kind.value} | read_content(files, passphrase_file)
+    """Upload a certificate with its key, CAs, or CRLs; or have a certificate ordered."""
+    content = _content(files, host_names, passphrase_file)
+    if not content:
+        raise Invalid("give files, or --acme NAME for a certificate that the system orders")
+    said = {"name": name, "type": kind.value} | content
     session.printer.one(await session.rest.post("lbaas/secrets", {"secret": said}))
 
 
 async def secret_set(
     session: Session,
     secret: NamesOfIds,
-    files: NewFiles = None,
+    files: Files = None,
+    *,
+    host_names: HostNames = None,
     passphrase_file: Passphrase = None,
     rename: Rename = None,
 ) -> None:
     """Replace a secret's content, for all that use it, or its name."""
-    said: dict[str, Any] = read_content(files, passphrase_file) if files else {}
+    said = _content(files, host_names, passphrase_file)
     if rename is not None:
         said["name"] = rename
     if not said:
-        raise Invalid("say what to change: files, or --name")
+        raise Invalid("say what to change: files, --acme, or --name")
     secret_id = await session.id("secret", secret)
     answer = await session.rest.put(f"lbaas/secrets/{secret_id}", {"secret": said})
     session.printer.one(answer["secret"])
+
+
+def _content(
+    files: list[Path] | None, host_names: list[str] | None, passphrase_file: Path | None
+) -> dict[str, Any]:
+    if host_names and files:
+        raise Invalid("give files or --acme, not both")
+    if host_names:
+        return {"host_names": host_names}
+    return dict(read_content(files, passphrase_file)) if files else {}
 
 
 def read_content(files: list[Path], passphrase_file: Path | None) -> dict[str, str]:

@@ -65,15 +65,17 @@ class Port(msgspec.Struct, frozen=True, kw_only=True):
     plugged_into: AmphoraId | None = None
 
 
-class PortWish(msgspec.Struct, frozen=True, kw_only=True):
+class PortWish(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A port to make. Name a subnet, or a network to have its first fitting subnet chosen
-    (IPv4 preferred). No address: the driver chooses a free one."""
+    (IPv4 preferred). No address: the driver chooses a free one. `project_id`: whose it is, where
+    networks tell projects apart; "" for the service's own."""
 
     id: PortId
     owner: str
     network_id: NetworkId | None = None
     subnet_id: SubnetId | None = None
     address: str | None = None
+    project_id: str = ""
 
 
 class NextHop(msgspec.Struct, frozen=True):

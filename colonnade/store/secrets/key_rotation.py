@@ -19,6 +19,7 @@ ROWS_MAX: Final = 500  # in one transaction
 # Table and column; the row's id is the owner that is sealed in.
 SEALED: Final = (
     ("amphorae", "heartbeat_key"),
+    ("issuer_accounts", "key"),
     ("log_targets", "credentials"),
     ("secrets", "wrapped_key"),
     ("webhooks", "secrets"),

@@ -61,7 +61,7 @@ async def concerned(connection: Connection, providers: Collection[str]) -> list[
         "SELECT b.id FROM load_balancers b JOIN clusters c ON c.id = b.cluster_id"  # noqa: S608
         " WHERE NOT b.deleted AND c.provider = ANY(%s)"
         " AND (b.issues::text LIKE '%%_container_ref%%' OR EXISTS (SELECT FROM secrets t"
-        f" WHERE t.project_id = b.project_id AND {secrets.IS_EXPIRING}))",
+        f" WHERE t.project_id = b.project_id AND (t.stand_in OR {secrets.IS_EXPIRING})))",
         [list(providers)],
     )
     return [row[0] for row in await found.fetchall()]
@@ -97,16 +97,27 @@ async def note(connection: Connection, load_balancer_id: str) -> bool:
 def notes(
     wanted: Collection[Use], there: Mapping[str, Secret], now: datetime
 ) -> list[tuple[str, str]]:
-    """(path, reason) for each reference whose secret ends soon, or has."""
+    """(path, reason) for each reference whose secret ends soon, or has, or stands in for one that
+    is ordered."""
     found = []
     for use in wanted:
         secret = there.get(id_of(use.reference) or "")
-        if secret is not None and secret.is_expiring(now):
-            verb = "has expired on" if secret.is_expired(now) else "expires on"
-            name = f" ({secret.name})" if secret.name else ""
-            until = f"{secret.facts.not_after:%Y-%m-%d}"
-            found.append((use.path, f"Secret {secret.id}{name} {verb} {until}."))
+        if secret is not None and (secret.order.stand_in or secret.is_expiring(now)):
+            found.append((use.path, _said(secret, now)))
     return found
+
+
+def _said(secret: Secret, now: datetime) -> str:
+    name = f" ({secret.name})" if secret.name else ""
+    order = secret.order
+    if order.stand_in:
+        fact = "is self-signed until its certificate is issued"
+    else:
+        verb = "has expired on" if secret.is_expired(now) else "expires on"
+        fact = f"{verb} {secret.facts.not_after:%Y-%m-%d}"
+    return (
+        f"Secret {secret.id}{name} {fact}{f': {order.order_reason}' if order.order_reason else '.'}"
+    )
 
 
 def _fits(use: Use, there: Mapping[str, Secret], tree: LoadBalancer) -> bool:

@@ -13,7 +13,15 @@ import msgspec
 from colonnade.domain.errors import POLICY, Conflict, Forbidden, NotFound, OverQuota
 from colonnade.domain.ids import ClusterId, ProjectId
 from colonnade.domain.limits import SECRETS_PER_PROJECT_MAX
-from colonnade.domain.secrets import EXPIRING, OF_LISTENERS, OF_POOLS, Facts, Secret
+from colonnade.domain.ordering import Order
+from colonnade.domain.secrets import (
+    EXPIRING,
+    EXPIRING_OF_LIFE,
+    OF_LISTENERS,
+    OF_POOLS,
+    Facts,
+    Secret,
+)
 from colonnade.drivers.secrets.database import Envelope, Kept
 from colonnade.store.postgres import listing
 from colonnade.store.postgres.database import Connection
@@ -24,10 +32,19 @@ from colonnade.store.rows import history
 
 _FACTS: Final = Facts.__struct_fields__
 _OWN: Final = ("id", "project_id", "name", "type")
-_COLUMNS: Final = (*_OWN, *_FACTS, "created_at", "updated_at")
+_ORDER: Final = Order.__struct_fields__
+_WRITTEN: Final = (*_OWN, *_FACTS, *_ORDER)
+_COLUMNS: Final = (*_WRITTEN, "created_at", "updated_at")
 _SELECT: Final = f"SELECT {', '.join(f't.{name}' for name in _COLUMNS)}"
 _SPANS: Final = " ".join(f"WHEN '{kind}' THEN {span.days}" for kind, span in EXPIRING.items())
-IS_EXPIRING: Final = f"(t.not_after < now() + make_interval(days => CASE t.type {_SPANS} END))"
+IS_EXPIRING: Final = f"""(t.not_after < now() + CASE WHEN t.host_names <> '{{}}'
+    THEN (t.not_after - t.not_before) / {EXPIRING_OF_LIFE}
+    ELSE make_interval(days => CASE t.type {_SPANS} END) END)"""
+
+# As `Order.status` has it.
+_ORDER_STATUS: Final = """CASE WHEN t.host_names = '{}' THEN ''
+    WHEN t.order_attempts > 0 AND t.order_reason <> '' THEN 'FAILING'
+    WHEN t.order_attempts = 0 AND t.ordered_at IS NOT NULL THEN 'ISSUED' ELSE 'WAITING' END"""
 
 SECRETS: Final = Source(
     columns=", ".join(f"t.{name}" for name in _COLUMNS),
@@ -35,11 +52,18 @@ SECRETS: Final = Source(
     attributes={
         **{name: f"t.{name}" for name in _COLUMNS},
         "tenant_id": "t.project_id",
-        "updated_at": "coalesce(t.updated_at, 'epoch')",
+        **{
+            name: f"coalesce(t.{name}, 'epoch')"
+            for name in ("updated_at", "ordered_at", "next_order_at")
+        },
         "expiring": IS_EXPIRING,
+        "order_status": _ORDER_STATUS,
     },
-    times=frozenset({"not_before", "not_after", "created_at", "updated_at"}),
-    lists=frozenset({"subject_alt_names"}),
+    times=frozenset(
+        {"not_before", "not_after", "created_at", "updated_at", "ordered_at", "next_order_at"}
+    ),
+    flags=frozenset({"stand_in"}),
+    lists=frozenset({"subject_alt_names", "host_names"}),
 )
 
 
@@ -76,7 +100,7 @@ async def insert(connection: Connection, secret: Secret, envelope: Envelope, pub
     (count,) = await counted.fetchone() or (0,)
     if count >= SECRETS_PER_PROJECT_MAX:
         raise OverQuota("Quota has been met for resources: secret")
-    names = (*_OWN, *_FACTS)
+    names = _WRITTEN
     cursor = await connection.execute(
         f"INSERT INTO secrets ({', '.join(names)}, public, wrapped_key, sealed)"  # noqa: S608
         f" VALUES ({', '.join(f'%({name})s' for name in names)}, %(public)s, %(key)s, %(sealed)s)"
@@ -96,7 +120,7 @@ async def rename(connection: Connection, secret_id: str, name: str) -> None:
 
 async def update(connection: Connection, secret: Secret, envelope: Envelope, public: str) -> None:
     """A new content under the same id."""
-    pairs = ", ".join(f"{name} = %({name})s" for name in ("name", *_FACTS))
+    pairs = ", ".join(f"{name} = %({name})s" for name in ("name", *_FACTS, *_ORDER))
     await connection.execute(
         f"UPDATE secrets SET {pairs}, public = %(public)s, wrapped_key = %(key)s,"  # noqa: S608
         " sealed = %(sealed)s, updated_at = now() WHERE id = %(id)s",
@@ -231,9 +255,12 @@ def _users_in(table: str, fields: Collection[str]) -> str:
 def _parameters(secret: Secret, envelope: Envelope, public: str) -> dict[str, Any]:
     own: dict[str, Any] = {name: getattr(secret, name) for name in _OWN}
     facts = msgspec.structs.asdict(secret.facts)
+    order = msgspec.structs.asdict(secret.order)
     return {
         **own,
         **facts,
+        **order,
+        "host_names": list(secret.order.host_names),
         "type": secret.type.value,
         "subject_alt_names": list(secret.facts.subject_alt_names),
         "public": public,
@@ -245,4 +272,5 @@ def _parameters(secret: Secret, envelope: Envelope, public: str) -> dict[str, An
 def _secret(row: Sequence[Any]) -> Secret:
     named = dict(zip(_COLUMNS, row, strict=True))
     facts = msgspec.convert({name: named.pop(name) for name in _FACTS}, Facts)
-    return msgspec.convert({**named, "facts": facts}, Secret)
+    order = msgspec.convert({name: named.pop(name) for name in _ORDER}, Order)
+    return msgspec.convert({**named, "facts": facts, "order": order}, Secret)

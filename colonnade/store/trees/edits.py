@@ -46,9 +46,10 @@ class Edit:
 
     def __init__(self, known: Known) -> None:
         self.known = known
-        self.defaults = quotas.UNLIMITED  # for who has none; set by who knows the configuration
-        self.context = RequestContext()  # set by who knows the caller
-        self.size: Sizing | None = None  # what another flavor makes of it; set by who chose that
+        # Of projects without quotas of their own; set by the caller, as what follows.
+        self.defaults = quotas.UNLIMITED
+        self.context = RequestContext()
+        self.size: Sizing | None = None  # what another flavor makes of it
         self._tree: LoadBalancer | None = known.tree
         self._stored: Stored | None = None
 
@@ -93,7 +94,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def has_more(self) -> bool:
-        """Of something: what a quota may have something against."""
+        """Whether there is more of any noun, which a quota may refuse."""
         return any(count > 0 for count in self.added.values())
 
 
@@ -115,8 +116,9 @@ async def editing(  # noqa: PLR0913 - whose tree, under which rules, and how oft
     review: Review,
     again: bool = False,
 ) -> AsyncIterator[Edit]:
-    """Change the tree that the named object is part of. `project` None may edit any. Others wait
-    meanwhile: within, nothing is waited for. `again`: a race was lost, and none is entered now.
+    """Change the tree that the named object is part of. `project` None may edit any. Other edits
+    of the tree wait meanwhile, so await nothing slow inside. `again`: an earlier try lost a race,
+    so this one locks the tree first.
 
     Raises NotFound, Forbidden, Conflict for a tree that is being deleted, Invalid for a log target
     that is not there, and Contended when another process was quicker, but not if `again`."""

@@ -58,7 +58,7 @@ _USERS: Final = _ids(
 _MONITOR: Final = "(SELECT x.id FROM health_monitors x WHERE x.pool_id = t.id AND NOT x.deleted)"
 
 
-# What no amphora serves any more is gone for users, though its row may wait to be purged.
+# A deleted object is hidden as soon as no amphora serves it. Its row may be purged later.
 _FROM: Final[Mapping[str, str]] = {
     name: (
         " FROM load_balancers t JOIN load_balancers lb ON lb.id = t.id"

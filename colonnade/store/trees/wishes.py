@@ -27,7 +27,7 @@ from colonnade.store.requests.context import RequestContext
 from colonnade.store.requests.dry_run import DryRunResult
 from colonnade.store.rows.difference import Place, difference
 from colonnade.store.rows.tables import load_trees, read_root
-from colonnade.store.secrets import references
+from colonnade.store.secrets import orders, references
 from colonnade.store.trees import changes
 from colonnade.store.trees.changes import Change
 from colonnade.store.trees.remembered import Issue, Known, remembered_by
@@ -86,6 +86,7 @@ async def wanted(connection: Connection, cluster_id: ClusterId) -> Cluster | Non
         return None
     generation, topology, amphorae, advert_ms, flavor, deleted, _ = rows[0]
     roots = tuple(read_root(row[-1]) for row in rows if row[-1] is not None)
+    trees = roots if deleted else await load_trees(connection, roots)
     # The tree may be newer than the generation read before it, never older: the key is then
     # dirty again, and the next look carries the higher number.
     return Cluster(
@@ -96,7 +97,8 @@ async def wanted(connection: Connection, cluster_id: ClusterId) -> Cluster | Non
         advert_ms=advert_ms,
         flavor=flavor,
         deleted=deleted,
-        load_balancers=roots if deleted else await load_trees(connection, roots),
+        load_balancers=trees,
+        challenge=await orders.challenge(connection, trees),
     )
 
 

@@ -6,9 +6,11 @@ administratively down has one too: it has no effect, because the port is closed.
 pair listen to each other alone. Knows no packet filter.
 """
 
+from collections.abc import Sequence
+
 from colonnade.domain.addresses import canonical
 from colonnade.domain.fleet import Cluster
-from colonnade.protocol.bundle import Access, Pair
+from colonnade.protocol.bundle import Access, Interface, Pair
 from colonnade.protocol.messages import PORT_STICK_TABLES
 
 
@@ -30,13 +32,25 @@ def firewall_rules(wanted: Cluster) -> tuple[Access, ...]:
     )
 
 
-def between_halves(pair: Pair | None) -> tuple[Access, ...]:
+def between_amphorae(pair: Pair | None, sharing: Sequence[str]) -> tuple[Access, ...]:
     """Who may speak VRRP with an amphora, and share its stick tables: its own old worker and the
-    other half. One that serves alone speaks none, and nobody is kept from a port that is closed."""
-    if pair is None:
-        return ()
-    peer = (pair.peer,) if pair.peer else ()
-    return (
-        Access(address=pair.own, port=0, allowed=peer, protocol="vrrp"),
-        Access(address=pair.own, port=PORT_STICK_TABLES, allowed=(pair.own, *peer)),
-    )
+    others of `sharing`. One that serves alone speaks none, and nobody is kept from a port that is
+    closed."""
+    found = []
+    if pair is not None:
+        peer = (pair.peer,) if pair.peer else ()
+        found.append(Access(address=pair.own, port=0, allowed=peer, protocol="vrrp"))
+    if sharing:
+        own, allowed = sharing[0], tuple(sharing)
+        found.append(Access(address=own, port=PORT_STICK_TABLES, allowed=allowed))
+    return tuple(found)
+
+
+def who_shares(interfaces: Sequence[Interface], pair: Pair | None) -> tuple[str, ...]:
+    """The addresses of amphorae that share stick tables, its own first; none: it serves alone."""
+    if pair is not None:
+        return tuple(filter(None, (pair.own, pair.peer)))
+    for interface in interfaces:
+        if interface.peers:
+            return (interface.addresses[0].partition("/")[0], *interface.peers)
+    return ()

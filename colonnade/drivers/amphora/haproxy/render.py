@@ -21,7 +21,7 @@ from markupsafe import Markup
 from colonnade.domain.errors import Broken
 from colonnade.domain.fleet import Cluster
 from colonnade.drivers.amphora.haproxy import words
-from colonnade.drivers.amphora.haproxy.firewall import between_halves, firewall_rules
+from colonnade.drivers.amphora.haproxy.firewall import between_amphorae, firewall_rules, who_shares
 from colonnade.drivers.amphora.haproxy.l7 import RATE_LIMITS_MAX
 from colonnade.drivers.amphora.haproxy.sample import SAMPLE
 from colonnade.drivers.amphora.haproxy.sections import BackendView, LoadBalancerView
@@ -46,7 +46,7 @@ class _Paths(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HalfView(msgspec.Struct, frozen=True, kw_only=True):
-    """One half of a pair, as haproxy finds it to share stick tables."""
+    """One half of a pair, or of many, as haproxy finds it to share stick tables."""
 
     name: Word
     place: Word
@@ -110,8 +110,8 @@ class Templates:
         for pair in (None, Pair(own="192.0.2.1", peer="192.0.2.2", priority=1)):
             render(SAMPLE, (), self, pair)
 
-    def file(self, load_balancers: Sequence[LoadBalancerView], pair: Pair | None) -> str:
-        halves = tuple(_halves(pair)) if pair is not None else ()
+    def file(self, load_balancers: Sequence[LoadBalancerView], sharing: Sequence[str]) -> str:
+        halves = tuple(_halves(sharing))
         return self._file.render(load_balancers=load_balancers, halves=halves)
 
     def options(self, backend: BackendView, member: Any) -> str:
@@ -127,20 +127,21 @@ def render(
     """The bundle of this wish, for an amphora alone or for one half of a pair. Raises Broken when a
     template lost the servers, or Invalid when the tree has a text that no objection let pass."""
     served = views(wanted)
+    sharing = who_shares(interfaces, pair)
     bundle = Bundle(
         generation=wanted.generation,
         look=wanted.look,
         config="",
         frame="",
         interfaces=tuple(interfaces),
-        access=between_halves(pair),
+        access=between_amphorae(pair, sharing),
         pair=pair,
         needs=tuple(_needs(interfaces, pair)),
     )
     if not served:
         return bundle
     marked, shown = _marked(served)
-    text = templates.file(marked, pair)
+    text = templates.file(marked, sharing)
     backends = tuple(_backend(view, templates) for view in shown)
     return msgspec.structs.replace(
         bundle,
@@ -158,9 +159,9 @@ def _needs(interfaces: Sequence[Interface], pair: Pair | None) -> Iterator[str]:
         yield ROUTED
 
 
-def _halves(pair: Pair) -> Iterator[HalfView]:
-    """The one itself first. Each has the same name in the file of the other."""
-    for text in filter(None, (pair.own, pair.peer)):
+def _halves(sharing: Sequence[str]) -> Iterator[HalfView]:
+    """The one itself first. Each has the same name in the files of the others."""
+    for text in sharing:
         yield HalfView(
             name=words.name(f"half-{ip_address(text).packed.hex()}"),
             place=words.endpoint(text, PORT_STICK_TABLES),

@@ -21,6 +21,7 @@ from colonnade.domain.ids import (
     SubnetId,
 )
 from colonnade.domain.listeners import AccessLog, Listener
+from colonnade.domain.ordering import CHALLENGE_PORT, Challenge
 from colonnade.domain.pools import HealthMonitor, Member, Persistence, Pool
 from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.domain.vocabulary import (
@@ -88,12 +89,12 @@ _POOLS: Final = (
 
 
 def _listener(
-    number: int, protocol: ListenerProtocol, pool: int | None, **more: object
+    number: int, protocol: ListenerProtocol, pool: int | None, port: int = 0, **more: object
 ) -> Listener:
     return Listener(
         id=ListenerId(_id(number)),
         protocol=protocol,
-        protocol_port=8000 + number,
+        protocol_port=port or 8000 + number,
         default_pool_id=PoolId(_id(pool)) if pool is not None else None,
         **more,  # type: ignore[arg-type]
     )
@@ -102,6 +103,7 @@ def _listener(
 SAMPLE: Final = Cluster(
     id=ClusterId(_id(1)),
     generation=1,
+    challenge=Challenge(thumbprint="sample", host_names=("www.example.com",)),
     load_balancers=(
         LoadBalancer(
             id=LoadBalancerId(_id(2)),
@@ -138,6 +140,7 @@ SAMPLE: Final = Cluster(
                 _listener(16, ListenerProtocol.HTTP, None, l7policies=ALONE),
                 _listener(17, ListenerProtocol.TCP, 23),
                 _listener(18, ListenerProtocol.PROMETHEUS, None),
+                _listener(19, ListenerProtocol.HTTP, 20, port=CHALLENGE_PORT),
             ),
             pools=(*_POOLS, *POOLS),
         ),

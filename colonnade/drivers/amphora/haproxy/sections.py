@@ -105,6 +105,13 @@ class BackendView(msgspec.Struct, frozen=True, kw_only=True):
         return self.stick is not None and self.stick.kind == "cookie"
 
 
+class ChallengeView(msgspec.Struct, frozen=True, kw_only=True):
+    """An issuer of certificates asks these hosts for a token, and gets it back with ours."""
+
+    thumbprint: Word
+    hosts: tuple[Word, ...]
+
+
 class FrontendView(msgspec.Struct, frozen=True, kw_only=True):
     name: Word
     mode: Word
@@ -122,6 +129,7 @@ class FrontendView(msgspec.Struct, frozen=True, kw_only=True):
     access_log: AccessLogView | None = None
     tls: Word | None = None  # what `bind` lines say of TLS
     hsts: Word | None = None
+    challenge: ChallengeView | None = None
 
     @property
     def chooses(self) -> bool:

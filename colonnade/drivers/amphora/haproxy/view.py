@@ -15,6 +15,7 @@ from colonnade.domain.errors import require
 from colonnade.domain.fleet import Cluster
 from colonnade.domain.ids import ListenerId, PoolId
 from colonnade.domain.listeners import Listener
+from colonnade.domain.ordering import CHALLENGE_PORT, Challenge
 from colonnade.domain.pools import Member, OutlierEjection, Persistence, Pool
 from colonnade.domain.tree import LoadBalancer
 from colonnade.domain.vocabulary import (
@@ -29,6 +30,7 @@ from colonnade.drivers.amphora.haproxy import certificates, checks, l7, words
 from colonnade.drivers.amphora.haproxy.access_log import access_log
 from colonnade.drivers.amphora.haproxy.sections import (
     BackendView,
+    ChallengeView,
     Ejection,
     FrontendView,
     Header,
@@ -85,8 +87,18 @@ def views(wanted: Cluster) -> tuple[LoadBalancerView, ...]:
         return ()
     trees = sorted(wanted.load_balancers, key=lambda tree: tree.id)
     alone = len(trees) == 1
-    seen = (_load_balancer(tree, alone) for tree in trees if tree.admin_state_up)
+    asked = _challenge(wanted.challenge)
+    seen = (_load_balancer(tree, alone, asked) for tree in trees if tree.admin_state_up)
     return tuple(view for view in seen if view.frontends)
+
+
+def _challenge(wanted: Challenge | None) -> ChallengeView | None:
+    if wanted is None:
+        return None
+    return ChallengeView(
+        thumbprint=words.name(wanted.thumbprint),
+        hosts=tuple(words.host(name) for name in wanted.host_names),
+    )
 
 
 def inserted_headers(listener: Listener) -> tuple[Header, ...]:
@@ -114,7 +126,9 @@ def persistence(wish: Persistence) -> Stick:
             return Stick(kind=Word("app-cookie"), cookie=words.cookie(wish.cookie_name or ""))
 
 
-def _load_balancer(tree: LoadBalancer, alone: bool) -> LoadBalancerView:
+def _load_balancer(
+    tree: LoadBalancer, alone: bool, asked: ChallengeView | None
+) -> LoadBalancerView:
     pools = {pool.id: pool for pool in tree.pools if pool.admin_state_up}
     names = backend_names(tree, pools)
     backends: dict[Word, BackendView] = {}
@@ -125,7 +139,10 @@ def _load_balancer(tree: LoadBalancer, alone: bool) -> LoadBalancerView:
             if name not in backends:
                 backends[name] = _backend(name, pools[pool_id], listener, tree.vip.address)
         panics = {name: backends[name].panic for name in own.values()}
-        frontends.append(_frontend(tree, listener, own, panics, alone))
+        frontend = _frontend(tree, listener, own, panics, alone)
+        if listener.protocol is ListenerProtocol.HTTP and listener.protocol_port == CHALLENGE_PORT:
+            frontend = msgspec.structs.replace(frontend, challenge=asked)
+        frontends.append(frontend)
     return LoadBalancerView(
         name=words.name(tree.id),
         frontends=tuple(frontends),
