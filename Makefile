@@ -22,7 +22,7 @@ format: setup ## lay the code out
 	@$(BIN)/ruff format -q .
 	@$(BIN)/ruff check -q --fix .
 
-check: setup ## format, lint, types, arrows, sizes, unit, contract; under a minute
+check: setup ## format, lint, types, arrows, sizes, unit, contract; some 90 s
 	@$(BIN)/ruff format -q --check .
 	@$(BIN)/ruff check -q .
 	@$(BIN)/mypy
