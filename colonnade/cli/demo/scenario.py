@@ -104,11 +104,11 @@ class Scenario:
     async def spread(self) -> str:
         await self._members_are("ONLINE", "web1", "web2")
         async with self.visits(RATE) as visits:
+            for name in ("web1", "web2"):  # a busy machine may take longer than a second
+                await visits.first_ok(since=0.0, by=name, what=f"a request that goes to {name}")
             await asyncio.sleep(1.0)
         self._nothing_failed(visits, 0.0)
         self.figures.spread = dict(visits.shares())
-        if set(self.figures.spread) != {"web1", "web2"}:
-            raise Broken(f"requests went to {sorted(self.figures.spread)} only")
         return ", ".join(f"{name} {count}" for name, count in sorted(self.figures.spread.items()))
 
     async def server_down(self) -> str:
