@@ -326,6 +326,12 @@ class Changes:
         pem = self._chance.choice(self._material.certificates)
         await self._rest.put(f"lbaas/secrets/{secret}", {"secret": {"pem": pem}})
 
+    async def all_certificates(self, which: int) -> None:
+        """As chance does to one secret at a time, and may leave out the one that is served."""
+        pem = self._material.certificates[which]
+        for secret in self._tree.secrets:
+            await self._rest.put(f"lbaas/secrets/{secret}", {"secret": {"pem": pem}})
+
     async def _root(self) -> None:
         change = {"description": f"{self._chance.random()}", "tags": [f"{self._chance.random()}"]}
         self._says("load balancer described", change)

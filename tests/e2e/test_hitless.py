@@ -23,6 +23,7 @@ PAUSE_S: Final = 0.1
 HELD: Final = (("websocket", 80), ("slow", 80), ("websocket", 443), ("slow", 443), ("tcp", 7000))
 RATE: Final = 40.0  # requests a second, to each listener
 EXCHANGES_MIN: Final = 100
+SEEN_S: Final = 1.0  # some forty requests
 
 
 async def test_connections_last_and_no_request_fails_over_random_changes() -> None:
@@ -70,6 +71,10 @@ async def changed(site: Site, changes: Changes, reloads: int) -> None:
     async with asyncio.timeout(RANDOM_S_MAX + 10):
         await repeated(changes.one, PAUSE_S, enough)
     await site.settled()
+    for which in (0, 1):
+        await changes.all_certificates(which)
+        await site.settled()
+        await asyncio.sleep(SEEN_S)
 
 
 def hurt(client: Client) -> dict[str, Any] | None:

@@ -62,6 +62,7 @@ class Half:
     async def serve(self, wanted: Bundle, names: Mapping[str, str]) -> None:
         """Be the half that the bundle says, or none. It was checked."""
         if wanted.pair is None:
+            self._fence.retire()
             await self._keepalived.stop()
             await self._fence.forget()
             return

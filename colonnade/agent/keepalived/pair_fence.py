@@ -41,6 +41,12 @@ class PairFence:
             await fence.put_up(() if holds else vips, self._namespace)
             self._open_for = holds
 
+    def retire(self) -> None:
+        """From now on whatever moves it takes it down: keepalived says as its last word that the
+        half stands by, and what that starts may end after all else."""
+        if self._files.up.exists():
+            write(self._files.up, msgspec.json.encode(fence.transaction(())))
+
     async def forget(self) -> None:
         """The amphora serves alone. None is up: nothing to do. Raises NftError."""
         if self._files.up.exists():
