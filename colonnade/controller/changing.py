@@ -20,27 +20,24 @@ from colonnade.controller.planning import (
     Leave,
     Make,
     Release,
-    Restore,
     StandUp,
     Step,
+    by_state,
     held_ports,
     joins,
     member_subnets,
     own_port_id,
+    restores,
     vips,
 )
 from colonnade.controller.routed import floating_ports, is_routed
 from colonnade.domain.fleet import Amphora, Cluster, Topology
 from colonnade.domain.ids import PortId
-from colonnade.domain.lifecycle import State
 
 
 def plan(wanted: Cluster, facts: Facts) -> Sequence[Step] | None:
     """Steps to take now; None where nothing is to be changed, or others have to come first."""
-    failed, leaving, serving = (
-        [a for a in facts.amphorae if a.state is state]
-        for state in (State.FAILED, State.LEAVING, State.SERVING)
-    )
+    failed, leaving, serving = by_state(facts)
     if wanted.deleted:
         return None
     misfits = [a for a in serving if not fits(wanted, a)]
@@ -115,13 +112,7 @@ def _hand_over(
         held = held_ports(wanted, facts, leaving)
         return pairs.serve(wanted, facts, serving) or [StandUp(serving, held)]
     (alone,) = serving
-    restored = [
-        Restore(load_balancer, vip)
-        for load_balancer in wanted.load_balancers
-        for vip in load_balancer.vips
-        if vip.port_id not in facts.ports
-    ]
-    wiring = [*restored, *joins(facts, serving, member_subnets(wanted))]
+    wiring = [*restores(wanted, facts), *joins(facts, serving, member_subnets(wanted))]
     if wiring:
         return wiring
     if alone.applied < wanted.generation:

@@ -9,7 +9,7 @@ no route leads to it. What is done for one amphora waits for no other, but that 
 tables: of that all are told when all are there.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
@@ -22,18 +22,18 @@ from colonnade.controller.planning import (
     GiveBack,
     Lead,
     Release,
-    Restore,
     Settle,
     Step,
+    by_state,
     ending,
     joins,
     own_port_id,
+    restores,
     vips,
 )
 from colonnade.controller.routed import destination, floating_ports, local, routes
 from colonnade.domain.fleet import Amphora, Cluster
 from colonnade.domain.ids import AmphoraId, derived_id
-from colonnade.domain.lifecycle import State
 from colonnade.domain.tree import Vip
 from colonnade.drivers.network.protocol import Port, Route, Subnet
 from colonnade.protocol.bundle import Interface
@@ -52,25 +52,22 @@ class Parts(NamedTuple):
 
 def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
     """Steps to take now. None: nothing can be done but wait."""
-    failed, leaving, serving = (
-        [a for a in facts.amphorae if a.state is state]
-        for state in (State.FAILED, State.LEAVING, State.SERVING)
-    )
+    failed, leaving, serving = by_state(facts)
     if wanted.deleted:
-        gone = [Lead({})] if facts.routes else []
-        return gone or ending(wanted, facts, [*failed, *leaving], serving)
+        return ending(wanted, facts, [*failed, *leaving], serving)
     led, kept, ready, going, lasting = parts(wanted, facts)
     target = [*ready, *lasting]
-    steps: list[Step] = [*map(Fence, failed), *_restores(wanted, facts)]
+    steps: list[Step] = [*map(Fence, failed), *restores(wanted, facts)]
     after = led_to(wanted, target, facts)
     if after != facts.routes:
         steps.append(Lead(after, [a for a in going if a in led and a not in target]))
     else:  # it may have been a pair before
         floating = (wish.id for wish in floating_ports(wanted))
         steps += [GiveBack(port_id) for port_id in floating if port_id in facts.ports]
+    together = _sharing(wanted, facts, kept)
     for amphora in (*kept, *lasting):
         joining = joins(facts, [amphora], own_subnets(wanted))
-        steps += joining or _deploy(wanted, amphora, facts)
+        steps += joining or _deploy(wanted, amphora, together)
     for amphora in going:
         if amphora not in led:
             steps.append(Fence(amphora) if amphora in leaving else Release(amphora))
@@ -80,9 +77,8 @@ def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
 
 
 def parts(wanted: Cluster, facts: Facts) -> Parts:
-    leaving = [a for a in facts.amphorae if a.state is State.LEAVING]
+    _, leaving, serving = by_state(facts)
     led = [a for a in facts.amphorae if is_led(wanted, a, facts)]
-    serving = [a for a in facts.amphorae if a.state is State.SERVING]
     serving.sort(key=lambda amphora: amphora not in led)  # who is led to stays
     kept, surplus = serving[: wanted.size], serving[wanted.size :]
     ready = [a for a in kept if a in led or _serves(wanted, a, facts)]
@@ -106,18 +102,22 @@ def _serves(wanted: Cluster, amphora: Amphora, facts: Facts) -> bool:
     return wired and amphora.applied >= wanted.generation
 
 
-def _deploy(wanted: Cluster, amphora: Amphora, facts: Facts) -> list[Step]:
+def _deploy(wanted: Cluster, amphora: Amphora, together: Mapping[AmphoraId, Port]) -> list[Step]:
     """It takes a reload to tell one of others, so that waits until all of them are there."""
-    together = sharing(wanted, facts)
     misled = amphora.id in together and amphora.peer_id != name_of(together)
     is_whole = len(together) == wanted.size
-    return [Deploy(amphora)] if amphora.applied < wanted.generation or misled & is_whole else []
+    is_behind = amphora.applied < wanted.generation
+    return [Deploy(amphora)] if is_behind or (misled and is_whole) else []
 
 
 def sharing(wanted: Cluster, facts: Facts) -> Mapping[AmphoraId, Port]:
     """Those that share stick tables, and where each is on the network of the first VIP."""
+    return _sharing(wanted, facts, parts(wanted, facts).kept)
+
+
+def _sharing(wanted: Cluster, facts: Facts, kept: Sequence[Amphora]) -> Mapping[AmphoraId, Port]:
     first = vips(wanted)[0]
-    found = {a.id: _port(first, a, facts) for a in parts(wanted, facts).kept}
+    found = {a.id: _port(first, a, facts) for a in kept}
     return {name: port for name, port in found.items() if port is not None}
 
 
@@ -130,13 +130,6 @@ def told(wanted: Cluster, amphora: Amphora, facts: Facts) -> tuple[AmphoraId, Po
     """What `interfaces` tells it of the others, as it is kept, and its own port beside theirs."""
     own = facts.ports[own_port_id(amphora.id, own_subnets(wanted)[0])]
     return name_of(sharing(wanted, facts)), own
-
-
-def _restores(wanted: Cluster, facts: Facts) -> Iterator[Step]:
-    for load_balancer in wanted.load_balancers:
-        for vip in load_balancer.vips:
-            if vip.port_id not in facts.ports:
-                yield Restore(load_balancer, vip)
 
 
 def _port(vip: Vip, amphora: Amphora, facts: Facts) -> Port | None:

@@ -20,14 +20,15 @@ from colonnade.controller.planning import (
     Lead,
     Make,
     Release,
-    Restore,
     Settle,
     StandDown,
     Step,
+    by_state,
     ending,
     joins,
     member_subnets,
     own_port_id,
+    restores,
     vips,
 )
 from colonnade.controller.routed import (
@@ -40,20 +41,15 @@ from colonnade.controller.routed import (
 from colonnade.domain.addresses import canonical
 from colonnade.domain.fleet import Amphora, Cluster, Role
 from colonnade.domain.ids import AmphoraId, PortId, SubnetId
-from colonnade.domain.lifecycle import State
 from colonnade.drivers.network.protocol import Port, Route, Subnet
 from colonnade.protocol.bundle import Interface, Pair
 
 
 def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
     """Steps to take now. None: nothing can be done but wait."""
-    failed, leaving, serving = (
-        [a for a in facts.amphorae if a.state is state]
-        for state in (State.FAILED, State.LEAVING, State.SERVING)
-    )
+    failed, leaving, serving = by_state(facts)
     if wanted.deleted:
-        gone = [Lead({})] if facts.routes else []
-        return gone or ending(wanted, facts, [*failed, *leaving], serving)
+        return ending(wanted, facts, [*failed, *leaving], serving)
     if failed:
         return [Fence(amphora) for amphora in failed]
     size = wanted.size
@@ -72,8 +68,8 @@ def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
 
 def pair(facts: Facts) -> Sequence[Amphora]:
     """The two that speak with each other, or are to; fewer where there are not two."""
-    serving = [a for a in facts.amphorae if a.state is State.SERVING]
-    leaving = [a for a in facts.amphorae if a.state is State.LEAVING and a.is_half]
+    _, leaving, serving = by_state(facts)
+    leaving = [amphora for amphora in leaving if amphora.is_half]
     # Whoever leaves and holds the VIPs is needed until another does; who does not, only while
     # there is nobody else.
     active = [a for a in leaving if a.role is Role.MASTER][:1]
@@ -96,12 +92,7 @@ def serve(wanted: Cluster, facts: Facts, halves: Sequence[Amphora]) -> Sequence[
 
 
 def _wire(wanted: Cluster, facts: Facts, halves: Sequence[Amphora]) -> list[Step]:
-    steps: list[Step] = [
-        Restore(load_balancer, vip)
-        for load_balancer in wanted.load_balancers
-        for vip in load_balancer.vips
-        if vip.port_id not in facts.ports
-    ]
+    steps = restores(wanted, facts)
     steps += [Make(wish) for wish in floating_ports(wanted) if wish.id not in facts.ports]
     after = led_to(wanted, facts)
     if after != facts.routes:

@@ -149,9 +149,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
     """Steps to take now. None: nothing can be done but wait."""
-    failed = [a for a in facts.amphorae if a.state is State.FAILED]
-    leaving = [a for a in facts.amphorae if a.state is State.LEAVING]
-    serving = [a for a in facts.amphorae if a.state is State.SERVING]
+    failed, leaving, serving = by_state(facts)
     if wanted.deleted:
         return ending(wanted, facts, [*failed, *leaving], serving)
     if failed:
@@ -174,10 +172,31 @@ def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
     return [Fence(amphora) for amphora in leaving] or [Settle()]
 
 
+def by_state(facts: Facts) -> tuple[list[Amphora], list[Amphora], list[Amphora]]:
+    """Those that failed, leave and serve."""
+    failed, leaving, serving = (
+        [a for a in facts.amphorae if a.state is state]
+        for state in (State.FAILED, State.LEAVING, State.SERVING)
+    )
+    return failed, leaving, serving
+
+
+def restores(wanted: Cluster, facts: Facts) -> list[Step]:
+    """VIPs whose ports are gone have them again."""
+    return [
+        Restore(load_balancer, vip)
+        for load_balancer in wanted.load_balancers
+        for vip in load_balancer.vips
+        if vip.port_id not in facts.ports
+    ]
+
+
 def ending(
     wanted: Cluster, facts: Facts, failed: Sequence[Amphora], serving: Sequence[Amphora]
 ) -> Sequence[Step]:
     """Of a cluster that is deleted, whatever its topology."""
+    if facts.routes:
+        return [Lead({})]
     steps: list[Step] = [*map(Fence, failed), *map(Release, serving)]
     if steps or facts.amphorae:
         return steps  # those that retire tell when they are gone
