@@ -22,6 +22,7 @@ import msgspec
 
 from bench.dataplane_growth import latencies, memories
 from bench.results import Figures
+from colonnade.cli.demo.operator_calls import allocated
 from colonnade.cli.local import leftovers
 from colonnade.cli.waiting import until
 from colonnade.domain.errors import Broken
@@ -131,8 +132,7 @@ async def by_hand(site: Site) -> AsyncIterator[list[int]]:
         "backend pool\n    balance roundrobin\n"
         + "".join(f"    server s{n} {address}:80\n" for n, address in enumerate(addresses))
     )
-    query = f"octavia/amphorae?loadbalancer_id={site.tree.root['id']}&status=ALLOCATED"
-    (amphora,) = (await site.rest.get(query))["amphorae"]
+    (amphora,) = await allocated(site.rest, site.tree.root["id"])
     config = str(folder / "haproxy.cfg")
     process = await asyncio.create_subprocess_exec(
         *site.hosts.enter_traffic(amphora["id"]), find_haproxy(), "-db", "-f", config,

@@ -16,25 +16,10 @@ from colonnade.runtime.config import Keystone
 from colonnade.store.postgres.database import Database
 from colonnade.store.requests import tokens
 from colonnade.store.requests.tokens import Token, TokenId
+from tests.fakes.clock import Time
 from tests.fakes.keystone import PASSWORD, USER, FakeKeystone
 
 NEVER_S = 3600.0
-
-
-class Time:
-    """Stands still, but for what a test lets pass."""
-
-    def __init__(self, start: float) -> None:
-        self.at = start
-
-    def now(self) -> float:
-        return self.at
-
-    def monotonic(self) -> float:
-        return self.at
-
-    async def sleep(self, seconds: float) -> None:
-        self.at += seconds
 
 
 class World(Protocol):

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Final, NamedTuple
 
-from colonnade.cli.demo.flavors import make_flavor
+from colonnade.cli.demo.operator_calls import allocated, make_flavor
 from colonnade.cli.demo.scenario import Figures, Scenario
 from colonnade.cli.lab.hosts import Hosts
 from colonnade.cli.local import folders
@@ -57,9 +57,8 @@ class Many:
         await until(ready, within_s=WHOLE_S_MAX, what=f"{count} spares")
 
     async def serving(self) -> list[str]:
-        query = f"loadbalancer_id={self.scenario.load_balancer['id']}&status=ALLOCATED"
-        found = await self.rest.get(f"octavia/amphorae?{query}")
-        return [str(amphora["id"]) for amphora in found["amphorae"]]
+        found = await allocated(self.rest, self.scenario.load_balancer["id"])
+        return [str(amphora["id"]) for amphora in found]
 
     async def whole(self, count: int, *, without: str = "") -> list[str]:
         """Wait until so many serve, the router leads to each, and nobody else is left."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from colonnade.agent.keepalived.half import has_address
-from colonnade.cli.demo.flavors import make_flavor
+from colonnade.cli.demo.operator_calls import allocated, make_flavor
 from colonnade.cli.demo.scenario import Figures, Scenario
 from colonnade.cli.lab.hosts import Hosts
 from colonnade.cli.lab.visits import Visits
@@ -62,9 +62,7 @@ class Pair:
 
     async def halves(self) -> list[dict[str, Any]]:
         """Those that serve, the one that holds the VIP first."""
-        query = f"loadbalancer_id={self.scenario.load_balancer['id']}&status=ALLOCATED"
-        found = await self.rest.get(f"octavia/amphorae?{query}")
-        halves: list[dict[str, Any]] = found["amphorae"]
+        halves = await allocated(self.rest, self.scenario.load_balancer["id"])
         return sorted(halves, key=lambda half: str(half["role"]), reverse=True)
 
     async def whole(self) -> tuple[str, str]:

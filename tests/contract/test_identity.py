@@ -31,6 +31,7 @@ from colonnade.store.postgres.database import Database
 from colonnade.store.requests import tokens
 from colonnade.store.requests.tokens import Token, TokenId
 from tests.contract.api_client import Api, api
+from tests.fakes.clock import Time
 from tests.fakes.network import PRIVATE_SUBNET
 
 __all__ = ["api"]
@@ -394,20 +395,6 @@ async def test_without_a_good_token_there_is_nothing_to_see(database: Database) 
         for path, status in (("/nowhere", 404), ("/v2", 200)):
             answer = await client.get(path, headers={"X-Auth-Token": secret})
             assert answer.status_code == status
-
-
-class Time:
-    def __init__(self) -> None:
-        self.at = 1000.0
-
-    def now(self) -> float:
-        return self.at
-
-    def monotonic(self) -> float:
-        return self.at
-
-    async def sleep(self, seconds: float) -> None:
-        self.at += seconds
 
 
 class Counted(Database):

@@ -29,9 +29,9 @@ from tests.contract.test_network_driver import (  # noqa: F401 - asked of this d
     test_what_is_not_there_is_not_found,
     wish,
 )
+from tests.fakes.clock import Time
 from tests.fakes.keystone import PASSWORD, USER, FakeKeystone
 from tests.fakes.neutron import FakeNeutron
-from tests.identity_worlds import Time
 
 
 @pytest.fixture

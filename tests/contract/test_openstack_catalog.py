@@ -13,8 +13,8 @@ from colonnade.domain.errors import Broken, Forbidden, Invalid, NotFound, Refuse
 from colonnade.drivers.openstack.catalog import Entry, register
 from colonnade.drivers.openstack.credentials import Credentials, of_operator
 from colonnade.drivers.openstack.session import Session
+from tests.fakes.clock import Time
 from tests.fakes.keystone import PASSWORD, USER, FakeKeystone
-from tests.identity_worlds import Time
 
 URL = "https://lb.example.org:9876"
 

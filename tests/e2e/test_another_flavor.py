@@ -7,7 +7,7 @@ the longest time without an answer is told.
 
 import time
 
-from colonnade.cli.demo.flavors import make_flavor
+from colonnade.cli.demo.operator_calls import make_flavor
 from colonnade.cli.lab.hosts import Hosts
 from colonnade.cli.lab.visits import Visits
 from colonnade.cli.local.system import running

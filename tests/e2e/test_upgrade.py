@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import colonnade
+from colonnade.cli.demo.operator_calls import allocated
 from colonnade.cli.demo.scenario import PUBLIC, Figures, Scenario
 from colonnade.cli.lab.hosts import Hosts
 from colonnade.cli.lab.visits import Visits
@@ -84,8 +85,7 @@ async def _serving(rest: Rest, roots: Sequence[Any]) -> dict[str, str]:
     """By load balancer; what they tell of themselves is what runs here."""
     found = {}
     for root in roots:
-        query = f"octavia/amphorae?loadbalancer_id={root['id']}&status=ALLOCATED"
-        (amphora,) = (await rest.get(query))["amphorae"]
+        (amphora,) = await allocated(rest, root["id"])
         assert amphora["outdated"] is None
         assert amphora["agent_version"] == colonnade.__version__
         found[root["id"]] = amphora["id"]

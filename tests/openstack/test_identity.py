@@ -29,7 +29,8 @@ from tests.contract.test_identity_modes import (  # noqa: F401 - asked of this w
     test_who_cannot_be_found_out_is_not_let_in_and_may_ask_again,
 )
 from tests.environments import ROOT
-from tests.identity_worlds import Time, settings_of
+from tests.fakes.clock import Time
+from tests.identity_worlds import settings_of
 from tests.openstack.keystone import DOMAIN, SERVICE_PASSWORD, Administrator, Cloud, log_in, unique
 
 PASSWORD = "sentinel-user-77aa"

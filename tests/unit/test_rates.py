@@ -7,22 +7,9 @@ from colonnade.api.identity.rates import Rates
 from colonnade.domain.errors import Throttled
 from colonnade.domain.ids import ProjectId
 from colonnade.runtime.buckets import BUCKETS_MAX, Buckets
+from tests.fakes.clock import Time
 
 A, B = ProjectId("a"), ProjectId("b")
-
-
-class Time:
-    def __init__(self) -> None:
-        self.at = 1000.0
-
-    def now(self) -> float:
-        return self.at
-
-    def monotonic(self) -> float:
-        return self.at
-
-    async def sleep(self, seconds: float) -> None:
-        self.at += seconds
 
 
 def taken(bucket: Rates, project: ProjectId | None) -> bool:

@@ -8,7 +8,7 @@ import asyncio
 import time
 from typing import Final
 
-from colonnade.cli.demo.flavors import make_flavor
+from colonnade.cli.demo.operator_calls import allocated, make_flavor
 from colonnade.cli.demo.picture import answers
 from colonnade.cli.demo.scenario import RATE, SETTLE_S_MAX, SPARE_S_MAX, Scenario
 from colonnade.cli.waiting import until
@@ -52,9 +52,7 @@ class OnMany(Scenario):
         """The ids of those that serve, once they are all without that one."""
 
         async def three() -> list[str]:
-            query = f"loadbalancer_id={self.load_balancer['id']}&status=ALLOCATED"
-            found = (await self.rest.get(f"octavia/amphorae?{query}"))["amphorae"]
-            ids = [str(one["id"]) for one in found]
+            ids = [str(a["id"]) for a in await allocated(self.rest, self.load_balancer["id"])]
             return ids if len(ids) == AMPHORAE and but not in ids else []
 
         within_s = SPARE_S_MAX + SETTLE_S_MAX

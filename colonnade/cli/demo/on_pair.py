@@ -6,7 +6,7 @@ Only what differs from one amphora is here.
 
 from typing import Final
 
-from colonnade.cli.demo.flavors import make_flavor
+from colonnade.cli.demo.operator_calls import allocated, make_flavor
 from colonnade.cli.demo.scenario import SETTLE_S_MAX, SPARE_S_MAX, Scenario
 from colonnade.cli.waiting import until
 from colonnade.domain.fleet import Role, Topology
@@ -28,8 +28,7 @@ class OnPair(Scenario):
         """The id of the active half, once there are two."""
 
         async def both() -> str:
-            query = f"loadbalancer_id={self.load_balancer['id']}&status=ALLOCATED"
-            halves = (await self.rest.get(f"octavia/amphorae?{query}"))["amphorae"]
+            halves = await allocated(self.rest, self.load_balancer["id"])
             ids = {str(half["role"]): str(half["id"]) for half in halves}
             return ids[Role.MASTER] if set(ids) == {Role.MASTER, Role.BACKUP} else ""
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from colonnade.cli.demo.operator_calls import allocated
 from colonnade.cli.demo.picture import answers
 from colonnade.cli.lab.hosts import Hosts
 from colonnade.cli.lab.visits import Visits
@@ -275,8 +276,7 @@ class Scenario:
         """The id of the amphora that serves the load balancer."""
 
         async def one() -> str:
-            query = f"octavia/amphorae?loadbalancer_id={self.load_balancer['id']}&status=ALLOCATED"
-            amphorae = (await self.rest.get(query))["amphorae"]
+            amphorae = await allocated(self.rest, self.load_balancer["id"])
             return str(amphorae[0]["id"]) if amphorae else ""
 
         return await until(one, within_s=SETTLE_S_MAX, what="an amphora that serves")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Flavors made for a run."""
+"""What operators alone may ask for: flavors for a run, and the amphorae of a load balancer."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,3 +16,11 @@ async def make_flavor(rest: Rest, name: str, data: Mapping[str, Any]) -> str:
     made = await rest.post("lbaas/flavorprofiles", {"flavorprofile": profile})
     wish = {"name": name, "flavor_profile_id": made["id"]}
     return str((await rest.post("lbaas/flavors", {"flavor": wish}))["id"])
+
+
+async def allocated(rest: Rest, load_balancer_id: str) -> list[dict[str, Any]]:
+    """The amphorae that serve it, as they are shown."""
+    query = f"loadbalancer_id={load_balancer_id}&status=ALLOCATED"
+    found = await rest.get(f"octavia/amphorae?{query}")
+    amphorae: list[dict[str, Any]] = found["amphorae"]
+    return amphorae
