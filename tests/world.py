@@ -8,7 +8,7 @@ and receivers listen as long as the test does not cut them off.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
@@ -136,6 +136,19 @@ class World:
         async with database.transaction() as connection:
             for key in STANDING:
                 await work.mark(connection, key)
+        return world
+
+    @classmethod
+    async def that_serves(
+        cls, database: Database, config: Config, size: Sizing = SIZE, *, vips: Sequence[str] = ()
+    ) -> "World":
+        """With one load balancer, and its spares ready. `vips`: ranges of a subnet that a router
+        leads to amphorae, for its VIP; without, it is on the public one."""
+        world = await cls.begin(database, config)
+        await world.settle()
+        subnet_id = PUBLIC_SUBNET if not vips else world.network.add("vips", *vips, via="public")
+        await world.create(size=size, subnet_id=subnet_id)
+        await world.settle()
         return world
 
     def _controller(self) -> Loop:

@@ -156,11 +156,7 @@ def config(tmp_path: Path) -> Config:
 @pytest.fixture
 async def world(database: Database, config: Config) -> World:
     """One amphora that serves, and two spares."""
-    world = await World.begin(database, config)
-    await world.settle()
-    await world.create()
-    await world.settle()
-    return world
+    return await World.that_serves(database, config)
 
 
 async def test_one_becomes_a_pair_and_one_again_and_at_no_moment_do_two_answer(

@@ -38,11 +38,7 @@ def config(tmp_path: Path) -> Config:
 @pytest.fixture
 async def world(database: Database, config: Config) -> World:
     """Three that serve, and three spares."""
-    world = await World.begin(database, config)
-    await world.settle()
-    await world.create(size=SIZE, subnet_id=world.network.add("vips", *VIPS, via="public"))
-    await world.settle()
-    return world
+    return await World.that_serves(database, config, SIZE, vips=VIPS)
 
 
 async def serve(world: World) -> list[Amphora]:

@@ -38,11 +38,7 @@ def config(tmp_path: Path) -> Config:
 @pytest.fixture
 async def world(database: Database, config: Config) -> World:
     """A pair that serves, and two spares."""
-    world = await World.begin(database, config)
-    await world.settle()
-    await world.create(size=SIZE)
-    await world.settle()
-    return world
+    return await World.that_serves(database, config, SIZE)
 
 
 async def halves(world: World) -> tuple[Amphora, Amphora]:

@@ -31,11 +31,7 @@ DATA: Final = {"loadbalancer_topology": "ACTIVE_STANDBY", "front_end": "routed"}
 async def world(database: Database, tmp_path: Path) -> World:
     """A pair that serves, and two spares."""
     config = Config(state_dir=tmp_path, run_dir=tmp_path, database_url="", spares=2)
-    world = await World.begin(database, config)
-    await world.settle()
-    await world.create(size=SIZE, subnet_id=world.network.add("vips", "192.0.2.0/24", via="public"))
-    await world.settle()
-    return world
+    return await World.that_serves(database, config, SIZE, vips=("192.0.2.0/24",))
 
 
 async def halves(world: World) -> tuple[Amphora, Amphora]:

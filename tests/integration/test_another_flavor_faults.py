@@ -25,10 +25,7 @@ async def test_a_fault_while_the_topology_changes_is_repaired(
     database: Database, tmp_path: Path, fault: Fault
 ) -> None:
     config = Config(state_dir=tmp_path, run_dir=tmp_path, database_url="", spares=2)
-    world = await World.begin(database, config)
-    await world.settle()
-    await world.create()
-    await world.settle()
+    world = await World.that_serves(database, config)
     for at in range(1 + list(Fault).index(fault), CALLS_MAX, STRIDE):
         struck = 0
         for size in (PAIR, ALONE):

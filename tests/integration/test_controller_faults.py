@@ -14,6 +14,8 @@ from colonnade.runtime.config import Config
 from colonnade.store.postgres.database import Database
 from tests.controller_acts import ACTS, Act, assert_right, begun, undo
 from tests.fakes.faults import Fault
+from tests.struck import strike_in_turn
+from tests.world import World
 
 CALLS_MAX = 200
 
@@ -29,17 +31,10 @@ async def test_a_fault_at_any_call_is_repaired_by_a_later_pass(
     database: Database, config: Config, act: Act, fault: Fault
 ) -> None:
     world = await begun(database, config, act)
-    for at in range(1, CALLS_MAX):
-        await act(world)
-        world.faults.plan(at, fault)
-        await world.settle()
-        names = world.faults.names
-        if world.faults.struck == 0:  # there are no more calls than these
-            assert at > 10
-            return
-        try:
-            await assert_right(world, act)
-        except AssertionError as error:
-            raise AssertionError(f"{fault.value}: {names[at - 1]}, call {at} of {names}") from error
+
+    async def right_and_undone(world: World) -> None:
+        await assert_right(world, act)
         await undo(world, act)
-    raise AssertionError(f"more than {CALLS_MAX} calls")
+
+    calls = range(1, CALLS_MAX)
+    await strike_in_turn(world, calls, fault, act, right_and_undone, more_than=10)

@@ -13,6 +13,7 @@ from colonnade.runtime.config import Config
 from colonnade.store.postgres.database import Database
 from tests.contract.test_pairs import SIZE, Act, active_leaves, both_leave, halves, kill_active
 from tests.fakes.faults import Fault
+from tests.struck import strike_in_turn
 from tests.world import World
 
 CALLS_MAX = 400
@@ -25,21 +26,11 @@ async def test_a_fault_on_the_way_is_repaired_and_no_two_hold_the_vips(
     database: Database, tmp_path: Path, act: Act, fault: Fault
 ) -> None:
     config = Config(state_dir=tmp_path, run_dir=tmp_path, database_url="", spares=2)
-    world = await World.begin(database, config)
-    await world.settle()
-    await world.create(size=SIZE)
-    await world.settle()
-    for at in range(1 + list(Fault).index(fault), CALLS_MAX, STRIDE):
-        await act(world)
-        world.faults.plan(at, fault)
-        await world.settle()
-        names = world.faults.names
-        if world.faults.struck == 0:  # there are no more calls than these
-            assert at > STRIDE
-            return
-        try:
-            await halves(world)
-            await world.assert_nothing_leaked()
-        except AssertionError as error:
-            raise AssertionError(f"{fault.value}: {names[at - 1]}, call {at} of {names}") from error
-    raise AssertionError(f"more than {CALLS_MAX} calls")
+    world = await World.that_serves(database, config, SIZE)
+    calls = range(1 + list(Fault).index(fault), CALLS_MAX, STRIDE)
+    await strike_in_turn(world, calls, fault, act, both_are_right, more_than=STRIDE)
+
+
+async def both_are_right(world: World) -> None:
+    await halves(world)
+    await world.assert_nothing_leaked()
