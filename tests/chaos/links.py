@@ -8,7 +8,7 @@ given up waiting, was stopped, or is dead. What is late may come after what was 
 import asyncio
 from collections.abc import Awaitable, Callable
 from random import Random
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from colonnade.domain.errors import Unavailable, Unreachable
 from tests.chaos.loop import Process, outside
@@ -39,6 +39,7 @@ class Link:
     """Any driver, as one process reaches it. `service`: compute, network or amphora."""
 
     def __init__(self, service: str, driver: object, process: Process, weather: Weather) -> None:
+        self.router = self  # of a network
         self._service = service
         self._driver = driver
         self._process = process
@@ -46,9 +47,6 @@ class Link:
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
         method = getattr(self._driver, name)
-        if not callable(method):  # a part of the driver, reached over the same wires
-            part: Any = method and Link(self._service, method, self._process, self._weather)
-            return cast(Callable[..., Awaitable[Any]], part)
 
         async def call(*arguments: Any) -> Any:
             return await self._call(f"{self._service}.{name}", method, arguments)

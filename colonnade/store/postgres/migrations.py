@@ -7,6 +7,8 @@ of ours.
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
@@ -27,15 +29,12 @@ log = structlog.get_logger()
 def migrate(url: str) -> None:
     """Blocks. Raises Unavailable when there is no database, Broken when a file does not apply, and
     for a schema that is newer than this release."""
-    try:
-        with psycopg.connect(url, autocommit=True, connect_timeout=2) as connection:
-            _refuse_newer(_applied(connection))
+    with _connected(url) as connection:
+        _refuse_newer(_applied(connection))
+        if _missing(connection):
+            connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
             if _missing(connection):
-                connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
-                if _missing(connection):
-                    _apply(url)
-    except psycopg.OperationalError as error:
-        raise Unavailable("the database is not available", detail=str(error)) from error
+                _apply(url)
 
 
 def migrate_when_there(url: str) -> None:
@@ -57,11 +56,8 @@ def ours() -> set[str]:
 
 def applied(url: str) -> set[str]:
     """Those that a database has, whoever applied them. Raises Unavailable."""
-    try:
-        with psycopg.connect(url, autocommit=True, connect_timeout=2) as connection:
-            return _applied(connection)
-    except psycopg.OperationalError as error:
-        raise Unavailable("the database is not available", detail=str(error)) from error
+    with _connected(url) as connection:
+        return _applied(connection)
 
 
 def missing(url: str) -> set[str]:
@@ -69,6 +65,16 @@ def missing(url: str) -> set[str]:
     found = applied(url)
     _refuse_newer(found)
     return ours() - found
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[psycopg.Connection]:
+    """Raises Unavailable, also for what goes wrong with the connection inside."""
+    try:
+        with psycopg.connect(url, autocommit=True, connect_timeout=2) as connection:
+            yield connection
+    except psycopg.OperationalError as error:
+        raise Unavailable("the database is not available", detail=str(error)) from error
 
 
 def _missing(connection: psycopg.Connection) -> set[str]:

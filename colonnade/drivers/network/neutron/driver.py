@@ -10,7 +10,7 @@ heard of load balancers as little as any driver.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from ipaddress import ip_address, ip_network
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
@@ -53,7 +53,7 @@ class NeutronNetworks:
         """None: the routers of a cloud are not led anywhere yet."""
 
     def seen_by(self, token: str) -> "NeutronNetworks":
-        """The same networks as whoever has this token may see them."""
+        """The same networks as whoever has this token may see them; "" for this service's own."""
         return NeutronNetworks(
             self._session, self._lb_subnet, interface=self._interface, token=token
         )
@@ -77,8 +77,8 @@ class NeutronNetworks:
         pools = [(ip_address(p.start), ip_address(p.end)) for p in subnet.allocation_pools]
         room = sum(int(last) - int(first) + 1 for first, last in pools)
         ports = await self._list("ports", NeutronPort, fixed_ips=f"subnet_id={subnet_id}")
-        taken = [ip_address(ip.ip_address) for port in ports for ip in port.fixed_ips
-                 if ip.subnet_id == subnet_id]  # fmt: skip
+        ips = [ip for port in ports for ip in port.fixed_ips if ip.subnet_id == subnet_id]
+        taken = [ip_address(ip.ip_address) for ip in ips]
         # One of another version cannot be compared, and is on another subnet.
         return room - sum(any(first <= one <= last for first, last in pools) for one in taken)  # type: ignore[operator]
 
@@ -156,9 +156,7 @@ class NeutronNetworks:
         return checked(answer).within("subnet", NeutronSubnet)
 
     async def _own_lb_subnet(self) -> NeutronSubnet:
-        own = self if not self._token else NeutronNetworks(self._session, self._lb_subnet,
-                                                           interface=self._interface)  # fmt: skip
-        return await own._subnet(self._lb_subnet)
+        return await self.seen_by("")._subnet(self._lb_subnet)
 
     async def _fitting(self, wish: PortWish) -> list[NeutronSubnet]:
         """Where the port may be, the best first. Raises NotFound, and Invalid for an address that
@@ -180,18 +178,15 @@ class NeutronNetworks:
         return fitting
 
     async def _list(self, plural: str, kind: type[T], **query: str) -> list[T]:
-        return [one async for one in self._pages(plural, kind, query)]
-
-    async def _pages(self, plural: str, kind: type[T], words: dict[str, str]) -> AsyncIterator[T]:
+        found: list[T] = []
         marker: dict[str, str] = {}
         for _ in range(PAGES_MAX):
-            said = urlencode({**words, "limit": str(PAGE), **marker})
+            said = urlencode({**query, "limit": str(PAGE), **marker})
             answer = checked(await self._ask("GET", f"{plural}?{said}"))
             page = answer.within(plural, list[kind])  # type: ignore[valid-type]
-            for one in page:
-                yield one
+            found += page
             if not page or f"{plural}_links" not in answer.read(dict[str, Any]):
-                return
+                return found
             marker = {"marker": str(getattr(page[-1], "id", ""))}
         raise Unavailable(f"Neutron has more than {PAGES_MAX * PAGE} {plural}")
 
