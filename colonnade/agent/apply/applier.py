@@ -69,6 +69,7 @@ class Applier:
                 await self._half.serve(wanted, names)
         except (Refused, NotNow, FirewallError, NftError, OSError) as error:
             self._folder.abandon(before)
+            self._half.go_on(before)
             if change.interfaces and before is not None:
                 await self._restore_interfaces(before)
             if isinstance(error, OSError):

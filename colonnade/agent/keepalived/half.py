@@ -43,6 +43,8 @@ class Half:
         self._fence = PairFence(keepalived.fence_files, haproxy.namespace)
         self._misses = 0
         self._started_at = float("-inf")
+        self._is_retired = False  # it is to serve alone, whatever is served until that is in place
+        self._lock = asyncio.Lock()  # a look must not start again what is being ended
 
     @property
     def is_stuck(self) -> bool:
@@ -61,18 +63,30 @@ class Half:
 
     async def serve(self, wanted: Bundle, names: Mapping[str, str]) -> None:
         """Be the half that the bundle says, or none. It was checked."""
-        if wanted.pair is None:
-            self._fence.retire()
-            await self._keepalived.stop()
-            await self._fence.forget()
-            return
+        async with self._lock:
+            self._is_retired = wanted.pair is None
+            if wanted.pair is None:
+                self._fence.retire()
+                await self._keepalived.stop()
+                await self._fence.forget()
+                self._note("")
+            else:
+                await self._speak(wanted, wanted.pair, names)
+
+    def go_on(self, served: Bundle | None) -> None:
+        """What it was told to be came to nothing: it is the half that this bundle says."""
+        self._is_retired = served is None or served.pair is None
+        if served is not None and not self._is_retired:
+            self._fence.prepare(routed_vips(served))
+
+    async def _speak(self, wanted: Bundle, pair: Pair, names: Mapping[str, str]) -> None:
         vips = routed_vips(wanted)
         self._fence.prepare(vips)
         if vips and self.role != Role.MASTER:
             await self._fence.put_up(vips)
-        if wanted.pair.stands_down or self._keepalived.pid is None:
-            self._mark(is_fit=not wanted.pair.stands_down)
-        self._keepalived.serve(self._text(wanted, wanted.pair, names))
+        if pair.stands_down or self._keepalived.pid is None:
+            self._mark(is_fit=not pair.stands_down)
+        self._keepalived.serve(self._text(wanted, pair, names))
 
     def _text(self, wanted: Bundle, pair: Pair, names: Mapping[str, str]) -> str:
         """Raises ValueError, KeyError."""
@@ -102,14 +116,16 @@ class Half:
     async def run(self) -> None:
         """Look for ever. Ends only when cancelled."""
         while True:
-            bundle = self.served()
+            async with self._lock:
+                bundle = self.served()
+                if bundle is None or bundle.pair is None:
+                    self._note("")
+                elif not self._is_retired:
+                    await self._look(bundle, bundle.pair)
             if bundle is None or bundle.pair is None:
-                self._note("")
                 await asyncio.sleep(ALONE_S)
-            else:
-                await self._look(bundle, bundle.pair)
-                if self._misses in (0, MISSES_MAX):
-                    await asyncio.sleep(LOOK_S)
+            elif self._is_retired or self._misses in (0, MISSES_MAX):
+                await asyncio.sleep(LOOK_S)
 
     async def _look(self, bundle: Bundle, pair: Pair) -> None:
         self._mark(is_fit=await self._may(bundle, pair))

@@ -49,6 +49,7 @@ class PairFence:
 
     async def forget(self) -> None:
         """The amphora serves alone. None is up: nothing to do. Raises NftError."""
+        self._open_for = None
         if self._files.up.exists():
             await fence.take_down(self._namespace)
             self._files.up.unlink()

@@ -95,7 +95,7 @@ class Keepalived:
         with contextlib.suppress(OSError, ValueError):
             pid = int(self._pids[0].read_text())
             if str(self._config) in Path(f"/proc/{pid}/cmdline").read_text():
-                self._process = Watched(pid, self._ended)
+                self._process = Watched(pid, lambda: self._ended(pid))
                 return True
         return False
 
@@ -118,7 +118,7 @@ class Keepalived:
                 stderr=output,
                 start_new_session=True,
             )
-        self._process = Watched(child.pid, self._ended, child)
+        self._process = Watched(child.pid, lambda: self._ended(child.pid), child)
 
     async def stop(self) -> None:
         """End it; the VIPs that it had are gone then."""
@@ -136,10 +136,10 @@ class Keepalived:
         files = ("--use-file", self._config, "--pid", self._pids[0], "--vrrp_pid", self._pids[1])
         return [binary, "--dont-fork", "--vrrp", "--log-console", "--no-syslog", *map(str, files)]
 
-    def _ended(self) -> None:
-        if self._process is not None:
+    def _ended(self, pid: int) -> None:
+        if self.pid == pid:  # else it was told to, and another may run by now
             log.error("keepalived ended")
-        self._process = None
+            self._process = None
 
     def _end_orphans(self) -> None:
         """The child of one that was killed would go on."""
