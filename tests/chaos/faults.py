@@ -185,6 +185,11 @@ async def _fail_over(world: World, users: Users) -> None:
         await users.fail_over(world.random.choice(there))
 
 
+async def _resize(world: World, users: Users) -> None:
+    if there := users.there():
+        await users.resize(world.layouts.choice(there))
+
+
 TROUBLES: Final[Mapping[Trouble, int]] = {
     _kill: 4,
     _kill_serving_and_spares: 1,
@@ -219,6 +224,10 @@ async def trouble(world: World, users: Users) -> None:
     for begins in sorted(random.uniform(0, TROUBLE_S / 2) for _ in chosen):
         one = chosen.pop()
         tasks.append(asyncio.create_task(_later(begins, one, world, users)))
+    if world.manner.layouts:
+        for _ in range(world.layouts.randint(0, 2)):
+            begins = world.layouts.uniform(0, TROUBLE_S)
+            tasks.append(asyncio.create_task(_later(begins, _resize, world, users)))
     await asyncio.gather(*tasks)
 
 

@@ -34,6 +34,8 @@ class History:
         self.served: set[AmphoraId] = set()  # that were told what to serve, and did
         self.holders: dict[PortId, AmphoraId] = {}  # of VIPs
         self.ended: set[str] = set()  # clusters that are deleted: nobody is to serve them
+        self.many: set[str] = set()  # clusters of more than one amphora, now or once
+        self.free: set[PortId] = set()  # of VIPs that move otherwise: `two_answer` judges them
         self._names: dict[str, str] = {}
         self._fencing: dict[AmphoraId, str] = {}
         self._troubles: dict[AmphoraId, list[Trouble]] = {}
@@ -79,7 +81,7 @@ class History:
         """The network gave the VIP's port to another."""
         self.say(f"the VIP of {self.called(port_id)} goes to {self.called(amphora_id)}")
         held_by, self.holders[port_id] = self.holders.get(port_id), amphora_id
-        if last is None or last == amphora_id or last not in running:
+        if last is None or last == amphora_id or last not in running or port_id in self.free:
             return
         # A port is plugged into one amphora at most, so one that an operator has replaced loses it
         # in the same moment, and runs on without. But the other must be ready for it, unless the
@@ -118,11 +120,16 @@ class History:
         serve a cluster whose owner has had it deleted. And one that an operator has replaced is
         ended when another has its VIPs, or when it can no longer serve; the other one may die
         meanwhile, and must not wait to be fenced."""
-        if cluster in self.ended:
+        if cluster in self.ended or cluster in self.many:
             return True
         has_vip = amphora_id in self.holders.values()
         can_serve = has_vip and not self.is_troubled(amphora_id, self._now())
         return amphora_id in self.leaving and not can_serve
+
+    def two_answer(self, port_id: PortId, answering: Collection[AmphoraId]) -> None:
+        """For a VIP, at one moment."""
+        names = " and ".join(sorted(map(self.called, answering)))
+        self.violated(f"{names} answer for the VIP of {self.called(port_id)} at a time")
 
     def fence_ends(self, amphora_id: AmphoraId) -> None:
         self._fencing.pop(amphora_id, None)

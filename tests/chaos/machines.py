@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from colonnade.domain.errors import Unreachable
-from colonnade.domain.fleet import Amphora, Cluster
+from colonnade.domain.fleet import Amphora, Cluster, Role
 from colonnade.domain.ids import AmphoraId, ClusterId
 from colonnade.drivers.compute.protocol import Boot
 from colonnade.protocol.bundle import Interface, Pair
@@ -88,6 +88,11 @@ class Machines(FakeCompute):
         self._network.amphorae.discard(amphora_id)
         self._network.stopped.add(amphora_id)
 
+    def acts(self, amphora_id: AmphoraId) -> bool:
+        """It runs, and is not frozen."""
+        machine = self.machines.get(amphora_id)
+        return machine is not None and not machine.is_dead and machine.runs.is_set()
+
     def running(self) -> Sequence[Machine]:
         return [m for m in self.machines.values() if not m.is_dead]
 
@@ -130,3 +135,9 @@ class Agents(FakeAmphorae):
         """Its agent began anew, with an empty folder."""
         self.serving.pop(amphora_id, None)
         self.interfaces.pop(amphora_id, None)
+        self.vrrp.forget(amphora_id)
+
+    def roles(self) -> dict[AmphoraId, Role]:
+        machines = self._machines
+        frozen = {m.id for m in machines.running() if not machines.acts(m.id)}
+        return self.vrrp.roles(self._network.amphorae, frozen)

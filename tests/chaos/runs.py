@@ -19,12 +19,12 @@ from colonnade.domain.lifecycle import State
 from colonnade.store.fleet import amphora_rows
 from colonnade.store.postgres.database import Connection
 from colonnade.store.trees import wishes
+from tests.chaos import layouts
 from tests.chaos.database import Line
 from tests.chaos.faults import trouble
 from tests.chaos.loop import WorldLoop
 from tests.chaos.users import Users, Wish
 from tests.chaos.world import CONFIG, STANDING, Manner, World
-from tests.fakes.network import PRIVATE_SUBNET
 
 LOOK_S: Final = 3.0
 CONVERGES_S: Final = 400.0  # a key that failed for long is tried again after up to 300 s
@@ -61,8 +61,11 @@ async def _run(line: Line, seed: int, script: Script, manner: Manner | None) -> 
     world = World(line, seed, manner)
     users = Users(world)
     wrong, took = "", 0.0
+    watching: asyncio.Task[None] | None = None
     try:
         await world.begin()
+        if world.manner.layouts:
+            watching = asyncio.create_task(users.watch())
         await script(world, users)
         world.say("the trouble is over")
         over = asyncio.get_running_loop().time()
@@ -70,6 +73,8 @@ async def _run(line: Line, seed: int, script: Script, manner: Manner | None) -> 
         took = asyncio.get_running_loop().time() - over
         wrong = wrong or "; ".join(world.history.violations)
     finally:
+        if watching is not None:
+            watching.cancel()
         await world.end()
     return Outcome(seed, wrong, world.history.story(), took)
 
@@ -121,7 +126,9 @@ async def _look_at(world: World, connection: Connection, wish: Wish, rows: list[
         return f"it is gone, and {len(left)} of its ports are not" if left else ""
     if wish.is_there is False or wanted.deleted:
         return "it was deleted and is still there"
-    return _members(wish, wanted) or _served(world, wish, wanted, rows)
+    if layouts.size_of(wanted) not in wish.sizes:
+        return f"it is {layouts.size_of(wanted)}, and was to be one of {wish.sizes}"
+    return _members(wish, wanted) or layouts.served(world, wanted, rows)
 
 
 def _members(wish: Wish, wanted: Cluster) -> str:
@@ -130,28 +137,6 @@ def _members(wish: Wish, wanted: Cluster) -> str:
         return f"{len(lost)} members were acknowledged and are not there"
     extra = members - wish.kept - wish.unsure
     return f"{len(extra)} members were never asked for" if extra and wish.is_there else ""
-
-
-def _served(world: World, wish: Wish, wanted: Cluster, rows: list[Amphora]) -> str:
-    serving = [a.id for a in rows if a.cluster_id == wish.cluster_id]
-    if len(serving) != 1:
-        return f"{len(serving)} amphorae"
-    (amphora_id,) = serving
-    if world.agents.serving.get(amphora_id) != wanted:
-        return "its amphora does not serve what is wished"
-    ports = {port.id: port for port in world.network.held()}
-    holders = {ports[port_id].plugged_into for port_id in wish.ports}
-    if holders != {amphora_id} or amphora_id not in world.network.amphorae:
-        return "its VIPs are not where they should be"
-    # One interface for each VIP, and one on the members' subnet if there are members.
-    needed = len(wish.ports) + _has_members(wanted)
-    if len(world.agents.interfaces[amphora_id]) != needed:
-        return "its amphora lacks an interface"
-    return ""
-
-
-def _has_members(wanted: Cluster) -> bool:
-    return any(True for tree in wanted.load_balancers for _ in tree.members)
 
 
 def _leaked(world: World, rows: list[Amphora], clusters: list[Cluster]) -> str:
@@ -166,11 +151,21 @@ def _leaked(world: World, rows: list[Amphora], clusters: list[Cluster]) -> str:
     if {machine.id for machine in world.compute.running()} != known_ids:
         return "an amphora that is dead has not been missed yet"
     expected = {derived_id(i, "lb") for i in known_ids}
-    joined = {cluster.id for cluster in clusters if _has_members(cluster)}
-    expected |= {derived_id(a.id, PRIVATE_SUBNET) for a in rows if a.cluster_id in joined}
-    ports = {p.id for p in world.network.held() if p.owner.startswith("amphora:")}
+    expected |= {
+        derived_id(a.id, subnet)
+        for cluster in clusters
+        for a in rows
+        if a.cluster_id == cluster.id
+        for subnet in layouts.own_subnets(cluster)
+    }
+    expected |= {name for cluster in clusters for name in layouts.floating(cluster)}
+    expected |= {vip.port_id for c in clusters for tree in c.load_balancers for vip in tree.vips}
+    ports = {p.id for p in world.network.held() if p.owner.startswith(("amphora:", "lb:"))}
     if ports != expected:
         return f"{len(ports - expected)} ports are leaked, {len(expected - ports)} are missing"
+    owners = {f"lb:{tree.id}" for cluster in clusters for tree in cluster.load_balancers}
+    if any(route.owner not in owners for route in world.network.led()):
+        return "a route leads to what is gone"
     known = {a.cluster_id for a in rows if a.cluster_id is not None}
     gone = known - {cluster.id for cluster in clusters}
     return "an amphora serves a cluster that is gone" if gone else ""

@@ -5,12 +5,14 @@ was acknowledged to them.
 A call that was answered holds. One whose answer was lost may hold or not.
 """
 
+import asyncio
 from contextlib import AbstractAsyncContextManager
 from random import Random
 from typing import Final, cast
 
 from msgspec.structs import replace
 
+from colonnade.domain.catalogue import Sizing
 from colonnade.domain.errors import ColonnadeError
 from colonnade.domain.ids import ClusterId, LoadBalancerId, MemberId, PortId, new_id
 from colonnade.domain.lifecycle import Event, State
@@ -22,6 +24,7 @@ from colonnade.store.fleet import amphora_rows
 from colonnade.store.postgres.database import Database
 from colonnade.store.queue import work
 from colonnade.store.trees import edits, wishes
+from tests.chaos import layouts
 from tests.chaos.database import WorldDatabase
 from tests.chaos.loop import Process
 from tests.chaos.world import World
@@ -29,16 +32,20 @@ from tests.fakes.network import PRIVATE_SUBNET, PUBLIC_SUBNET, PUBLIC_SUBNET_V6
 from tests.world import NoObjections, member, new_tree, vip_of
 
 MEMBERS_MAX: Final = 6
+WATCH_S: Final = 0.25
 
 
 class Wish:
     """One load balancer as its owner knows it. None: nobody can say."""
 
-    def __init__(self, tree: LoadBalancer, number: int) -> None:
+    def __init__(self, tree: LoadBalancer, number: int, size: Sizing) -> None:
         self.id: LoadBalancerId = tree.id
         self.cluster_id: ClusterId = tree.cluster_id
         self.number = number
         self.ports = [vip.port_id for vip in tree.vips]
+        self.size = size  # that was acknowledged last
+        self.sizes = {size}  # that it may have
+        self.is_doubled = False
         self.is_there: bool | None = None
         self.kept: set[MemberId] = set()
         self.unsure: set[MemberId] = set()
@@ -66,6 +73,7 @@ class Users:
     async def create(self, vips: int = 0) -> None:
         """0: one or two VIPs."""
         vips = vips or self._random.choice((1, 1, 2))
+        size = self._size()
         load_balancer_id = LoadBalancerId(new_id())
         owner = vip_owner(load_balancer_id)
         network = self.world.network
@@ -74,19 +82,26 @@ class Users:
                 await network.create_port(
                     PortWish(id=PortId(new_id()), owner=owner, subnet_id=subnet)
                 )
-                for subnet in (PUBLIC_SUBNET, PUBLIC_SUBNET_V6)[:vips]
+                for subnet in layouts.vip_subnets(size)[:vips]
             ]
         except ColonnadeError:
             return
         tree = new_tree(load_balancer_id, ports[0])
-        tree = replace(tree, additional_vips=tuple(vip_of(port) for port in ports[1:]))
-        wish = Wish(tree, len(self.wishes) + 1)
+        first, *more = (
+            replace(vip_of(port), via_subnet_id=layouts.via(size, place))
+            for place, port in enumerate(ports)
+        )
+        tree = replace(tree, vip=first, additional_vips=tuple(more))
+        wish = Wish(tree, len(self.wishes) + 1, size)
         self.wishes.append(wish)
         for port in ports:
             self.world.history.name(port.id, f"load balancer {wish.number}")
-        self.world.say(f"load balancer {wish.number} is created, {len(ports)} VIPs")
+        self.world.clusters[ports[0].id] = wish.cluster_id
+        self._note_size(wish)
+        self.world.say(f"load balancer {wish.number} is created, {len(ports)} VIPs, {told(size)}")
         try:
-            await wishes.create(self._api(), tree, NoObjections())
+            terms = wishes.Terms(size=size)
+            await wishes.create(self._api(), tree, NoObjections(), terms=terms)
         except ColonnadeError as error:
             self.world.say(f"its answer: {error}")
             return
@@ -123,6 +138,42 @@ class Users:
         self.world.say(f"a member of load balancer {wish.number} is dropped")
         wish.unsure.discard(gone)
 
+    async def resize(self, wish: Wish) -> None:
+        """As another flavor says."""
+        size = self.world.layouts.choice(layouts.others(wish.size))
+        self.world.say(f"load balancer {wish.number} is to be {told(size)}")
+        wish.sizes.add(size)
+        self._note_size(wish)
+        try:
+            async with self._editing(wish) as edit:
+                edit.tree = replace(edit.tree, description=new_id())
+                edit.size = size
+        except ColonnadeError as error:
+            self.world.say(f"its answer: {error}")
+            return
+        wish.size, wish.sizes = size, {size}
+
+    def _size(self) -> Sizing:
+        if not self.world.manner.layouts:
+            return layouts.ALONE
+        return self.world.layouts.choice([size for kind in layouts.KINDS for size in kind])
+
+    def _note_size(self, wish: Wish) -> None:
+        if wish.sizes != {layouts.ALONE}:
+            self.world.history.many.add(wish.cluster_id)
+            self.world.history.free.update(wish.ports)
+
+    async def watch(self) -> None:
+        """For ever: nobody answers for a VIP beside another, where one has it."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            for wish in self.wishes:
+                subnets = {PUBLIC_SUBNET, PUBLIC_SUBNET_V6}
+                found = layouts.answering(self.world, wish.ports, sorted(subnets))
+                if len(found) > 1 and not wish.is_doubled:
+                    wish.is_doubled = True
+                    self.world.history.two_answer(wish.ports[0], found)
+
     async def delete(self, wish: Wish) -> None:
         self.world.say(f"load balancer {wish.number} is deleted")
         try:
@@ -150,3 +201,7 @@ class Users:
         return edits.editing(
             self._api(), LOAD_BALANCERS, wish.id, project=None, review=NoObjections()
         )
+
+
+def told(size: Sizing) -> str:
+    return f"{size.topology} {size.front_end} {size.amphorae}"

@@ -6,6 +6,7 @@ PostgreSQL. Seconds pass in no time. Whatever happens by chance comes from the r
 """
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any, Final, cast
@@ -19,8 +20,9 @@ from colonnade.controller.leaks import Leaks
 from colonnade.controller.loop import Loop, Reconciler
 from colonnade.controller.renewals import Certificates
 from colonnade.controller.spares import Spares
-from colonnade.domain.errors import OutOfCapacity, Unavailable
-from colonnade.domain.ids import AmphoraId, PortId, new_id
+from colonnade.domain.errors import ColonnadeError, OutOfCapacity, Unavailable
+from colonnade.domain.fleet import Role
+from colonnade.domain.ids import AmphoraId, ClusterId, PortId, new_id
 from colonnade.drivers.compute.protocol import ComputeDriver
 from colonnade.drivers.network.protocol import NetworkDriver, Port
 from colonnade.health.process import Health
@@ -28,6 +30,7 @@ from colonnade.health.receiver import Listening
 from colonnade.health.senders import Sender
 from colonnade.protocol.datagram import Heartbeat
 from colonnade.runtime.config import Config, Failovers, Heartbeats
+from colonnade.store.fleet import amphora_rows, pairs
 from colonnade.store.fleet import daemons as registered
 from colonnade.store.fleet.failovers import Rules
 from colonnade.store.postgres.database import Database
@@ -55,6 +58,7 @@ KNOWN_FOR_LONG: Final = """INSERT INTO receivers
     (address, id, written_at, watching_since, heard_at, listed_since)
     VALUES (%s, %s, now(), now(), now(), to_timestamp(0))"""
 LEAK_PATIENCE_S: Final = 5.0
+ROUTED_VIPS: Final = ("192.0.2.0/24", "2001:db8:2::/64")
 INBOXES: Final = (0, 8, 1000)  # datagrams for which a socket has room
 FLUSH_S: Final = 1.5  # slower than in earnest: most statements of a run are these
 
@@ -124,6 +128,7 @@ class Manner(msgspec.Struct, frozen=True):
     in_turn: bool  # amphorae speak to the receivers in turn, not to both
     inbox: int  # datagrams for which a receiver's socket has room
     safe_mode: bool
+    layouts: bool = False  # load balancers of several amphorae, and routed ones
 
     @property
     def limits(self) -> Failovers:
@@ -135,11 +140,12 @@ class Manner(msgspec.Struct, frozen=True):
         return 2 if self.in_turn else 1
 
 
-def by_chance(random: Random) -> Manner:
+def by_chance(random: Random, seed: int) -> Manner:
     return Manner(
         in_turn=random.random() < 0.5,
         inbox=random.choice(INBOXES),
         safe_mode=random.random() < 0.75,
+        layouts=seed % 4 >= 2,  # both kinds in a range of odd seeds, and of even ones
     )
 
 
@@ -173,6 +179,8 @@ class Receiver(Daemon):
         database = cast(Database, self.database)
         self._health = _Health(database, nothing, nothing, ALLOWED, world.manner.limits)
         self._senders: dict[AmphoraId, Sender] = {}
+        self._agents = world.agents
+        self._roles: dict[AmphoraId, Role] = {}  # that are on record
         self._receivers = world.manner.receivers
         self._socket = Socket(world.manner.inbox)
         self._health.receiver.open.append(cast(Listening, self._socket))
@@ -204,6 +212,18 @@ class Receiver(Daemon):
             sender.heard_at = self._health.receiver.heard_at = self._health.clock.monotonic()
             beat = Heartbeat(status=b"", load=0.0, haproxy_running=True, receivers=self._receivers)
             self._health.intake.heartbeat(sender, generation, beat)
+            role = self._agents.roles().get(amphora_id)
+            if role is not None and self._roles.get(amphora_id) is not role:
+                self.process.begin(self._record(amphora_id, role))
+
+    async def _record(self, amphora_id: AmphoraId, role: Role) -> None:
+        """As `health/intake.py` does with what an amphora says of itself."""
+        with suppress(ColonnadeError):
+            async with cast(Database, self.database).transaction() as connection:
+                await pairs.record_role(connection, amphora_id, role)
+                amphora = await amphora_rows.amphora(connection, amphora_id)
+            if amphora is not None and amphora.role is role:
+                self._roles[amphora_id] = role
 
 
 class Controller(Daemon):
@@ -240,7 +260,8 @@ class World:
 
     def __init__(self, line: Line, seed: int, manner: Manner | None = None) -> None:
         self.random = Random(seed)
-        by_seed = by_chance(self.random)
+        by_seed = by_chance(self.random, seed)
+        self.layouts = Random(f"layouts {seed}")  # of its own: what else happens stays the same
         self.manner = manner or by_seed
         self.history = History(asyncio.get_running_loop().time)
         self.certificates = Certificates(lambda: AUTHORITY, SEAL, days=365)
@@ -249,6 +270,8 @@ class World:
         self.network = Fabric(self.history)
         self.compute = Machines(self.network, self.history, self._beats)
         self.agents = Agents(self.network, self.compute, self.history)
+        self.network.add("vips", *ROUTED_VIPS, via="public")
+        self.clusters: dict[PortId, ClusterId] = {}  # by a load balancer's first VIP
         self.deaf: set[AmphoraId] = set()  # whose datagrams are lost
         self.datagrams_lost = 0.0
         self.controllers: list[Controller] = []

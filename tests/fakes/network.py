@@ -133,6 +133,10 @@ class FakeNetwork:
         """All ports, for the test itself: `before` is not told."""
         return list(self._book.ports.values())
 
+    def led(self) -> list[Route]:
+        """All routes, for the test itself."""
+        return [record.route for record in self._routes.records.values()]
+
     def has_port(self, port_id: PortId) -> bool:
         return port_id in self._book.ports
 

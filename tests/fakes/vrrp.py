@@ -22,18 +22,31 @@ class Vrrp:
     def tell(self, amphora_id: AmphoraId, cluster_id: ClusterId, pair: Pair) -> None:
         self.pairs[amphora_id], self._clusters[amphora_id] = pair, cluster_id
 
-    def roles(self, running: Collection[AmphoraId]) -> dict[AmphoraId, Role]:
-        """Of the halves that run, a while later."""
+    def forget(self, amphora_id: AmphoraId) -> None:
+        """It speaks no more."""
+        self.pairs.pop(amphora_id, None)
+        self._clusters.pop(amphora_id, None)
+        self._holding.discard(amphora_id)
+
+    def roles(
+        self, running: Collection[AmphoraId], frozen: Collection[AmphoraId] = ()
+    ) -> dict[AmphoraId, Role]:
+        """Of the halves that run, a while later. Those that are frozen say nothing, and hear at
+        once when they go on."""
         for gone in self.pairs.keys() - set(running):
-            del self.pairs[gone], self._clusters[gone]
+            self.forget(gone)
+        self._holding -= set(frozen)
         self._holding &= {name for name, pair in self.pairs.items() if not pair.stands_down}
         for name, pair in sorted(self.pairs.items(), key=lambda one: -one[1].priority):
+            if name in frozen:
+                continue
             if not pair.stands_down and not self._hears_another(name):
                 self._holding.add(name)
         holders = [self._clusters[name] for name in self._holding]
         if len(set(holders)) < len(holders):
             self.doubled.append(f"{sorted(self._holding)} hold the VIPs at a time")
-        return {n: Role.MASTER if n in self._holding else Role.BACKUP for n in self.pairs}
+        speaking = self.pairs.keys() - set(frozen)
+        return {n: Role.MASTER if n in self._holding else Role.BACKUP for n in speaking}
 
     def _hears_another(self, name: AmphoraId) -> bool:
         own = self.pairs[name]

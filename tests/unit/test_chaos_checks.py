@@ -32,6 +32,14 @@ def test_a_vip_that_moves_from_one_that_runs_and_is_not_fenced_is_found(told: To
     assert len(told.violations) == 1
 
 
+def test_a_vip_of_several_is_judged_by_who_answers(told: Told) -> None:
+    told.free.add(VIP)
+    told.vip_moved(VIP, OLD, NEW, running={OLD, NEW})
+    assert told.violations == []
+    told.two_answer(VIP, {OLD, NEW})
+    assert told.violations == ["new and old answer for the VIP of vip at a time"]
+
+
 def test_a_vip_may_move_from_one_that_an_operator_has_replaced_to_one_that_serves(
     told: Told,
 ) -> None:
