@@ -56,6 +56,16 @@ class Pair:
         await self.scenario.create()
         await self.whole()
 
+    async def put_flavor(self, flavor_id: str) -> None:
+        place = f"lbaas/loadbalancers/{self.scenario.load_balancer['id']}"
+        answer = await self.rest.put(place, {"loadbalancer": {"flavor_id": flavor_id}})
+        self.scenario.load_balancer = answer["loadbalancer"]
+
+    @property
+    def flavor_id(self) -> str:
+        """The pair's own."""
+        return str(self.scenario.wishes["flavor_id"])
+
     @property
     def vip(self) -> str:
         return str(self.scenario.load_balancer["vip_address"])

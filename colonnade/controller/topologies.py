@@ -33,7 +33,7 @@ def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
         return steps
     if wanted.topology is Topology.ACTIVE_STANDBY:
         return pairs.plan(wanted, facts)
-    if wanted.topology is Topology.ACTIVE_ACTIVE:
+    if is_routed(wanted):  # one alone is many of one
         return many_active.plan(wanted, facts)
     return planning.plan(wanted, facts)
 

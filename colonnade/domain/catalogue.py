@@ -131,7 +131,8 @@ class Sizing(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def addresses(self) -> int:
         """How many amphorae need addresses of their own beside each VIP's."""
-        alone = self.topology is Topology.SINGLE
+        # In layer 2 one alone answers by the VIP's own port.
+        alone = self.topology is Topology.SINGLE and self.front_end is FrontEnd.LAYER_2
         return 0 if alone else self.topology.size(self.amphorae)
 
     @property

@@ -29,7 +29,7 @@ from colonnade.drivers.network.protocol import (
     vip_owner,
 )
 from colonnade.providers import offers
-from colonnade.providers.front_ends import check_for_members, check_room, led_to
+from colonnade.providers.front_ends import check_for_members, check_room, led_to, stays
 from colonnade.providers.provider import Preview, VipWish, unsupported
 from colonnade.providers.rendered import Rendered
 from colonnade.runtime.system_programs import CURE
@@ -102,7 +102,7 @@ class AmphoraProvider:
         if self._network is None:
             return
         for vip in vips:
-            via = led_to(await self._subnet(self._network, vip.subnet_id), size.front_end)
+            via = stays(await self._subnet(self._network, vip.subnet_id), size.front_end)
             needed = via or vip.subnet_id
             await check_room(self._network, needed, size.addresses, floats=size.floats)
 
@@ -152,10 +152,6 @@ class AmphoraProvider:
             (
                 topology is Topology.ACTIVE_STANDBY and not self._serves_pairs,
                 f"loadbalancer_topology: ACTIVE_STANDBY cannot be served here: {CURE}",
-            ),
-            (
-                facts.is_routed and topology is Topology.SINGLE,
-                "front_end: with SINGLE only layer2 is served yet",
             ),
             (
                 facts.is_routed and self._network is not None and self._network.router is None,

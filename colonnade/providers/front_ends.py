@@ -33,6 +33,14 @@ def led_to(subnet: Subnet, front_end: FrontEnd) -> SubnetId | None:
     return subnet.via_subnet_id
 
 
+def stays(subnet: Subnet, front_end: FrontEnd) -> SubnetId | None:
+    """As `led_to`, for a VIP that is on this subnet already."""
+    try:
+        return led_to(subnet, front_end)
+    except Invalid as error:
+        raise Invalid(f"A VIP stays on its subnet. {error.public}", field="flavor_id") from error
+
+
 def check_for_members(subnets: Iterable[Subnet]) -> None:
     """Raises Invalid where no member can be."""
     for subnet in subnets:

@@ -8,9 +8,9 @@ import pytest
 
 from colonnade.domain.catalogue import NO_ID, Sizing
 from colonnade.domain.errors import OutOfCapacity
-from colonnade.domain.fleet import Topology
+from colonnade.domain.fleet import FrontEnd, Topology
 from colonnade.domain.ids import LoadBalancerId, PortId, new_id
-from colonnade.domain.lifecycle import State
+from colonnade.domain.lifecycle import Event, State
 from colonnade.drivers.network.protocol import PortWish
 from colonnade.providers.enabled import Ours, enabled_providers
 from colonnade.providers.provider import VipWish
@@ -18,7 +18,7 @@ from colonnade.runtime.config import Config
 from colonnade.store.postgres.database import Database
 from tests.contract import test_many_active as many_active
 from tests.contract import test_routed_pairs as routed_pairs
-from tests.contract.api_client import ALL, Api, api
+from tests.contract.api_client import ALL, Api, api, serving
 from tests.contract.test_catalogue import flavor, profile
 from tests.contract.test_pairs import halves
 from tests.fakes.faults import Fault
@@ -30,6 +30,7 @@ __all__ = ["api"]
 NOBODY = "11111111-2222-3333-4444-555555555555"
 PAIR = Sizing(topology=Topology.ACTIVE_STANDBY, advert_ms=50)
 ALONE = Sizing()
+ONE_LED_TO = Sizing(front_end=FrontEnd.ROUTED)
 OTHERS = Sizing(flavor=NOBODY)  # of other machines
 
 
@@ -229,15 +230,15 @@ async def test_a_pair_without_spares_goes_on_as_one_and_takes_changes(world: Wor
     await world.assert_nothing_leaked()
 
 
+async def _routed(database: Database, tmp_path: Path, size: Sizing) -> World:
+    config = Config(state_dir=tmp_path, run_dir=tmp_path, database_url="", spares=3)
+    return await World.that_serves(database, config, size, vips=("192.0.2.0/24",))
+
+
 async def test_on_a_routed_front_end_a_pair_becomes_many_and_a_pair_and_is_always_led_to(
     database: Database, tmp_path: Path
 ) -> None:
-    config = Config(state_dir=tmp_path, run_dir=tmp_path, database_url="", spares=3)
-    world = await World.begin(database, config)
-    await world.settle()
-    subnet_id = world.network.add("vips", "192.0.2.0/24", via="public")
-    await world.create(size=routed_pairs.SIZE, subnet_id=subnet_id)
-    await world.settle()
+    world = await _routed(database, tmp_path, routed_pairs.SIZE)
     before = {half.id for half in await routed_pairs.halves(world)}
     calls: list[str] = []
     world.network.before = calls.append
@@ -256,6 +257,69 @@ async def test_on_a_routed_front_end_a_pair_becomes_many_and_a_pair_and_is_alway
     await world.settle()
     await world.assert_gone()
     assert list(await world.network.routes()) == []
+
+
+async def test_on_a_routed_front_end_one_grows_to_many_stays_among_them_and_is_one_again(
+    database: Database, tmp_path: Path
+) -> None:
+    world = await _routed(database, tmp_path, ONE_LED_TO)
+    (first,) = await many_active.serve(world)
+    calls: list[str] = []
+    world.network.before = calls.append
+    await world.resize(many_active.SIZE)
+    await world.settle()
+    rows = await many_active.serve(world)
+    assert (len(rows), first.id in {a.id for a in rows}) == (3, True)
+    assert world.amphorae.drained == []
+    await world.resize(ONE_LED_TO)
+    await world.settle()
+    assert len(await many_active.serve(world)) == 1
+    await world.resize(routed_pairs.SIZE)
+    await world.settle()
+    await routed_pairs.halves(world)
+    await world.resize(ONE_LED_TO)
+    await world.settle()
+    assert len(await many_active.serve(world)) == 1
+    assert "network.delete_route" not in calls
+    await world.delete()
+    await world.settle()
+    await world.assert_gone()
+
+
+async def test_one_led_to_is_replaced_as_one_of_many(database: Database, tmp_path: Path) -> None:
+    world = await _routed(database, tmp_path, ONE_LED_TO)
+    (first,) = await many_active.serve(world)
+    world.power_cut(first.id)
+    await world.settle()
+    (second,) = await many_active.serve(world)
+    await many_active.advance(world, second, Event.ASKED_TO_LEAVE)
+    await world.settle()
+    assert len(await many_active.serve(world)) == 1
+    assert world.amphorae.drained == [second.id]
+
+
+async def test_a_vip_stays_where_it_is_so_another_front_end_is_refused(
+    database: Database,
+) -> None:
+    network = FakeNetwork()
+    vips = network.add("vips", "192.0.2.0/24", via="public")
+    async with serving(database, network) as api:
+        one = await many_active.flavor(api, '{"front_end": "routed"}')
+        many = await many_active.flavor(api, '{"loadbalancer_topology": "ACTIVE_ACTIVE"}')
+        body = {"vip_subnet_id": vips, "flavor_id": one}
+        root = (await api.post("loadbalancers", {"loadbalancer": body}))["loadbalancer"]
+        assert (root["topology"], root["flavor_id"]) == ("SINGLE", one)
+        assert (await _put(api, root, many))["loadbalancer"]["topology"] == "ACTIVE_ACTIVE"
+        for more in ("", "?dry_run=true"):
+            said = await _put(api, root, NO_ID, 400, more)
+            assert "A VIP stays on its subnet" in said
+            assert f"Nobody is on subnet {vips}" in said
+        assert (await _cluster(database, root))[0] == "ACTIVE_ACTIVE"
+        body = {"vip_subnet_id": PUBLIC_SUBNET}
+        beside = (await api.post("loadbalancers", {"loadbalancer": body}))["loadbalancer"]
+        for flavor_id in (one, many):
+            said = await _put(api, beside, flavor_id, 400)
+            assert f"A VIP stays on its subnet. Subnet {PUBLIC_SUBNET}" in said
 
 
 def _refused(call: str) -> None:

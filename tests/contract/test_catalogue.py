@@ -133,7 +133,6 @@ BAD_DATA = (
     ("noop", '{"connection_limit_max": 0}', 501, "Expected 'int' >= 1"),
     ("amphora", '{"loadbalancer_topology": "ACTIVE_STANDBY"}', 501, "install keepalived"),
     ("octavia", '{"loadbalancer_topology": "ACTIVE_STANDBY"}', 501, "install keepalived"),
-    ("amphora", '{"front_end": "routed"}', 501, "only layer2 is served yet"),
     ("amphora", '{"sriov_vip": true}', 501, "no SR-IOV"),
     ("amphora", '{"allow_member_sriov": true}', 501, "no SR-IOV"),
     ("amphora", '{"amphora_driver": "nginx"}', 501, "only haproxy is there"),
@@ -142,6 +141,7 @@ GOOD_DATA = (
     ("noop", {"loadbalancer_topology": "ACTIVE_STANDBY", "sriov_vip": True}),
     ("amphora", {"compute_flavor": "m1", "amp_image_tag": "amphora", "spare_pool_size": 2}),
     ("octavia", {"loadbalancer_topology": "SINGLE", "connection_limit_max": 100}),
+    ("amphora", {"loadbalancer_topology": "SINGLE", "front_end": "routed"}),
 )
 
 

@@ -42,7 +42,7 @@ async def test_no_request_fails_while_one_amphora_becomes_a_pair_and_one_again()
             await visits.first_ok(since=0.0)
             for flavor_id, settled in ((flavor, pair.whole), (NO_ID, lambda: _one(pair))):
                 began = time.time()
-                await _put(pair, flavor_id)
+                await pair.put_flavor(flavor_id)
                 after = await settled()
                 assert alone not in after
                 await visits.first_ok(since=time.time())
@@ -55,12 +55,6 @@ async def test_no_request_fails_while_one_amphora_becomes_a_pair_and_one_again()
         assert visits.failed() == [], f"of {len(visits.all)}"
         await scenario.delete()
     assert system.left == []
-
-
-async def _put(pair: Pair, flavor_id: str) -> None:
-    place = f"lbaas/loadbalancers/{pair.scenario.load_balancer['id']}"
-    answer = await pair.rest.put(place, {"loadbalancer": {"flavor_id": flavor_id}})
-    pair.scenario.load_balancer = answer["loadbalancer"]
 
 
 async def _one(pair: Pair) -> list[str]:

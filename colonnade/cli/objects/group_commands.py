@@ -25,7 +25,9 @@ ONLY: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "provider": (("capabilities", "operations"),),
     "quota": (("show", "quotas"), ("set", "quotas"), ("reset", "quotas"), ("defaults", "quotas")),
     "amphora": (("stats", "counters"), ("failover", "operations"), ("configure", "operations")),
-    "admin": (("fleet", "fleet_commands"), ("lift", "fleet_commands")),
+    "admin": (
+        ("fleet", "fleet_commands"), ("lift", "fleet_commands"), ("reflavor", "reflavor_commands"),
+    ),
     "upgrade": tuple(
         (word, "upgrade_commands")
         for word in ("start", "status", "list", "pause", "resume", "undo")
