@@ -279,7 +279,7 @@ def _tar(files: dict[str, str]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, text in files.items():
-            entry = tarfile.TarInfo(name)
+            entry = tarfile.TarInfo(f"config/{name}")
             entry.size = len(text.encode())
             entry.mode = 0o600
             archive.addfile(entry, io.BytesIO(text.encode()))

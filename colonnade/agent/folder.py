@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from colonnade.protocol import paths
 from colonnade.protocol.bundle import Bundle
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,8 @@ class Folder:
         self.last_heartbeat = root / "last-heartbeat"
         self.files = root / "files"
         self.secrets = root / "secrets"
-        self._present = root / "present.json"
+        self._kept = root / paths.KEPT
+        self._present = root / paths.PRESENT
         self._wanted = root / "wanted.json"
         self._previous = root / "previous.cfg"  # haproxy's file before the change under way
         self._begun: Bundle | None = None
@@ -46,6 +48,17 @@ class Folder:
     def unfinished(self) -> Bundle | None:
         """The bundle that was being applied when the agent ended, if it was."""
         return _read_bundle(self._wanted)
+
+    def kept(self) -> Bundle | None:
+        """What was served before the machine was booted, until something is served."""
+        try:
+            return _read_bundle(self._kept)
+        except msgspec.MsgspecError as error:
+            log.error("what was served before the boot cannot be read: %s", error)
+            return None
+
+    def forget_kept(self) -> None:
+        self._kept.unlink(missing_ok=True)
 
     def begin(self, wanted: Bundle) -> None:
         write(self._wanted, msgspec.json.encode(wanted))

@@ -50,6 +50,7 @@ STATISTICS_S: Final = 10.0
 PULL_S: Final = 60.0
 BOOT_BEATS_S: Final = (0.0, 1.0, 1.0, 2.0)  # a lost first heartbeat would look like a failed boot
 RETRY_S: Final = 1.0
+KEPT_S: Final = 3.0  # between two tries to serve again what was served before a boot
 FROM_THE_CONTROL_PLANE: Final = Bounds(connections=128, of_one_peer=64)
 
 
@@ -109,6 +110,7 @@ class Agent:
         try:
             async with door:
                 await asyncio.gather(
+                    _for_ever(self._return),
                     _for_ever(self._watch.run),
                     _for_ever(self._beat),
                     _for_ever(Pulse(self._haproxy).run),
@@ -129,6 +131,14 @@ class Agent:
             generation=0,
             started_at=time.time(),
         )
+
+    async def _return(self) -> None:
+        """After a boot of the machine: to what was served before it."""
+        is_back = False
+        while not is_back:
+            is_back = await self._amphora.serve_kept()
+            await asyncio.sleep(0 if is_back else KEPT_S)
+        await asyncio.get_running_loop().create_future()  # that was all
 
     async def _beat(self) -> None:
         for wait in BOOT_BEATS_S:

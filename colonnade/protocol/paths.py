@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where things are on an amphora. The renderer names them in haproxy's file, the agent makes them.
 
-All lie on a tmpfs of the amphora's own, so that keys never reach a disk.
+All lie on a tmpfs of the amphora's own. An amphora writes to no disk; what its compute driver may
+keep of these files, for after a boot of the machine, is named here too.
 """
 
 ROOT = "/run/colonnade"
@@ -15,3 +16,10 @@ HAPROXY_PEERS_SOCKET = f"{ROOT}/peers.sock"  # from an old worker to the new one
 SERVER_STATE = f"{ROOT}/servers.state"
 FILES = f"{ROOT}/files"  # error pages, maps: `Bundle.files`
 SECRETS = f"{ROOT}/secrets"  # certificates with their keys, CAs, CRLs: `Bundle.secrets`
+
+# Below `ROOT`: the bundle that is served, and the one that was served before a boot.
+PRESENT = "present.json"
+KEPT = "kept.json"
+# What makes another copy of an amphora worth while, and what is copied along.
+KEPT_WHEN_NEW = (PRESENT, "config/agent.pem", "config/ca.pem")
+KEPT_ALONG = ("counters.json", "sequence", "heard")

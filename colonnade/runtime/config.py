@@ -197,6 +197,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     amphora_certificate_days: float = 14.0  # renewed in place at half of it
     amphora_memory_mib: int = 2048  # where control groups can be written
     amphora_processes: int = 4096  # threads included
+    keep_amphorae: bool = True  # on disk, with their keys: they serve after a boot by themselves
     templates_dir: Path | None = None  # the operator's own haproxy templates, looked in first
     haproxy: str = ""  # path of the binary; "": the one in the wheel, else the one on PATH
     keepalived: str = ""  # the same, for pairs; "": the one on PATH

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -166,8 +167,11 @@ async def test_an_amphora_has_what_it_was_born_with_and_nobody_else(lab: Site) -
     path = f"{root}{CONFIG_DRIVE}/secret.txt"
     until(lambda: lab.run("sh", "-c", f"cat {path} || :") == SECRET, 5, "the config drive")
     assert lab.run("stat", "-c", "%a", path).strip() == "600"
-    found = lab.run("sh", "-c", f"grep -rls '{SECRET}' {lab.folder} || :")
-    assert found == ""
+    # Outside of it there is what the daemon keeps, and nobody else may read that.
+    found = lab.run("sh", "-c", f"grep -rls '{SECRET}' {lab.folder} || :").split()
+    assert found == [str(lab.config.state_dir / f"network/amphorae/{amphora_id}.json")]
+    modes = [stat.S_IMODE(one.stat().st_mode) for one in (Path(found[0]), Path(found[0]).parent)]
+    assert modes == [0o600, 0o700]
     places = f"{root}{lab.config.state_dir} {root}{lab.config.run_dir}"
     hidden = lab.run("sh", "-c", f"ls -A {places} 2>/dev/null || :")
     assert "pki" not in hidden
@@ -616,7 +620,7 @@ async def test_moving_ports_leaks_no_descriptor_and_no_thread(lab: Site) -> None
         assert held() == before
 
 
-async def test_addresses_outlive_the_lab_and_hosts_do_not(lab: Site) -> None:
+async def test_addresses_and_amphorae_outlive_the_lab_and_hosts_do_not(lab: Site) -> None:
     assert lab, "labs can be made here"
     folder = Path(tempfile.mkdtemp(prefix="lab-"))
     made = Site(folder)
@@ -624,17 +628,18 @@ async def test_addresses_outlive_the_lab_and_hosts_do_not(lab: Site) -> None:
         await made.begin()
         async with open_client(made.networks()) as networks, open_client(made.bench()) as bench:
             port = await create_vip(networks)
-            await networks.plug(port.id, await boot(made, networks))
+            amphora_id = await boot(made, networks)
+            plugged = await networks.plug(port.id, amphora_id)
             await bench.add_host(HostWish(name="gone", network="private", address="10.0.0.50"))
             await bench.add_network("third", "10.3.0.0/24")
         await made.end()
         await made.begin()
         async with open_client(made.networks()) as networks:
-            assert await networks.port(port.id) == port
+            assert await networks.port(port.id) == plugged
             assert "10.0.0.50" not in {p.address for p in await networks.ports()}
             assert "third" in {n.name for n in await networks.networks()}
         async with open_client(made.compute()) as compute:
-            assert await compute.instances() == []
+            assert [one.amphora_id for one in await compute.instances()] == [amphora_id]
     finally:
         await made.end()
         shutil.rmtree(folder)

@@ -91,6 +91,21 @@ class Amphora:
             if self.serves and not self._haproxy.is_running:
                 self._haproxy_ended()
 
+    async def serve_kept(self) -> bool:
+        """Serve what was served before the machine was booted, if nothing is served: whether
+        nothing is left to do. No controller is needed for it, and whatever one says goes before."""
+        kept = self._folder.kept()
+        if kept is not None and self.present is None:
+            try:
+                await self.apply(kept)
+            except (Refused, NotNow) as error:
+                log.warning("generation %s is not served again yet: %s", kept.generation, error)
+                return False
+            except Older:
+                pass
+        self._folder.forget_kept()
+        return True
+
     async def apply(self, wanted: Bundle) -> Applied:
         """Returns when it, or a newer one, is served. Raises Older, Refused, NotNow or
         TooLittleMemory; then all is as before.

@@ -28,7 +28,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
 
 class Boot(msgspec.Struct, frozen=True, kw_only=True):
     """All that an amphora is born with. `config_drive` maps file names to their text; it holds
-    the amphora's private key, so it is never logged and never written outside memory.
+    the amphora's private key, so it is never logged, and a disk that has it is the driver's alone.
     `apart_from`: hosts on which it would be of less use, the worst first; a wish, where there is a
     choice."""
 

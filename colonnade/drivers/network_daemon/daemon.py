@@ -20,6 +20,7 @@ from aiohttp import web
 
 from colonnade.drivers.compute.namespaces import image
 from colonnade.drivers.compute.namespaces.amphorae import AGENT, Amphorae, AmphoraPlan
+from colonnade.drivers.compute.namespaces.kept import Kept
 from colonnade.drivers.network.namespaces import groups
 from colonnade.drivers.network.namespaces.address_book import AddressBook
 from colonnade.drivers.network.namespaces.address_files import AddressFiles
@@ -43,6 +44,7 @@ from colonnade.runtime.sockets import tcp_listener
 from colonnade.runtime.system_programs import find_keepalived
 
 CLOSING_S_MAX = 2.0
+KEPT = "network/amphorae"  # below the state folder
 IMAGE = "image"  # below the lab's private folder: what amphorae see of the machine
 log = structlog.get_logger()
 
@@ -56,11 +58,12 @@ async def run(config: Config, agent: Sequence[str] = AGENT) -> None:
     plan = _plan(config, agent)  # first: threads that there are already would not see the image
     links = Links()
     try:
-        routes = await _furnish(config, links, plan)
+        amphorae, routes = await _furnish(config, links, plan)
         listener = metrics.listener_of(config.metrics, "network")
         sources = [metrics.own, routes.families]
         telling = metrics.told(config, "network", listener, sources)
-        async with _serving(config, routes), telling, sd_notify.telling():
+        keeping = _keeping(amphorae)
+        async with keeping, _serving(config, routes), telling, sd_notify.telling():
             log.info("network daemon serves", url=url_of(config))
             await stop.wait()
     finally:
@@ -72,7 +75,8 @@ def url_of(config: Config) -> str:
     return config.network_url or f"{UNIX}{config.run_dir / SOCKET}"
 
 
-async def _furnish(config: Config, links: Links, plan: AmphoraPlan) -> Routes:
+async def _furnish(config: Config, links: Links, plan: AmphoraPlan) -> tuple[Amphorae, Routes]:
+    """Networks, and all amphorae that there were: whoever asks afterwards finds them."""
     folder = config.run_dir / PRIVATE_FOLDER
     storage = AddressFiles(config.state_dir / "network")
     book = AddressBook(storage)
@@ -83,10 +87,24 @@ async def _furnish(config: Config, links: Links, plan: AmphoraPlan) -> Routes:
     known = RouteBook(book, storage)
     known.load(storage.routes())
     networks = Networks(book, fabric, machines, Routing(known, book, fabric))
-    await networks.furnish(config.lb_network.address)
+    kept = Kept(config.state_dir / KEPT if config.keep_amphorae else None)
+    kept.load()
+    amphorae = Amphorae(machines, networks, fabric, plan, kept)
+    await networks.furnish(config.lb_network.address, amphorae.returning())
     hosts = Hosts(machines, book, fabric)
     await hosts.furnish()
-    return Routes(networks, Amphorae(machines, networks, fabric, plan), hosts)
+    await amphorae.restore()
+    return amphorae, Routes(networks, amphorae, hosts)
+
+
+@contextlib.asynccontextmanager
+async def _keeping(amphorae: Amphorae) -> AsyncIterator[None]:
+    async with asyncio.TaskGroup() as group:
+        keeping = group.create_task(amphorae.keep())
+        try:
+            yield
+        finally:
+            keeping.cancel()
 
 
 def _plan(config: Config, agent: Sequence[str]) -> AmphoraPlan:

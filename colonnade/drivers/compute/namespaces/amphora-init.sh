@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Process 1 of an amphora: when it ends, the kernel ends all of the amphora.
 # The arguments: the agent.
-# Standard input: the config drive, a tar archive, once the network is there.
+# Standard input: its files, a tar archive, once the network is there: the config drive and, of one
+# that is back after a boot of the machine, what it had become.
 set -eu
 umask 022
 mount -t tmpfs -o size=64m,mode=755,nosuid,nodev amphora /run
@@ -13,7 +14,7 @@ mkdir -m 700 /run/colonnade /run/colonnade/config
 unshare --net=/run/netns/traffic true
 trap 'exit 0' TERM
 echo ready
-(umask 077 && tar -xf - --no-same-owner -C /run/colonnade/config)
+(umask 077 && tar -xf - --no-same-owner -C /run/colonnade)
 exec </dev/null >/dev/null
 cd /
 # Interfaces and the packet filter; announcements; low ports; to enter the traffic namespace;

@@ -2,8 +2,8 @@
 """The compute driver itself, as it runs in the daemon: an amphora is a machine of the lab.
 
 Invariant: what an amphora is born with goes from the request's memory through a pipe to a tmpfs
-of its own, and nowhere else. `destroy` returns when no process of it runs and no cable of it is
-left. It does not know what the agent does.
+of its own, and to what is kept of it (`kept.py`), nowhere else. `destroy` returns when no process
+of it runs, no cable of it is left and nothing of it is kept. It does not know what the agent does.
 """
 
 import asyncio
@@ -16,14 +16,16 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import structlog
 
 from colonnade.domain.errors import ColonnadeError, Invalid, OutOfCapacity
 from colonnade.domain.ids import AmphoraId
+from colonnade.drivers.compute.namespaces.kept import LOOK_S, REST, Kept
 from colonnade.drivers.compute.protocol import Boot, Instance, InstanceState
 from colonnade.drivers.network.namespaces.address_book import LB_NETWORK
 from colonnade.drivers.network.namespaces.fabric import Fabric, machine_link
 from colonnade.drivers.network.namespaces.links import Leg
-from colonnade.drivers.network.namespaces.machines import Machine, Machines, Start
+from colonnade.drivers.network.namespaces.machines import Machine, Machines, Newborn, Start
 from colonnade.drivers.network.namespaces.networks import (
     AMPHORA,
     LB_PREFIX,
@@ -39,6 +41,8 @@ OUTER = Path(__file__).with_name("amphora-outer.sh")
 AGENT: Final = (sys.executable, "-I", "-m", "colonnade.agent")
 CONFIG_DRIVE_BYTES_MAX = 256 * 1024
 HOST = "lab"
+RESTORED_AT_ONCE = 8
+log = structlog.get_logger()
 
 
 class AmphoraPlan(msgspec.Struct, frozen=True):
@@ -55,12 +59,13 @@ class Amphorae:
     name = "namespaces"
 
     def __init__(
-        self, machines: Machines, networks: Networks, fabric: Fabric, plan: AmphoraPlan
+        self, machines: Machines, networks: Networks, fabric: Fabric, plan: AmphoraPlan, kept: Kept
     ) -> None:
         self._machines = machines
         self._networks = networks
         self._fabric = fabric
         self._plan = plan
+        self._kept = kept
         self._starting: dict[AmphoraId, asyncio.Task[None]] = {}
         self._ids: dict[AmphoraId, int] = {}  # outside ids of those that are being made
 
@@ -74,48 +79,109 @@ class Amphorae:
 
     async def instance(self, amphora_id: AmphoraId) -> Instance | None:
         machine = self._machines.find(amphora_id, AMPHORA)
-        return None if machine is None else _instance(machine)
+        if machine is not None:
+            return _instance(machine)
+        return _only_kept(amphora_id) if amphora_id in self.returning() else None
 
     async def instances(self) -> Sequence[Instance]:
-        return [_instance(machine) for machine in self._machines.all(AMPHORA)]
+        found = [_instance(machine) for machine in self._machines.all(AMPHORA)]
+        return [*found, *map(_only_kept, self.returning())]
 
     async def destroy(self, amphora_id: AmphoraId) -> None:
         starting = self._starting.get(amphora_id)
         if starting is not None:
             await asyncio.wait([starting])
+        await self._kept.forget(amphora_id)
         machine = self._machines.find(amphora_id, AMPHORA)
         await self._machines.destroy(amphora_id)
         if machine is not None:
             await self._fabric.detach([machine_link(machine.about["lb_port_id"])])
         await self._networks.unplug_all(amphora_id)
 
+    def returning(self) -> set[AmphoraId]:
+        """Those that are kept and do not run: the machine was booted, or the lab made anew."""
+        return self._kept.ids - {AmphoraId(m.id) for m in self._machines.all(AMPHORA)}
+
+    async def restore(self) -> None:
+        """Start those again, with the cables that the book says they have. Call it before anybody
+        may ask for them."""
+        turns = asyncio.Semaphore(RESTORED_AT_ONCE)
+        await asyncio.gather(*(self._restore(one, turns) for one in self.returning()))
+
+    async def keep(self) -> None:
+        """Keep up with what they become, until cancelled; and once more then."""
+        try:
+            while True:
+                took_s = await self._kept.look(self._machines.all(AMPHORA))
+                await asyncio.sleep(max(LOOK_S, REST * took_s))
+        finally:
+            await self._kept.look(self._machines.all(AMPHORA), at_last=True)
+
     async def _create(self, boot: Boot) -> None:
         found = self._machines.find(boot.amphora_id, AMPHORA)
         if found is not None and found.is_running:
             return
+        port = await self._lb_port(boot)
+        below_root = msgspec.structs.replace(boot, config_drive=_below_root(boot.config_drive))
+        archive = _pack(below_root.config_drive)
+        await self._clear_remains(boot.amphora_id, port)
+        await self._deliver(await self._conceive(boot, port), archive)
+        await self._kept.begin(below_root)
+
+    async def _restore(self, amphora_id: AmphoraId, turns: asyncio.Semaphore) -> None:
+        async with turns:
+            boot = self._kept.read(amphora_id)
+            if boot is None:
+                return
+            try:
+                port = await self._lb_port(boot)
+                await self._fabric.detach([machine_link(port.id)])
+                newborn = await self._conceive(boot, port)
+                # What the book says it has; a port that is elsewhere by now stays there.
+                for plugged in await self._networks.ports():
+                    if plugged.plugged_into == amphora_id:
+                        await self._networks.plug(plugged.id, amphora_id)
+                await self._deliver(newborn, _pack(boot.config_drive))
+            except ColonnadeError as error:
+                said = f"{error.public}: {error.detail}"
+                log.error("an amphora is not back", amphora_id=amphora_id, error=said)
+                await self._machines.destroy(amphora_id)
+            else:
+                log.info("an amphora is back", amphora_id=amphora_id)
+
+    async def _lb_port(self, boot: Boot) -> Port:
         port = await self._networks.port(boot.lb_port_id)
         if port.subnet_id != LB_SUBNET_ID:
             raise Invalid("the amphora's own port is not on the LB network", field="lb_port_id")
-        archive = _pack(boot.config_drive)
-        await self._clear_remains(boot.amphora_id, port)
+        return port
+
+    async def _conceive(self, boot: Boot, port: Port) -> Newborn:
+        """With its leg on the LB network; it does nothing yet."""
         self._ids[boot.amphora_id] = self._free_id()
         try:
             newborn = await self._machines.conceive(self._start(boot))
         finally:
-            del self._ids[
-                boot.amphora_id
-            ]  # from now on the machine's record holds it, if there is one
+            # From now on the machine's record holds it, if there is one.
+            del self._ids[boot.amphora_id]
         addresses = (f"{port.address}/{LB_PREFIX}",)
         leg = Leg(name="lb0", mac=port.mac, addresses=addresses)
         try:
             await self._fabric.attach_amphora(newborn.machine, LB_NETWORK.name, leg)
-            await self._machines.deliver(newborn, archive)
         except ColonnadeError:
             await self._machines.destroy(boot.amphora_id)
+            raise
+        return newborn
+
+    async def _deliver(self, newborn: Newborn, archive: bytes) -> None:
+        try:
+            await self._machines.deliver(newborn, archive)
+        except ColonnadeError:
+            await self._machines.destroy(newborn.machine.id)
             raise
 
     async def _clear_remains(self, amphora_id: AmphoraId, port: Port) -> None:
         """Clear away what is left of an earlier life, and of any other user of its port."""
+        await self._kept.forget(amphora_id)
         await self._machines.destroy(amphora_id)
         await self._fabric.detach([machine_link(port.id)])
         await self._networks.unplug_all(amphora_id)
@@ -157,17 +223,27 @@ def _instance(machine: Machine) -> Instance:
     return Instance(amphora_id=AmphoraId(machine.id), state=state, host=HOST)
 
 
+def _only_kept(amphora_id: AmphoraId) -> Instance:
+    return Instance(amphora_id=amphora_id, state=InstanceState.STOPPED, host=HOST)
+
+
+def _below_root(config_drive: Mapping[str, str]) -> Mapping[str, str]:
+    """The files by their paths below the folder of an amphora. Raises Invalid."""
+    for name in config_drive:
+        if "/" in name or name in ("", ".", ".."):
+            raise Invalid(f"{name!r} is not a file name", field="config_drive")
+    if sum(len(text.encode()) for text in config_drive.values()) > CONFIG_DRIVE_BYTES_MAX:
+        raise Invalid("the config drive is too large", field="config_drive")
+    return {f"config/{name}": text for name, text in config_drive.items()}
+
+
 def _pack(files: Mapping[str, str]) -> bytes:
-    """A tar archive of the config drive, for its owner's eyes only."""
+    """A tar archive of an amphora's files, for its owner's eyes only."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, text in files.items():
-            if "/" in name or name in ("", ".", ".."):
-                raise Invalid(f"{name!r} is not a file name", field="config_drive")
             content = text.encode()
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = len(content), 0o600
             archive.addfile(entry, io.BytesIO(content))
-    if buffer.tell() > CONFIG_DRIVE_BYTES_MAX:
-        raise Invalid("the config drive is too large", field="config_drive")
     return buffer.getvalue()

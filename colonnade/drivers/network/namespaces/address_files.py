@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The address book on disk: one small file for each network, each port and each route.
 
-Invariant: a file is there in whole or not at all, and one change touches one file. Where a
-port is plugged is kept too, for a daemon that starts again beside its machines. A file that
+Invariant: a file is there in whole or not at all, also after a loss of power, and one change
+touches one file. Where a port is plugged is kept too: for a daemon that starts again beside its
+machines, and for one that starts them again after a boot. A file that
 cannot be read is passed over: the controller makes its port again.
 """
 
@@ -16,6 +17,7 @@ from colonnade.domain.ids import PortId
 from colonnade.drivers.network.namespaces.address_book import NetworkRecord
 from colonnade.drivers.network.namespaces.route_book import RouteRecord
 from colonnade.drivers.network.protocol import Port
+from colonnade.runtime.files import replace_file
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -57,9 +59,7 @@ class AddressFiles:
 
 
 def _write(path: Path, value: msgspec.Struct) -> None:
-    fresh = path.with_suffix(".new")
-    fresh.write_bytes(msgspec.json.encode(value))
-    fresh.replace(path)
+    replace_file(path, msgspec.json.encode(value).decode())
 
 
 def _read_all(folder: Path, kind: type[T]) -> list[T]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from colonnade.domain.ids import PortId, derived_id
 from colonnade.drivers.network.namespaces.address_book import NetworkRecord, mac_of
+from colonnade.drivers.network.namespaces.inside import held
 from colonnade.drivers.network.namespaces.links import Leg, Links, bridge_name, link_name
 from colonnade.drivers.network.namespaces.machines import TRAFFIC, Machine
 from colonnade.drivers.network.protocol import Port, Route
@@ -158,14 +159,6 @@ def host_link(machine_id: str) -> str:
 def opened(path: Path) -> Iterator[int]:
     with held(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as descriptor:
         yield descriptor
-
-
-@contextmanager
-def held(descriptor: int) -> Iterator[int]:
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _gateway(cidr: str) -> str:

@@ -18,6 +18,7 @@ import structlog
 
 from colonnade.domain.errors import Broken, Unavailable
 from colonnade.drivers.network.namespaces.groups import Groups
+from colonnade.drivers.network.namespaces.inside import open_inside
 from colonnade.drivers.network.namespaces.processes import (
     ProcessName,
     child_of,
@@ -31,7 +32,7 @@ log = structlog.get_logger()
 READY = b"ready\n"
 START_S_MAX = 10.0
 MACHINES_MAX = 4000
-TRAFFIC = "root/run/netns/traffic"  # below /proc/PID, of machines that have one
+TRAFFIC = "run/netns/traffic"  # of machines that have one
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,14 +47,17 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     def is_running(self) -> bool:
         return self.init.is_alive
 
-    def open_namespace(self, name: str = "ns/net") -> int:
-        """A descriptor of a namespace of the machine, for the caller to close.
+    def open_namespace(self, name: str = "") -> int:
+        """A descriptor of the machine's network namespace, or of one that it keeps under that name,
+        for the caller to close.
 
         Raises Unavailable when the machine ends meanwhile."""
         if not self.is_running:
             raise Unavailable(f"{self.kind} {self.id} is not running")
         try:
-            return os.open(f"/proc/{self.init.pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+            if name:
+                return open_inside(self.init, name)
+            return os.open(f"/proc/{self.init.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise Unavailable(f"{self.kind} {self.id} has just ended") from error
 

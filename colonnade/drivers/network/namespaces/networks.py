@@ -6,7 +6,7 @@ ends an amphora finds every cable that it may have. It knows amphorae as machine
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from ipaddress import ip_network
 
 import structlog
@@ -47,8 +47,9 @@ class Networks:
         self._machines = machines
         self._turn = asyncio.Lock()  # book and cables change together, one port at a time
 
-    async def furnish(self, control_address: str) -> None:
-        """Networks, router and control namespace, whether new or found. Call it first."""
+    async def furnish(self, control_address: str, returning: Collection[AmphoraId] = ()) -> None:
+        """Networks, router and control namespace, whether new or found. Call it first.
+        `returning`: amphorae that do not run and will, with the ports that they had."""
         for record in FIRST_NETWORKS:
             self.book.add_network(record)
         port = self._control_port(control_address)
@@ -58,7 +59,7 @@ class Networks:
         for record in list(self.book.records.values()):
             await self._fabric.add_network(record)
         await self.routing.furnish()
-        await self._forget_lost_plugs()
+        await self._forget_lost_plugs(returning)
 
     async def add_network(self, name: str, wanted: Range) -> Network:
         """A further network. Raises Invalid or Conflict."""
@@ -151,11 +152,13 @@ class Networks:
         )
         return self.book.create_port(wish)
 
-    async def _forget_lost_plugs(self) -> None:
+    async def _forget_lost_plugs(self, returning: Collection[AmphoraId]) -> None:
         """Ports whose cable ended with its machine while no daemon was looking."""
         names = await self._fabric.names()
         for port in list(self.book.ports.values()):
-            if port.plugged_into is not None and machine_link(port.id) not in names:
+            into = port.plugged_into
+            is_lost = into is not None and machine_link(port.id) not in names
+            if is_lost and into not in returning:
                 self.book.note_plug(port.id, None)
 
 

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is kept of amphorae on disk, so that they serve again after a boot of the machine.
+
+One file each: what it was born with, and what it has become since: the bundle that it serves, its
+renewed certificate, its counters. These are looked at from outside, for an amphora writes nothing
+to the machine. Invariant: a file is whole and durable, read by the daemon alone, and gone before
+its amphora is. Nothing here knows what the files say.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from colonnade.domain.ids import AmphoraId
+from colonnade.drivers.compute.protocol import Boot
+from colonnade.drivers.network.namespaces.inside import mark_inside, text_inside
+from colonnade.drivers.network.namespaces.machines import Machine
+from colonnade.protocol import paths
+from colonnade.protocol.bundle import BUNDLE_BYTES_MAX
+from colonnade.runtime.files import replace_file
+
+LOOK_S: Final = 1.0
+REST: Final = 20  # times as long as a copy took, the same amphora is not copied again
+COUNTED_S: Final = 300.0  # between two copies for nothing but newer counters
+FILE_BYTES_MAX: Final = 2 * BUNDLE_BYTES_MAX  # a bundle as JSON, with the escapes that takes
+ROOT: Final = paths.ROOT.lstrip("/")
+log = structlog.get_logger()
+
+
+class _Seen(msgspec.Struct):
+    """Of one amphora: the files that were copied last, when, and from when on it may be again."""
+
+    mark: tuple[tuple[int, int, int], ...] = ()
+    at: float = 0.0
+    next_at: float = 0.0
+
+
+class Kept:
+    """`folder` None: nothing is to lie on the disk."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._seen: dict[AmphoraId, _Seen] = {}
+        self._turn = asyncio.Lock()  # one that was forgotten is not written again
+
+    def load(self) -> None:
+        """Find what an earlier daemon kept."""
+        if self._folder is None:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for torn in self._folder.glob("*.new"):
+            torn.unlink()
+        self._seen = {AmphoraId(path.stem): _Seen() for path in self._folder.glob("*.json")}
+
+    @property
+    def ids(self) -> set[AmphoraId]:
+        return set(self._seen)
+
+    def read(self, amphora_id: AmphoraId) -> Boot | None:
+        """What to start it with again; None where the file cannot be read."""
+        try:
+            return msgspec.json.decode(self._path(amphora_id).read_bytes(), type=Boot)
+        except (OSError, msgspec.DecodeError) as error:
+            log.error("what was kept of an amphora is lost", id=amphora_id, error=str(error))
+            return None
+
+    async def begin(self, boot: Boot) -> None:
+        """From now on it is kept. Where the disk has no room it is not, and that is said."""
+        if self._folder is not None:
+            async with self._turn:
+                self._seen[boot.amphora_id] = _Seen()
+                await asyncio.to_thread(self._write, boot)
+
+    async def forget(self, amphora_id: AmphoraId) -> None:
+        async with self._turn:
+            if self._seen.pop(amphora_id, None) is not None:
+                self._path(amphora_id).unlink(missing_ok=True)
+
+    async def look(self, machines: Sequence[Machine], *, at_last: bool = False) -> float:
+        """Keep what they have become since the last look; the seconds that it took. `at_last`: of
+        each, whatever its turn is."""
+        began = time.monotonic()
+        async with self._turn:
+            await asyncio.to_thread(self._look, machines, at_last)
+        return time.monotonic() - began
+
+    def _look(self, machines: Sequence[Machine], at_last: bool) -> None:
+        for machine in machines:
+            seen, now = self._seen.get(AmphoraId(machine.id)), time.monotonic()
+            if seen is None or not machine.is_running or (now < seen.next_at and not at_last):
+                continue
+            mark = tuple(mark_inside(machine.init, f"{ROOT}/{n}") for n in paths.KEPT_WHEN_NEW)
+            if mark != seen.mark or at_last or now - seen.at > COUNTED_S:
+                self._copy(machine)
+                seen.mark, seen.at = mark, now
+                seen.next_at = now + REST * (time.monotonic() - now)
+
+    def _copy(self, machine: Machine) -> None:
+        boot = self.read(AmphoraId(machine.id))
+        if boot is None:
+            return
+        files = {**boot.config_drive, **dict(_files(machine))}
+        if files != boot.config_drive:
+            self._write(msgspec.structs.replace(boot, config_drive=files))
+
+    def _write(self, boot: Boot) -> None:
+        try:
+            replace_file(self._path(boot.amphora_id), msgspec.json.encode(boot).decode())
+        except OSError as error:
+            log.error("an amphora is not kept as it is", id=boot.amphora_id, error=str(error))
+
+    def _path(self, amphora_id: AmphoraId) -> Path:
+        assert self._folder is not None, "nothing is kept"
+        return self._folder / f"{amphora_id}.json"
+
+
+def _files(machine: Machine) -> Iterator[tuple[str, str]]:
+    """What is there of an amphora's own files, under the names that it is to find them by."""
+    for name in (*paths.KEPT_WHEN_NEW, *paths.KEPT_ALONG):
+        text = text_inside(machine.init, f"{ROOT}/{name}", FILE_BYTES_MAX)
+        if text is not None:
+            yield (paths.KEPT if name == paths.PRESENT else name), text
