@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from colonnade.cli.local.offices import of_network
 from colonnade.domain.errors import Broken
 from colonnade.drivers.compute.namespaces.client import ComputeClient
 from colonnade.drivers.network.namespaces.client import LabClient, NetworkClient
@@ -70,11 +71,12 @@ class Site:
             self.daemon.wait(START_S)
 
     def start_daemon(self) -> None:
+        """With the rights that it has in earnest, and no more."""
         argv = [sys.executable, "-c", DAEMON, str(self.folder), json.dumps(PLACEHOLDER)]
         place = self.config.run_dir / "network.sock"
         place.unlink(missing_ok=True)  # a daemon that was killed left it
         with (self.folder / "daemon.log").open("ab") as log:
-            self.daemon = subprocess.Popen(self.lab.enter(argv), stderr=log)
+            self.daemon = subprocess.Popen(self.lab.enter(of_network(argv)), stderr=log)
         until(lambda: _listens(place), START_S, "the daemon to listen")
 
     def end_daemon(self, number: signal.Signals = signal.SIGTERM) -> None:

@@ -3,13 +3,12 @@
 # Process 1 of a machine of the tests: systemd on a copy of this machine's files that is thrown away.
 # It runs in namespaces of its own (mount, pid, network, and the others) and in a control group that
 # is its root. It has none of this machine's units but the journal.
-# $1: an empty folder. $2: a file that is written once systemd is about to start. The others: folders
+# $1: a tmpfs, empty or from an earlier boot. $2: a file that is written once systemd is about to start. The others: folders
 # that are there too, wherever they are: the copy has nothing of other file systems, nor of /tmp.
 set -eu
 place=$1 begun=$2
 shift 2
 mount --make-rprivate /
-mount -t tmpfs -o size=2g,mode=755 machine "$place"
 copy() { # $1: a folder. $2: where its copy is to be. $3: a word for what is kept of changes
     mkdir -p "$2" "$place/$3" "$place/$3.work"
     mount -t overlay -o "lowerdir=$1,upperdir=$place/$3,workdir=$place/$3.work" machine "$2"
@@ -38,7 +37,8 @@ for name in null zero full random urandom tty; do
     mount --bind "/dev/$name" "dev/$name"
 done
 ln -s /proc/self/fd dev/fd
-mount -t tmpfs -o mode=755 units etc/systemd/system
+mkdir -p "$place/units"
+mount --bind "$place/units" etc/systemd/system
 units=run/machine-units
 mkdir -p "$units/sysinit.target.wants" "$units/sockets.target.wants"
 for name in sysinit basic sockets timers paths slices multi-user shutdown umount final rescue; do

@@ -2,9 +2,11 @@
 """A machine with systemd, for tests of units: namespaces in which the real one is process 1.
 
 It sees this machine's files through an overlay that is thrown away, has a network of its own with
-nothing but loopback, and ends, with all that runs in it, when the test does.
+nothing but loopback, and ends, with all that runs in it, when the test does. One that ends has lost
+its power: another one with the same disk is the same machine, booted.
 """
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -15,6 +17,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
+
 from colonnade.drivers.network.namespaces.processes import child_of
 
 SCRIPT = Path(__file__).with_name("systemd-machine.sh")
@@ -24,6 +28,11 @@ SYSTEMD = Path("/lib/systemd/systemd")
 GROUPS = tuple(Path("/sys/fs/cgroup", name) for name in ("", "unified"))
 START_S_MAX = 60.0
 COMMAND_S_MAX = 120.0
+HOLD = """mount --make-rprivate /
+mount -t tmpfs -o size=2g,mode=755 machine "$0"
+echo mounted
+exec sleep infinity
+"""
 KINDS = ("--mount", "--pid", "--net", "--uts", "--ipc", "--cgroup", "--fork", "--kill-child")
 
 
@@ -62,15 +71,45 @@ def why_no_systemd() -> str:
     return ""
 
 
+class Disk(msgspec.Struct, frozen=True):
+    """What machines with it change is there as long as it is. `holder`: has it mounted."""
+
+    place: Path
+    holder: int
+
+
 @contextmanager
-def machine() -> Iterator[Machine]:
+def disk() -> Iterator[Disk]:
     place = Path(tempfile.mkdtemp(prefix="machine-"))
+    argv = ["unshare", "--mount", "--kill-child", "sh", "-c", HOLD, str(place)]
+    holder = subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"mounted\n"
+        yield Disk(place, holder.pid)
+    finally:
+        holder.kill()
+        holder.communicate()
+        shutil.rmtree(place)
+
+
+@contextmanager
+def machine(on: Disk | None = None) -> Iterator[Machine]:
+    with contextlib.ExitStack() as stack:
+        yield stack.enter_context(_booted(on or stack.enter_context(disk())))
+
+
+@contextmanager
+def _booted(on: Disk) -> Iterator[Machine]:
+    place = on.place
     groups = _groups()
     assert groups is not None
     group = groups / place.name
     group.mkdir()
     begun = place.with_suffix(".begun")
-    argv = ["unshare", *KINDS, "sh", str(SCRIPT), str(place), str(begun), *map(str, FOLDERS)]
+    seen = ["nsenter", f"--mount=/proc/{on.holder}/ns/mnt", "--"]
+    made = ["unshare", *KINDS, "sh", str(SCRIPT), str(place), str(begun), *map(str, FOLDERS)]
+    argv = [*seen, *made]
     # The group is entered first: it is the root of those that the machine sees.
     entered = ["sh", "-c", 'echo $$ >"$0/cgroup.procs"; exec "$@"', str(group), *argv]
     process = subprocess.Popen(entered, stdin=subprocess.DEVNULL, start_new_session=True)
@@ -78,14 +117,13 @@ def machine() -> Iterator[Machine]:
         _until_begun(process, begun)
         init = child_of(process.pid)
         assert init is not None
-        made = Machine(init)
-        _until_up(made)
-        yield made
+        found = Machine(init)
+        _until_up(found)
+        yield found
     finally:
         process.kill()
         process.wait()
         begun.unlink(missing_ok=True)
-        shutil.rmtree(place)
         _remove(group)
 
 
@@ -106,7 +144,7 @@ def _until_up(made: Machine) -> None:
     argv = [*made.enter(), "systemctl", "is-system-running"]
     while True:
         said = subprocess.run(argv, capture_output=True, text=True, check=False).stdout.strip()
-        if said in {"running", "degraded"}:
+        if said in {"starting", "running", "degraded"}:  # some units may wait for something
             return
         assert time.monotonic() < deadline, f"systemd is not up: {said}"
         time.sleep(0.05)

@@ -26,6 +26,7 @@ MADE: Final = "# Made by `colonnade init`"
 TARGET: Final = "colonnade.target"
 LAB: Final = "colonnade.lab.service"  # the dot: `systemctl restart 'colonnade-*'` passes it over
 DATABASE: Final = "colonnade-database.service"
+NETWORK: Final = "colonnade-network.service"
 CONTROL_LINK: Final = "control"  # below the run folder: leads to the network namespace `control`
 PID_FILE: Final = "lab.pid"  # there too
 IN_CONTROL: Final = ("controller", "health")  # amphorae find them on the LB network
@@ -96,7 +97,7 @@ def unit_files(layout: Layout, config: Config, options: Options) -> Mapping[str,
     found = dict(_offices(layout, options))
     found |= dict(_metrics_sockets(config))
     found[LAB] = _lab(layout, options)
-    found["colonnade-network.service"] = _network(layout)
+    found[NETWORK] = _network(layout)
     found["colonnade-renew.service"] = _renewal(layout, config)
     found["colonnade-renew.timer"] = _renewal_timer()
     if options.has_database:
@@ -124,7 +125,7 @@ def _offices(layout: Layout, options: Options) -> Iterator[tuple[str, str]]:
         yield (
             f"colonnade-{name}.service",
             _text(
-                Unit=[*_about(name), *after, *(_OF_LAB if inside else ())],
+                Unit=[*_about(name), *after, *(_OF_AMPHORAE if inside else ())],
                 Service=[
                     ("Type", "notify"),
                     ("User", account_of(name)),
@@ -146,6 +147,8 @@ def _offices(layout: Layout, options: Options) -> Iterator[tuple[str, str]]:
 
 
 _OF_LAB: Final[Lines] = (("Requires", LAB), ("After", LAB), ("PartOf", LAB))
+# After a boot amphorae are started again first: who misses one replaces it.
+_OF_AMPHORAE: Final[Lines] = (*_OF_LAB, ("After", NETWORK))
 
 
 def _inside(layout: Layout, name: str) -> Iterator[tuple[str, str]]:
@@ -202,6 +205,7 @@ def _network(layout: Layout) -> str:
             ("Sockets", _socket("network")),
             ("Environment", f"{METRICS_SOCKET}=3"),
             ("WatchdogSec", "30"),
+            ("TimeoutStartSec", "15min"),  # after a boot it starts all amphorae first
             ("TimeoutStopSec", "20"),
             *KEPT_UP,
             ("LimitNOFILE", "1048576"),  # of each haproxy, too

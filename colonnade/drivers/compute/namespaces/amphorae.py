@@ -7,6 +7,7 @@ of it runs, no cable of it is left and nothing of it is kept. It does not know w
 """
 
 import asyncio
+import contextlib
 import io
 import os
 import sys
@@ -20,7 +21,14 @@ import structlog
 
 from colonnade.domain.errors import ColonnadeError, Invalid, OutOfCapacity
 from colonnade.domain.ids import AmphoraId
-from colonnade.drivers.compute.namespaces.kept import LOOK_S, REST, Kept
+from colonnade.drivers.compute.namespaces.kept import (
+    LOOK_S,
+    REST,
+    Kept,
+    id_of,
+    served_before,
+    serves,
+)
 from colonnade.drivers.compute.protocol import Boot, Instance, InstanceState
 from colonnade.drivers.network.namespaces.address_book import LB_NETWORK
 from colonnade.drivers.network.namespaces.fabric import Fabric, machine_link
@@ -42,6 +50,8 @@ AGENT: Final = (sys.executable, "-I", "-m", "colonnade.agent")
 CONFIG_DRIVE_BYTES_MAX = 256 * 1024
 HOST = "lab"
 RESTORED_AT_ONCE = 8
+BACK_S_MAX = 20.0  # so long those that are back are waited for
+BACK_LOOK_S = 0.1
 log = structlog.get_logger()
 
 
@@ -103,10 +113,17 @@ class Amphorae:
         return self._kept.ids - {AmphoraId(m.id) for m in self._machines.all(AMPHORA)}
 
     async def restore(self) -> None:
-        """Start those again, with the cables that the book says they have. Call it before anybody
-        may ask for them."""
+        """Start those again, with the cables that the book says they have, and wait until they
+        serve, if that is soon. Call it before anybody may ask for them: who misses one replaces it.
+        """
         turns = asyncio.Semaphore(RESTORED_AT_ONCE)
-        await asyncio.gather(*(self._restore(one, turns) for one in self.returning()))
+        found = await asyncio.gather(*(self._restore(one, turns) for one in self.returning()))
+        waited = [machine for machine in found if machine is not None]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BACK_S_MAX):
+                while waited:
+                    waited = [one for one in waited if one.is_running and not serves(one)]
+                    await asyncio.sleep(BACK_LOOK_S)
 
     async def keep(self) -> None:
         """Keep up with what they become, until cancelled; and once more then."""
@@ -128,11 +145,12 @@ class Amphorae:
         await self._deliver(await self._conceive(boot, port), archive)
         await self._kept.begin(below_root)
 
-    async def _restore(self, amphora_id: AmphoraId, turns: asyncio.Semaphore) -> None:
+    async def _restore(self, amphora_id: AmphoraId, turns: asyncio.Semaphore) -> Machine | None:
+        """Its machine, if it is going to serve something."""
         async with turns:
             boot = self._kept.read(amphora_id)
             if boot is None:
-                return
+                return None
             try:
                 port = await self._lb_port(boot)
                 await self._fabric.detach([machine_link(port.id)])
@@ -146,8 +164,10 @@ class Amphorae:
                 said = f"{error.public}: {error.detail}"
                 log.error("an amphora is not back", amphora_id=amphora_id, error=said)
                 await self._machines.destroy(amphora_id)
-            else:
-                log.info("an amphora is back", amphora_id=amphora_id)
+                return None
+            log.info("an amphora is back", amphora_id=amphora_id)
+            is_waited_for = served_before(boot) and self._plan.agent == AGENT
+            return newborn.machine if is_waited_for else None
 
     async def _lb_port(self, boot: Boot) -> Port:
         port = await self._networks.port(boot.lb_port_id)
@@ -191,7 +211,7 @@ class Amphorae:
         only. Raises OutOfCapacity."""
         if self._plan.ids is None:
             return 0
-        taken = {int(m.about.get("id", "0")) for m in self._machines.all(AMPHORA)}
+        taken = {id_of(m) for m in self._machines.all(AMPHORA)}
         found = self._plan.ids.free_for_an_amphora(taken | {*self._ids.values()})
         if found is None:
             raise OutOfCapacity("this machine has no ids left for another amphora")

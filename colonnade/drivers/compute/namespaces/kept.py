@@ -9,7 +9,7 @@ its amphora is. Nothing here knows what the files say.
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +18,7 @@ import structlog
 
 from colonnade.domain.ids import AmphoraId
 from colonnade.drivers.compute.protocol import Boot
-from colonnade.drivers.network.namespaces.inside import mark_inside, text_inside
+from colonnade.drivers.network.namespaces.inside import mark_inside, reading_as, text_inside
 from colonnade.drivers.network.namespaces.machines import Machine
 from colonnade.protocol import paths
 from colonnade.protocol.bundle import BUNDLE_BYTES_MAX
@@ -94,7 +94,7 @@ class Kept:
             seen, now = self._seen.get(AmphoraId(machine.id)), time.monotonic()
             if seen is None or not machine.is_running or (now < seen.next_at and not at_last):
                 continue
-            mark = tuple(mark_inside(machine.init, f"{ROOT}/{n}") for n in paths.KEPT_WHEN_NEW)
+            mark = _mark(machine, paths.KEPT_WHEN_NEW)
             if mark != seen.mark or at_last or now - seen.at > COUNTED_S:
                 self._copy(machine)
                 seen.mark, seen.at = mark, now
@@ -104,7 +104,7 @@ class Kept:
         boot = self.read(AmphoraId(machine.id))
         if boot is None:
             return
-        files = {**boot.config_drive, **dict(_files(machine))}
+        files = {**boot.config_drive, **_files(machine)}
         if files != boot.config_drive:
             self._write(msgspec.structs.replace(boot, config_drive=files))
 
@@ -119,9 +119,30 @@ class Kept:
         return self._folder / f"{amphora_id}.json"
 
 
-def _files(machine: Machine) -> Iterator[tuple[str, str]]:
+def _mark(machine: Machine, names: Sequence[str]) -> tuple[tuple[int, int, int], ...]:
+    with reading_as(id_of(machine)):
+        return tuple(mark_inside(machine.init, f"{ROOT}/{name}") for name in names)
+
+
+def _files(machine: Machine) -> Mapping[str, str]:
     """What is there of an amphora's own files, under the names that it is to find them by."""
-    for name in (*paths.KEPT_WHEN_NEW, *paths.KEPT_ALONG):
-        text = text_inside(machine.init, f"{ROOT}/{name}", FILE_BYTES_MAX)
-        if text is not None:
-            yield (paths.KEPT if name == paths.PRESENT else name), text
+    names = (*paths.KEPT_WHEN_NEW, *paths.KEPT_ALONG)
+    with reading_as(id_of(machine)):
+        found = {n: text_inside(machine.init, f"{ROOT}/{n}", FILE_BYTES_MAX) for n in names}
+    named = {paths.KEPT if name == paths.PRESENT else name: found[name] for name in names}
+    return {name: text for name, text in named.items() if text is not None}
+
+
+def id_of(machine: Machine) -> int:
+    """The first of its ids outside; 0 where there is one id only."""
+    return int(machine.about.get("id", "0"))
+
+
+def served_before(boot: Boot) -> bool:
+    """Whether there is something for it to serve again."""
+    return paths.KEPT in boot.config_drive
+
+
+def serves(machine: Machine) -> bool:
+    """Whether it serves something, as its agent has written down."""
+    return any(_mark(machine, [paths.PRESENT])[0])

@@ -2,9 +2,11 @@
 """Files of a machine, opened from outside.
 
 Invariant: no link is followed. What lies in a machine is for the machine to say, and a link there
-would be followed from the root of whoever opens it. It knows no amphora.
+would be followed from the root of whoever opens it. What only the machine's own id may read is read
+as that id, so no right over files is needed. It knows no amphora.
 """
 
+import ctypes
 import os
 import stat
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from pathlib import PurePosixPath
 
 from colonnade.drivers.network.namespaces.processes import ProcessName
 
+_libc = ctypes.CDLL(None)
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -68,3 +71,22 @@ def held(descriptor: int) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def reading_as(host_id: int) -> Iterator[None]:
+    """Files are opened by this thread, and only it, as that id outside. 0: as ever."""
+    if host_id:
+        _open_files_as(host_id, host_id)
+    try:
+        yield
+    finally:
+        if host_id:
+            _open_files_as(os.geteuid(), os.getegid())
+
+
+def _open_files_as(user: int, group: int) -> None:
+    for call, wanted in ((_libc.setfsgid, group), (_libc.setfsuid, user)):
+        call(wanted)
+        if call(-1) != wanted:  # it says no other way that it would not
+            raise PermissionError(f"files cannot be opened as {wanted}")
