@@ -119,8 +119,10 @@ class Bench:
         plugged: bool = True,
         mute: bool = False,
         config: dict[str, Any] | None = None,
+        kept: str = "",
     ) -> None:
-        """`config`: what differs from a usual amphora's. `mute`: its log is stuck."""
+        """`config`: what differs from a usual amphora's. `mute`: its log is stuck. `kept`: the
+        bundle that it served before a boot."""
         config = {
             "amphora_id": self.amphora_id,
             "lb_network_ip": AMPHORA_IP,
@@ -138,7 +140,9 @@ class Bench:
             "ca.pem": self.ca.certificate_pem,
             "heartbeat.key": self.key.hex(),
         }
-        await asyncio.to_thread(self.site.start_amphora, drive, plugged=plugged, mute=mute)
+        files = {f"config/{name}": text for name, text in drive.items()}
+        files |= {paths.KEPT: kept} if kept else {}
+        await asyncio.to_thread(self.site.start_amphora, files, plugged=plugged, mute=mute)
         await self._receive()
         await self._serve_controllers()
         await self.ready()

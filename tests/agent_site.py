@@ -58,10 +58,11 @@ class Site:
         return made
 
     def start_amphora(
-        self, config_drive: dict[str, str], *, plugged: bool = True, mute: bool = False
+        self, files: dict[str, str], *, plugged: bool = True, mute: bool = False
     ) -> None:
-        """`mute`: writing to its standard error blocks for ever."""
-        self._say({"do": "start", "drive": config_drive, "plugged": plugged, "mute": mute})
+        """`files`: by their paths below its folder. `mute`: writing to its standard error blocks
+        for ever."""
+        self._say({"do": "start", "files": files, "plugged": plugged, "mute": mute})
         self._hear()
 
     def plug(self) -> None:
@@ -175,7 +176,7 @@ class _Inside:
         self._veth("lb-site", "lb0", (f"{CONTROL_IP}/{LB_LENGTH}",), f"/proc/{self.init}/ns/net")
         if request["plugged"]:
             self.plug(request)
-        child.stdin.write(_tar(request["drive"]))
+        child.stdin.write(_tar(request["files"]))
         child.stdin.close()
         return {}
 
@@ -279,7 +280,7 @@ def _tar(files: dict[str, str]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, text in files.items():
-            entry = tarfile.TarInfo(f"config/{name}")
+            entry = tarfile.TarInfo(name)
             entry.size = len(text.encode())
             entry.mode = 0o600
             archive.addfile(entry, io.BytesIO(text.encode()))

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from colonnade.agent.haproxy.status import digest
 from colonnade.domain.errors import Broken, Rejected
 from colonnade.drivers.amphora.haproxy.client import Outdated
+from colonnade.protocol import paths
 from colonnade.protocol.bundle import Bundle
 from colonnade.protocol.datagram import Datagram, Edge, Heartbeat, Kind, Statistics, encode
 from colonnade.protocol.messages import PORT_TASKS
@@ -399,6 +400,42 @@ async def test_a_bundle_waits_for_its_interface(tmp_path: Path) -> None:
         assert bench.site.processes(HAPROXY) == []
     finally:
         await bench.end()
+
+
+async def test_after_a_boot_it_serves_what_it_served_without_a_controller(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    try:
+        before = msgspec.json.encode(bundle(7, server(1))).decode()
+        await bench.start(plugged=False, kept=before)
+        assert not await serves(bench, 7)
+        bench.site.plug()
+        await bench.web_server(1)
+        await until(lambda: serves(bench, 7), 20)
+        await all_up(bench, "s1")
+        assert await bench.get() == (200, "1")
+        with pytest.raises(Outdated):
+            await bench.put(bundle(6, server(1)))
+        assert paths.KEPT not in bench.site.files(paths.ROOT)
+        assert await bench.put(bundle(8, server(1, weight=9))) == "runtime"
+    finally:
+        await bench.end()
+
+
+async def test_what_a_controller_wants_goes_before_what_was_served_before_a_boot(
+    tmp_path: Path,
+) -> None:
+    bench = Bench(tmp_path)
+    try:
+        bench.wanted = bundle(9, server(2))
+        await bench.start(kept=msgspec.json.encode(bundle(7, server(1))).decode())
+        await until(lambda: serves(bench, 9), 20)
+        assert set(await bench.states()) == {"s2"}
+    finally:
+        await bench.end()
+
+
+async def serves(bench: Bench, generation: int) -> bool:
+    return (await bench.client.info(AMPHORA_IP, bench.amphora_id)).generation == generation
 
 
 async def test_it_is_small(bench: Bench) -> None:

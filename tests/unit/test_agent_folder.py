@@ -8,6 +8,7 @@ import pytest
 
 from colonnade.agent.folder import Folder
 from colonnade.agent.heartbeat.sequence import Sequence64
+from colonnade.protocol import paths
 from colonnade.protocol.bundle import Bundle
 
 OLD = Bundle(generation=1, config="old", frame="", files={"a.pem": "1", "b.pem": "2"})
@@ -74,3 +75,15 @@ def test_sequences_rise_over_a_restart_and_a_clock_set_back(tmp_path: Path) -> N
     numbers += [Sequence64(folder).next()]
     assert numbers == sorted(set(numbers))
     assert numbers[0] > 2**62
+
+
+def test_what_was_served_before_a_boot_is_there_until_it_is_forgotten(tmp_path: Path) -> None:
+    folder, kept = Folder(tmp_path), tmp_path / paths.KEPT
+    assert folder.kept() is None
+    kept.write_bytes(msgspec.json.encode(OLD))
+    assert folder.kept() == OLD
+    kept.write_text("torn {")
+    assert folder.kept() is None
+    for _ in range(2):
+        folder.forget_kept()
+        assert not kept.exists()
