@@ -162,7 +162,7 @@ class World:
         rules = Rules(heartbeats=self.config.heartbeats, failovers=self.config.failovers)
         reconcilers: dict[str, Reconciler] = {
             "cluster": Clusters(database, network, compute, amphorae, rules),
-            "amphora": Amphorae(database, network, compute, births, amphorae.notify),
+            "amphora": Amphorae(database, network, compute, births, amphorae),
             "spares": Spares(database, SEAL, self.config.spares),
             "upgrade": Upgrades(database, self.config.spares),
             "leaks": Leaks(database, network, compute, patience_s=0, rules=rules),
@@ -240,8 +240,9 @@ class World:
 
     def power_cut(self, amphora_id: AmphoraId) -> None:
         self.compute.kill(amphora_id)
-        self.network.amphorae.discard(amphora_id)
-        self.network.stopped.add(amphora_id)
+        for one in (amphora_id, *self.compute.seats(amphora_id)):
+            self.network.amphorae.discard(one)
+            self.network.stopped.add(one)
 
     async def beat(self) -> None:
         """One heartbeat of each amphora that runs, and the receiver's judgement of the others."""

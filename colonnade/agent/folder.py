@@ -31,6 +31,8 @@ class Folder:
         self.log_socket = root / "log.sock"
         self.output = root / "haproxy.out"
         self.server_state = root / "servers.state"
+        self.access_socket = root / "access.sock"  # datagrams: a line of an access log each
+        self.access_logs = root / "logs"  # the spool
         self.counters = root / "counters.json"
         self.sequence = root / "sequence"
         self.last_heartbeat = root / "last-heartbeat"

@@ -33,10 +33,11 @@ from colonnade.agent.keepalived.half import Half
 from colonnade.agent.keepalived.process import Keepalived
 from colonnade.agent.logs.shipping import Logs
 from colonnade.agent.logs.spool import Spool
-from colonnade.agent.network import interfaces
-from colonnade.agent.network.lb_address import have_lb_address
+from colonnade.agent.network import interfaces, lb_address
 from colonnade.agent.own_log import OwnLog
 from colonnade.agent.own_troubles import Troubles
+from colonnade.agent.place import Place
+from colonnade.agent.seats import Seats
 from colonnade.agent.server import application
 from colonnade.protocol import paths
 from colonnade.protocol.bundle import Bundle
@@ -55,10 +56,15 @@ FROM_THE_CONTROL_PLANE: Final = Bounds(connections=128, of_one_peer=64)
 
 
 class Agent:
-    def __init__(self, config: AgentConfig, drive: Path, folder: Folder, namespace: Path) -> None:
+    """Of an amphora, or of a seat on one. `seats`: those that it carries."""
+
+    def __init__(self, config: AgentConfig, place: Place, seats: Seats | None = None) -> None:
+        drive, folder, namespace, within, _ = place
         self._config = config
+        self._is_seat = place.is_seat
+        self._seats = seats
         self._tasks = asyncio.Event()
-        self._haproxy = Haproxy(config.haproxy, folder, namespace)
+        self._haproxy = Haproxy(config.haproxy, folder, namespace, within)
         self._watch = Watch(folder, self._haproxy)
         limits = Limits(
             pause_s=config.reload_pause_s,
@@ -66,7 +72,7 @@ class Agent:
             memory_reserve_mib=config.memory_reserve_mib,
         )
         self._watch.old_workers_max = config.old_workers_max
-        keepalived = Keepalived(config.keepalived, folder, namespace)
+        self._keepalived = keepalived = Keepalived(config.keepalived, folder, namespace)
         self._watch.troubles = Troubles(folder, self._haproxy, keepalived).look
         self._half = Half(self._haproxy, keepalived)
         self._half.on_role = self._watch.role_changed
@@ -81,19 +87,21 @@ class Agent:
         self._heartbeats.on_tasks = self._tasks.set
         self._watch.on_news = self._heartbeats.tell
         self._controllers = Controllers(config.controllers, self._identity.for_servers)
-        spool = Spool(Path(paths.ACCESS_LOGS), config.logs)
-        access = Path(paths.HAPROXY_ACCESS_SOCKET)
-        self._logs = Logs(access, spool, self._controllers.log_places, namespace)
+        spool = Spool(folder.access_logs, config.logs)
+        self._logs = Logs(folder.access_socket, spool, self._controllers.log_places, namespace)
 
     async def run(self) -> None:
         """Until cancelled."""
-        await have_lb_address(self._config)
+        if self._is_seat:
+            lb_address.add(self._config)
+        else:
+            await lb_address.have_lb_address(self._config)
         await asyncio.get_running_loop().create_datagram_endpoint(
             lambda: self._heartbeats, local_addr=(self._config.lb_network_ip, PORT_TASKS)
         )
         await self._amphora.resume()
         runner = web.AppRunner(
-            application(self._amphora, self._watch, await self._about()),
+            application(self._amphora, self._watch, await self._about(), self._seats),
             access_log=None,
             handle_signals=False,
         )
@@ -111,6 +119,7 @@ class Agent:
             async with door:
                 await asyncio.gather(
                     _for_ever(self._return),
+                    *([] if self._seats is None else [_for_ever(self._seats.run)]),
                     _for_ever(self._watch.run),
                     _for_ever(self._beat),
                     _for_ever(Pulse(self._haproxy).run),
@@ -122,6 +131,11 @@ class Agent:
         finally:
             await runner.cleanup()
             await self._amphora.close()
+
+    async def end(self) -> None:
+        """What went on when `run` was cancelled ends too."""
+        await self._haproxy.stop()
+        await self._keepalived.stop()
 
     async def _about(self) -> Info:
         return Info(
@@ -231,7 +245,8 @@ def main() -> None:
 
 
 async def _run_until_told(config: AgentConfig, drive: Path) -> None:
-    agent = Agent(config, drive, Folder(Path(paths.ROOT)), Path(paths.TRAFFIC_NAMESPACE))
+    place = Place(drive, Folder(Path(paths.ROOT)), Path(paths.TRAFFIC_NAMESPACE))
+    agent = Agent(config, place, Seats(place.folder.root, Agent))
     if await until_told(agent.run()):
         log.info("agent ends; haproxy goes on")
 

@@ -6,7 +6,8 @@ The translation from HTTP to the agent's own calls is here and nowhere else.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
+from uuid import UUID
 
 import msgspec
 from aiohttp import web
@@ -17,7 +18,7 @@ from colonnade.agent.haproxy.reloads import TooLittleMemory
 from colonnade.agent.haproxy.status import Watch
 from colonnade.agent.own_numbers import own_numbers
 from colonnade.protocol.bundle import BUNDLE_BYTES_MAX, Bundle
-from colonnade.protocol.messages import Drain, Info, Refusal
+from colonnade.protocol.messages import Drain, Info, NewSeat, Refusal
 from colonnade.runtime.mtls import peer_name
 
 READERS: Final = ("controller", "health")
@@ -38,7 +39,19 @@ _CODES: Final[Mapping[type[Exception], int]] = {
 }
 
 
-def application(amphora: Amphora, watch: Watch, about: Info) -> web.Application:
+class Seats(Protocol):
+    """The other amphorae that an agent serves as."""
+
+    async def open(self, new: NewSeat) -> None:
+        """Raises Refused or NotNow."""
+
+    async def close(self, seat_id: str) -> None:
+        """Raises NotNow."""
+
+
+def application(
+    amphora: Amphora, watch: Watch, about: Info, seats: Seats | None = None
+) -> web.Application:
     """The routes. `about.generation` is filled in at each call."""
 
     async def info(_request: web.Request) -> web.Response:
@@ -63,7 +76,29 @@ def application(amphora: Amphora, watch: Watch, about: Info) -> web.Application:
     app.router.add_get("/numbers", _numbers)
     app.router.add_put("/bundle", put_bundle)
     app.router.add_put("/drain", drain)
+    if seats is not None:
+        app.router.add_route("*", "/seats/{id}", _seat_route(seats, about))
     return app
+
+
+def _seat_route(seats: Seats, about: Info) -> Handler:
+    async def seat(request: web.Request) -> web.Response:
+        try:
+            seat_id = str(UUID(request.match_info["id"]))
+        except ValueError as error:
+            raise Unreadable(str(error)) from error
+        if request.method == "PUT":
+            new = await _body(request, NewSeat, "a seat")
+            if new.id != seat_id:
+                raise Unreadable("the body names another seat than the path")
+            await seats.open(new)
+        elif request.method == "DELETE":
+            await seats.close(seat_id)
+        else:
+            raise web.HTTPMethodNotAllowed(request.method, ["PUT", "DELETE"])
+        return _json(about)
+
+    return seat
 
 
 async def _numbers(_request: web.Request) -> web.Response:

@@ -3,10 +3,11 @@
 
 A birth is a port on the LB network, a certificate, a key for heartbeats, and an instance. Each
 step may be repeated. An amphora's row outlives all that was made for it, so nothing is forgotten.
+A seat is born likewise, on an amphora that runs.
 """
 
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -20,14 +21,16 @@ from colonnade.domain.errors import ColonnadeError
 from colonnade.domain.fleet import Amphora
 from colonnade.domain.ids import AmphoraId, PortId, derived_id
 from colonnade.domain.lifecycle import Event, State
+from colonnade.drivers.amphora.protocol import AmphoraDriver
 from colonnade.drivers.compute.protocol import Boot, ComputeDriver, InstanceState
 from colonnade.drivers.network.protocol import NetworkDriver, Port, PortWish, Subnet
 from colonnade.drivers.secrets.database import Seal
+from colonnade.protocol.logs import LogLimits
 from colonnade.protocol.messages import PORT_CONTROLLER, PORT_HEALTH, AgentConfig
 from colonnade.runtime.certificate_authority import expires_at
 from colonnade.runtime.config import Config
 from colonnade.store.catalogue import catalogue
-from colonnade.store.fleet import amphora_rows, daemons, placing
+from colonnade.store.fleet import amphora_rows, daemons, placing, seats
 from colonnade.store.fleet.daemons import Kind
 from colonnade.store.postgres.database import Database
 from colonnade.store.queue import events
@@ -38,9 +41,8 @@ AIMS: Final[Mapping[State, str]] = {  # the others are a cluster's, or wait to b
     State.RETIRING: "its burial",
 }
 log = structlog.get_logger()
-Notify = Callable[[Amphora], Awaitable[None]]
 PEERS: Final = (Kind.CONTROLLER, Kind.HEALTH)  # whom an agent speaks with
-LIVING: Final = frozenset({State.SPARE, State.SERVING, State.LEAVING})
+LIVING: Final = frozenset({State.SPARE, State.CARRYING, State.SERVING, State.LEAVING})
 
 
 class Births(msgspec.Struct, frozen=True):
@@ -66,13 +68,13 @@ class Amphorae:
         network: NetworkDriver,
         compute: ComputeDriver,
         births: Births,
-        notify: Notify,
+        agents: AmphoraDriver,
     ) -> None:
         self._database = database
         self._network = network
         self._compute = compute
         self._births = births
-        self._notify = notify
+        self._agents = agents
 
     async def reconcile(self, name: str) -> float | None:
         async with self._database.read() as connection:
@@ -84,7 +86,7 @@ class Amphorae:
             await self._give_birth(amphora)
         if amphora.state in LIVING and self._births.certificates.is_behind(amphora):
             with contextlib.suppress(ColonnadeError):  # it also asks by itself, every minute
-                await self._notify(amphora)
+                await self._agents.notify(amphora)
         if amphora.state is State.FAILED and amphora.cluster_id is None:
             await self._compute.destroy(amphora.id)
             amphora = await self._advance(amphora, Event.FENCED)
@@ -102,9 +104,12 @@ class Amphorae:
 
     async def _give_birth(self, amphora: Amphora) -> None:
         instance = await self._compute.instance(amphora.id)
-        if instance is not None:
-            if instance.state is InstanceState.STOPPED:
-                await self._advance(amphora, Event.WENT_SILENT)
+        carrier = await self._carrier(amphora)
+        is_lost = amphora.carrier_id is not None and carrier is None
+        if is_lost or (instance is not None and instance.state is InstanceState.STOPPED):
+            await self._advance(amphora, Event.WENT_SILENT)
+            return
+        if instance is not None and carrier is None:
             return  # its first heartbeat, or the lack of one, decides what follows
         subnet = await self._network.lb_subnet()
         wish = PortWish(
@@ -119,10 +124,11 @@ class Amphorae:
             wanted = await catalogue.wanted_of(connection, amphora.flavor, self._births.release)
             made = replace(
                 amphora,
-                born_by=wanted.release,
-                image_tag=wanted.image_tag,
-                engine=wanted.engine,
+                born_by=carrier.born_by if carrier else wanted.release,
+                image_tag=carrier.image_tag if carrier else wanted.image_tag,
+                engine=carrier.engine if carrier else wanted.engine,
             )
+            facts = await catalogue.flavor_facts(connection, amphora.flavor) if carrier else None
             await amphora_rows.record_birth(connection, made, (port.id, port.address))
             await amphora_rows.record_certificate(
                 connection,
@@ -137,21 +143,32 @@ class Amphorae:
         if sealed is None:
             return  # gone meanwhile
         agent = self._agent_config(amphora, port, subnet, peers)
+        if facts is not None:
+            agent = replace(agent, logs=_share(agent.logs, facts.max_load_balancers))
         drive = {
             "agent.json": msgspec.json.encode(agent).decode(),
             "agent.pem": identity.pem,
             "ca.pem": authority.trusted_pem,
             "heartbeat.key": self._births.seal.unseal(sealed, amphora.id).hex(),
         }
-        await self._compute.create(
-            Boot(
-                amphora_id=amphora.id,
-                lb_port_id=port.id,
-                config_drive=drive,
-                apart_from=apart_from,
-            )
+        boot = Boot(
+            amphora_id=amphora.id,
+            lb_port_id=port.id,
+            config_drive={} if carrier else drive,
+            apart_from=apart_from,
+            carrier_id=amphora.carrier_id,
         )
+        await self._compute.create(boot)
+        if carrier is not None:
+            await self._agents.open_seat(carrier, amphora, drive)
         log.info("amphora started", amphora_id=amphora.id, address=port.address)
+
+    async def _carrier(self, amphora: Amphora) -> Amphora | None:
+        """Of a seat, the amphora that it is on."""
+        if amphora.carrier_id is None:
+            return None
+        async with self._database.read() as connection:
+            return await amphora_rows.amphora(connection, amphora.carrier_id)
 
     def _agent_config(
         self, amphora: Amphora, port: Port, subnet: Subnet, peers: Mapping[Kind, Sequence[str]]
@@ -175,14 +192,35 @@ class Amphorae:
 
     async def _bury(self, amphora: Amphora) -> None:
         await self._compute.destroy(amphora.id)
+        await self._close(amphora)
         for port in await self._network.ports():
             if port.owner == f"amphora:{amphora.id}":
                 await self._network.delete_port(port.id)
-        await self._advance(amphora, Event.DESTROYED)
+        async with self._database.transaction() as connection:
+            await amphora_rows.advance(connection, amphora, Event.DESTROYED)
+            if amphora.carrier_id is not None:
+                await seats.release_if_empty(connection, amphora.carrier_id)
+
+    async def _close(self, amphora: Amphora) -> None:
+        """A seat leaves nothing on the amphora that goes on; with one that ended it ended too."""
+        carrier = await self._carrier(amphora)
+        if carrier is None:
+            return
+        instance = await self._compute.instance(carrier.id)
+        if instance is not None and instance.state is InstanceState.RUNNING:
+            await self._agents.close_seat(carrier, amphora)
 
     async def _advance(self, amphora: Amphora, event: Event) -> Amphora:
         async with self._database.transaction() as connection:
             return await amphora_rows.advance(connection, amphora, event)
+
+
+def _share(limits: LogLimits, seats_max: int) -> LogLimits:
+    """Of the room for access logs, what is for one of so many."""
+    spool_bytes = limits.spool_bytes // seats_max
+    return replace(
+        limits, spool_bytes=spool_bytes, file_bytes=min(limits.file_bytes, spool_bytes // 4)
+    )
 
 
 def _or_own(addresses: Sequence[str], own: str, port: int) -> tuple[str, ...]:

@@ -41,6 +41,7 @@ from colonnade.controller.planning import (
     Step,
     own_port_id,
 )
+from colonnade.controller.spares import SPARE_FRESH_S
 from colonnade.controller.standing_down import drain, stand_down
 from colonnade.controller.topologies import Wires, plan, port_ids, told_of, wires
 from colonnade.domain.addresses import canonical
@@ -71,7 +72,6 @@ from colonnade.store.reports import statuses
 from colonnade.store.trees import wishes
 
 ROUNDS_MAX: Final = 12  # looks in one pass; a failover that meets dead spares takes some
-SPARE_FRESH_S: Final = 75.0
 PATIENCE: Final = 3  # failed pushes to a lent spare that never answered
 SUBNETS_FRESH_S: Final = 30.0
 WATCH_S: Final = 0.5  # between looks after an amphora that takes its time

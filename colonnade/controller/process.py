@@ -85,7 +85,7 @@ async def _work(config: Config) -> None:
         clusters = Clusters(database, network, compute, driver, rules)
         reconcilers: dict[str, Reconciler] = {
             "cluster": clusters,
-            "amphora": Amphorae(database, network, compute, births, driver.notify),
+            "amphora": Amphorae(database, network, compute, births, driver),
             "spares": Spares(database, seal, config.spares),
             "leaks": Leaks(database, network, compute, rules=rules),
         }

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from colonnade.controller import changing, many_active, pairs, planning
-from colonnade.controller.planning import Facts, Step, own_port_id, vips
+from colonnade.controller.planning import Facts, Release, Step, own_port_id, vips
 from colonnade.controller.routed import floating_ports, is_routed
 from colonnade.domain.fleet import Amphora, Cluster, Topology
 from colonnade.domain.ids import AmphoraId, PortId
-from colonnade.domain.lifecycle import ANSWERING
+from colonnade.domain.lifecycle import ANSWERING, State
 from colonnade.drivers.network.protocol import Port, Subnet
 from colonnade.protocol.bundle import Interface, Pair
 
@@ -28,6 +28,9 @@ class Wires(NamedTuple):
 
 def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
     """Steps to take now. None: nothing can be done but wait."""
+    surplus = _surplus_seats(wanted, facts)
+    if surplus:
+        return [Release(seat) for seat in surplus]
     steps = changing.plan(wanted, facts)
     if steps is not None:
         return steps
@@ -36,6 +39,15 @@ def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
     if is_routed(wanted):  # one alone is many of one
         return many_active.plan(wanted, facts)
     return planning.plan(wanted, facts)
+
+
+def _surplus_seats(wanted: Cluster, facts: Facts) -> Sequence[Amphora]:
+    """Made for it on an amphora that carries several, and needed no longer."""
+    idle = [a for a in facts.amphorae if a.state in (State.BOOTING, State.SPARE)]
+    serving = sum(a.state is State.SERVING and changing.fits(wanted, a) for a in facts.amphorae)
+    wrong = [seat for seat in idle if wanted.deleted or seat.flavor != wanted.flavor]
+    right = [seat for seat in idle if seat not in wrong]
+    return [*wrong, *right[max(0, wanted.size - serving) :]]
 
 
 def port_ids(wanted: Cluster, present: Sequence[Amphora]) -> Sequence[PortId]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from colonnade.controller import account
-from colonnade.controller.clusters import SPARE_FRESH_S
+from colonnade.controller.spares import SPARE_FRESH_S
 from colonnade.domain.catalogue import DEFAULT_FLAVOR
 from colonnade.domain.errors import ColonnadeError
 from colonnade.domain.lifecycle import Event

@@ -15,7 +15,13 @@ from colonnade.domain.attributes import Attribute
 from colonnade.domain.errors import Invalid
 from colonnade.domain.fleet import FrontEnd, Topology
 from colonnade.domain.ids import FlavorProfileId, ZoneProfileId
-from colonnade.domain.limits import PROFILE_DATA_MAX, SPARES_PER_FLAVOR_MAX, TEXT_MAX, Text
+from colonnade.domain.limits import (
+    LOAD_BALANCERS_PER_AMPHORA_MAX,
+    PROFILE_DATA_MAX,
+    SPARES_PER_FLAVOR_MAX,
+    TEXT_MAX,
+    Text,
+)
 
 NO_ID: Final = "00000000-0000-0000-0000-000000000000"  # contract: reserved, names nothing
 DEFAULT_FLAVOR: Final = "default"
@@ -89,6 +95,7 @@ class FlavorFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     failover_after_s: Annotated[float, Meta(ge=3, le=60)] | None = None
     vrrp_advert_ms: Annotated[int, Meta(ge=20, le=10_000)] = ADVERT_MS
     amphorae: Annotated[int, Meta(ge=AMPHORAE_MIN, le=AMPHORAE_MAX)] | None = None
+    max_load_balancers: Annotated[int, Meta(ge=1, le=LOAD_BALANCERS_PER_AMPHORA_MAX)] = 1
 
     @property
     def is_routed(self) -> bool:
@@ -107,7 +114,7 @@ class FlavorFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             self.spare_pool_size,
             self.failover_after_s,
         )
-        return any(fact is not None for fact in machine)
+        return any(fact is not None for fact in machine) or self.max_load_balancers > 1
 
 
 class ZoneFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -127,6 +134,7 @@ class Sizing(msgspec.Struct, frozen=True, kw_only=True):
     amphorae: int = AMPHORAE_MIN  # of ACTIVE_ACTIVE
     advert_ms: int = ADVERT_MS
     flavor: str = DEFAULT_FLAVOR
+    per_amphora: int = 1  # how many load balancers of a project share an amphora
 
     @property
     def addresses(self) -> int:
@@ -159,4 +167,5 @@ def sizing(flavor_id: str, facts: FlavorFacts) -> Sizing:
         amphorae=facts.amphorae or AMPHORAE_MIN,
         advert_ms=facts.vrrp_advert_ms,
         flavor=flavor_id if facts.needs_own_spares else DEFAULT_FLAVOR,
+        per_amphora=facts.max_load_balancers,
     )

@@ -66,6 +66,8 @@ class Amphora(msgspec.Struct, frozen=True, kw_only=True):
     role: Role | None = None  # None: it has not said yet
     peer_id: AmphoraId | None = None  # the other half, as it was last told; of many a name for all
     vrrp_priority: int | None = None
+    # Of a seat: the amphora that carries it. A seat is all that one load balancer has of it.
+    carrier_id: AmphoraId | None = None
 
     @property
     def is_half(self) -> bool:
@@ -83,6 +85,7 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     amphorae: int = 2  # of ACTIVE_ACTIVE: how many serve
     advert_ms: int = 100  # between two adverts of VRRP
     flavor: str = "default"
+    per_amphora: int = 1  # how many load balancers may share an amphora; 1: none does
     deleted: bool = False
     load_balancers: tuple[LoadBalancer, ...] = ()
     challenge: Challenge | None = None  # where a certificate that they use is ordered

@@ -13,6 +13,7 @@ from typing import Final
 class State(StrEnum):
     BOOTING = "BOOTING"
     SPARE = "SPARE"
+    CARRYING = "CARRYING"  # others have seats on it; it serves nothing itself
     SERVING = "SERVING"
     LEAVING = "LEAVING"  # serves until another does in its place
     FAILED = "FAILED"
@@ -28,6 +29,7 @@ class Event(StrEnum):
     WENT_SILENT = "silent"
     GIVEN_UP = "given up"
     LENT = "lent"
+    OPENED = "opened for several"
     ASKED_TO_LEAVE = "asked to leave"
     RELEASED = "released"
     FENCED = "fenced"
@@ -42,6 +44,11 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
     (State.SPARE, Event.WENT_SILENT): State.FAILED,
     (State.SPARE, Event.GIVEN_UP): State.FAILED,
     (State.SPARE, Event.RELEASED): State.RETIRING,
+    (State.SPARE, Event.OPENED): State.CARRYING,
+    (State.CARRYING, Event.WENT_SILENT): State.FAILED,
+    (State.CARRYING, Event.GIVEN_UP): State.FAILED,
+    (State.CARRYING, Event.ASKED_TO_LEAVE): State.LEAVING,
+    (State.CARRYING, Event.RELEASED): State.RETIRING,
     (State.SERVING, Event.WENT_SILENT): State.FAILED,
     (State.SERVING, Event.GIVEN_UP): State.FAILED,
     (State.SERVING, Event.RELEASED): State.RETIRING,
@@ -49,6 +56,7 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
     (State.LEAVING, Event.WENT_SILENT): State.FAILED,
     (State.LEAVING, Event.GIVEN_UP): State.FAILED,
     (State.LEAVING, Event.FENCED): State.RETIRING,
+    (State.LEAVING, Event.RELEASED): State.RETIRING,
     (State.FAILED, Event.FENCED): State.RETIRING,
     (State.RETIRING, Event.DESTROYED): State.GONE,
 }

@@ -34,6 +34,7 @@ PAGE_MAX = 1000  # contract: the operator's maximum, 1000 by default
 QUOTA_MAX = 2_000_000_000  # contract
 PROFILE_DATA_MAX = 4096  # contract: characters of JSON in a profile
 SPARES_PER_FLAVOR_MAX = 1000
+LOAD_BALANCERS_PER_AMPHORA_MAX = 50
 URL_MAX = 1024
 CREDENTIAL_MAX = 4096
 CA_CERTIFICATE_MAX = 64 * 1024

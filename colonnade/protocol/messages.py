@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The JSON bodies that go over mutual TLS between controllers and amphorae.
 
-The amphora API (agent serves): GET /info, GET /status, GET /statistics, PUT /bundle, PUT /drain.
+The amphora API (agent serves): GET /info, GET /status, GET /statistics, PUT /bundle, PUT /drain,
+PUT and DELETE /seats/ID.
 The controller's amphora-facing API (controller serves): GET /bundle?generation=N, POST /report,
 GET /peers, POST /log-places (bodies in `protocol/logs.py`). Counters are absolute since the agent's
 counting began, so a lost message loses nothing. `docs/protocol/amphora-api.md` is the page for
@@ -182,6 +183,17 @@ class Drained(msgspec.Struct, frozen=True, kw_only=True):
     open_connections: int
 
 
+class NewSeat(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of PUT /seats/{id}: serve as this amphora too. `drive`: the files of its config drive,
+    by name. It holds a private key."""
+
+    id: str
+    drive: dict[str, str]
+
+    def __repr__(self) -> str:
+        return f"NewSeat({self.id})"
+
+
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """Any 4xx or 5xx body. `reason` is haproxy's own words where haproxy refused."""
 
@@ -222,7 +234,7 @@ class Renewing(msgspec.Struct, frozen=True, kw_only=True):
 
 class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`agent.json` on the config drive. Beside it lie agent.pem (certificate and key), ca.pem
-    and heartbeat.key (hex)."""
+    and heartbeat.key (hex). Of a seat, the one that its carrier is given for it."""
 
     amphora_id: str
     lb_interface: str = "lb0"

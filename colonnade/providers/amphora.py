@@ -162,6 +162,10 @@ class AmphoraProvider:
                 facts.amphorae is not None and not is_many,
                 f"amphorae: how many serve in {topology} is no choice; in ACTIVE_ACTIVE it is",
             ),
+            (
+                is_many and facts.max_load_balancers > 1,
+                "max_load_balancers: in ACTIVE_ACTIVE each load balancer has its own amphorae",
+            ),
             (facts.sriov_vip, "sriov_vip: the network has no SR-IOV ports"),
             (facts.allow_member_sriov, "allow_member_sriov: the network has no SR-IOV ports"),
             (facts.amphora_driver != "haproxy", "amphora_driver: only haproxy is there"),

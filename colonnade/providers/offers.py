@@ -32,6 +32,8 @@ FLAVOR_CAPABILITIES: Final[Mapping[str, str]] = {
     "vrrp_advert_ms": "In ACTIVE_STANDBY: milliseconds between two adverts of the active amphora "
     "(20 to 10000); the other takes over after three.",
     "amphorae": "In ACTIVE_ACTIVE: how many amphorae serve at once (2 to 16; 2 when not said).",
+    "max_load_balancers": "How many load balancers of one project share an amphora (1 to 50; 1 "
+    "when not said).",
 }
 ZONE_CAPABILITIES: Final[Mapping[str, str]] = {
     "compute_zone": "The compute availability zone.",

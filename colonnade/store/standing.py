@@ -53,9 +53,9 @@ async def look(connection: Connection, stale_s: float, spare_stale_s: float) -> 
     """The numbers of now. Silent: for longer than these."""
     cursor = await connection.execute(
         """SELECT a.flavor, a.state, count(*), count(*) FILTER (
-            WHERE a.state IN ('SPARE', 'SERVING')
+            WHERE a.state IN ('SPARE', 'CARRYING', 'SERVING')
             AND greatest(h.seen_at, a.state_since) < now() - make_interval(
-                secs => CASE WHEN a.state = 'SPARE' OR a.applied = 0 THEN %s ELSE %s END::float))
+                secs => CASE WHEN a.state <> 'SERVING' OR a.applied = 0 THEN %s ELSE %s END::float))
         FROM amphorae a LEFT JOIN heartbeats h ON h.amphora_id = a.id
         GROUP BY 1, 2 ORDER BY 1, 2""",
         [spare_stale_s, stale_s],

@@ -238,7 +238,7 @@ class Controller(Daemon):
         births = Births(CONFIG, world.certificates, SEAL, "haproxy")
         reconcilers: dict[str, Reconciler] = {
             "cluster": Clusters(database, network, compute, agents, rules),
-            "amphora": Amphorae(database, network, compute, births, agents.notify),
+            "amphora": Amphorae(database, network, compute, births, agents),
             "spares": Spares(database, SEAL, CONFIG.spares),
             "leaks": Leaks(database, network, compute, patience_s=LEAK_PATIENCE_S, rules=rules),
         }

@@ -7,7 +7,7 @@ call and may raise.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -42,6 +42,7 @@ class FakeAmphorae:
         self.drained: list[AmphoraId] = []
         self.hated_ports: set[int] = set()
         self.serving: dict[AmphoraId, Cluster] = {}
+        self.seats: dict[AmphoraId, AmphoraId] = {}  # those open, and on which amphora each is
         self.interfaces: dict[AmphoraId, Sequence[Interface]] = {}
         self.vrrp = Vrrp()
         self._network = network
@@ -93,6 +94,18 @@ class FakeAmphorae:
         self.before("amphora.drain")
         self._reach(amphora.id)
         self.drained.append(amphora.id)
+
+    async def open_seat(self, carrier: Amphora, seat: Amphora, drive: Mapping[str, str]) -> None:
+        self.before("amphora.open_seat")
+        self._reach(carrier.id)
+        if carrier.id in self._network.amphorae:
+            self.seats[seat.id] = carrier.id
+
+    async def close_seat(self, carrier: Amphora, seat: Amphora) -> None:
+        self.before("amphora.close_seat")
+        self._reach(carrier.id)
+        self.seats.pop(seat.id, None)
+        self.serving.pop(seat.id, None)
 
     async def notify(self, amphora: Amphora) -> None:
         self.before("amphora.notify")

@@ -8,7 +8,7 @@ an agent plays it, with what `boots` says it was born with.
 
 from collections.abc import Callable, Sequence
 
-from colonnade.domain.errors import NotFound
+from colonnade.domain.errors import NotFound, Unavailable
 from colonnade.domain.ids import AmphoraId
 from colonnade.drivers.compute.protocol import Boot, Instance, InstanceState
 from tests.fakes.network import FakeNetwork
@@ -34,9 +34,15 @@ class FakeCompute:
         known = self._instances.get(boot.amphora_id)
         if known is not None and known.state is InstanceState.RUNNING:
             return
+        if self._network is not None and not self._network.has_port(boot.lb_port_id):
+            raise NotFound(f"there is no port {boot.lb_port_id}")
+        if boot.carrier_id is not None:
+            carrier = self._instances.get(boot.carrier_id)
+            if carrier is None:
+                raise NotFound(f"there is no amphora {boot.carrier_id}")
+            if carrier.state is InstanceState.STOPPED:
+                raise Unavailable(f"amphora {boot.carrier_id} does not run")
         if self._network is not None:
-            if not self._network.has_port(boot.lb_port_id):
-                raise NotFound(f"there is no port {boot.lb_port_id}")
             self._network.amphorae.add(boot.amphora_id)
         self.boots[boot.amphora_id] = boot
         self._set(boot.amphora_id, InstanceState.RUNNING)
@@ -51,14 +57,23 @@ class FakeCompute:
 
     async def destroy(self, amphora_id: AmphoraId) -> None:
         self.before("compute.destroy")
+        for seat in self.seats(amphora_id):
+            self._set(seat, InstanceState.STOPPED)
+            if self._network is not None:
+                self._network.lost(seat)
         self._instances.pop(amphora_id, None)
         self.boots.pop(amphora_id, None)
         if self._network is not None:
             self._network.lost(amphora_id)
 
     def kill(self, amphora_id: AmphoraId) -> None:
-        """All of it stops at once and nobody is told."""
-        self._set(amphora_id, InstanceState.STOPPED)
+        """All of it stops at once, with the seats on it, and nobody is told."""
+        for one in (amphora_id, *self.seats(amphora_id)):
+            self._set(one, InstanceState.STOPPED)
+
+    def seats(self, amphora_id: AmphoraId) -> list[AmphoraId]:
+        """Those on this amphora."""
+        return [name for name, boot in self.boots.items() if boot.carrier_id == amphora_id]
 
     def _set(self, amphora_id: AmphoraId, state: InstanceState) -> None:
         self._instances[amphora_id] = Instance(amphora_id=amphora_id, state=state, host="fake")

@@ -16,7 +16,7 @@ from colonnade.drivers.amphora.haproxy.objections import objections
 from colonnade.drivers.amphora.haproxy.render import render
 from colonnade.drivers.amphora.protocol import Severity
 from colonnade.protocol.bundle import BUNDLE_BYTES_MAX, Bundle
-from colonnade.protocol.messages import Applied, Drain, Drained, StatusReport
+from colonnade.protocol.messages import Applied, Drain, Drained, NewSeat, StatusReport
 from colonnade.runtime.config import Config
 from tests.haproxy_extras import policy, rule
 from tests.haproxy_trees import TEMPLATES, cluster, ident, listener, member, monitor, pool, tree
@@ -33,6 +33,12 @@ class Unasked:
 
     async def status(self, address: str, amphora_id: str) -> StatusReport:
         raise AssertionError("it was asked")
+
+    async def open_seat(self, address: str, amphora_id: str, seat: NewSeat) -> None:
+        raise AssertionError("it was told")
+
+    async def close_seat(self, address: str, amphora_id: str, seat_id: str) -> None:
+        raise AssertionError("it was told")
 
     def notify(self, address: str, amphora_id: str, key: bytes) -> None:
         raise AssertionError("it was told")

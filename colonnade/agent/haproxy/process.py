@@ -14,7 +14,7 @@ import signal
 import socket
 import struct
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -35,8 +35,15 @@ _POWERS: Final = (
 
 
 class Haproxy:
-    def __init__(self, binary: str, folder: Folder, traffic_namespace: Path) -> None:
+    def __init__(
+        self,
+        binary: str,
+        folder: Folder,
+        traffic_namespace: Path,
+        within: Sequence[str] = (),
+    ) -> None:
         self.binary = binary
+        self._within = within
         self.console = Console(folder.master_socket)
         self.on_end: Callable[[], None] = lambda: None  # called when it ends unasked
         self._folder = folder
@@ -56,7 +63,9 @@ class Haproxy:
 
     async def check(self, config: Path) -> str:
         """ "" when haproxy would take the file, else its words."""
-        code, output = await run(self.binary, "-c", "-f", str(config), within_s=CHECK_S_MAX)
+        code, output = await run(
+            *(*self._within, self.binary, "-c", "-f", str(config)), within_s=CHECK_S_MAX
+        )
         return "" if code == 0 else words(output)
 
     async def version(self) -> str:
@@ -83,6 +92,7 @@ class Haproxy:
                 [
                     "nsenter",
                     f"--net={self.namespace}",
+                    *self._within,
                     "setpriv",
                     *_POWERS,
                     *self._command(),

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The interface on the LB network: wait for it, and give it its address if nobody else has.
+"""The interface on the LB network: wait for it, give it its address if nobody else has, and further
+ones for the seats that the amphora carries.
 
 Looks through ioctls and /proc, because a bind to an address tells nothing where
 `ip_nonlocal_bind` is set, and /sys may show another namespace's links.
 """
 
 import asyncio
+import contextlib
 import fcntl
 import ipaddress
 import socket
@@ -20,7 +22,12 @@ from colonnade.protocol.messages import AgentConfig
 
 LB_ADDRESS_S_MAX: Final = 30.0
 _GET_ADDRESS, _GET_MAC = 0x8915, 0x8927  # SIOCGIFADDR, SIOCGIFHWADDR
+_SET_ADDRESS, _SET_MASK, _SET_FLAGS = 0x8916, 0x891C, 0x8914  # SIOCSIFADDR, -NETMASK, -FLAGS
+_DROP_ADDRESS: Final = 0x8936  # SIOCDIFADDR, of IPv6 alone
 _REQUEST: Final = struct.Struct("16s240x")
+_ADDRESS: Final = struct.Struct("16sHH4s232x")  # struct ifreq with a sockaddr_in
+_FLAGS: Final = struct.Struct("16sh238x")
+_IPV6: Final = struct.Struct("=16sIi")  # struct in6_ifreq
 
 
 async def have_lb_address(config: AgentConfig) -> None:
@@ -34,6 +41,42 @@ async def have_lb_address(config: AgentConfig) -> None:
         if time.monotonic() > deadline:
             raise interfaces.NotThere(f"{config.lb_interface} has no {config.lb_network_ip}")
         await asyncio.sleep(0.02)
+
+
+def add(config: AgentConfig) -> None:
+    """One more address, beside the amphora's own. There already: nothing to do. Raises OSError."""
+    if ":" in config.lb_network_ip:
+        if not _has(config.lb_interface, config.lb_network_ip):
+            _change_ipv6(_SET_ADDRESS, config)
+        return
+    label = _label(config)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+        mask = ipaddress.ip_network(f"0.0.0.0/{config.lb_prefix_length}").netmask
+        for call, address in ((_SET_ADDRESS, config.lb_network_ip), (_SET_MASK, str(mask))):
+            request = _ADDRESS.pack(label, socket.AF_INET, 0, socket.inet_aton(address))
+            fcntl.ioctl(asker, call, request)
+
+
+def remove(config: AgentConfig) -> None:
+    """That address is gone. Not there: nothing to do."""
+    with contextlib.suppress(OSError):
+        if ":" in config.lb_network_ip:
+            _change_ipv6(_DROP_ADDRESS, config)
+            return
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+            fcntl.ioctl(asker, _SET_FLAGS, _FLAGS.pack(_label(config), 0))
+
+
+def _label(config: AgentConfig) -> bytes:
+    """A name for the address, by which it is found again."""
+    return f"{config.lb_interface}:{config.amphora_id[-8:]}".encode()
+
+
+def _change_ipv6(call: int, config: AgentConfig) -> None:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as asker:
+        index = socket.if_nametoindex(config.lb_interface)
+        packed = ipaddress.IPv6Address(config.lb_network_ip).packed
+        fcntl.ioctl(asker, call, _IPV6.pack(packed, config.lb_prefix_length, index))
 
 
 def _has(name: str, address: str) -> bool:

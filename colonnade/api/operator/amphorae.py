@@ -18,7 +18,7 @@ from colonnade.domain.ids import AmphoraId, LoadBalancerId, read_id
 from colonnade.domain.lifecycle import Event, State
 from colonnade.domain.shape import LOAD_BALANCERS
 from colonnade.domain.status import Provisioning
-from colonnade.store.fleet import amphora_records, amphora_rows
+from colonnade.store.fleet import amphora_records, amphora_rows, seats
 from colonnade.store.fleet.amphora_records import (
     SOURCE,
     STATUSES,
@@ -100,6 +100,9 @@ async def fail_over_amphora(call: Call) -> JSON:
             await amphora_records.replace_noop(connection, record.cluster_id)
             return
         amphora = await amphora_rows.amphora(connection, AmphoraId(record.id))
+        if amphora is not None and amphora.state is State.CARRYING:
+            await seats.ask_to_leave(connection, amphora)
+            return
         if amphora is None or amphora.state not in (State.SERVING, State.SPARE):
             raise Conflict(f"Amphora {record.id} is {STATUSES[record.state]}, not in use.")
         serves = amphora.state is State.SERVING
@@ -155,7 +158,7 @@ def show_amphora(record: AmphoraRecord) -> dict[str, Any]:
     return {
         "id": record.id,
         "loadbalancer_id": record.load_balancer_id,
-        "compute_id": record.id,
+        "compute_id": record.compute_id,
         "lb_network_ip": record.lb_network_ip,
         "vrrp_ip": record.vrrp_ip if half else record.vip_address if serving else None,
         "ha_ip": record.vip_address if serving else None,

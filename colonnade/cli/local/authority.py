@@ -113,7 +113,7 @@ async def _until_taken(
     from colonnade.store.fleet import amphora_rows
     from colonnade.store.queue import work
 
-    living = {State.BOOTING, State.SPARE, State.SERVING, State.LEAVING}
+    living = {State.BOOTING, State.SPARE, State.CARRYING, State.SERVING, State.LEAVING}
     deadline = asyncio.get_running_loop().time() + within_s
     look = 0
     while True:

@@ -6,7 +6,7 @@ failure. It raises `Unreachable` when waiting may help and `Broken` (`Rejected`)
 `tests/integration/test_amphora_driver.py` is the other half of this file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Protocol
 
@@ -52,6 +52,14 @@ class AmphoraDriver(Protocol):
     async def drain(self, amphora: Amphora) -> None:
         """Its VIPs go to another now: it takes no new connection for a moment. Returns when those
         that were open have ended, or after half a second."""
+
+    async def open_seat(self, carrier: Amphora, seat: Amphora, drive: Mapping[str, str]) -> None:
+        """Have the agent of the carrier serve as this amphora too, born with these files. Open
+        already: nothing to do. Raises Unreachable."""
+
+    async def close_seat(self, carrier: Amphora, seat: Amphora) -> None:
+        """Nothing of the seat is left on the carrier. Not open: nothing to do. Raises
+        Unreachable."""
 
     async def notify(self, amphora: Amphora) -> None:
         """Tell it, by UDP and without an answer, that tasks are pending."""

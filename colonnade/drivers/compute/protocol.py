@@ -36,6 +36,9 @@ class Boot(msgspec.Struct, frozen=True, kw_only=True):
     lb_port_id: PortId
     config_drive: Mapping[str, str]
     apart_from: tuple[str, ...] = ()
+    # Of a seat: the amphora that it is on, and ends with. What traffic it has is its own. The agent
+    # there is given the config drive by others.
+    carrier_id: AmphoraId | None = None
 
     def __repr__(self) -> str:
         return f"Boot({self.amphora_id}, {sorted(self.config_drive)})"
@@ -45,7 +48,9 @@ class ComputeDriver(Protocol):
     name: str
 
     async def create(self, boot: Boot) -> None:
-        """Start the amphora; return when it is starting. Existing and running: nothing to do."""
+        """Start the amphora; return when it is starting. Existing and running: nothing to do.
+        Raises NotFound for a seat on an amphora that is not there, Unavailable where that one does
+        not run."""
 
     async def instance(self, amphora_id: AmphoraId) -> Instance | None:
         """What there is of the amphora, None when nothing."""

@@ -25,6 +25,7 @@ from colonnade.drivers.network.namespaces.wire import (
     HostWish,
     Plug,
     Range,
+    Seat,
     read_version,
     write_error,
 )
@@ -88,6 +89,7 @@ class Routes:
             ("GET", "/v1/instances/{id}", ALL, lambda r: amphorae.instance(_amphora_id(r))),
             ("PUT", "/v1/instances/{id}", CONTROLLERS, self._create_amphora),
             ("DELETE", "/v1/instances/{id}", CONTROLLERS, self._destroy_amphora),
+            ("PUT", "/v1/seats/{id}", CONTROLLERS, self._make_seat),
             ("GET", "/v1/lab/hosts", BENCH, list_hosts),
             ("PUT", "/v1/lab/hosts/{name}", BENCH, self._add_host),
             ("DELETE", "/v1/lab/hosts/{name}", BENCH, self._remove_host),
@@ -135,6 +137,10 @@ class Routes:
         if boot.amphora_id != _amphora_id(request):
             raise Invalid("the body names another amphora than the path", field="amphora_id")
         await self._amphorae.create(boot)
+
+    async def _make_seat(self, request: web.Request) -> Any:
+        seat = await _body(request, Seat)
+        self._amphorae.seat(_amphora_id(request), AmphoraId(_id(seat.carrier_id)))
 
     async def _destroy_amphora(self, request: web.Request) -> Any:
         await self._amphorae.destroy(_amphora_id(request))

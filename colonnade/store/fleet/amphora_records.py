@@ -21,6 +21,7 @@ from colonnade.store.postgres.listing import Source, Wanted
 STATUSES: Final[Mapping[State, str]] = {
     State.BOOTING: "BOOTING",
     State.SPARE: "READY",
+    State.CARRYING: "ALLOCATED",
     State.SERVING: "ALLOCATED",
     State.LEAVING: "ERROR",
     State.FAILED: "ERROR",
@@ -51,6 +52,7 @@ class AmphoraRecord(msgspec.Struct, frozen=True, kw_only=True):
     vrrp_ip: str | None
     vrrp_port_id: str | None
     vrrp_priority: int | None
+    compute_id: str  # of a seat, the amphora that carries it
     is_noop: bool = False  # stands for an amphora where nothing is served
 
 
@@ -79,12 +81,13 @@ _NEVER: Final = ("vrrp_interface", "cached_zone", "image_id")
 # Those of noop clusters have an address of TEST-NET-1 (RFC 5737).
 _ALL: Final = f"""SELECT id, state, flavor, cluster_id, lb_network_ip, cert_expiration, created_at,
         state_since, agent_version, image_tag, outdated, false AS is_noop,
-        vrrp_ip, vrrp_port_id, vrrp_priority,
+        vrrp_ip, vrrp_port_id, vrrp_priority, coalesce(carrier_id, id) AS compute_id,
         CASE WHEN vrrp_priority IS NULL THEN 'STANDALONE'
             WHEN role = 'MASTER' AND NOT {pairs.OTHER_HOLDS} THEN 'MASTER' ELSE 'BACKUP' END AS role
         FROM amphorae a
     UNION ALL SELECT noop_amphora_id, 'SERVING', flavor, id, '192.0.2.1', NULL, noop_amphora_since,
-        noop_amphora_since, NULL, NULL, '', true, NULL, NULL, NULL, 'STANDALONE'
+        noop_amphora_since, NULL, NULL, '', true, NULL, NULL, NULL, noop_amphora_id,
+        'STANDALONE'
         FROM clusters WHERE noop_amphora_id IS NOT NULL AND NOT deleted"""  # noqa: S608 - our own
 # An amphora alone has the VIP's own port.
 _VRRP_IP: Final = f"coalesce(t.vrrp_ip, {_ADDRESS})"
@@ -94,7 +97,7 @@ SOURCE: Final = Source(
     columns=(
         "t.id, t.state, t.flavor, t.cluster_id, t.lb_network_ip, t.cert_expiration, t.created_at,"
         f" t.state_since, lb.id, {_ADDRESS}, {_PORT}, t.agent_version, t.image_tag, t.outdated,"
-        " t.role, t.vrrp_ip, t.vrrp_port_id, t.vrrp_priority, t.is_noop"
+        " t.role, t.vrrp_ip, t.vrrp_port_id, t.vrrp_priority, t.compute_id, t.is_noop"
     ),
     place=(
         f" FROM ({_ALL}) t LEFT JOIN LATERAL (SELECT b.id, b.body, b.project_id"  # noqa: S608
@@ -105,7 +108,7 @@ SOURCE: Final = Source(
         "id": "t.id",
         "loadbalancer_id": "coalesce(lb.id::text, '')",
         "project_id": "coalesce(lb.project_id, '')",
-        "compute_id": "t.id",
+        "compute_id": "t.compute_id",
         "lb_network_ip": "coalesce(t.lb_network_ip, '')",
         "vrrp_ip": _serving(_VRRP_IP),
         "ha_ip": _serving(_ADDRESS),

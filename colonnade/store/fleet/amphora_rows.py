@@ -23,7 +23,7 @@ from colonnade.store.queue import events, work
 _COLUMNS: Final = (
     "id, state, flavor, cluster_id, lb_network_ip, lb_port_id, applied, created_at,"
     " cert_expiration, issuer, authorities, agent_version, born_by, image_tag, engine, outdated,"
-    " outdated_since, role, peer_id, vrrp_priority"
+    " outdated_since, role, peer_id, vrrp_priority, carrier_id"
 )
 BELIEVED_S: Final = 3.0
 # A birth costs a second of processor time, which whoever takes over now needs more; a cluster that
@@ -72,8 +72,8 @@ async def everyone(connection: Connection) -> list[Amphora]:
 
 
 async def living(connection: Connection) -> list[Amphora]:
-    """Those that are ready, or serve."""
-    return await _select(connection, "state IN ('SPARE', 'SERVING', 'LEAVING')")
+    """Those that are ready, carry others, or serve."""
+    return await _select(connection, "state IN ('SPARE', 'CARRYING', 'SERVING', 'LEAVING')")
 
 
 async def sealed_key(connection: Connection, amphora_id: AmphoraId) -> bytes | None:
@@ -139,7 +139,8 @@ async def lend_spare(
     cursor = await connection.execute(
         "SELECT flavor, amphorae, (SELECT affinity_group_id FROM load_balancers"
         " WHERE cluster_id = c.id AND NOT deleted LIMIT 1),"
-        " EXISTS (SELECT FROM amphorae a WHERE a.state = 'SPARE' AND a.flavor = c.flavor)"
+        " EXISTS (SELECT FROM amphorae a WHERE a.state = 'SPARE' AND a.flavor = c.flavor),"
+        " per_amphora > 1"
         " FROM clusters c WHERE id = %s AND NOT deleted FOR UPDATE",
         [cluster_id],
     )
@@ -150,11 +151,13 @@ async def lend_spare(
     holding = await _select(connection, "cluster_id = %s AND state = ANY(%s)", cluster_id, states)
     if row is None or len(holding) >= topology.size(row[1]):
         return None
-    place = await placing.placing(connection, cluster_id, row[2])
+    shares = row[4]  # its seats are made for it, where its group wants them
+    place = await placing.placing(connection, cluster_id, None if shares else row[2])
     # The halves of a pair on different hosts, where there is a choice.
     cursor = await connection.execute(
         """SELECT a.id FROM amphorae a JOIN heartbeats h ON h.amphora_id = a.id
         WHERE a.state = 'SPARE' AND a.flavor = %(flavor)s
+          AND a.cluster_id IS NOT DISTINCT FROM %(seats_of)s
           AND h.seen_at > now() - make_interval(secs => %(fresh_s)s)
           AND (NOT %(strict)s OR (a.host <> '' AND (a.host = ANY(%(hosts)s)) <> %(apart)s))
         ORDER BY (a.host = ANY(%(hosts)s)) = %(apart)s, a.outdated <> '',
@@ -164,6 +167,7 @@ async def lend_spare(
             "flavor": row[0],
             "fresh_s": fresh_s,
             "cluster": cluster_id,
+            "seats_of": cluster_id if shares else None,
             "hosts": list(place.hosts),
             "apart": place.apart,
             "strict": place.strict,

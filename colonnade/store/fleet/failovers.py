@@ -20,7 +20,7 @@ from colonnade.domain.errors import Contended
 from colonnade.domain.fleet import Amphora
 from colonnade.domain.ids import AmphoraId
 from colonnade.runtime.config import Failovers, Heartbeats, Kept
-from colonnade.store.fleet import amphora_rows, safe_mode, safe_mode_rows
+from colonnade.store.fleet import amphora_rows, safe_mode, safe_mode_rows, seats
 from colonnade.store.fleet.safe_mode import (
     MINUTE_S,
     TROUBLES,
@@ -42,7 +42,10 @@ FAILOVERS: Final = Counter(
 )
 # Who has not been heard since somebody listens again may only have been slow to learn of it.
 _UNHEARD: Final = 3
-_IN_USE: Final = (lifecycle.State.SPARE, lifecycle.State.SERVING, lifecycle.State.LEAVING)
+_IN_USE: Final = (
+    *(lifecycle.State.SPARE, lifecycle.State.CARRYING),
+    *(lifecycle.State.SERVING, lifecycle.State.LEAVING),
+)
 _FLAVOR_FACTS: Final[LenientDecoder[FlavorFacts]] = LenientDecoder(FlavorFacts)
 
 
@@ -68,14 +71,15 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 # `silent_s`: of one that was never heard, since it is what it is now. What is allowed, and for how
 # long somebody has been listening, depends on how many receivers it speaks to in turn.
 _WATCHED: Final = """
-    SELECT id, cluster_id, host, serving, silent_s, heard_s, allowed_s, beat_s, watched_s FROM (
-        SELECT a.id, a.cluster_id, a.host, a.flavor,
+    SELECT id, cluster_id, host, carrier_id, serving, silent_s, heard_s, allowed_s, beat_s,
+        watched_s
+    FROM (SELECT a.id, a.cluster_id, a.host, a.flavor, a.carrier_id,
             a.state IN ('SERVING', 'LEAVING') AND a.applied > 0 AS serving,
             least(coalesce(h.receivers, 0), %(receivers_max)s::int) AS receivers,
             extract(epoch FROM now() - greatest(h.seen_at, a.state_since))::float AS silent_s,
             extract(epoch FROM now() - h.seen_at)::float AS heard_s
         FROM amphorae a LEFT JOIN heartbeats h ON h.amphora_id = a.id
-        WHERE a.state IN ('SPARE', 'SERVING', 'LEAVING')) s
+        WHERE a.state IN ('SPARE', 'CARRYING', 'SERVING', 'LEAVING')) s
     JOIN unnest(%(receivers)s::int[], %(stretches)s::float[], %(covered)s::float[],
         %(lates)s::float[]) AS v (receivers, stretch, covered_s, late_s) USING (receivers)
     LEFT JOIN unnest(%(flavors)s::text[], %(stales)s::float[]) AS f (flavor, stale_s)
@@ -138,7 +142,8 @@ async def fail(
     words = await _words(connection, rules.windows)
     before = await safe_mode_rows.locked(connection)
     cursor = await connection.execute(
-        f"""SELECT id, cluster_id, host, serving, silent_s, silent_s > allowed_s - beat_s
+        f"""SELECT id, cluster_id, host, carrier_id, serving, silent_s,
+            silent_s > allowed_s - beat_s
         FROM ({_WATCHED}) w WHERE id = ANY(%(ids)s::uuid[])""",  # noqa: S608 - our own text
         words | {"ids": list(lost)},
     )
@@ -147,13 +152,16 @@ async def fail(
             amphora_id=amphora_id,
             cluster_id=cluster_id,
             host=host,
+            machine=carrier_id or "",
             serving=serving,
             silent_s=silent_s,
             cause=lost[amphora_id][0],
             words=lost[amphora_id][1],
             certain=is_late and lost[amphora_id][0] is Cause.NOT_RUNNING,
         )
-        for amphora_id, cluster_id, host, serving, silent_s, is_late in await cursor.fetchall()
+        for amphora_id, cluster_id, host, carrier_id, serving, silent_s, is_late in (
+            await cursor.fetchall()
+        )
     ]
     if not suspects:
         return Judgement()
@@ -201,16 +209,7 @@ async def _judged(
     """Under the lock, which whoever read `before` has: counted, judged, written."""
     facts = await _facts(connection, before, words, limits)
     verdict = safe_mode.judge(facts, suspects, limits)
-    rows = await amphora_rows.those(connection, [AmphoraId(s.amphora_id) for s in verdict.allowed])
-    by_id = {amphora.id: amphora for amphora in rows if amphora.state in _IN_USE}
-    failed = []
-    for suspect in verdict.allowed:
-        amphora = by_id.get(AmphoraId(suspect.amphora_id))
-        if amphora is not None and await _advance(
-            connection, amphora, suspect.cause, suspect.words
-        ):
-            await _remember(connection, amphora, suspect)
-            failed.append((amphora, suspect.cause))
+    failed = await _failed(connection, verdict.allowed, words)
     is_calm = safe_mode.is_calm(facts, suspects, limits)
     turned = await safe_mode_rows.turn(connection, (before, verdict), limits, is_calm=is_calm)
     is_on = bool(verdict.reason) if turned else before.since is not None
@@ -221,6 +220,48 @@ async def _judged(
         is_deaf=safe_mode.is_deaf(facts, limits),
         turned=turned,
     )
+
+
+async def _failed(
+    connection: Connection, allowed: Sequence[Suspect], words: Mapping[str, Any]
+) -> list[tuple[Amphora, Cause]]:
+    """Those that may be replaced, with all else on amphorae that are lost as a whole."""
+    named = {s.amphora_id: s for s in allowed}
+    lost = await _lost_machines(connection, allowed, words)
+    rows = await amphora_rows.those(connection, [AmphoraId(name) for name in (*named, *lost)])
+    rows += [seat for seat in await seats.on(connection, lost) if seat.id not in named]
+    failed, remembered = [], set()
+    for amphora in sorted(rows, key=lambda amphora: amphora.id not in named):
+        machine = amphora.carrier_id or amphora.id
+        suspect = named.get(amphora.id) or lost[machine]
+        if amphora.state not in _IN_USE or not await _advance(
+            connection, amphora, suspect.cause, suspect.words
+        ):
+            continue
+        if machine not in lost or machine not in remembered:  # what is lost as a whole counts once
+            await _remember(connection, amphora, suspect)
+        remembered.add(machine)
+        failed.append((amphora, suspect.cause))
+    return failed
+
+
+async def _lost_machines(
+    connection: Connection, allowed: Sequence[Suspect], words: Mapping[str, Any]
+) -> dict[AmphoraId, Suspect]:
+    """Amphorae that carry seats of which none is heard any more, or that compute says are dead."""
+    found = {AmphoraId(s.machine): s for s in allowed if s.is_of_its_machine}
+    silent = [name for name, s in found.items() if s.cause is Cause.SILENT]
+    if silent:
+        cursor = await connection.execute(
+            f"""SELECT carrier_id FROM ({_WATCHED}) w
+            WHERE carrier_id = ANY(%(machines)s::uuid[]) AND serving
+              AND silent_s <= allowed_s - beat_s""",  # noqa: S608 - our own text
+            {**words, "machines": silent},
+        )
+        for (heard,) in await cursor.fetchall():
+            found.pop(heard, None)
+    # Lost itself, it takes what it carries along.
+    return {AmphoraId(s.amphora_id): s for s in allowed if not s.machine} | found
 
 
 async def _words(connection: Connection, windows: Windows) -> dict[str, Any]:
@@ -251,7 +292,7 @@ async def _words(connection: Connection, windows: Windows) -> dict[str, Any]:
 
 async def _silent(connection: Connection, words: Mapping[str, Any]) -> list[Suspect]:
     cursor = await connection.execute(
-        f"""SELECT id, cluster_id, host, serving, silent_s FROM ({_WATCHED}) w
+        f"""SELECT id, cluster_id, host, carrier_id, serving, silent_s FROM ({_WATCHED}) w
         WHERE allowed_s <= watched_s AND silent_s > allowed_s
           AND (heard_s <= watched_s OR watched_s > allowed_s * {_UNHEARD})""",  # noqa: S608
         words,
@@ -261,11 +302,12 @@ async def _silent(connection: Connection, words: Mapping[str, Any]) -> list[Susp
             amphora_id=amphora_id,
             cluster_id=cluster_id,
             host=host,
+            machine=carrier_id or "",
             serving=serving,
             silent_s=silent_s,
             cause=Cause.SILENT,
         )
-        for amphora_id, cluster_id, host, serving, silent_s in await cursor.fetchall()
+        for amphora_id, cluster_id, host, carrier_id, serving, silent_s in await cursor.fetchall()
     ]
 
 
@@ -273,15 +315,17 @@ async def _facts(
     connection: Connection, before: Mode, words: Mapping[str, Any], limits: Failovers
 ) -> Facts:
     cursor = await connection.execute(
-        f"""SELECT count(*) FILTER (WHERE serving),
-            count(*) FILTER (WHERE serving AND seen_silent_s > allowed_s - beat_s),
+        f"""SELECT count(DISTINCT machine) FILTER (WHERE serving),
+            count(DISTINCT machine) FILTER (WHERE serving AND seen_silent_s > allowed_s - beat_s),
             count(*) FILTER (WHERE NOT serving),
             count(*) FILTER (WHERE NOT serving AND seen_silent_s > allowed_s - beat_s),
             coalesce(min(heard_s), 'infinity'),
-            (SELECT count(DISTINCT amphora_id) FROM troubles JOIN amphorae a ON a.id = amphora_id
+            (SELECT count(DISTINCT coalesce(a.carrier_id, a.id))
+                FROM troubles JOIN amphorae a ON a.id = amphora_id
                 WHERE a.state IN ('SERVING', 'LEAVING'))
         FROM ({_WATCHED}) w
-        CROSS JOIN LATERAL (SELECT least(silent_s, watched_s)) AS s (seen_silent_s)""",  # noqa: S608 - our own text
+        CROSS JOIN LATERAL (SELECT least(silent_s, watched_s), coalesce(carrier_id, id))
+            AS s (seen_silent_s, machine)""",  # noqa: S608 - our own text
         words,
     )
     row = await cursor.fetchone()

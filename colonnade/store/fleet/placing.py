@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """On which hosts an amphora may be that a cluster takes: what affinity groups say, as rows.
 
-Two load balancers never share an amphora, so what a group decides is hosts. Where amphorae are
+For load balancers that share no amphora; for those that do, `seats.py` decides. Where amphorae are
 known to run on one host alone, every policy is kept as well as it can be. Invariant: who takes a
 spare for a member of a group has the group's row locked, so two of one group do not both take the
 same host unseen.
@@ -11,12 +11,10 @@ from typing import Final
 
 import msgspec
 
-from colonnade.domain.affinity import AffinityPolicy
 from colonnade.domain.ids import AmphoraId, ClusterId
+from colonnade.domain.seating import APART, STRICT
 from colonnade.store.postgres.database import Connection
 
-_APART: Final = (AffinityPolicy.APOLOCATION, AffinityPolicy.SOFT_APOLOCATION)
-_STRICT: Final = (AffinityPolicy.COLOCATION, AffinityPolicy.APOLOCATION)
 # More are not told to compute: it is a wish.
 AVOIDED_MAX: Final = 50
 
@@ -66,8 +64,8 @@ async def placing(connection: Connection, cluster_id: ClusterId, group: str | No
     found = await cursor.fetchone()
     assert found is not None, "a count has one row"
     hosts, several = tuple(found[0] or ()), found[1] > 1
-    strict = row[0] in _STRICT and bool(hosts) and several
-    return Placing(hosts=hosts, apart=row[0] in _APART, strict=strict, name=row[1], policy=row[0])
+    strict = row[0] in STRICT and bool(hosts) and several
+    return Placing(hosts=hosts, apart=row[0] in APART, strict=strict, name=row[1], policy=row[0])
 
 
 async def avoided(connection: Connection, amphora_id: AmphoraId) -> tuple[str, ...]:
@@ -85,6 +83,6 @@ async def avoided(connection: Connection, amphora_id: AmphoraId) -> tuple[str, .
             a.state IN ('SPARE', 'BOOTING')
             AND a.flavor = (SELECT flavor FROM amphorae WHERE id = %s)))
         GROUP BY a.host ORDER BY count(needed.cluster_id) DESC, count(*) DESC, a.host LIMIT %s""",
-        [list(_APART), amphora_id, amphora_id, AVOIDED_MAX],
+        [list(APART), amphora_id, amphora_id, AVOIDED_MAX],
     )
     return tuple(host for (host,) in await cursor.fetchall())

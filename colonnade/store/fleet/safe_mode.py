@@ -80,7 +80,13 @@ class Suspect(msgspec.Struct, frozen=True, kw_only=True):
     silent_s: float
     cause: Cause
     words: str = ""  # what more there is to say of it
+    machine: str = ""  # of a seat: the amphora that carries it; those on one are lost together
     certain: bool = False  # silent, and compute says that it does not run
+
+    @property
+    def is_of_its_machine(self) -> bool:
+        """Whether what happened to it happened to all that is on the same amphora."""
+        return bool(self.machine) and self.cause in (Cause.SILENT, Cause.NOT_RUNNING)
 
 
 class Replaced(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,7 +127,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def judge(facts: Facts, suspects: Sequence[Suspect], limits: Failovers) -> Verdict:
-    """Those that serve go first, and of them who has been silent longest."""
+    """Those that serve go first, and of them who has been silent longest. Seats on one amphora
+    count once, and pass together."""
     may_be_on = limits.safe_mode and not facts.is_lifted
     reason = _reason(facts, suspects, limits) if may_be_on else ""
     is_young = may_be_on and facts.watched_s < limits.settle_s
@@ -130,8 +137,14 @@ def judge(facts: Facts, suspects: Sequence[Suspect], limits: Failovers) -> Verdi
     order = sorted(suspects, key=lambda s: (not s.serving, -s.silent_s))
     allowed: list[Suspect] = []
     held: list[Suspect] = []
+    passed: set[str] = set()
     for suspect in order:
-        (allowed if room.takes(suspect) else held).append(suspect)
+        is_along = suspect.is_of_its_machine and suspect.machine in passed
+        if is_along or room.takes(suspect):
+            allowed.append(suspect)
+            passed |= {suspect.machine} if suspect.is_of_its_machine else set()
+        else:
+            held.append(suspect)
     if is_young and not reason and not facts.is_on and any(room.is_trickled(s) for s in held):
         reason = (
             f"{len(suspects)} amphorae are silent since an outage of the database, or since nobody"
@@ -168,7 +181,12 @@ def _reason(facts: Facts, suspects: Sequence[Suspect], limits: Failovers) -> str
             continue
         gone = _clusters(lost, suspects) if serving else sum(not one.serving for one in lost)
         # Lost according to somebody else than a receiver: they may still be heard.
-        named = sum(s.serving is serving and s.cause is not Cause.SILENT for s in suspects)
+        those = {
+            s.machine or s.amphora_id
+            for s in suspects
+            if s.serving is serving and s.cause is not Cause.SILENT
+        }
+        named = len(those)
         if serving and any(s.cause in TROUBLES for s in suspects):
             named = max(named, facts.troubled)
         missed, watched = max(kind.late, named) + gone, kind.count + gone

@@ -266,7 +266,7 @@ async def fresh_spares(connection: Connection, fresh_s: float) -> dict[str, int]
     """How many spares are ready that are not outdated, by flavor."""
     cursor = await connection.execute(
         """SELECT a.flavor, count(*) FROM amphorae a JOIN heartbeats h ON h.amphora_id = a.id
-        WHERE a.state = 'SPARE' AND a.outdated = ''
+        WHERE a.state = 'SPARE' AND a.cluster_id IS NULL AND a.outdated = ''
           AND h.seen_at > now() - make_interval(secs => %s) GROUP BY 1""",
         [fresh_s],
     )

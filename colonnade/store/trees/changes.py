@@ -182,10 +182,10 @@ def _add_root(
     size: Sizing,
 ) -> None:
     statement.add(
-        "INSERT INTO clusters (id, provider, topology, amphorae, advert_ms, flavor, generation,"
-        " applied_lowest, highest_settled, noop_amphora_id) VALUES (%(id)s, %(provider)s,"
-        " %(topology)s, %(amphorae)s, %(advert_ms)s, %(flavor)s, 1, %(settled)s, %(settled)s,"
-        " %(noop)s)",
+        "INSERT INTO clusters (id, provider, topology, amphorae, advert_ms, flavor, per_amphora,"
+        " generation, applied_lowest, highest_settled, noop_amphora_id) VALUES (%(id)s,"
+        " %(provider)s, %(topology)s, %(amphorae)s, %(advert_ms)s, %(flavor)s, %(per_amphora)s,"
+        " 1, %(settled)s, %(settled)s, %(noop)s)",
         id=tree.cluster_id,
         provider=tree.provider,
         **_sized(size),
@@ -214,6 +214,7 @@ def _sized(size: Sizing) -> dict[str, Any]:
         "amphorae": size.amphorae,
         "advert_ms": size.advert_ms,
         "flavor": size.flavor,
+        "per_amphora": size.per_amphora,
     }
 
 

@@ -75,6 +75,7 @@ async def wanted(connection: Connection, cluster_id: ClusterId) -> Cluster | Non
     down needs to know which VIPs to give back."""
     cursor = await connection.execute(
         "SELECT c.generation, c.topology, c.amphorae, c.advert_ms, c.flavor, c.deleted,"
+        " c.per_amphora,"
         " lb.body::text"
         " FROM clusters c LEFT JOIN load_balancers lb"
         "   ON lb.cluster_id = c.id AND (c.deleted OR NOT lb.deleted)"
@@ -84,7 +85,7 @@ async def wanted(connection: Connection, cluster_id: ClusterId) -> Cluster | Non
     rows = await cursor.fetchall()
     if not rows:
         return None
-    generation, topology, amphorae, advert_ms, flavor, deleted, _ = rows[0]
+    generation, topology, amphorae, advert_ms, flavor, deleted, per_amphora, _ = rows[0]
     roots = tuple(read_root(row[-1]) for row in rows if row[-1] is not None)
     trees = roots if deleted else await load_trees(connection, roots)
     # The tree may be newer than the generation read before it, never older: the key is then
@@ -96,6 +97,7 @@ async def wanted(connection: Connection, cluster_id: ClusterId) -> Cluster | Non
         amphorae=amphorae,
         advert_ms=advert_ms,
         flavor=flavor,
+        per_amphora=per_amphora,
         deleted=deleted,
         load_balancers=trees,
         challenge=await orders.challenge(connection, trees),

@@ -30,6 +30,7 @@ from colonnade.protocol.messages import (
     Drain,
     Drained,
     Info,
+    NewSeat,
     Numbers,
     Refusal,
     StatisticsReport,
@@ -87,6 +88,15 @@ class AgentClient:
         """Raises Unreachable, or Broken for an agent that cannot."""
         body = msgspec.json.encode(asked)
         return await self._call(address, amphora_id, "PUT /drain", Drained, body)
+
+    async def open_seat(self, address: str, amphora_id: str, seat: NewSeat) -> None:
+        """Raises Unreachable, or Broken for an agent that cannot."""
+        body = msgspec.json.encode(seat)
+        await self._call(address, amphora_id, f"PUT /seats/{seat.id}", Info, body)
+
+    async def close_seat(self, address: str, amphora_id: str, seat_id: str) -> None:
+        """Raises Unreachable, or Broken for an agent that cannot."""
+        await self._call(address, amphora_id, f"DELETE /seats/{seat_id}", Info)
 
     async def status(self, address: str, amphora_id: str) -> StatusReport:
         """Raises Unreachable."""

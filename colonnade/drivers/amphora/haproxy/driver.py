@@ -5,7 +5,7 @@ It keeps no state but the templates, read once as it is made, so a broken one is
 anything is served with it. What a bundle takes to become live is the agent's business.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -23,7 +23,7 @@ from colonnade.drivers.amphora.haproxy.render import Templates, render
 from colonnade.drivers.amphora.protocol import Objection
 from colonnade.drivers.secrets.protocol import Secrets
 from colonnade.protocol.bundle import BUNDLE_BYTES_MAX, Bundle, Interface, Pair, Secret
-from colonnade.protocol.messages import Applied, Drain, Drained, StatusReport
+from colonnade.protocol.messages import Applied, Drain, Drained, NewSeat, StatusReport
 from colonnade.runtime.config import Config
 
 DRAIN_MS: Final = 500  # for what is short
@@ -38,6 +38,10 @@ class Agents(Protocol):
     async def status(self, address: str, amphora_id: str) -> StatusReport: ...
 
     async def drain(self, address: str, amphora_id: str, asked: Drain) -> Drained: ...
+
+    async def open_seat(self, address: str, amphora_id: str, seat: NewSeat) -> None: ...
+
+    async def close_seat(self, address: str, amphora_id: str, seat_id: str) -> None: ...
 
     def notify(self, address: str, amphora_id: str, key: bytes) -> None: ...
 
@@ -125,6 +129,13 @@ class HaproxyDriver:
     async def drain(self, amphora: Amphora) -> None:
         asked = Drain(within_ms=DRAIN_MS, closed_s=CLOSED_S)
         await self._agents.drain(_address(amphora), amphora.id, asked)
+
+    async def open_seat(self, carrier: Amphora, seat: Amphora, drive: Mapping[str, str]) -> None:
+        new = NewSeat(id=seat.id, drive=dict(drive))
+        await self._agents.open_seat(_address(carrier), carrier.id, new)
+
+    async def close_seat(self, carrier: Amphora, seat: Amphora) -> None:
+        await self._agents.close_seat(_address(carrier), carrier.id, seat.id)
 
     async def notify(self, amphora: Amphora) -> None:
         key = await self._key_of(amphora.id) if self._key_of is not None else None

@@ -19,7 +19,13 @@ from typing import Final
 import msgspec
 import structlog
 
-from colonnade.domain.errors import ColonnadeError, Invalid, OutOfCapacity
+from colonnade.domain.errors import (
+    ColonnadeError,
+    Invalid,
+    NotFound,
+    OutOfCapacity,
+    Unavailable,
+)
 from colonnade.domain.ids import AmphoraId
 from colonnade.drivers.compute.namespaces.kept import (
     LOOK_S,
@@ -33,7 +39,13 @@ from colonnade.drivers.compute.protocol import Boot, Instance, InstanceState
 from colonnade.drivers.network.namespaces.address_book import LB_NETWORK
 from colonnade.drivers.network.namespaces.fabric import Fabric, machine_link
 from colonnade.drivers.network.namespaces.links import Leg
-from colonnade.drivers.network.namespaces.machines import Machine, Machines, Newborn, Start
+from colonnade.drivers.network.namespaces.machines import (
+    SEAT,
+    Machine,
+    Machines,
+    Newborn,
+    Start,
+)
 from colonnade.drivers.network.namespaces.networks import (
     AMPHORA,
     LB_PREFIX,
@@ -80,6 +92,9 @@ class Amphorae:
         self._ids: dict[AmphoraId, int] = {}  # outside ids of those that are being made
 
     async def create(self, boot: Boot) -> None:
+        if boot.carrier_id is not None:
+            self.seat(boot.amphora_id, boot.carrier_id)
+            return
         known = self._starting.get(boot.amphora_id)
         if known is None:
             known = asyncio.create_task(self._create(boot))
@@ -87,17 +102,29 @@ class Amphorae:
             known.add_done_callback(lambda _: self._starting.pop(boot.amphora_id, None))
         await asyncio.shield(known)
 
+    def seat(self, seat_id: AmphoraId, carrier_id: AmphoraId) -> None:
+        """Raises NotFound, or Unavailable when the amphora does not run."""
+        carrier = self._machines.find(carrier_id, AMPHORA)
+        if carrier is None:
+            raise NotFound(f"there is no amphora {carrier_id}")
+        if not carrier.is_running:
+            raise Unavailable(f"amphora {carrier_id} is not running")
+        self._machines.seat(carrier, seat_id)
+
     async def instance(self, amphora_id: AmphoraId) -> Instance | None:
-        machine = self._machines.find(amphora_id, AMPHORA)
-        if machine is not None:
-            return _instance(machine)
+        for kind in (AMPHORA, SEAT):
+            machine = self._machines.find(amphora_id, kind)
+            if machine is not None:
+                return _instance(machine)
         return _only_kept(amphora_id) if amphora_id in self.returning() else None
 
     async def instances(self) -> Sequence[Instance]:
-        found = [_instance(machine) for machine in self._machines.all(AMPHORA)]
+        found = [_instance(m) for kind in (AMPHORA, SEAT) for m in self._machines.all(kind)]
         return [*found, *map(_only_kept, self.returning())]
 
     async def destroy(self, amphora_id: AmphoraId) -> None:
+        """Of a seat: it is cut off, which is all that matters to others on its amphora."""
+        self._machines.forget_seat(amphora_id)
         starting = self._starting.get(amphora_id)
         if starting is not None:
             await asyncio.wait([starting])
@@ -106,7 +133,8 @@ class Amphorae:
         await self._machines.destroy(amphora_id)
         if machine is not None:
             await self._fabric.detach([machine_link(machine.about["lb_port_id"])])
-        await self._networks.unplug_all(amphora_id)
+        for user in (amphora_id, *self._machines.seats(amphora_id)):
+            await self._networks.unplug_all(AmphoraId(user))
 
     def returning(self) -> set[AmphoraId]:
         """Those that are kept and do not run: the machine was booted, or the lab made anew."""

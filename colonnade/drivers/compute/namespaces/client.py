@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from colonnade.domain.ids import AmphoraId
 from colonnade.drivers.compute.protocol import Boot, Instance
-from colonnade.drivers.network.namespaces.wire import Connection
+from colonnade.drivers.network.namespaces.wire import Connection, Seat
 
 
 class ComputeClient:
@@ -23,7 +23,11 @@ class ComputeClient:
         await self._connection.close()
 
     async def create(self, boot: Boot) -> None:
-        await self._connection.call("PUT", _path(boot.amphora_id), type(None), boot)
+        if boot.carrier_id is None:
+            await self._connection.call("PUT", _path(boot.amphora_id), type(None), boot)
+        else:  # a call of its own, which an older daemon does not take for another
+            path = f"/v1/seats/{quote(boot.amphora_id, safe='')}"
+            await self._connection.call("PUT", path, type(None), Seat(boot.carrier_id))
 
     async def instance(self, amphora_id: AmphoraId) -> Instance | None:
         answer: type[Instance | None] = Instance | None  # type: ignore[assignment]

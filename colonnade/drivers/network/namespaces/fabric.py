@@ -17,7 +17,7 @@ from colonnade.domain.ids import PortId, derived_id
 from colonnade.drivers.network.namespaces.address_book import NetworkRecord, mac_of
 from colonnade.drivers.network.namespaces.inside import held
 from colonnade.drivers.network.namespaces.links import Leg, Links, bridge_name, link_name
-from colonnade.drivers.network.namespaces.machines import TRAFFIC, Machine
+from colonnade.drivers.network.namespaces.machines import SEAT, TRAFFIC, Machine
 from colonnade.drivers.network.protocol import Port, Route
 
 SETTLED = {  # nothing from outside changes an interface; forwarding may be inherited: not here
@@ -104,7 +104,10 @@ class Fabric:
 
     async def plug(self, port: Port, network: str, machine: Machine, *, again: bool) -> None:
         """Move the port into the machine's traffic namespace. `again`: it should be there."""
-        with held(machine.open_namespace(TRAFFIC)) as traffic:
+        with held(machine.open_namespace(machine.traffic)) as traffic:
+            if machine.kind == SEAT:
+                await self._links.run(self._links.set_options, traffic, OPEN_TO_ALL)
+                await self._links.run(self._links.configure, traffic)
             await self._links.run(self._move, port, network, traffic, again)
 
     async def set_route(self, number: int, route: Route, network: str) -> None:

@@ -33,6 +33,7 @@ READY = b"ready\n"
 START_S_MAX = 10.0
 MACHINES_MAX = 4000
 TRAFFIC = "run/netns/traffic"  # of machines that have one
+SEAT = "seat"  # the kind of what is on another's machine, with traffic of its own, and ends with it
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +47,11 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_running(self) -> bool:
         return self.init.is_alive
+
+    @property
+    def traffic(self) -> str:
+        """Where its traffic namespace is, of those that have one. That of a seat its agent makes."""
+        return TRAFFIC if self.kind != SEAT else f"run/netns/{self.id}"
 
     def open_namespace(self, name: str = "") -> int:
         """A descriptor of the machine's network namespace, or of one that it keeps under that name,
@@ -134,6 +140,22 @@ class Machines:
         self._machines[machine.id] = machine
         self._watches[machine.id] = asyncio.create_task(_reap(child))
         return Newborn(machine, child)
+
+    def seat(self, machine: Machine, seat_id: str) -> None:
+        """From now on there is something of that id on the machine."""
+        about = {"carrier": machine.id}
+        self._machines[seat_id] = Machine(id=seat_id, kind=SEAT, init=machine.init, about=about)
+        self._record(self._machines[seat_id])
+
+    def seats(self, machine_id: str) -> list[str]:
+        """Of what is on that machine, the ids."""
+        return [seat.id for seat in self.all(SEAT) if seat.about["carrier"] == machine_id]
+
+    def forget_seat(self, seat_id: str) -> None:
+        """No such seat: nothing to do."""
+        if self.find(seat_id, SEAT) is not None:
+            self._path(seat_id).unlink(missing_ok=True)
+            del self._machines[seat_id]
 
     async def deliver(self, newborn: Newborn, content: bytes) -> None:
         """Give a conceived machine its input, on which it begins its work."""

@@ -23,7 +23,7 @@ from colonnade.drivers.network.namespaces.address_book import (
 )
 from colonnade.drivers.network.namespaces.fabric import Fabric, machine_link
 from colonnade.drivers.network.namespaces.links import Leg
-from colonnade.drivers.network.namespaces.machines import Machines
+from colonnade.drivers.network.namespaces.machines import SEAT, Machines
 from colonnade.drivers.network.namespaces.routing import Routing
 from colonnade.drivers.network.namespaces.wire import Range
 from colonnade.drivers.network.protocol import Network, Port, PortWish, Subnet, is_vip
@@ -121,7 +121,7 @@ class Networks:
         record = self.book.records[port.network_id]
         if not record.visible or record.via or not _may_carry(port, amphora_id):
             raise Forbidden(f"port {port_id} is not one that carries traffic of an amphora")
-        machine = self._machines.find(amphora_id, AMPHORA)
+        machine = self._machines.find(amphora_id, AMPHORA) or self._machines.find(amphora_id, SEAT)
         if machine is None:
             raise NotFound(f"there is no amphora {amphora_id}")
         if not machine.is_running:

@@ -40,7 +40,7 @@ class Version(msgspec.Struct, frozen=True):
         return f"{self.major}.{self.minor}"
 
 
-VERSION: Final = Version(1, 2)
+VERSION: Final = Version(1, 3)
 MISUNDERSTOOD: Final = "the network daemon and its caller are of releases too far apart"
 FIRST: Final = Version(1, 0)  # who says none: it did not yet say it
 
@@ -71,6 +71,12 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
 
 class Plug(msgspec.Struct, frozen=True):
     amphora_id: str
+
+
+class Seat(msgspec.Struct, frozen=True):
+    """Of a seat to make: on which amphora (since version 1.3)."""
+
+    carrier_id: str
 
 
 class Range(msgspec.Struct, frozen=True):

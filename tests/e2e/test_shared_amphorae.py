@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several load balancers share one amphora, and nothing that befalls one is felt by the others:
+real processes, namespaces and packets."""
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from colonnade.cli.lab.hosts import Hosts
+from colonnade.cli.local import folders
+from colonnade.cli.local.system import running
+from colonnade.cli.rest import Rest
+from colonnade.cli.waiting import until
+from colonnade.domain.errors import NotFound
+from colonnade.drivers.amphora.haproxy import render
+from tests.shared import SETTLE_S_MAX, Shared
+
+WRONG = 4321  # a limit of connections that the templates of this test make a mistake of
+
+
+def _templates(folder: Path) -> Path:
+    shutil.copytree(Path(render.__file__).with_name("templates"), folder)
+    frontend = folder / "frontend.j2"
+    text = frontend.read_text()
+    mistake = f'\n{{%- if view.connection_limit|string == "{WRONG}" %}}\n    wrong\n{{%- endif %}}'
+    frontend.write_text(text.replace("\n    timeout client", mistake + "\n    timeout client", 1))
+    return folder
+
+
+async def test_what_befalls_one_load_balancer_is_not_felt_by_the_others_on_its_amphora(
+    tmp_path: Path,
+) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    templates = _templates(tmp_path / "templates")
+    folders.config_file(state).write_text(f'templates_dir = "{templates}"\n')
+    async with (
+        running("--spares", "0", state=state) as system,
+        Rest(system.endpoint) as rest,
+        Hosts(system.state) as hosts,
+    ):
+        site = Shared(rest, hosts)
+        await site.begin(3, spare_pool_size=1)
+        began = time.time()
+        for name in ("one", "two", "three"):
+            await site.add(name)
+            print(f"{name} is served after {time.time() - began:.2f} s")  # noqa: T201 - with -s
+        (carrier,) = {name for found in await site.carriers() for name in found}
+        one, two, three = site.roots
+        async with site.visited([one, two]) as clients:
+            await _is_refused(site, three)
+            await _takes_a_change(site, one)
+            await site.delete(three)
+        assert [client.failed() for client in clients] == [[], []]
+        await _counts_its_own(site, one, two)
+        async with site.visited([one, two]) as clients:
+            began = time.time()
+            await rest.put(f"octavia/amphorae/{carrier}/failover")
+            await site.moved({carrier})
+        gaps = [client.longest_gap(began) for client in clients]
+        print(f"asked to leave: gaps {gaps}")  # noqa: T201 - with -s
+        assert [client.failed() for client in clients] == [[], []]
+        (carrier,) = {name for found in await site.carriers() for name in found}
+        async with site.visited([one, two]) as clients:
+            began = time.time()
+            await hosts.kill_amphora(carrier)
+            await site.moved({carrier})
+        gaps = [client.longest_gap(began) for client in clients]
+        print(f"killed: gaps {gaps}")  # noqa: T201 - with -s
+        for root in list(site.roots):
+            await site.delete(root)
+        await _is_empty(rest)
+    assert system.left == []
+
+
+async def _is_refused(site: Shared, root: dict[str, Any]) -> None:
+    """haproxy does not take what one of them asks for, and says so of that one."""
+    listeners: Any = await site.rest.get(f"lbaas/listeners?load_balancer_id={root['id']}")
+    place = f"lbaas/listeners/{listeners['listeners'][0]['id']}"
+    await site.rest.put(place, {"listener": {"connection_limit": WRONG}})
+    await site.settled(root, status="ERROR")
+    found: Any = await site.rest.get(f"lbaas/loadbalancers/{root['id']}")
+    assert "wrong" in found["loadbalancer"]["last_error"]["message"]
+
+
+async def _takes_a_change(site: Shared, root: dict[str, Any]) -> None:
+    listeners: Any = await site.rest.get(f"lbaas/listeners?load_balancer_id={root['id']}")
+    place = f"lbaas/listeners/{listeners['listeners'][0]['id']}"
+    await site.rest.put(place, {"listener": {"connection_limit": WRONG - 1}})
+    await site.settled(root)
+
+
+async def _counts_its_own(site: Shared, *roots: dict[str, Any]) -> None:
+    """Each entry of the list of amphorae tells of the one load balancer that it serves."""
+    for root in roots:
+        (seat,) = await site.seats(root)
+
+        async def counted(seat_id: str = seat["id"]) -> Any:
+            try:
+                found: Any = await site.rest.get(f"octavia/amphorae/{seat_id}/stats")
+            except NotFound:
+                return None
+            return found["amphora_stats"]
+
+        (stats,) = await until(counted, within_s=SETTLE_S_MAX, what="counters")
+        assert stats["loadbalancer_id"] == root["id"]
+
+
+async def _is_empty(rest: Rest) -> None:
+    """The last load balancer takes its amphora along."""
+
+    async def only_spares() -> bool:
+        found: Any = await rest.get("octavia/amphorae")
+        return all(a["compute_id"] == a["id"] for a in found["amphorae"]) and not any(
+            a["status"] == "ALLOCATED" for a in found["amphorae"]
+        )
+
+    await until(only_spares, within_s=SETTLE_S_MAX, what="no amphora to be in use")
