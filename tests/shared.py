@@ -44,8 +44,13 @@ class Shared:
             "protocol_port": 80,
             "subnet_id": await self.hosts.subnet(PRIVATE),
         }
-        pool = {"protocol": "HTTP", "lb_algorithm": "ROUND_ROBIN", "members": [member]}
-        listener = {"name": name, "protocol": "HTTP", "protocol_port": 80, "default_pool": pool}
+        pool = {"name": "web", "protocol": "HTTP", "lb_algorithm": "ROUND_ROBIN"}
+        listener = {
+            "name": name,
+            "protocol": "HTTP",
+            "protocol_port": 80,
+            "default_pool": {**pool, "members": [member]},
+        }
         tree = {
             "name": name,
             "vip_subnet_id": await self.hosts.subnet(PUBLIC),
@@ -80,6 +85,15 @@ class Shared:
             return True
 
         await until(gone, within_s=SETTLE_S_MAX, what="the load balancer to be gone")
+
+    async def spare(self) -> None:
+        """Wait for one that is ready."""
+
+        async def ready() -> bool:
+            found: Any = await self.rest.get("octavia/amphorae?status=READY")
+            return any(one["loadbalancer_id"] is None for one in found["amphorae"])
+
+        await until(ready, within_s=SETTLE_S_MAX, what="a spare")
 
     async def seats(self, root: dict[str, Any]) -> list[dict[str, Any]]:
         return await allocated(self.rest, root["id"])

@@ -197,6 +197,8 @@ class Amphorae:
             if port.owner == f"amphora:{amphora.id}":
                 await self._network.delete_port(port.id)
         async with self._database.transaction() as connection:
+            if amphora.carrier_id is not None:
+                await seats.hold(connection, [amphora.carrier_id])
             await amphora_rows.advance(connection, amphora, Event.DESTROYED)
             if amphora.carrier_id is not None:
                 await seats.release_if_empty(connection, amphora.carrier_id)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Affinity groups: load balancers that shall, or shall not, be served side by side.
 
-A load balancer names its group when it is made, and stays in it. The policy of a group never
-changes. This module does not decide where anything is placed.
+A load balancer names its group, and may name another later. The policy of a group never changes.
+This module does not decide where anything is placed.
 """
 
 from enum import StrEnum

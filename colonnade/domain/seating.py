@@ -66,6 +66,19 @@ def seat(wish: Wish, carriers: Sequence[Carrier]) -> Carrier:
     raise OutOfCapacity(f"no amphora of flavor {wish.flavor} has room for another load balancer")
 
 
+def is_to_move(wish: Wish, present: Carrier, others: Sequence[Carrier]) -> bool:
+    """Whether one that has joined its group is to be on another amphora than it is on. Raises
+    Unplaceable when it must be, and cannot: a spare is there sooner or later, room beside others is
+    not."""
+    elsewhere = [carrier for carrier in others if carrier.id != present.id]
+    if _breaks(wish, present):
+        spare = Carrier(id=AmphoraId("a spare, on a host of its own"), host="its own")
+        seat(wish, [*elsewhere, spare])
+        return True
+    now = _distance(wish, present)
+    return any(_has_room(wish, c) and _distance(wish, c) < now for c in elsewhere)
+
+
 def amphorae_needed(waiting: Sequence[Wish]) -> int:
     """How many new amphorae have room for all of these, which found none."""
     apart = [w for w in waiting if w.group is not None and w.group.policy in APART]

@@ -114,12 +114,7 @@ class LoadBalancer(Node, frozen=True, kw_only=True, weakref=True):
     # Ours.
     affinity_group_id: Annotated[
         AffinityGroupId | None,
-        Attribute(
-            "Placed by this group's policy.",
-            option="--affinity-group",
-            refers="affinity",
-            fixed=True,
-        ),
+        Attribute("Placed by this group's policy.", option="--affinity-group", refers="affinity"),
     ] = None
     deletion_protection: Annotated[
         bool, Attribute("Refuse to delete it.", option="--protect/--no-protect")

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from colonnade.domain.affinity import AffinityPolicy
 from colonnade.domain.catalogue import Sizing
+from colonnade.domain.errors import Conflict
 from colonnade.domain.fleet import Amphora, Topology
 from colonnade.domain.ids import (
     AffinityGroupId,
@@ -259,6 +261,77 @@ async def test_a_strict_group_without_room_waits_and_says_so_and_the_others_go_o
         "affinity group 'shop' asks for the amphora of its other load balancers, and that has no "
         "room for one more of the 2 that its flavor allows"
     )
+
+
+async def _join(site: Packed, load_balancer_id: LoadBalancerId, group: str | None) -> None:
+    site.world.load_balancer_id = load_balancer_id
+    async with site.world.editing() as edit:
+        edit.tree = replace(edit.tree, affinity_group_id=group)
+
+
+async def test_who_joins_a_group_moves_to_where_that_wants_it_and_nobody_else_does(
+    database: Database, tmp_path: Path
+) -> None:
+    site = await packed(database, tmp_path, per_amphora=3)
+    names, roots = [], []
+    for _ in range(2):
+        names.append(await site.add())
+        roots.append(site.world.load_balancer_id)
+    before = await site.seats()
+    apart = await site.group(AffinityPolicy.APOLOCATION)
+    for root in roots:
+        await _join(site, root, apart)
+    (state,) = {seat.state for seat in (await site.seats())[names[1]]}
+    assert state is State.LEAVING, "it serves until another does"
+    await site.rounds(9)
+    after = await site.seats()
+    assert after[names[0]][0].id == before[names[0]][0].id
+    assert after[names[1]][0].carrier_id != before[names[1]][0].carrier_id
+    await site.assert_tidy()
+    together = await site.group(AffinityPolicy.COLOCATION)
+    for root in roots:
+        await _join(site, root, together)
+    await site.rounds(9)
+    assert {seat.carrier_id for found in (await site.seats()).values() for seat in found} == {
+        before[names[0]][0].carrier_id
+    }
+    await site.assert_tidy()
+    served = await site.seats()
+    await _join(site, roots[0], None)
+    await site.rounds(3)
+    assert {n: f[0].id for n, f in (await site.seats()).items()} == {
+        n: f[0].id for n, f in served.items()
+    }
+
+
+async def test_who_cannot_be_where_a_group_wants_it_is_refused_and_stays_as_it_was(
+    database: Database, tmp_path: Path
+) -> None:
+    site = await packed(database, tmp_path, per_amphora=2)
+    group = await site.group(AffinityPolicy.COLOCATION)
+    await site.add(affinity_group_id=group)
+    await site.add()
+    other = await site.add()
+    before = (await site.seats())[other]
+    with pytest.raises(Conflict, match="no room for one more of the 2"):
+        await _join(site, site.world.load_balancer_id, group)
+    assert (await site.seats())[other] == before
+
+
+async def test_a_strict_group_that_can_never_be_on_one_amphora_is_refused(
+    database: Database, tmp_path: Path
+) -> None:
+    site = await packed(database, tmp_path, per_amphora=2)
+    group = await site.group(AffinityPolicy.COLOCATION)
+    await site.add(affinity_group_id=group)
+    with pytest.raises(Conflict, match="they are of different flavors"):
+        await site.world.create(size=Sizing(), affinity_group_id=group)
+    await site.add(affinity_group_id=group)
+    with pytest.raises(Conflict, match="their flavor allows 2 on one"):
+        await site.world.create(size=site.size, affinity_group_id=group)
+    async with database.read() as connection:
+        cursor = await connection.execute("SELECT count(*) FROM load_balancers")
+        assert await cursor.fetchone() == (2,)
 
 
 async def test_nothing_is_put_on_one_that_is_outdated(database: Database, tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ async def test_what_befalls_one_load_balancer_is_not_felt_by_the_others_on_its_a
         print(f"asked to leave: gaps {gaps}")  # noqa: T201 - with -s
         assert [client.failed() for client in clients] == [[], []]
         (carrier,) = {name for found in await site.carriers() for name in found}
+        await site.spare()
         async with site.visited([one, two]) as clients:
             began = time.time()
             await hosts.kill_amphora(carrier)
@@ -76,8 +77,7 @@ async def test_what_befalls_one_load_balancer_is_not_felt_by_the_others_on_its_a
 
 async def _is_refused(site: Shared, root: dict[str, Any]) -> None:
     """haproxy does not take what one of them asks for, and says so of that one."""
-    listeners: Any = await site.rest.get(f"lbaas/listeners?load_balancer_id={root['id']}")
-    place = f"lbaas/listeners/{listeners['listeners'][0]['id']}"
+    place = f"lbaas/listeners/{root['listeners'][0]['id']}"
     await site.rest.put(place, {"listener": {"connection_limit": WRONG}})
     await site.settled(root, status="ERROR")
     found: Any = await site.rest.get(f"lbaas/loadbalancers/{root['id']}")
@@ -85,8 +85,7 @@ async def _is_refused(site: Shared, root: dict[str, Any]) -> None:
 
 
 async def _takes_a_change(site: Shared, root: dict[str, Any]) -> None:
-    listeners: Any = await site.rest.get(f"lbaas/listeners?load_balancer_id={root['id']}")
-    place = f"lbaas/listeners/{listeners['listeners'][0]['id']}"
+    place = f"lbaas/listeners/{root['listeners'][0]['id']}"
     await site.rest.put(place, {"listener": {"connection_limit": WRONG - 1}})
     await site.settled(root)
 

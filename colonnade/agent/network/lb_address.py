@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Final
 
 from colonnade.agent.network import interfaces
+from colonnade.agent.network.announcements import announcement
 from colonnade.protocol.bundle import Interface
 from colonnade.protocol.messages import AgentConfig
 
 LB_ADDRESS_S_MAX: Final = 30.0
+ANNOUNCEMENTS: Final = 2  # a frame may be lost
 _GET_ADDRESS, _GET_MAC = 0x8915, 0x8927  # SIOCGIFADDR, SIOCGIFHWADDR
 _SET_ADDRESS, _SET_MASK, _SET_FLAGS = 0x8916, 0x891C, 0x8914  # SIOCSIFADDR, -NETMASK, -FLAGS
 _DROP_ADDRESS: Final = 0x8936  # SIOCDIFADDR, of IPv6 alone
@@ -44,17 +46,22 @@ async def have_lb_address(config: AgentConfig) -> None:
 
 
 def add(config: AgentConfig) -> None:
-    """One more address, beside the amphora's own. There already: nothing to do. Raises OSError."""
+    """One more address, beside the amphora's own; neighbours may know it of another amphora, and
+    are told. There already: nothing to do. Raises OSError."""
     if ":" in config.lb_network_ip:
         if not _has(config.lb_interface, config.lb_network_ip):
             _change_ipv6(_SET_ADDRESS, config)
-        return
-    label = _label(config)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+    else:
         mask = ipaddress.ip_network(f"0.0.0.0/{config.lb_prefix_length}").netmask
-        for call, address in ((_SET_ADDRESS, config.lb_network_ip), (_SET_MASK, str(mask))):
-            request = _ADDRESS.pack(label, socket.AF_INET, 0, socket.inet_aton(address))
-            fcntl.ioctl(asker, call, request)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+            for call, address in ((_SET_ADDRESS, config.lb_network_ip), (_SET_MASK, str(mask))):
+                packed = socket.inet_aton(address)
+                fcntl.ioctl(asker, call, _ADDRESS.pack(_label(config), socket.AF_INET, 0, packed))
+    mac = bytes.fromhex(_mac_of(config.lb_interface).replace(":", ""))
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
+        raw.bind((config.lb_interface, 0))
+        for _ in range(ANNOUNCEMENTS):
+            raw.send(announcement(mac, ipaddress.ip_address(config.lb_network_ip)))
 
 
 def remove(config: AgentConfig) -> None:

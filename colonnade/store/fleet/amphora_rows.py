@@ -116,14 +116,16 @@ async def advance(
     after = replace(amphora, state=lifecycle.advance(amphora.state, event))
     if after.state is State.GONE:
         cursor = await connection.execute(
-            "DELETE FROM amphorae WHERE id = %s AND state = %s", [amphora.id, amphora.state]
+            "DELETE FROM amphorae WHERE id = %s AND state = %s RETURNING id",
+            [amphora.id, amphora.state],
         )
     else:
         cursor = await connection.execute(
-            "UPDATE amphorae SET state = %s, state_since = now() WHERE id = %s AND state = %s",
+            "UPDATE amphorae SET state = %s, state_since = now() WHERE id = %s AND state = %s"
+            " RETURNING id",
             [after.state, amphora.id, amphora.state],
         )
-    if cursor.rowcount != 1:
+    if await cursor.fetchone() is None:
         raise Contended(f"amphora {amphora.id} is no longer {amphora.state}")
     await _tell(connection, after, event, why)
     return after

@@ -230,6 +230,7 @@ async def _failed(
     lost = await _lost_machines(connection, allowed, words)
     rows = await amphora_rows.those(connection, [AmphoraId(name) for name in (*named, *lost)])
     rows += [seat for seat in await seats.on(connection, lost) if seat.id not in named]
+    await seats.hold(connection, [row.id for row in rows])
     failed, remembered = [], set()
     for amphora in sorted(rows, key=lambda amphora: amphora.id not in named):
         machine = amphora.carrier_id or amphora.id

@@ -10,6 +10,8 @@ of the amphora that carries it; so none gets more than it may have, and none end
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
+from msgspec.structs import replace
+
 from colonnade.domain import seating
 from colonnade.domain.affinity import AffinityPolicy
 from colonnade.domain.errors import OutOfCapacity, Unplaceable
@@ -49,9 +51,33 @@ async def allot(connection: Connection, flavor: str, key: SealedKey, fresh_s: fl
     return seating.amphorae_needed(unmet) if unmet else 0
 
 
+async def move(connection: Connection, cluster_id: ClusterId, fresh_s: float) -> list[Amphora]:
+    """Seats of a load balancer that its group wants elsewhere, now that it has joined. Raises
+    Unplaceable when there is no room where it must be."""
+    wish = await _wish(connection, cluster_id)
+    carriers = await _carriers(connection, wish.flavor, fresh_s)
+    found = []
+    for one in await amphora_rows.of_cluster(connection, cluster_id):
+        present = None if one.carrier_id is None else carriers.get(one.carrier_id)
+        if one.state is State.SERVING and present is not None:
+            alone = replace(wish, own=wish.own - {present.id}, own_hosts=frozenset())
+            others = [c for c in carriers.values() if c.id not in wish.own]
+            if seating.is_to_move(alone, replace(present, taken=present.taken - 1), others):
+                found.append(one)
+    return found
+
+
+async def hold(connection: Connection, amphora_ids: Iterable[AmphoraId]) -> None:
+    """Until the transaction ends, nobody else changes these rows. Before any of them is changed,
+    for each change also writes a key that all of a flavor have in common."""
+    await connection.execute(
+        "SELECT FROM amphorae WHERE id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE",
+        [list(amphora_ids)],
+    )
+
+
 async def release_if_empty(connection: Connection, carrier_id: AmphoraId) -> None:
-    """The amphora ends when its last seat is gone."""
-    await connection.execute("SELECT FROM amphorae WHERE id = %s FOR UPDATE", [carrier_id])
+    """The amphora ends when its last seat is gone. The caller holds its row."""
     cursor = await connection.execute(
         "SELECT FROM amphorae WHERE carrier_id = %s LIMIT 1", [carrier_id]
     )
@@ -63,8 +89,10 @@ async def release_if_empty(connection: Connection, carrier_id: AmphoraId) -> Non
 
 async def ask_to_leave(connection: Connection, carrier: Amphora) -> None:
     """All that it carries is served elsewhere from then on, and nothing new is put there."""
+    carried = await on(connection, [carrier.id])
+    await hold(connection, [carrier.id, *(seat.id for seat in carried)])
     await amphora_rows.advance(connection, carrier, Event.ASKED_TO_LEAVE)
-    for seat in await on(connection, [carrier.id]):
+    for seat in carried:
         if seat.state is State.SERVING:
             await amphora_rows.advance(connection, seat, Event.ASKED_TO_LEAVE)
     await release_if_empty(connection, carrier.id)

@@ -27,7 +27,7 @@ from colonnade.store.postgres.database import Connection, Database
 from colonnade.store.requests.context import RequestContext
 from colonnade.store.requests.dry_run import DryRunResult
 from colonnade.store.rows.difference import Difference, difference
-from colonnade.store.trees import changes
+from colonnade.store.trees import changes, regrouping
 from colonnade.store.trees.changes import Change
 from colonnade.store.trees.current import check_project, check_still, lock
 from colonnade.store.trees.remembered import Issue, Known, Remembered, remembered_by
@@ -200,7 +200,7 @@ def _is_one_statement(edit: Edit, plan: Plan, review: Review) -> bool:
     after, found = edit.after, plan.found
     if after is None or edit.context.is_dry_run or changes.follows_monitors(found):
         return False
-    if catalogue.asks_flavor(after, found, edit.before):
+    if catalogue.asks_flavor(after, found, edit.before) or regrouping.asks(after, edit.before):
         return False
     if review.reads_secrets(after.provider) and next(uses(after), None) is not None:
         return False
@@ -226,6 +226,9 @@ async def _write(
         issues += await references_of(connection, review, before, after)
     cursor = await _write_difference(connection, edit, plan, issues, guarded=False)
     await catalogue.check_flavor(connection, after or before, found, before)
+    if after is not None and regrouping.asks(after, before):
+        await regrouping.check(connection, after)
+        await regrouping.move(connection, after, before)
     limits = quotas.holding(edit.defaults, quota)
     await quotas.enforce(connection, before.project_id, plan.added, limits)
     await end_trial(connection, edit.context, _tried(edit, plan, issues))

@@ -28,7 +28,7 @@ from colonnade.store.requests.dry_run import DryRunResult
 from colonnade.store.rows.difference import Place, difference
 from colonnade.store.rows.tables import load_trees, read_root
 from colonnade.store.secrets import orders, references
-from colonnade.store.trees import changes
+from colonnade.store.trees import changes, regrouping
 from colonnade.store.trees.changes import Change
 from colonnade.store.trees.remembered import Issue, Known, remembered_by
 
@@ -124,6 +124,7 @@ async def create(
             asked = await quotas.ask_row(connection, tree.project_id)
             limits = quotas.holding(terms.defaults, await quotas.read_row(asked))
             alone = not found.added and not terms.context.is_dry_run
+            alone = alone and tree.affinity_group_id is None
             if alone and not quotas.bounds(added, limits):
                 # One statement is a transaction, and needs no round trips to begin and end it.
                 new = await changes.write_new(connection, tree, change, issues, terms.size)
@@ -132,6 +133,7 @@ async def create(
                 issues += await references_of(connection, review, None, tree)
                 new = await changes.write_new(connection, tree, change, issues, terms.size)
                 await catalogue.check_flavor(connection, tree, found)
+                await regrouping.check(connection, tree)
                 await quotas.enforce(connection, tree.project_id, added, limits)
                 reasons = tuple(issue.reason for issue in issues)
                 await end_trial(connection, terms.context, DryRunResult(None, tree, found, reasons))
