@@ -50,7 +50,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def traffic(self) -> str:
-        """Where its traffic namespace is, of those that have one. That of a seat its agent makes."""
+        """Where its traffic namespace is, if it has one. A seat's is made by its agent."""
         return TRAFFIC if self.kind != SEAT else f"run/netns/{self.id}"
 
     def open_namespace(self, name: str = "") -> int:
