@@ -101,6 +101,11 @@ class Site:
         self._say({"do": "lead", "destination": destination, "via": via})
         self._hear()
 
+    def run(self, *argv: str) -> None:
+        """Have a program run in the site, beside the amphora, until the site ends."""
+        self._say({"do": "run", "argv": argv})
+        self._hear()
+
     def fill_disk(self, *, free_again: bool = False) -> None:
         """Leave no byte free where the agent keeps its files."""
         self._say({"do": "fill_disk", "free_again": free_again})
@@ -241,6 +246,10 @@ class _Inside:
 
     def lead(self, request: dict[str, Any]) -> dict[str, Any]:
         self.netlink.route("replace", dst=f"{request['destination']}/32", gateway=request["via"])
+        return {}
+
+    def run(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.children.append(subprocess.Popen(request["argv"]))
         return {}
 
     def forget_rules(self, _request: dict[str, Any]) -> dict[str, Any]:

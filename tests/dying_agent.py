@@ -21,6 +21,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from colonnade.agent.apply.amphora import Amphora
+from colonnade.agent.apply.vips import Vips
+from colonnade.agent.bgp.process import Bird
+from colonnade.agent.bgp.speaker import Speaker
 from colonnade.agent.folder import Folder
 from colonnade.agent.haproxy.process import Haproxy
 from colonnade.agent.haproxy.reloads import Limits
@@ -89,7 +92,8 @@ def amphora() -> Amphora:
     haproxy = Haproxy(find_haproxy(""), folder, HERE)
     watch = Watch(folder, haproxy)
     half = Half(haproxy, Keepalived("keepalived", folder, HERE))
-    return Amphora(folder, haproxy, watch, half, Limits(pause_s=0.0, memory_reserve_mib=0))
+    vips = Vips(half, Speaker(haproxy, Bird("bird", folder, HERE)))
+    return Amphora(folder, haproxy, watch, vips, Limits(pause_s=0.0, memory_reserve_mib=0))
 
 
 async def resumed() -> Amphora:

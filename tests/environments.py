@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from colonnade.runtime.system_programs import can_serve_pairs, find_nft
+from colonnade.runtime.system_programs import can_serve_pairs, find_bird, find_nft
 
 ROOT = Path(__file__).parents[1]
 NFT = find_nft()
@@ -28,6 +28,7 @@ needs_keepalived = pytest.mark.skipif(
     not can_serve_pairs(),
     reason="needs keepalived (Debian packages keepalived and nftables)",
 )
+needs_bird = pytest.mark.skipif(find_bird() is None, reason="needs bird (Debian package bird2)")
 needs_nft = pytest.mark.skipif(NFT is None, reason="needs nft (Debian package nftables)")
 
 

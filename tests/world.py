@@ -186,9 +186,10 @@ class World:
         port = await self.network.create_port(
             PortWish(id=PortId(new_id()), owner=owner, subnet_id=subnet_id)
         )
-        (via,) = [s.via_subnet_id for s in await self.network.subnets() if s.id == subnet_id]
+        (subnet,) = [s for s in await self.network.subnets() if s.id == subnet_id]
+        via, is_announced = subnet.via_subnet_id, subnet.announced is not None
         tree = replace(new_tree(load_balancer_id, port, owned=owned), **own)
-        tree = replace(tree, vip=replace(tree.vip, via_subnet_id=via))
+        tree = replace(tree, vip=replace(tree.vip, via_subnet_id=via, announced=is_announced))
         self.load_balancer_id, self.cluster_id = load_balancer_id, tree.cluster_id
         terms = wishes.Terms(size=size)
         await wishes.create(self.database, tree, NoObjections(), terms=terms)

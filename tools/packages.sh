@@ -24,17 +24,24 @@ service_manager() {
     [ -e /lib/systemd/systemd ] || want systemd systemd "tests of units are"
 }
 
-# Not started by its package: a policy that says no, where the machine has none of its own.
-pairs() {
-    command -v keepalived >/dev/null && return 0
+# The same, not started by its package: a policy says no, where the machine has none of its own.
+want_idle() {
     policy=/usr/sbin/policy-rc.d
     if [ "$(id -u)" != 0 ] || [ -e "$policy" ]; then
         policy=
     else
         printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"
     fi
-    want keepalived keepalived "tests of pairs are"
+    want "$@"
     [ -z "$policy" ] || rm "$policy"
+}
+
+pairs() {
+    command -v keepalived >/dev/null || want_idle keepalived keepalived "tests of pairs are"
+}
+
+announcements() {
+    command -v bird >/dev/null || want_idle bird bird2 "tests of VIPs that are announced are"
 }
 
 # A server of ACME for tests; nothing is started by its package.
@@ -59,4 +66,5 @@ packet_filter
 issuer
 service_manager
 pairs
+announcements
 metrics_checker

@@ -20,6 +20,9 @@ from aiohttp import web
 import colonnade
 from colonnade.agent.apply.amphora import Amphora
 from colonnade.agent.apply.errors import NotNow, Older, Refused
+from colonnade.agent.apply.vips import Vips
+from colonnade.agent.bgp.process import Bird
+from colonnade.agent.bgp.speaker import Speaker
 from colonnade.agent.controllers import Controllers, Expired, NobodyAnswers, pause
 from colonnade.agent.folder import Folder
 from colonnade.agent.haproxy.process import Haproxy
@@ -78,7 +81,11 @@ class Agent:
         self._half.on_role = self._watch.role_changed
         self._watch.role = lambda: self._half.role
         self._watch.gave_up = lambda: self._half.is_stuck
-        self._amphora = Amphora(folder, self._haproxy, self._watch, self._half, limits)
+        self._speaker = Speaker(self._haproxy, Bird(config.bird, folder, namespace))
+        self._speaker.on_heard = self._watch.look
+        self._watch.is_heard = lambda: self._speaker.is_heard
+        vips = Vips(self._half, self._speaker)
+        self._amphora = Amphora(folder, self._haproxy, self._watch, vips, limits)
         self._identity = Identity(config.amphora_id, drive)
         self._heartbeats = HeartbeatSender(config.amphora_id, self._identity.key, folder)
         # Those of its birth may be gone since, and no controller there to say who came.
@@ -124,6 +131,7 @@ class Agent:
                     _for_ever(self._beat),
                     _for_ever(Pulse(self._haproxy).run),
                     _for_ever(self._half.run),
+                    _for_ever(self._speaker.run),
                     _for_ever(self._count),
                     _for_ever(self._pull),
                     _for_ever(self._logs.run),

@@ -54,6 +54,7 @@ class Births(msgspec.Struct, frozen=True):
     haproxy: str
     release: str = colonnade.__version__
     keepalived: str = "keepalived"
+    bird: str = "bird"
 
     def __repr__(self) -> str:
         return "Births(***)"
@@ -185,6 +186,7 @@ class Amphorae:
             heartbeat_spare_s=heartbeats.spare_interval_s,
             haproxy=self._births.haproxy,
             keepalived=self._births.keepalived,
+            bird=self._births.bird,
             reload_pause_s=reloads.pause_s,
             old_workers_max=reloads.old_workers_max,
             memory_reserve_mib=reloads.memory_reserve_mib,

@@ -17,6 +17,7 @@ import structlog
 from msgspec.structs import replace
 
 from colonnade.controller import account
+from colonnade.controller.announcing import heard
 from colonnade.controller.handing_over import HandingOver, moved
 from colonnade.controller.leading import lead, present_routes
 from colonnade.controller.loop import together
@@ -39,8 +40,10 @@ from colonnade.controller.planning import (
     StandDown,
     StandUp,
     Step,
+    Withdraw,
     own_port_id,
 )
+from colonnade.controller.routed import is_announced
 from colonnade.controller.spares import SPARE_FRESH_S
 from colonnade.controller.standing_down import drain, stand_down
 from colonnade.controller.topologies import Wires, plan, port_ids, told_of, wires
@@ -230,6 +233,9 @@ class Clusters:
             case Lead(routes, drained):
                 await drain(self._amphorae, drained)
                 await lead(self._network, facts.routes, routes)
+            case Withdraw(then):
+                await drain(self._amphorae, [then.amphora])
+                await self._take(then, wanted, facts)
             case GiveBack(port_id):
                 await self._network.delete_port(port_id)
             case Settle():
@@ -270,6 +276,8 @@ class Clusters:
         wires = await self._wires(wanted, amphora, facts)
         try:
             generation = await self._push(amphora, wanted, wires)
+            if is_announced(wanted):
+                await heard(self._amphorae, amphora)
         except Unreachable as error:
             self._unreached.add(amphora.id)
             cause = await self._lost_by(amphora)

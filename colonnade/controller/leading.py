@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from colonnade.controller.loop import together
 from colonnade.controller.planning import vips
-from colonnade.controller.routed import destination, is_routed
+from colonnade.controller.routed import destination, is_announced, is_routed
 from colonnade.domain.errors import Broken, Contended, Invalid, NotFound
 from colonnade.domain.fleet import Cluster
 from colonnade.drivers.network.protocol import NetworkDriver, Route, Router
@@ -16,7 +16,7 @@ from colonnade.drivers.network.protocol import NetworkDriver, Route, Router
 
 async def present_routes(network: NetworkDriver, wanted: Cluster) -> Mapping[str, Route]:
     """Those to the VIPs of the cluster, by destination."""
-    if not is_routed(wanted):
+    if not is_routed(wanted) or is_announced(wanted):
         return {}
     found = {}
     for vip in vips(wanted):

@@ -5,8 +5,9 @@ Each has all VIPs on its loopback interface, and a port of its own on each subne
 router leads one. Invariants: the router leads to an amphora only when that serves what is wanted or
 was led to before; it leads no more to one that failed, in the same plan in which that is fenced;
 whoever leaves is led to until enough others are, lets nobody in any more then, and goes only when
-no route leads to it. What is done for one amphora waits for no other, but that they share stick
-tables: of that all are told when all are there.
+no route leads to it. Who announces VIPs is led to when a router has heard it. What is done for one
+amphora waits for no other, but that they share stick tables: of that all are told when all are
+there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ from colonnade.controller.planning import (
     Release,
     Settle,
     Step,
+    Withdraw,
     by_state,
     ending,
     joins,
@@ -31,7 +33,14 @@ from colonnade.controller.planning import (
     restores,
     vips,
 )
-from colonnade.controller.routed import destination, floating_ports, local, routes
+from colonnade.controller.routed import (
+    destination,
+    floating_ports,
+    hearers,
+    is_announced,
+    local,
+    routes,
+)
 from colonnade.domain.fleet import Amphora, Cluster
 from colonnade.domain.ids import AmphoraId, derived_id
 from colonnade.domain.tree import Vip
@@ -69,8 +78,11 @@ def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
         joining = joins(facts, [amphora], own_subnets(wanted))
         steps += joining or _deploy(wanted, amphora, together)
     for amphora in going:
+        end = Fence(amphora) if amphora in leaving else Release(amphora)
         if amphora not in led:
-            steps.append(Fence(amphora) if amphora in leaving else Release(amphora))
+            steps.append(end)
+        elif is_announced(wanted) and amphora not in lasting:
+            steps.append(Withdraw(end))
     # One that failed may answer still: nobody takes its place before it is fenced.
     missing = wanted.size - len(serving) - len(failed)
     return [*steps, *(Borrow() for _ in range(missing))] or [Settle()]
@@ -88,6 +100,8 @@ def parts(wanted: Cluster, facts: Facts) -> Parts:
 
 
 def is_led(wanted: Cluster, amphora: Amphora, facts: Facts) -> bool:
+    if is_announced(wanted):  # a router has heard it
+        return amphora.peer_id is not None and _port(vips(wanted)[0], amphora, facts) is not None
     return any(
         hop.address == port.address
         for vip in vips(wanted)
@@ -168,6 +182,14 @@ def interfaces(
                 gateways=(subnet.gateway_ip,) if subnet.gateway_ip is not None else (),
                 is_default=is_default,
                 peers=tuple(sorted(p.address for p in others if p.subnet_id == subnet_id)),
+                hearers=tuple(
+                    dict.fromkeys(
+                        one
+                        for vip in vips(wanted)
+                        if vip.announced and vip.front_subnet_id == subnet_id
+                        for one in hearers(subnets[vip.subnet_id])
+                    )
+                ),
             )
         )
         if is_default:

@@ -113,6 +113,13 @@ class Lead(msgspec.Struct, frozen=True):
     drained: Sequence[Amphora] = ()
 
 
+class Withdraw(msgspec.Struct, frozen=True):
+    """It announces VIPs, and others do as well: have it finish what is short, and announce them no
+    more; `then` it goes."""
+
+    then: Fence | Release
+
+
 class Settle(msgspec.Struct, frozen=True):
     """All is as wanted: say so."""
 
@@ -132,6 +139,7 @@ Step: TypeAlias = (
     | StandUp
     | StandDown
     | Lead
+    | Withdraw
     | Settle
 )
 

@@ -42,7 +42,7 @@ from colonnade.runtime.listener import Bounds, accepting, protocols_of
 from colonnade.runtime.logging import configure
 from colonnade.runtime.mtls import contexts_for_late_clients
 from colonnade.runtime.sockets import tcp_listener
-from colonnade.runtime.system_programs import find_keepalived
+from colonnade.runtime.system_programs import find_bird, find_keepalived
 from colonnade.runtime.termination import until_told
 from colonnade.store.fleet import amphora_rows, daemons, incarnation
 from colonnade.store.fleet.failovers import Rules
@@ -63,13 +63,23 @@ async def run(config: Config) -> None:
     await until_told(_work(config))
 
 
+def _births(config: Config, certificates: Certificates, seal: Seal) -> Births:
+    return Births(
+        config,
+        certificates,
+        seal,
+        find_haproxy(config.haproxy),
+        keepalived=str(find_keepalived(config.keepalived) or "keepalived"),
+        bird=str(find_bird(config.bird) or "bird"),
+    )
+
+
 async def _work(config: Config) -> None:
     identity, ca = config.pki_dir / "controller.pem", config.pki_dir / "ca.pem"
     seal = Seal.from_file(config.pki_dir / "master.key")
     authority = present_authority(config.pki_dir / "ca-key.pem", ca)
     certificates = Certificates(authority, seal, config.amphora_certificate_days)
-    keepalived = find_keepalived(config.keepalived) or "keepalived"
-    births = Births(config, certificates, seal, find_haproxy(config.haproxy), str(keepalived))
+    births = _births(config, certificates, seal)
     async with contextlib.AsyncExitStack() as stack:
         database = await Database.when_there(config.database_url)
         stack.push_async_callback(database.close)

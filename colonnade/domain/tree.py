@@ -68,6 +68,7 @@ class Vip(msgspec.Struct, frozen=True, kw_only=True):
     owned: bool = True  # False: the user brought the port, so it is not ours to delete
     # Of a routed front end: nobody is on the VIP's subnet, and the router leads it to ports here.
     via_subnet_id: SubnetId | None = None
+    announced: bool = False  # routers are told of it by amphorae, not by us
     qos_policy_id: Annotated[
         QosPolicyId | None, Attribute("QoS policy of the VIP's port.", option="--vip-qos")
     ] = None

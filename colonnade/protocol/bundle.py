@@ -15,13 +15,23 @@ BUNDLE_BYTES_MAX = 8 * 1024 * 1024
 # Names that `Bundle.needs` may have. A part that would be dangerous to leave out gets one.
 ROUTED = "routed"
 PAIR = "pair"
-KNOWN_NEEDS: frozenset[str] = frozenset((ROUTED, PAIR))
+BGP = "bgp"
+KNOWN_NEEDS: frozenset[str] = frozenset((ROUTED, PAIR, BGP))
 LOCAL = "lo"  # in the place of a MAC address
 
 
 class _Wire(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a reader does not know it ignores; what it must not ignore is named in `needs` of the
     bundle. What is as always is not said."""
+
+
+class Hearer(_Wire, frozen=True, kw_only=True):
+    """A router to which VIPs are announced by BGP."""
+
+    address: str  # without a prefix length
+    asn: int
+    own_asn: int
+    bfd_ms: int = 0  # 0: without BFD
 
 
 class Interface(_Wire, frozen=True, kw_only=True):
@@ -35,6 +45,7 @@ class Interface(_Wire, frozen=True, kw_only=True):
     is_default: bool = False  # the main routing table's default route goes through it
     floating: tuple[str, ...] = ()  # of a pair's VIPs: on whichever half is active
     peers: tuple[str, ...] = ()  # of many that are active: where the others are, on its network
+    hearers: tuple[Hearer, ...] = ()  # on its network, of the VIPs of `LOCAL`; needs `BGP`
 
 
 class Pair(_Wire, frozen=True, kw_only=True):

@@ -20,6 +20,8 @@ PORT_CONTROLLER = 9442  # TCP, on the controller's LB network address
 PORT_HEALTH = 5555  # UDP, on the health receiver's LB network address
 PORT_RECEIVERS = 5560  # UDP, and those above it: of each receiver, where a host has several
 PORT_STICK_TABLES = 1025  # TCP, between the halves of a pair, on the VIPs' network
+PORT_BGP = 179  # TCP, between an amphora that announces VIPs and routers, on the network of those
+PORT_BFD = 3784  # UDP, the same
 PORT_TASKS = 5556  # UDP, on the amphora's LB network address: "tasks pending"
 
 
@@ -107,6 +109,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     backends: tuple[BackendStatus, ...] = ()
     troubles: tuple[Trouble, ...] = ()
     role: str = ""  # one of `Role`; "": it serves alone
+    is_heard: bool = False  # of those that announce VIPs: a router of each IP version has heard it
 
 
 class ListenerStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -246,6 +249,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_spare_s: float = 30.0  # while it does not
     haproxy: str = "haproxy"  # path of the binary
     keepalived: str = "keepalived"  # the same, where pairs are served
+    bird: str = "bird"  # the same, where VIPs are announced
     logs: LogLimits = LogLimits()
     reload_pause_s: float = 1.0  # at least, between two reloads
     old_workers_max: int = 24  # that finish old connections; the idlest is ended beyond

@@ -71,7 +71,7 @@ class AmphoraProvider:
         made = wish.port_id is None and not wish.is_dry_run
         try:
             subnet = await self._subnet(self._network, port.subnet_id)
-            via = led_to(subnet, wish.front_end)
+            via = led_to(subnet, wish.front_end, floats=wish.floats)
             if not wish.is_dry_run:
                 await check_room(
                     self._network, via or port.subnet_id, wish.halves, floats=wish.floats
@@ -87,6 +87,7 @@ class AmphoraProvider:
             network_id=port.network_id,
             owned=made,
             via_subnet_id=via,
+            announced=subnet.announced is not None,
             qos_policy_id=wish.qos_policy_id,
             sg_ids=wish.sg_ids,
         )
@@ -102,7 +103,8 @@ class AmphoraProvider:
         if self._network is None:
             return
         for vip in vips:
-            via = stays(await self._subnet(self._network, vip.subnet_id), size.front_end)
+            subnet = await self._subnet(self._network, vip.subnet_id)
+            via = stays(subnet, size.front_end, floats=size.floats)
             needed = via or vip.subnet_id
             await check_room(self._network, needed, size.addresses, floats=size.floats)
 

@@ -13,9 +13,9 @@ from colonnade.domain.ids import SubnetId
 from colonnade.drivers.network.protocol import NetworkDriver, Subnet
 
 
-def led_to(subnet: Subnet, front_end: FrontEnd) -> SubnetId | None:
-    """To ports of which subnet a router leads VIPs on this one; None in layer 2. Raises Invalid
-    where the front end cannot serve them."""
+def led_to(subnet: Subnet, front_end: FrontEnd, *, floats: bool) -> SubnetId | None:
+    """To ports of which subnet a router leads VIPs on this one; None in layer 2. `floats`: to one
+    that moves between the two of a pair. Raises Invalid where the front end cannot serve them."""
     is_routed = front_end is FrontEnd.ROUTED
     if is_routed and subnet.via_subnet_id is None:
         raise Invalid(
@@ -30,13 +30,20 @@ def led_to(subnet: Subnet, front_end: FrontEnd) -> SubnetId | None:
             "choose another subnet, or a flavor whose front end is routed.",
             field="vip_subnet_id",
         )
+    if subnet.announced is not None and floats:
+        raise Invalid(
+            f"Amphorae announce the VIPs of subnet {subnet.id} ({subnet.cidr}) to routers, each "
+            "for itself, and no address moves between the two of a pair: choose a flavor with the "
+            "topology ACTIVE_ACTIVE, of two amphorae for instance, or SINGLE.",
+            field="vip_subnet_id",
+        )
     return subnet.via_subnet_id
 
 
-def stays(subnet: Subnet, front_end: FrontEnd) -> SubnetId | None:
+def stays(subnet: Subnet, front_end: FrontEnd, *, floats: bool) -> SubnetId | None:
     """As `led_to`, for a VIP that is on this subnet already."""
     try:
-        return led_to(subnet, front_end)
+        return led_to(subnet, front_end, floats=floats)
     except Invalid as error:
         raise Invalid(f"A VIP stays on its subnet. {error.public}", field="flavor_id") from error
 

@@ -201,6 +201,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     templates_dir: Path | None = None  # the operator's own haproxy templates, looked in first
     haproxy: str = ""  # path of the binary; "": the one in the wheel, else the one on PATH
     keepalived: str = ""  # the same, for pairs; "": the one on PATH
+    bird: str = ""  # the same, for VIPs that amphorae announce by BGP
     log_level: str = "INFO"
     api: Api = Api()
     keystone: Keystone = Keystone()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find programs of the distribution: nft, and keepalived, configured or the system's.
+"""Find programs of the distribution: nft, keepalived and bird, configured or the system's.
 
 Unlike haproxy they may be missing: without a packet filter nobody may restrict clients, and without
-either amphorae serve alone, so nobody may ask for a pair.
+either amphorae serve alone, so nobody may ask for a pair. Without bird no VIP is announced.
 """
 
 import os
@@ -24,7 +24,16 @@ def find_nft() -> str | None:
 
 def find_keepalived(configured: str = "") -> Path | None:
     """Its absolute path; None when there is none."""
-    found = shutil.which(configured or "keepalived", path=f"{os.environ.get('PATH', '')}:{PLACES}")
+    return _found(configured or "keepalived")
+
+
+def find_bird(configured: str = "") -> Path | None:
+    """The same of BIRD 2."""
+    return _found(configured or "bird")
+
+
+def _found(name: str) -> Path | None:
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:{PLACES}")
     return Path(found).absolute() if found is not None else None
 
 

@@ -29,7 +29,8 @@ def _nothing(call: str) -> None:
 class FakeAmphorae:
     """`network` knows which amphorae run. `cut_off` run, and serve, but do not answer us; `frozen`
     never end a call. A wish with a listener on a port of `hated_ports` is rejected, as by a
-    haproxy. `notified` got a notice, `drained` let nobody in for a moment."""
+    haproxy. No router hears what those in `unheard` announce. `notified` got a notice, `drained`
+    let nobody in for a moment."""
 
     name = "fake"
 
@@ -41,6 +42,7 @@ class FakeAmphorae:
         self.notified: list[AmphoraId] = []
         self.drained: list[AmphoraId] = []
         self.hated_ports: set[int] = set()
+        self.unheard: set[AmphoraId] = set()
         self.serving: dict[AmphoraId, Cluster] = {}
         self.seats: dict[AmphoraId, AmphoraId] = {}  # those open, and on which amphora each is
         self.interfaces: dict[AmphoraId, Sequence[Interface]] = {}
@@ -84,7 +86,13 @@ class FakeAmphorae:
         present = self.serving.get(amphora.id)
         generation = 0 if present is None else present.generation
         role = self.roles().get(amphora.id, "")
-        return StatusReport(generation=generation, haproxy_running=present is not None, role=role)
+        announces = any(one.hearers for one in self.interfaces.get(amphora.id, ()))
+        return StatusReport(
+            generation=generation,
+            haproxy_running=present is not None,
+            role=role,
+            is_heard=announces and amphora.id not in self.unheard,
+        )
 
     def roles(self) -> dict[AmphoraId, Role]:
         """Of the halves of pairs, those that run."""

@@ -22,7 +22,15 @@ from colonnade.drivers.network.namespaces.address_book import (
     subnet_id,
 )
 from colonnade.drivers.network.namespaces.route_book import RouteBook, read_destination
-from colonnade.drivers.network.protocol import Network, Port, PortWish, Route, Router, Subnet
+from colonnade.drivers.network.protocol import (
+    Announced,
+    Network,
+    Port,
+    PortWish,
+    Route,
+    Router,
+    Subnet,
+)
 
 PUBLIC_NETWORK: Final[NetworkId] = network_id(PUBLIC.name)
 PUBLIC_SUBNET: Final[SubnetId] = subnet_id(PUBLIC.name, PUBLIC.cidrs[0])
@@ -123,10 +131,19 @@ class FakeNetwork:
         self.before("network.delete_route")
         self._routes.drop(str(read_destination(destination)))
 
-    def add(self, name: str, *cidrs: str, is_routed: bool = True, via: str = "") -> SubnetId:
+    def add(
+        self,
+        name: str,
+        *cidrs: str,
+        is_routed: bool = True,
+        via: str = "",
+        announced: Announced | None = None,
+    ) -> SubnetId:
         """A further network, for the test itself; the id of its first subnet."""
         routed = is_routed and not via
-        self._book.add_network(NetworkRecord(name=name, cidrs=cidrs, routed=routed, via=via))
+        self._book.add_network(
+            NetworkRecord(name=name, cidrs=cidrs, routed=routed, via=via, announced=announced)
+        )
         return subnet_id(name, cidrs[0])
 
     def held(self) -> list[Port]:

@@ -64,7 +64,8 @@ ROOMS: Mapping[str, Mapping[str, set[str]]] = {
         "heartbeat": {"haproxy"},
         "logs": {"haproxy"},
         "keepalived": {"haproxy", "network"},
-        "apply": {"haproxy", "network", "keepalived"},
+        "bgp": {"haproxy"},
+        "apply": {"haproxy", "network", "keepalived", "bgp"},
     },
     "cli": {
         "documents": set(),

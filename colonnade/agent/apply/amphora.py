@@ -16,11 +16,11 @@ from colonnade.agent.apply.applier import Applier
 from colonnade.agent.apply.errors import NotNow, Older, Refused
 from colonnade.agent.apply.queue import ApplyQueue, TooMany
 from colonnade.agent.apply.transition import Transition
+from colonnade.agent.apply.vips import Vips
 from colonnade.agent.folder import Folder
 from colonnade.agent.haproxy.process import Haproxy
 from colonnade.agent.haproxy.reloads import Limits
 from colonnade.agent.haproxy.status import Watch
-from colonnade.agent.keepalived.half import Half
 from colonnade.protocol.bundle import Bundle
 from colonnade.protocol.messages import Applied, Drain, Drained, Means
 
@@ -36,16 +36,16 @@ class Amphora:
         folder: Folder,
         haproxy: Haproxy,
         watch: Watch,
-        half: Half,
+        vips: Vips,
         limits: Limits | None = None,
     ) -> None:
         self.present: Bundle | None = folder.present()
         self._folder = folder
         self._haproxy = haproxy
         self._watch = watch
-        self._half = half
-        half.served = lambda: self.present
-        self._applier = Applier(folder, haproxy, watch, half, limits or Limits())
+        self._vips = vips
+        vips.half.served = vips.speaker.served = lambda: self.present
+        self._applier = Applier(folder, haproxy, watch, vips, limits or Limits())
         self._lock = asyncio.Lock()
         self._queue = ApplyQueue(self._lock)
         self._means = Means.NOTHING  # how the present bundle came to be served
@@ -70,7 +70,8 @@ class Amphora:
         """After a start of the agent: adopt what runs, finish what was begun."""
         async with self._lock:
             adopted = self._haproxy.adopt()
-            await self._half.resume(self.present)
+            await self._vips.half.resume(self.present)
+            await self._vips.speaker.resume(self.present)
             self._watch.served = self.present
             unfinished = self._folder.unfinished()
             log.info("resumed generation %s, haproxy adopted: %s", self.generation, adopted)
@@ -144,9 +145,15 @@ class Amphora:
                 await self._applier.repair(self.present)
 
     async def drain(self, asked: Drain) -> Drained:
-        """Nobody opens a connection for a moment. Returns when none is open, or the time is up.
-        Raises NotNow when they cannot be held off."""
-        await self._applier.hold_off(min(max(asked.closed_s, 1), CLOSED_S_MAX))
+        """Nobody opens a connection for a moment. Returns when none is open, or the time is up; by
+        then routers are told no more of the VIPs. Raises NotNow when they cannot be held off."""
+        closed_s = min(max(asked.closed_s, 1), CLOSED_S_MAX)
+        await self._applier.hold_off(closed_s)
+        drained = await self._emptied(asked)
+        await self._vips.speaker.let_go(closed_s)
+        return drained
+
+    async def _emptied(self, asked: Drain) -> Drained:
         deadline = time.monotonic() + min(asked.within_ms / 1000, CLOSED_S_MAX)
         while True:
             counted = await self._watch.count()
@@ -167,7 +174,8 @@ class Amphora:
 
     def _haproxy_ended(self) -> None:
         self._watch.ended()
-        self._half.haproxy_ended()
+        self._vips.half.haproxy_ended()
+        self._vips.speaker.haproxy_ended()
         if self.serves and (self._restart is None or self._restart.done()):
             log.error("haproxy ended")
             self._restart = asyncio.create_task(self._start_again())

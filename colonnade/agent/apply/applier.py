@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Carry out one transition: files, firewall, interfaces, haproxy, keepalived, in this order.
+"""Carry out one transition: files, firewall, interfaces, haproxy, keepalived, BIRD, in this order.
 
 Invariant: a transition ends with the whole of the wanted bundle served, or, when it is refused,
 with the whole of the one before. What was begun and not finished is on file, so that the next
@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 
 from colonnade.agent.apply.errors import NotNow, Refused
 from colonnade.agent.apply.transition import Transition
+from colonnade.agent.apply.vips import Vips
 from colonnade.agent.folder import Folder, write_if_room
 from colonnade.agent.haproxy import statistics
 from colonnade.agent.haproxy.certificates import Certificates, is_in_memory
@@ -20,7 +21,6 @@ from colonnade.agent.haproxy.process import Haproxy
 from colonnade.agent.haproxy.reloads import Limits, Reloads
 from colonnade.agent.haproxy.servers import Servers
 from colonnade.agent.haproxy.status import Watch
-from colonnade.agent.keepalived.half import Half
 from colonnade.agent.network import interfaces
 from colonnade.agent.network.closed_doors import close_doors
 from colonnade.agent.network.firewall import Firewall, FirewallError
@@ -33,9 +33,9 @@ log = logging.getLogger(__name__)
 
 class Applier:
     def __init__(
-        self, folder: Folder, haproxy: Haproxy, watch: Watch, half: Half, limits: Limits
+        self, folder: Folder, haproxy: Haproxy, watch: Watch, vips: Vips, limits: Limits
     ) -> None:
-        self._half = half
+        self._half, self._speaker = vips
         self._folder = folder
         self._haproxy = haproxy
         self._watch = watch
@@ -64,9 +64,12 @@ class Applier:
                 names = await self._arrange(wanted) if transition.names_interfaces else {}
                 if transition.moves_vips and (objection := await self._half.check(wanted, names)):
                     raise Refused(objection)
+                if change.interfaces and (objection := await self._speaker.check(wanted)):
+                    raise Refused(objection)
                 means = await self._act(transition)
             if transition.moves_vips:
                 await self._half.serve(wanted, names)
+            await self._speaker.serve(wanted)
         except (Refused, NotNow, FirewallError, NftError, OSError) as error:
             self._folder.abandon(before)
             self._half.go_on(before)

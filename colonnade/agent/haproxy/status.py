@@ -42,6 +42,7 @@ class Watch:
             lambda _served, _seen: ()
         )
         self.role: Callable[[], str] = lambda: ""
+        self.is_heard: Callable[[], bool] = lambda: False
         self.gave_up: Callable[[], bool] = lambda: False  # haproxy is known not to answer
         self.old_workers_max = 24  # of those that finish after reloads, how many are counted
         self._folder = folder
@@ -92,7 +93,10 @@ class Watch:
             before = self.report
             seen = await self._seen()
             self.report = msgspec.structs.replace(
-                seen, troubles=self.troubles(self.served, seen), role=self.role()
+                seen,
+                troubles=self.troubles(self.served, seen),
+                role=self.role(),
+                is_heard=self.is_heard(),
             )
             if before != self.report:
                 self.on_news(_news(before, self.report))

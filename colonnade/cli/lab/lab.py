@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import msgspec
 import typer
@@ -20,9 +20,9 @@ from rich.table import Table
 
 from colonnade.cli.local import finding
 from colonnade.cli.local.starting import is_held
-from colonnade.domain.errors import NotFound
+from colonnade.domain.errors import Invalid, NotFound
 from colonnade.drivers.network.namespaces.lab import OUTSIDE, Lab
-from colonnade.drivers.network.protocol import Subnet
+from colonnade.drivers.network.protocol import Announced, Neighbour, Subnet
 from colonnade.runtime.config import Config, read_config
 
 if TYPE_CHECKING:  # every command loads this module, and most need no HTTP client
@@ -45,6 +45,8 @@ Within = Annotated[
 Words = Annotated[list[str] | None, typer.Argument(help="A command and its arguments, after --.")]
 THROUGH = {"ignore_unknown_options": True}  # options of the command that is run
 STARTING_S_MAX = 20.0
+OWN_AS: Final = 64512  # the first that is for private use (RFC 6996)
+BFD_MS: Final = 100
 T = TypeVar("T")
 
 
@@ -91,6 +93,7 @@ def execute(
 def add_network(
     name: str,
     cidrs: Annotated[list[str], typer.Argument(help="One range for each IP version.")],
+    *,
     is_isolated: Annotated[
         bool,
         typer.Option(
@@ -104,10 +107,27 @@ def add_network(
             "amphorae on this network."
         ),
     ] = "",
+    routers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--bgp-router",
+            metavar="ADDRESS=AS",
+            help="With --via: amphorae announce VIPs by BGP to this router on that network, and "
+            "ours leads nothing. Repeat for more, and for the other IP version.",
+        ),
+    ] = None,
+    own_as: Annotated[
+        int, typer.Option("--bgp-as", help="Of amphorae: their autonomous system.")
+    ] = OWN_AS,
+    bfd_ms: Annotated[
+        int, typer.Option("--bfd", metavar="MS", help="Between two packets of BFD; 0: none.")
+    ] = BFD_MS,
     state: State = None,
 ) -> None:
     """Add a network; the router gets its first address, unless it is isolated."""
-    how = {"is_routed": not is_isolated, "more": tuple(cidrs[1:]), "via": via}
+    how: dict[str, Any] = {"is_routed": not is_isolated, "more": tuple(cidrs[1:]), "via": via}
+    if routers:
+        how["announced"] = Announced(asn=own_as, routers=_neighbours(routers), bfd_ms=bfd_ms)
     made = _ask(state, lambda client, _: client.add_network(name, cidrs[0], **how))
     print(f"{made.name}: {made.id}")
 
@@ -190,6 +210,14 @@ def _ask(state: Path | None, question: Callable[["LabClient", "NetworkClient"], 
             await networks.close()
 
     return asyncio.run(ask())
+
+
+def _neighbours(texts: list[str]) -> tuple[Neighbour, ...]:
+    pairs = [text.partition("=") for text in texts]
+    for text, (_, _, asn) in zip(texts, pairs, strict=True):
+        if not asn.isdecimal():
+            raise Invalid(f"--bgp-router takes ADDRESS=AS, such as 203.0.113.2=64600, not '{text}'")
+    return tuple(Neighbour(address, int(asn)) for address, _, asn in pairs)
 
 
 def _table(title: str, headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:

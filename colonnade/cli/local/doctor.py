@@ -30,7 +30,7 @@ from colonnade.domain.errors import ColonnadeError
 from colonnade.drivers.network.namespaces import groups
 from colonnade.drivers.network.namespaces.lab import what_to_allow
 from colonnade.runtime.config import Api, Config, read_config
-from colonnade.runtime.system_programs import find_keepalived, find_nft
+from colonnade.runtime.system_programs import find_bird, find_keepalived, find_nft
 
 CHECK_S_MAX: Final = 10
 BEGINS_S: Final = 20.0  # until all processes of a system that has just started are known
@@ -76,6 +76,7 @@ def findings_of(state: Path) -> Iterator[Finding]:
     yield _part("PostgreSQL", _postgres, "pip install 'colonnade[local]', or use --database")
     yield _nft()
     yield _keepalived()
+    yield _bird()
     yield _state(state)
     yield _disk(state)
     yield _memory()
@@ -100,6 +101,12 @@ def _keepalived() -> Finding:
     path = find_keepalived()
     cure = "" if path else "apt-get install keepalived (without it there is no ACTIVE_STANDBY)"
     return Finding(what="keepalived", found=str(path or "not here"), cure=cure, needed=False)
+
+
+def _bird() -> Finding:
+    path = find_bird()
+    cure = "" if path else "apt-get install bird2 (without it no VIP is announced by BGP)"
+    return Finding(what="bird", found=str(path or "not here"), cure=cure, needed=False)
 
 
 def _rights() -> Finding:

@@ -22,6 +22,21 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     subnet_ids: tuple[SubnetId, ...]
 
 
+class Neighbour(msgspec.Struct, frozen=True):
+    """A router that hears BGP, and the number of its autonomous system."""
+
+    address: str
+    asn: int
+
+
+class Announced(msgspec.Struct, frozen=True, kw_only=True):
+    """Who hears of VIPs by BGP from the amphorae themselves."""
+
+    asn: int  # the amphorae's own
+    routers: tuple[Neighbour, ...]  # on the subnet that VIPs are led to
+    bfd_ms: int = 100  # between two packets of BFD, three of which may be missed; 0: none
+
+
 class Subnet(msgspec.Struct, frozen=True, kw_only=True):
     id: SubnetId
     name: str
@@ -29,6 +44,7 @@ class Subnet(msgspec.Struct, frozen=True, kw_only=True):
     cidr: str
     gateway_ip: str | None
     via_subnet_id: SubnetId | None = None  # nobody is on it: a router leads it to ports of that one
+    announced: Announced | None = None  # by what amphorae announce; None: `Router` is told
 
     @property
     def ip_version(self) -> int:

@@ -41,7 +41,7 @@ from colonnade.runtime.host_ids import HostIds
 from colonnade.runtime.listener import Bounds, accepting, protocols_of
 from colonnade.runtime.mtls import server_contexts
 from colonnade.runtime.sockets import tcp_listener
-from colonnade.runtime.system_programs import find_keepalived
+from colonnade.runtime.system_programs import find_bird, find_keepalived
 
 CLOSING_S_MAX = 2.0
 KEPT = "network/amphorae"  # below the state folder
@@ -113,7 +113,11 @@ def _plan(config: Config, agent: Sequence[str]) -> AmphoraPlan:
     if ids is not None:
         image.check_readable_by_all()
     place = config.run_dir / PRIVATE_FOLDER / IMAGE
-    programs = [Path(find_haproxy(config.haproxy)), find_keepalived(config.keepalived)]
+    programs = [
+        Path(find_haproxy(config.haproxy)),
+        find_keepalived(config.keepalived),
+        find_bird(config.bird),
+    ]
     needed = [file for program in programs if program for file in image.needs_of(program)]
     image.build(place, needed, hidden=(config.state_dir, config.run_dir))
     return AmphoraPlan(image=place, agent=agent, ids=ids, processes=config.amphora_processes)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from colonnade.domain.addresses import canonical
 from colonnade.domain.fleet import Cluster
 from colonnade.protocol.bundle import Access, Interface, Pair
-from colonnade.protocol.messages import PORT_STICK_TABLES
+from colonnade.protocol.messages import PORT_BFD, PORT_BGP, PORT_STICK_TABLES
 
 
 def firewall_rules(wanted: Cluster) -> tuple[Access, ...]:
@@ -44,6 +44,21 @@ def between_amphorae(pair: Pair | None, sharing: Sequence[str]) -> tuple[Access,
         own, allowed = sharing[0], tuple(sharing)
         found.append(Access(address=own, port=PORT_STICK_TABLES, allowed=allowed))
     return tuple(found)
+
+
+def from_routers(interfaces: Sequence[Interface]) -> tuple[Access, ...]:
+    """Those to which VIPs are announced, and nobody else, may speak BGP and BFD with it."""
+    return tuple(
+        Access(
+            address=interface.addresses[0].partition("/")[0],
+            port=port,
+            allowed=tuple(one.address for one in interface.hearers),
+            protocol=protocol,
+        )
+        for interface in interfaces
+        if interface.hearers
+        for port, protocol in ((PORT_BGP, "tcp"), (PORT_BFD, "udp"))
+    )
 
 
 def who_shares(interfaces: Sequence[Interface], pair: Pair | None) -> tuple[str, ...]:

@@ -21,14 +21,29 @@ from markupsafe import Markup
 from colonnade.domain.errors import Broken
 from colonnade.domain.fleet import Cluster
 from colonnade.drivers.amphora.haproxy import words
-from colonnade.drivers.amphora.haproxy.firewall import between_amphorae, firewall_rules, who_shares
+from colonnade.drivers.amphora.haproxy.firewall import (
+    between_amphorae,
+    firewall_rules,
+    from_routers,
+    who_shares,
+)
 from colonnade.drivers.amphora.haproxy.l7 import RATE_LIMITS_MAX
 from colonnade.drivers.amphora.haproxy.sample import SAMPLE
 from colonnade.drivers.amphora.haproxy.sections import BackendView, LoadBalancerView
 from colonnade.drivers.amphora.haproxy.view import views
 from colonnade.drivers.amphora.haproxy.words import Word
 from colonnade.protocol import paths
-from colonnade.protocol.bundle import LOCAL, PAIR, ROUTED, Backend, Bundle, Interface, Pair, Server
+from colonnade.protocol.bundle import (
+    BGP,
+    LOCAL,
+    PAIR,
+    ROUTED,
+    Backend,
+    Bundle,
+    Interface,
+    Pair,
+    Server,
+)
 from colonnade.protocol.messages import PORT_STICK_TABLES
 
 OUR_TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -134,7 +149,7 @@ def render(
         config="",
         frame="",
         interfaces=tuple(interfaces),
-        access=between_amphorae(pair, sharing),
+        access=(*between_amphorae(pair, sharing), *from_routers(interfaces)),
         pair=pair,
         needs=tuple(_needs(interfaces, pair)),
     )
@@ -157,6 +172,8 @@ def _needs(interfaces: Sequence[Interface], pair: Pair | None) -> Iterator[str]:
         yield PAIR
     if any(interface.mac == LOCAL for interface in interfaces):
         yield ROUTED
+    if any(interface.hearers for interface in interfaces):
+        yield BGP
 
 
 def _halves(sharing: Sequence[str]) -> Iterator[HalfView]:

@@ -16,7 +16,7 @@ import msgspec
 
 from colonnade.domain.errors import Conflict, Invalid, NotFound, OutOfCapacity
 from colonnade.domain.ids import AmphoraId, NetworkId, PortId, SubnetId, derived_id
-from colonnade.drivers.network.protocol import Network, Port, PortWish, Subnet
+from colonnade.drivers.network.protocol import Announced, Network, Port, PortWish, Subnet
 
 SEARCH_STEPS_MAX = 1 << 17  # a whole /16 and then some: more is a subnet that is full for us
 
@@ -29,6 +29,7 @@ class NetworkRecord(msgspec.Struct, frozen=True, kw_only=True):
     visible: bool = True  # may users see it
     routed: bool = True  # does the router join it, at the first address of each range
     via: str = ""  # the network to whose ports the router leads it; then nobody is on it
+    announced: Announced | None = None  # these routers lead it, told by amphorae, and ours does not
 
     @property
     def is_reached(self) -> bool:
@@ -266,6 +267,7 @@ class AddressBook:
         version = ip_network(cidr).version
         for theirs in other.cidrs:
             if ip_network(theirs).version == version:
+                _check_announced(record, theirs)
                 return subnet_id(other.name, theirs)
         raise Invalid(f"network {record.via} has no subnet of IPv{version}", field="via")
 
@@ -302,7 +304,21 @@ def _subnet(record: NetworkRecord, cidr: str, via: SubnetId | None) -> Subnet:
         cidr=cidr,
         gateway_ip=str(net[1]) if record.routed else None,
         via_subnet_id=via,
+        announced=record.announced,
     )
+
+
+def _check_announced(record: NetworkRecord, there: str) -> None:
+    """Raises Invalid where no router would hear of this IP version on the network `there`."""
+    said, range_ = record.announced, ip_network(there)
+    if said is None:
+        return
+    routers = [_read_address(router.address) for router in said.routers]
+    if not any(router.version == range_.version and router in range_ for router in routers):
+        raise Invalid(
+            f"no router in {there} hears of network {record.name}: name one of IPv{range_.version}",
+            field="announced",
+        )
 
 
 def _read_address(text: str) -> IPv4Address | IPv6Address:

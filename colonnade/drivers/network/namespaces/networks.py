@@ -68,7 +68,15 @@ class Networks:
         except ValueError as error:
             raise Invalid(f"that is not a range: {error}", field="cidr") from error
         is_routed = wanted.is_routed and not wanted.via
-        record = NetworkRecord(name=name, cidrs=texts, routed=is_routed, via=wanted.via)
+        if wanted.announced is not None and not wanted.via:
+            raise Invalid("VIPs are announced where nobody is: name `via`", field="announced")
+        record = NetworkRecord(
+            name=name,
+            cidrs=texts,
+            routed=is_routed,
+            via=wanted.via,
+            announced=wanted.announced,
+        )
         if is_routed and record not in self.book.records.values():
             self.routing.check_new_network(record)
         network = self.book.add_network(record)

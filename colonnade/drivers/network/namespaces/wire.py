@@ -19,6 +19,7 @@ from yarl import URL
 from colonnade.domain import errors
 from colonnade.domain.errors import ColonnadeError, Invalid, Unavailable, Unreachable
 from colonnade.drivers.network.namespaces.address_book import PUBLIC
+from colonnade.drivers.network.protocol import Announced
 from colonnade.runtime.mtls import Contexts, client_contexts
 
 BODY_BYTES_MAX = 1024 * 1024
@@ -82,12 +83,13 @@ class Seat(msgspec.Struct, frozen=True):
 class Range(msgspec.Struct, frozen=True):
     """Of a network to make. `is_routed`: the router joins it (a word of version 1.1). `more`: its
     other ranges; `via`: nobody is on it, the router leads it to ports of this network (both of
-    1.2)."""
+    1.2). `announced`: it does not, amphorae tell these routers by BGP (of 1.3)."""
 
     cidr: str
     is_routed: bool = True
     more: tuple[str, ...] = ()
     via: str = ""
+    announced: Announced | None = None
 
 
 class HostWish(msgspec.Struct, frozen=True, kw_only=True):
