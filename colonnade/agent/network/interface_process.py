@@ -13,11 +13,11 @@ import ipaddress
 import socket
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -36,6 +36,7 @@ from pyroute2.iproute import IPRoute
 
 APPEAR_S_MAX: Final = 4.0
 ON_LINK: Final = 4  # RTNH_F_ONLINK
+LINK: Final = 253  # RT_SCOPE_LINK
 ANNOUNCEMENTS: Final = 2  # a frame may be lost
 MISSING: Final = 3
 NO_DUPLICATE_DETECTION: Final = 0x02  # IFA_F_NODAD, linux/if_addr.h
@@ -78,15 +79,15 @@ def arrange(wanted: Sequence[Interface], links: dict[str, Any], netlink: IPRoute
             _bring_up(link, netlink)
         fresh[mac] = _drop_addresses(index, interface, netlink)
         for gateway in interface.gateways:
-            table = TABLE_FIRST + index
-            routes.add((_family(gateway), table, index, gateway))
+            family, table = _family(gateway), TABLE_FIRST + index
+            routes.add(_Route(family, table, index, gateway=gateway))
             if interface.is_default:
-                routes.add((_family(gateway), MAIN_TABLE, index, gateway))
-            rules.update(
-                (_family(gateway), address.partition("/")[0], table)
-                for address in (*interface.addresses, *interface.floating)
-                if _family(address) == _family(gateway)
-            )
+                routes.add(_Route(family, MAIN_TABLE, index, gateway=gateway))
+            for address in (*interface.addresses, *interface.floating):
+                if _family(address) == family:
+                    there = str(ipaddress.ip_interface(address).network)
+                    routes.add(_Route(family, table, index, there=there))
+                    rules.add((family, address.partition("/")[0], table))
     _set_routes(routes, leaving, netlink)
     _set_rules(rules, leaving, netlink)
     # Last: whoever comes to a VIP is led on to members by then.
@@ -96,7 +97,18 @@ def arrange(wanted: Sequence[Interface], links: dict[str, Any], netlink: IPRoute
 
 
 _Address = ipaddress.IPv4Interface | ipaddress.IPv6Interface
-_Route = tuple[int, int, int, str]  # family, table, link, gateway; always a default route
+
+
+class _Route(NamedTuple):
+    """To all others by a gateway, or to those who are `there` on the link itself."""
+
+    family: int
+    table: int
+    link: int  # its index
+    gateway: str | None = None
+    there: str = "default"
+
+
 _Rule = tuple[int, str, int]  # family, source address, table
 
 
@@ -179,23 +191,26 @@ def _add_addresses(index: int, fresh: Iterable[_Address], netlink: IPRoute) -> N
 
 
 def _set_routes(desired: set[_Route], leaving: set[int], netlink: IPRoute) -> None:
-    present = set()
+    present = set(_present_routes(leaving, netlink))
+    for action, routes in (("del", present - desired), ("add", desired - present)):
+        for family, table, link, gateway, there in routes:
+            words: dict[str, Any] = {"scope": LINK} if gateway is None else {"gateway": gateway}
+            if action == "add" and gateway is not None:
+                words["flags"] = ON_LINK  # whatever addresses say: those come afterwards
+            netlink.route(action, family=family, dst=there, oif=link, table=table, **words)
+
+
+def _present_routes(leaving: set[int], netlink: IPRoute) -> Iterator[_Route]:
+    """Those that are ours: all of our tables, and the default routes of the main one."""
     for family in FAMILIES:
         for message in netlink.get_routes(family=family):
             table = message.get_attr("RTA_TABLE") or message["table"]
             gateway, index = message.get_attr("RTA_GATEWAY"), message.get_attr("RTA_OIF")
-            stays = table - TABLE_FIRST in leaving
-            ours = table == MAIN_TABLE or (table >= TABLE_FIRST and not stays)
-            if ours and message["dst_len"] == 0 and gateway is not None:
-                present.add((family, table, index, gateway))
-    for action, routes in (("del", present - desired), ("add", desired - present)):
-        for family, table, index, gateway in routes:
-            # On the link, whatever addresses say: those come afterwards.
-            words: dict[str, Any] = {"flags": ON_LINK} if action == "add" else {}
-            netlink.route(
-                action, family=family, dst="default", gateway=gateway, oif=index, table=table,
-                **words,
-            )  # fmt: skip
+            length = message["dst_len"]
+            there = f"{message.get_attr('RTA_DST')}/{length}" if length else "default"
+            of_ours = table >= TABLE_FIRST and table - TABLE_FIRST not in leaving
+            if of_ours or (table == MAIN_TABLE and length == 0 and gateway is not None):
+                yield _Route(family, table, index, gateway, there)
 
 
 def _set_rules(desired: set[_Rule], leaving: set[int], netlink: IPRoute) -> None:
