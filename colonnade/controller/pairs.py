@@ -56,13 +56,14 @@ def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
     if len(serving) > size:
         return [Release(amphora) for amphora in serving[size:]]
     halves = pair(facts)
-    steps = serve(wanted, facts, halves)
+    # First those that are no half any more: one that no longer hears the other takes the VIPs.
+    outside = [Fence(amphora) for amphora in leaving if amphora not in halves]
+    steps = outside or serve(wanted, facts, halves)
     if len(serving) < size:
         # Those that are there take changes until there are spares.
         return [Borrow(tuple(steps)), *(Borrow() for _ in range(size - len(serving) - 1))]
-    outside = [Fence(amphora) for amphora in leaving if amphora not in halves]
-    if outside or steps:
-        return outside or steps
+    if steps:
+        return steps
     return [StandDown(a) for a in leaving if a in halves] or [Settle()]
 
 

@@ -18,12 +18,16 @@ from tests.fakes.network import PRIVATE_SUBNET, PUBLIC_SUBNET, PUBLIC_SUBNET_V6
 
 ALONE: Final = Sizing()
 PAIR: Final = Sizing(topology=Topology.ACTIVE_STANDBY)
+ROUTED_ALONE: Final = Sizing(front_end=FrontEnd.ROUTED)
 ROUTED_PAIR: Final = Sizing(topology=Topology.ACTIVE_STANDBY, front_end=FrontEnd.ROUTED)
 TWO, THREE = (
     Sizing(topology=Topology.ACTIVE_ACTIVE, front_end=FrontEnd.ROUTED, amphorae=number)
     for number in (2, 3)
 )
-KINDS: Final = ((ALONE, PAIR), (ROUTED_PAIR, TWO, THREE))  # which of them may take another's place
+KINDS: Final = (
+    (ALONE, PAIR),
+    (ROUTED_ALONE, ROUTED_PAIR, TWO, THREE),
+)  # which of them may take another's place
 
 
 def others(size: Sizing) -> Sequence[Sizing]:

@@ -243,6 +243,8 @@ def test_the_active_one_that_leaves_stands_down_when_a_spare_is_there() -> None:
 def test_both_halves_that_leave_do_so_one_after_the_other() -> None:
     one, other = replace(A, state=State.LEAVING), replace(B, state=State.LEAVING)
     assert plan(WISH, facts([one, other])) == [Borrow(), Borrow()]
+    # A spare that comes alone is told to none of them while the other still listens to it.
+    assert plan(WISH, facts([one, other, C])) == [Borrow((Fence(other),))]
     assert plan(WISH, facts([one, other, C, D])) == [Fence(other)]
     assert plan(WISH, facts([one, C, D])) == [Deploy(one)]
     one = replace(one, peer_id=C.id)
