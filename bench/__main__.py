@@ -31,6 +31,7 @@ from bench import (
     storm,
     system,
     takeover,
+    vips,
 )
 from colonnade.domain.errors import ColonnadeError
 from colonnade.runtime import logging
@@ -87,6 +88,12 @@ PARTS = {
         "how long clients miss what befalls an amphora, EVENTS=50 times each; more than an hour",
         takeover.measure,
         takeover.GOALS,
+        named_only=True,
+    ),
+    "vips": Part(
+        "whether a takeover takes longer with more VIPs, EVENTS=20 times each; ten minutes",
+        vips.measure,
+        vips.GOALS,
         named_only=True,
     ),
     "many": Part(

@@ -40,18 +40,20 @@ class Pair:
         self.system, self.rest, self.hosts = system, rest, hosts
         self.scenario = Scenario(rest, hosts, Figures())
 
-    async def begin(self, **flavor: Any) -> None:
-        """`flavor`: what its data says beside the topology."""
+    async def begin(self, *, further: int = 0, **flavor: Any) -> None:
+        """`flavor`: what its data says beside the topology. `further`: VIPs beside two, where a
+        router leads them."""
         await self.scenario.hosts()
         self.scenario.wishes["flavor_id"] = await make_flavor(
             self.rest, "pairs", {"loadbalancer_topology": "ACTIVE_STANDBY", **flavor}
         )
-        subnet6 = await self.hosts.subnet(PUBLIC6)
+        subnet6, others = await self.hosts.subnet(PUBLIC6), list[str]()
         if flavor.get("front_end") == "routed":
-            vips = await self.hosts.add_network("vips", VIPS[0], more=VIPS[1:], via="public")
+            more = (*VIPS[1:], *(f"198.51.100.{16 * number}/28" for number in range(further)))
+            vips = await self.hosts.add_network("vips", VIPS[0], more=more, via="public")
             self.scenario.wishes["vip_subnet_id"] = vips
-            subnet6 = await self.hosts.subnet(VIPS[1])
-        self.scenario.wishes["additional_vips"] = [{"subnet_id": subnet6}]
+            subnet6, *others = [await self.hosts.subnet(cidr) for cidr in more]
+        self.scenario.wishes["additional_vips"] = [{"subnet_id": one} for one in (subnet6, *others)]
         await self.scenario.spare()
         await self.scenario.create()
         await self.whole()
@@ -248,10 +250,10 @@ async def gap_of(pair: Pair, befalls: Befalls) -> tuple[float, int]:
 
 
 @contextlib.asynccontextmanager
-async def pair_site(*words: str, **flavor: Any) -> AsyncIterator[Pair]:
+async def pair_site(*words: str, further: int = 0, **flavor: Any) -> AsyncIterator[Pair]:
     async with running(*words) as system, Rest(system.endpoint) as rest:
         async with Hosts(system.state) as hosts:
             pair = Pair(system, rest, hosts)
-            await pair.begin(**flavor)
+            await pair.begin(further=further, **flavor)
             yield pair
     assert system.left == []

@@ -12,10 +12,10 @@ from colonnade.domain.errors import Rejected
 from colonnade.protocol.bundle import BGP, Access, Bundle, Hearer
 from colonnade.protocol.messages import PORT_BFD, PORT_BGP, Drain, StatusReport
 from tests.agent_bench import Bench, bundle, server, until
+from tests.agent_half import ROUTED_VIP, led_to
 from tests.agent_site import AMPHORA_IP
 from tests.bgp_router import AMPHORAE_AS, OWN_AS, BgpRouter
 from tests.environments import needs_bird, needs_nft
-from tests.integration.test_agent_pair import ROUTED_VIP, led_to
 
 pytestmark = [needs_bird, needs_nft]
 
