@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """An amphora that announces its VIPs: the real agent, BIRD and haproxy, and a real router."""
 
+import asyncio
 import signal
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -23,6 +25,8 @@ OWN, OWN6 = "203.0.113.5", "2001:db8:1::5"
 ROUTER, ROUTER6 = "203.0.113.11", "2001:db8:1::2"
 VIPS = ("192.0.2.0/24", "2001:db8:2::/64")
 VIP6 = "2001:db8:2::7"
+STRANGER = "203.0.113.12"
+POWERS = 1 << 10 | 1 << 12 | 1 << 13  # CAP_NET_BIND_SERVICE, _NET_ADMIN, _NET_RAW
 HAPROXY, BIRD, AGENT = "haproxy.cfg", "bird.conf", "colonnade.agent"
 
 
@@ -89,11 +93,27 @@ async def test_the_vips_are_announced_and_served_while_haproxy_serves(
 
     await until(is_heard)
     assert await bench.get(vip=ROUTED_VIP) == (200, "1")
+    for pid in bench.site.processes(BIRD):
+        assert bench.site.capabilities(pid) & ~POWERS == 0
+    assert not await _is_let_in(bench, STRANGER)
     for pid in bench.site.processes(HAPROXY):
         bench.site.kill(pid, signal.SIGSTOP)
     await leads(router, there=False)  # it is ended, and another takes its place
     await leads(router)
     assert await bench.get(vip=ROUTED_VIP) == (200, "1")
+
+
+async def _is_let_in(bench: Bench, source: str) -> bool:
+    """Whether somebody may open a session with it from there."""
+    with bench.site.new_socket(socket.AF_INET) as made:
+        made.setblocking(False)
+        made.bind((source, 0))
+        try:
+            async with asyncio.timeout(0.3):
+                await asyncio.get_running_loop().sock_connect(made, (OWN, PORT_BGP))
+        except TimeoutError:
+            return False
+        return True
 
 
 async def test_one_that_drains_is_led_to_no_more_and_begins_again_if_it_stays(

@@ -22,6 +22,7 @@ LOOK_S: Final = 0.1
 IDLE_S: Final = 0.5  # between two looks whether there is somebody to hear
 ANSWER_S_MAX: Final = 0.12
 MISSES_MAX: Final = 2  # one after the other
+ASKED_EACH: Final = 5  # looks, while routers hear: it is what is announced that must be quick
 AGAIN_S: Final = 1.0  # between two starts of a BIRD that ends
 TAKEN_BACK_S: Final = 0.2  # until routers lead here no more
 
@@ -35,6 +36,8 @@ class Speaker:
         self._bird = bird
         self._misses = 0
         self._is_well = True
+        self._looks = 0
+        self._up: set[int] = set()  # IP versions with a session
         self._silent_until = float("-inf")
         self._started_at = float("-inf")
 
@@ -95,8 +98,11 @@ class Speaker:
         else:
             self._start()
         sessions = versions(bundle)
-        up = {sessions[name] for name in await self._bird.established() if name in sessions}
-        self._note(is_heard=up == set(sessions.values()) and self._may(bundle))
+        self._looks += 1
+        if not self.is_heard or self._looks % ASKED_EACH == 0:
+            established = await self._bird.established()
+            self._up = {sessions[name] for name in established if name in sessions}
+        self._note(is_heard=self._up == set(sessions.values()) and self._may(bundle))
 
     async def _listen(self) -> None:
         if not self._haproxy.is_running:
