@@ -30,6 +30,7 @@ SKIPS_ALLOWED_IN_CI = (
     "OpenStack services not installed",
     "needs nft",
     "needs pebble",
+    "needs bird",
     "needs systemd",
     "root may",  # what only an ordinary user is refused
     "needs root",

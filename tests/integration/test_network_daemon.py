@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from aiohttp import web
@@ -28,7 +28,14 @@ from colonnade.drivers.network.namespaces.address_book import PRIVATE, PUBLIC, n
 from colonnade.drivers.network.namespaces.client import LabClient, NetworkClient
 from colonnade.drivers.network.namespaces.processes import child_of
 from colonnade.drivers.network.namespaces.wire import HostWish, write_error
-from colonnade.drivers.network.protocol import NextHop, Port, PortWish, Route
+from colonnade.drivers.network.protocol import (
+    Announced,
+    Neighbour,
+    NextHop,
+    Port,
+    PortWish,
+    Route,
+)
 from colonnade.protocol.paths import CONFIG_DRIVE
 from colonnade.runtime import host_ids
 from colonnade.runtime.mtls import server_context
@@ -522,6 +529,19 @@ async def test_hosts_talk_through_the_router_on_both_ip_versions(lab: Site) -> N
         for name, _ in wishes:
             await bench.remove_host(name)
         assert not answers(lab, hosts[0].addresses[0], 80)
+
+
+async def test_a_network_whose_addresses_are_announced_says_to_whom(lab: Site) -> None:
+    said = Announced(asn=64512, routers=(Neighbour("203.0.113.2", 64600),), bfd_ms=50)
+    async with open_client(lab.bench()) as bench, open_client(lab.networks()) as networks:
+        how: dict[str, Any] = {"via": "public", "announced": said}
+        made = await bench.add_network("heard", "198.51.102.0/24", **how)
+        (found,) = [s for s in await networks.subnets() if s.network_id == made.id]
+        assert (found.announced, found.gateway_ip) == (said, None)
+        with pytest.raises(Invalid, match="name `via`"):
+            await bench.add_network("nowhere", "198.51.103.0/24", announced=said)
+        with pytest.raises(Invalid, match="name one of IPv6"):
+            await bench.add_network("deaf", "2001:db8:9::/64", **how)
 
 
 async def test_nobody_is_on_a_network_that_is_led_elsewhere(lab: Site) -> None:

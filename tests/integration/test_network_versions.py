@@ -151,7 +151,26 @@ V1_2: Final[Sequence[Call]] = (
     ("DELETE", "/v1/routes/192.0.2.10%2F32", "", 204, "", None),
     V1_0[13],
 )
-VERSIONS: Final = {"1.0": V1_0, "1.1": V1_1, "1.2": V1_2}
+V1_3: Final[Sequence[Call]] = (
+    (
+        "PUT",
+        "/v1/lab/networks/versions-heard",
+        '{"cidr":"198.51.101.0/24","via":"public","announced":{"asn":64512,'
+        '"routers":[{"address":"203.0.113.2","asn":64600}],"bfd_ms":100}}',
+        200,
+        NETWORK_AS_ANSWERED,
+        Network,
+    ),
+    (
+        "GET",
+        "/v1/subnets",
+        "",
+        200,
+        f'[{SUBNET_AS_ANSWERED[:-1]},"via_subnet_id":null,"announced":null}}]',
+        list[Subnet],
+    ),
+)
+VERSIONS: Final = {"1.0": V1_0, "1.1": V1_1, "1.2": V1_2, "1.3": V1_3}
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +211,7 @@ def holds(answer: Any, wanted: Any) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("version", "calls"), [(None, V1_0), ("1.1", V1_1), ("1.2", V1_2)], ids=VERSIONS
+    ("version", "calls"), [(None, V1_0), ("1.1", V1_1), ("1.2", V1_2), ("1.3", V1_3)], ids=VERSIONS
 )
 def test_a_caller_of_that_version_is_answered_as_it_was(
     lab: Site, version: str | None, calls: Sequence[Call]
