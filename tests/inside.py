@@ -37,6 +37,15 @@ def agent_at_work(system: System) -> int:
     return 0
 
 
+def agents_of(system: System, seats: int) -> list[int]:
+    """Agents of amphorae that carry so many seats."""
+    return [
+        pid
+        for pid in sorted(leftovers.family(system.mark))
+        if AGENT in _command(pid) and len([*_root(pid).glob("seats/*")]) == seats
+    ]
+
+
 def _command(pid: int) -> str:
     """Of a process that lives; also of one whose command runs it by way of another."""
     words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")

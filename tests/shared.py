@@ -102,12 +102,12 @@ class Shared:
         """On which amphorae each of them is."""
         return [{seat["compute_id"] for seat in await self.seats(root)} for root in self.roots]
 
-    async def moved(self, old: set[str]) -> None:
-        """Wait until all are served elsewhere."""
+    async def moved(self, old: set[str], each: int = 1) -> None:
+        """Wait until all are served elsewhere, by so many."""
 
         async def elsewhere() -> bool:
             now = await self.carriers()
-            return all(one and not one & old for one in now)
+            return all(len(one) == each and not one & old for one in now)
 
         await until(elsewhere, within_s=SETTLE_S_MAX, what="others to serve")
         await self.settled()

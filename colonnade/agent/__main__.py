@@ -8,10 +8,12 @@ from colonnade.agent.heartbeat import restart_notice
 from colonnade.protocol import paths
 
 if __name__ == "__main__":
-    drive, folder = Path(paths.CONFIG_DRIVE), Folder(Path(paths.ROOT))
-    is_told = restart_notice.say_so(drive, folder)
+    root = Path(paths.ROOT)
+    places = [(Path(paths.CONFIG_DRIVE), Folder(root))]
+    places += [(seat / "config", Folder(seat)) for seat in sorted(root.glob("seats/*"))]
+    told = [place for place in places if restart_notice.say_so(*place)]
     from colonnade.agent.main import main  # takes long to load: see `restart_notice`
 
-    if is_told:
-        restart_notice.say_again(drive, folder)
+    for place in told:
+        restart_notice.say_again(*place)
     main()

@@ -165,8 +165,8 @@ class AmphoraProvider:
                 f"amphorae: how many serve in {topology} is no choice; in ACTIVE_ACTIVE it is",
             ),
             (
-                is_many and facts.max_load_balancers > 1,
-                "max_load_balancers: in ACTIVE_ACTIVE each load balancer has its own amphorae",
+                facts.is_routed and facts.max_load_balancers > 1,
+                "max_load_balancers: with a routed front_end amphorae are not shared yet",
             ),
             (facts.sriov_vip, "sriov_vip: the network has no SR-IOV ports"),
             (facts.allow_member_sriov, "allow_member_sriov: the network has no SR-IOV ports"),

@@ -2,18 +2,23 @@
 """Several load balancers share one amphora, and nothing that befalls one is felt by the others:
 real processes, namespaces and packets."""
 
+import asyncio
+import os
 import shutil
+import signal
 import time
 from pathlib import Path
 from typing import Any
 
 from colonnade.cli.lab.hosts import Hosts
 from colonnade.cli.local import folders
-from colonnade.cli.local.system import running
+from colonnade.cli.local.system import System, running
 from colonnade.cli.rest import Rest
 from colonnade.cli.waiting import until
 from colonnade.domain.errors import NotFound
 from colonnade.drivers.amphora.haproxy import render
+from tests import inside
+from tests.environments import needs_keepalived
 from tests.shared import SETTLE_S_MAX, Shared
 
 WRONG = 4321  # a limit of connections that the templates of this test make a mistake of
@@ -49,6 +54,7 @@ async def test_what_befalls_one_load_balancer_is_not_felt_by_the_others_on_its_a
         (carrier,) = {name for found in await site.carriers() for name in found}
         one, two, three = site.roots
         async with site.visited([one, two]) as clients:
+            await _agent_is_killed(site, system, carrier)
             await _is_refused(site, three)
             await _takes_a_change(site, one)
             await site.delete(three)
@@ -75,6 +81,49 @@ async def test_what_befalls_one_load_balancer_is_not_felt_by_the_others_on_its_a
     assert system.left == []
 
 
+@needs_keepalived
+async def test_halves_of_pairs_share_amphorae_and_all_that_one_held_move_to_the_others() -> None:
+    async with (
+        running("--spares", "0") as system,
+        Rest(system.endpoint) as rest,
+        Hosts(system.state) as hosts,
+    ):
+        site = Shared(rest, hosts)
+        await site.begin(2, loadbalancer_topology="ACTIVE_STANDBY", spare_pool_size=0)
+        for name in ("one", "two"):
+            await site.add(name)
+        both, same = await site.carriers()
+        assert len(both) == 2
+        assert both == same
+        seats = [seat for root in site.roots for seat in await site.seats(root)]
+        active = next(seat["compute_id"] for seat in seats if seat["role"] == "MASTER")
+        async with site.visited(site.roots) as clients:
+            began = time.time()
+            await hosts.kill_amphora(active)
+            await asyncio.gather(*(client.first_ok(since=began + 1.0) for client in clients))
+            gaps = [client.longest_gap(began) for client in clients]
+            print(f"killed: gaps {gaps}")  # noqa: T201 - with -s
+            await site.moved({active}, each=2)
+        assert [client.failed(since=began + 1.0) for client in clients] == [[], []]
+    assert system.left == []
+
+
+async def _agent_is_killed(site: Shared, system: System, carrier: str) -> None:
+    """The next one serves as all that it served as, and nobody is replaced."""
+    before = [await site.seats(root) for root in site.roots]
+    pids = await asyncio.to_thread(inside.agents_of, system, len(site.roots))
+    assert len(pids) == 1
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    for root in site.roots:
+        await _takes_a_change(site, root)
+    assert await site.carriers() == [{carrier}] * len(site.roots)
+    after = [await site.seats(root) for root in site.roots]
+    assert [[s["id"] for s in seats] for seats in after] == [
+        [s["id"] for s in seats] for seats in before
+    ]
+
+
 async def _is_refused(site: Shared, root: dict[str, Any]) -> None:
     """haproxy does not take what one of them asks for, and says so of that one."""
     place = f"lbaas/listeners/{root['listeners'][0]['id']}"
@@ -86,7 +135,9 @@ async def _is_refused(site: Shared, root: dict[str, Any]) -> None:
 
 async def _takes_a_change(site: Shared, root: dict[str, Any]) -> None:
     place = f"lbaas/listeners/{root['listeners'][0]['id']}"
-    await site.rest.put(place, {"listener": {"connection_limit": WRONG - 1}})
+    listener: Any = await site.rest.get(place)
+    limit = WRONG + 1 if listener["listener"]["connection_limit"] == WRONG + 2 else WRONG + 2
+    await site.rest.put(place, {"listener": {"connection_limit": limit}})
     await site.settled(root)
 
 
