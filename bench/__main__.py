@@ -28,6 +28,7 @@ from bench import (
     render,
     results,
     scale,
+    shared,
     storm,
     system,
     takeover,
@@ -100,6 +101,12 @@ PARTS = {
         "how clients fare with several amphorae at once, EVENTS=10 losses; ten minutes",
         many.measure,
         many.GOALS,
+        named_only=True,
+    ),
+    "shared": Part(
+        "what load balancers on one amphora cost, NUMBERS=1,10,50 of them; half an hour",
+        shared.measure,
+        shared.GOALS,
         named_only=True,
     ),
     "peer": Part(

@@ -86,12 +86,12 @@ class Shared:
 
         await until(gone, within_s=SETTLE_S_MAX, what="the load balancer to be gone")
 
-    async def spare(self) -> None:
-        """Wait for one that is ready."""
+    async def spare(self, count: int = 1) -> None:
+        """Wait for so many that are ready."""
 
         async def ready() -> bool:
             found: Any = await self.rest.get("octavia/amphorae?status=READY")
-            return any(one["loadbalancer_id"] is None for one in found["amphorae"])
+            return sum(one["loadbalancer_id"] is None for one in found["amphorae"]) >= count
 
         await until(ready, within_s=SETTLE_S_MAX, what="a spare")
 

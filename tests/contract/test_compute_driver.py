@@ -139,3 +139,25 @@ async def test_a_dead_amphora_can_be_created_again(world: World) -> None:
 async def test_what_an_amphora_is_born_with_is_not_shown(world: World) -> None:
     boot = await wished(world)
     assert "not to be told" not in repr(boot)
+
+
+async def test_a_seat_runs_as_long_as_the_amphora_that_carries_it(world: World) -> None:
+    carrier, other = await wished(world), await wished(world)
+    seat = msgspec.structs.replace(other, carrier_id=carrier.amphora_id, config_drive={})
+    with pytest.raises(NotFound):
+        await world.compute.create(seat)
+    await world.compute.create(carrier)
+    await world.compute.create(seat)
+    await world.compute.create(seat)
+    assert await state(world, seat.amphora_id) is InstanceState.RUNNING
+    assert seat.amphora_id in {i.amphora_id for i in await world.compute.instances()}
+    await world.compute.destroy(seat.amphora_id)
+    assert await state(world, seat.amphora_id) is None
+    assert await state(world, carrier.amphora_id) is InstanceState.RUNNING
+    await world.compute.create(seat)
+    world.cut_power(carrier.amphora_id)
+    assert await state(world, seat.amphora_id) is InstanceState.STOPPED
+    await world.compute.destroy(carrier.amphora_id)
+    assert await state(world, seat.amphora_id) is InstanceState.STOPPED
+    await world.compute.destroy(seat.amphora_id)
+    assert await state(world, seat.amphora_id) is None

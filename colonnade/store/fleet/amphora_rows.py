@@ -64,7 +64,9 @@ async def of_cluster(connection: Connection, cluster_id: ClusterId) -> list[Amph
 
 async def of_flavor(connection: Connection, flavor: str) -> list[Amphora]:
     """Those of a flavor that no cluster has, the oldest first."""
-    return await _select(connection, "flavor = %s AND cluster_id IS NULL", flavor)
+    return await _select(
+        connection, "flavor = %s AND cluster_id IS NULL AND carrier_id IS NULL", flavor
+    )
 
 
 async def everyone(connection: Connection) -> list[Amphora]:

@@ -249,19 +249,17 @@ async def _failed(
 async def _lost_machines(
     connection: Connection, allowed: Sequence[Suspect], words: Mapping[str, Any]
 ) -> dict[AmphoraId, Suspect]:
-    """Amphorae that carry seats of which none is heard any more, or that compute says are dead."""
-    found = {AmphoraId(s.machine): s for s in allowed if s.is_of_its_machine}
-    silent = [name for name, s in found.items() if s.cause is Cause.SILENT]
-    if silent:
+    """Amphorae that were lost themselves, and those that carry seats of which none is heard."""
+    found = {AmphoraId(s.machine): s for s in allowed if s.machine and s.cause is Cause.SILENT}
+    if found:
         cursor = await connection.execute(
             f"""SELECT carrier_id FROM ({_WATCHED}) w
             WHERE carrier_id = ANY(%(machines)s::uuid[]) AND serving
               AND silent_s <= allowed_s - beat_s""",  # noqa: S608 - our own text
-            {**words, "machines": silent},
+            {**words, "machines": list(found)},
         )
         for (heard,) in await cursor.fetchall():
             found.pop(heard, None)
-    # Lost itself, it takes what it carries along.
     return {AmphoraId(s.amphora_id): s for s in allowed if not s.machine} | found
 
 

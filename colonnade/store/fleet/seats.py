@@ -37,6 +37,8 @@ async def allot(connection: Connection, flavor: str, key: SealedKey, fresh_s: fl
     for cluster_id, missing in waiting:
         for _ in range(missing):
             wish = await _wish(connection, cluster_id)
+            if wish is None:
+                break
             try:
                 chosen = seating.seat(wish, list(carriers.values()))
             except Unplaceable as error:
@@ -55,6 +57,7 @@ async def move(connection: Connection, cluster_id: ClusterId, fresh_s: float) ->
     """Seats of a load balancer that its group wants elsewhere, now that it has joined. Raises
     Unplaceable when there is no room where it must be."""
     wish = await _wish(connection, cluster_id)
+    assert wish is not None, "who joins is there, and its row is locked"
     carriers = await _carriers(connection, wish.flavor, fresh_s)
     found = []
     for one in await amphora_rows.of_cluster(connection, cluster_id):
@@ -138,7 +141,9 @@ async def _carriers(
     return {carrier.id: carrier for carrier in found}
 
 
-async def _wish(connection: Connection, cluster_id: ClusterId) -> Wish:
+async def _wish(connection: Connection, cluster_id: ClusterId) -> Wish | None:
+    """None when the cluster is being deleted. It does not begin to be before a seat that is made
+    for it is seen by all."""
     cursor = await connection.execute(
         """SELECT b.project_id, c.flavor, c.per_amphora, b.affinity_group_id,
             ARRAY(SELECT carrier_id::text FROM amphorae
@@ -146,11 +151,13 @@ async def _wish(connection: Connection, cluster_id: ClusterId) -> Wish:
             ARRAY(SELECT host FROM amphorae WHERE cluster_id = c.id
                 AND state IN ('BOOTING', 'SPARE', 'SERVING')),
             (SELECT count(DISTINCT host) > 1 FROM amphorae WHERE host <> '')
-        FROM clusters c JOIN load_balancers b ON b.cluster_id = c.id WHERE c.id = %s""",
+        FROM clusters c JOIN load_balancers b ON b.cluster_id = c.id
+        WHERE c.id = %s AND NOT c.deleted FOR NO KEY UPDATE OF c""",
         [cluster_id],
     )
     row = await cursor.fetchone()
-    assert row is not None, "a cluster that waits is there"
+    if row is None:
+        return None
     return Wish(
         cluster_id=cluster_id,
         project_id=row[0],
