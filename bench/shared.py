@@ -54,8 +54,7 @@ async def _measured(topology: str, number: int) -> Figures:
             await site.add(f"lb{place}")
             took.append(time.monotonic() - began)
         await site.spare(spares)
-        seats = [seat for root in site.roots for seat in await site.seats(root)]
-        active = next(s["compute_id"] for s in seats if s["role"] in ("MASTER", "STANDALONE"))
+        active = await site.active()
         agents, proxies = await asyncio.to_thread(_held_mib, system, number)
         step = max(1, number // CLIENTS_MAX)
         async with site.visited(site.roots[::step][:CLIENTS_MAX], RATE) as clients:

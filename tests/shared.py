@@ -102,6 +102,16 @@ class Shared:
         """On which amphorae each of them is."""
         return [{seat["compute_id"] for seat in await self.seats(root)} for root in self.roots]
 
+    async def active(self) -> str:
+        """An amphora that holds a VIP."""
+
+        async def held() -> str:
+            seats = [seat for root in self.roots for seat in await self.seats(root)]
+            holding = (s["compute_id"] for s in seats if s["role"] in ("MASTER", "STANDALONE"))
+            return next(holding, "")
+
+        return str(await until(held, within_s=SETTLE_S_MAX, what="somebody to hold a VIP"))
+
     async def moved(self, old: set[str], each: int = 1) -> None:
         """Wait until all are served elsewhere, by so many."""
 

@@ -95,8 +95,7 @@ async def test_halves_of_pairs_share_amphorae_and_all_that_one_held_move_to_the_
         both, same = await site.carriers()
         assert len(both) == 2
         assert both == same
-        seats = [seat for root in site.roots for seat in await site.seats(root)]
-        active = next(seat["compute_id"] for seat in seats if seat["role"] == "MASTER")
+        active = await site.active()
         async with site.visited(site.roots) as clients:
             began = time.time()
             await hosts.kill_amphora(active)
