@@ -64,13 +64,21 @@ class Seats:
         """Serve as all that were open when the last agent ended. Until cancelled."""
         try:
             for config in sorted(self._root.glob(f"seats/*/config/{CONFIG}")):
-                async with self._turn:
-                    await self._begin(config.parent.parent.name)
+                await self._resume(config.parent.parent.name)
             await asyncio.Event().wait()
         finally:
             for task in self._running.values():
                 task.cancel()
             await asyncio.gather(*self._running.values(), return_exceptions=True)
+
+    async def _resume(self, seat_id: str) -> None:
+        """One that cannot be served keeps no other from being."""
+        async with self._turn:
+            try:
+                if seat_id not in self._running:
+                    await self._begin(seat_id)
+            except (Refused, OSError, ValueError) as error:
+                log.error("seat %s is not served: %s", seat_id, error)
 
     async def open(self, new: NewSeat) -> None:
         """Serve as this one too. Open already: nothing to do. Raises Refused or NotNow."""

@@ -47,6 +47,26 @@ async def test_a_group_that_makes_no_sense_is_refused(api: Api) -> None:
     assert (await api.get(PATH, **stranger))[PATH] == []
 
 
+async def test_a_load_balancer_comes_into_a_group_and_leaves_it_by_a_put(api: Api) -> None:
+    root = await api.load_balancer("noop", project_id="p")
+    groups = [
+        (await api.post(PATH, {"affinitygroup": {"policy": "apolocation", "project_id": project}}))[
+            "affinitygroup"
+        ]
+        for project in ("p", "p", "other")
+    ]
+    place = f"loadbalancers/{root['id']}"
+    for wished in (groups[0]["id"], groups[1]["id"], None):
+        await api.put(place, {"loadbalancer": {"affinity_group_id": wished}})
+        shown = (await api.get(place))["loadbalancer"]
+        assert shown["affinity_group_id"] == wished
+        members = [(await api.get(f"{PATH}/{g['id']}"))["affinitygroup"] for g in groups]
+        assert [g["loadbalancers"] != [] for g in members] == [g["id"] == wished for g in groups]
+    body = {"loadbalancer": {"affinity_group_id": groups[2]["id"]}}
+    refused = await api.put(place, body, 400)
+    assert "affinity group was not found" in refused["faultstring"]
+
+
 async def test_a_protected_load_balancer_is_not_deleted(api: Api) -> None:
     root = await api.load_balancer("noop", deletion_protection=True)
     pool = await api.pool(root)
