@@ -112,14 +112,14 @@ class Shared:
 
         return str(await until(held, within_s=SETTLE_S_MAX, what="somebody to hold a VIP"))
 
-    async def moved(self, old: set[str], each: int = 1) -> None:
+    async def moved(self, old: set[str], each: int = 1, within_s: float = SETTLE_S_MAX) -> None:
         """Wait until all are served elsewhere, by so many."""
 
         async def elsewhere() -> bool:
             now = await self.carriers()
             return all(len(one) == each and not one & old for one in now)
 
-        await until(elsewhere, within_s=SETTLE_S_MAX, what="others to serve")
+        await until(elsewhere, within_s=within_s, what="others to serve")
         await self.settled()
 
     @contextlib.asynccontextmanager
