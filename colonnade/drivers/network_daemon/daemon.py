@@ -87,7 +87,7 @@ async def _furnish(config: Config, links: Links, plan: AmphoraPlan) -> tuple[Amp
     known = RouteBook(book, storage)
     known.load(storage.routes())
     networks = Networks(book, fabric, machines, Routing(known, book, fabric))
-    kept = Kept(config.state_dir / KEPT if config.keep_amphorae else None)
+    kept = Kept(config.state_dir / KEPT, is_wanted=config.keep_amphorae)
     kept.load()
     amphorae = Amphorae(machines, networks, fabric, plan, kept)
     await networks.furnish(config.lb_network.address, amphorae.returning())

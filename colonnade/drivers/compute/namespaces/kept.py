@@ -8,6 +8,7 @@ its amphora is. Nothing here knows what the files say.
 """
 
 import asyncio
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,16 +42,18 @@ class _Seen(msgspec.Struct):
 
 
 class Kept:
-    """`folder` None: nothing is to lie on the disk."""
+    """`is_wanted`: else nothing of them is to lie on the disk, nor what did before."""
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path, *, is_wanted: bool) -> None:
         self._folder = folder
+        self._is_wanted = is_wanted
         self._seen: dict[AmphoraId, _Seen] = {}
         self._turn = asyncio.Lock()  # one that was forgotten is not written again
 
     def load(self) -> None:
         """Find what an earlier daemon kept."""
-        if self._folder is None:
+        if not self._is_wanted:
+            shutil.rmtree(self._folder, ignore_errors=True)
             return
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for torn in self._folder.glob("*.new"):
@@ -71,7 +74,7 @@ class Kept:
 
     async def begin(self, boot: Boot) -> None:
         """From now on it is kept. Where the disk has no room it is not, and that is said."""
-        if self._folder is not None:
+        if self._is_wanted:
             async with self._turn:
                 self._seen[boot.amphora_id] = _Seen()
                 await asyncio.to_thread(self._write, boot)
@@ -115,7 +118,6 @@ class Kept:
             log.error("an amphora is not kept as it is", id=boot.amphora_id, error=str(error))
 
     def _path(self, amphora_id: AmphoraId) -> Path:
-        assert self._folder is not None, "nothing is kept"
         return self._folder / f"{amphora_id}.json"
 
 
