@@ -21,5 +21,6 @@ SECRETS = f"{ROOT}/secrets"  # certificates with their keys, CAs, CRLs: `Bundle.
 PRESENT = "present.json"
 KEPT = "kept.json"
 # What makes another copy of an amphora worth while, and what is copied along.
-KEPT_WHEN_NEW = (PRESENT, "config/agent.pem", "config/ca.pem")
-KEPT_ALONG = ("counters.json", "sequence", "heard")
+KEPT_WHEN_NEW = (PRESENT, "config/agent.json", "config/agent.pem", "config/ca.pem")
+KEPT_ALONG = ("config/heartbeat.key", "counters.json", "sequence", "heard")
+SEATS = "seats"  # below it a folder of each seat, in which the same files are

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from colonnade.domain.ids import AmphoraId, PortId, new_id
-from colonnade.drivers.compute.namespaces.kept import Kept, served_before
+from colonnade.drivers.compute.namespaces.kept import Kept, seats_of
 from colonnade.drivers.compute.protocol import Boot
 from colonnade.protocol import paths
 
@@ -29,7 +29,7 @@ async def test_what_is_kept_is_found_again_and_is_its_owners_alone(tmp_path: Pat
     again = loaded(folder)
     assert again.ids == {BOOT.amphora_id}
     assert again.read(BOOT.amphora_id) == BOOT
-    assert served_before(BOOT)
+    assert seats_of(BOOT) == []
     assert [path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())] == [0o700, 0o600]
 
 

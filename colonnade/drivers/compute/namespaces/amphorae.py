@@ -7,7 +7,6 @@ of it runs, no cable of it is left and nothing of it is kept. It does not know w
 """
 
 import asyncio
-import contextlib
 import io
 import os
 import sys
@@ -27,14 +26,8 @@ from colonnade.domain.errors import (
     Unavailable,
 )
 from colonnade.domain.ids import AmphoraId
-from colonnade.drivers.compute.namespaces.kept import (
-    LOOK_S,
-    REST,
-    Kept,
-    id_of,
-    served_before,
-    serves,
-)
+from colonnade.drivers.compute.namespaces.coming_back import plug_again, seats_back, serving
+from colonnade.drivers.compute.namespaces.kept import LOOK_S, REST, Kept, id_of, seats_of
 from colonnade.drivers.compute.protocol import Boot, Instance, InstanceState
 from colonnade.drivers.network.namespaces.address_book import LB_NETWORK
 from colonnade.drivers.network.namespaces.fabric import Fabric, machine_link
@@ -63,7 +56,6 @@ CONFIG_DRIVE_BYTES_MAX = 256 * 1024
 HOST = "lab"
 RESTORED_AT_ONCE = 8
 BACK_S_MAX = 20.0  # so long those that are back are waited for
-BACK_LOOK_S = 0.1
 log = structlog.get_logger()
 
 
@@ -124,7 +116,7 @@ class Amphorae:
 
     async def destroy(self, amphora_id: AmphoraId) -> None:
         """Of a seat: it is cut off, which is all that matters to others on its amphora."""
-        self._machines.forget_seat(amphora_id)
+        await self._forget_seat(amphora_id)
         starting = self._starting.get(amphora_id)
         if starting is not None:
             await asyncio.wait([starting])
@@ -140,18 +132,18 @@ class Amphorae:
         """Those that are kept and do not run: the machine was booted, or the lab made anew."""
         return self._kept.ids - {AmphoraId(m.id) for m in self._machines.all(AMPHORA)}
 
+    def users_returning(self) -> set[AmphoraId]:
+        """Those, and the seats on them."""
+        boots = [boot for one in self.returning() if (boot := self._kept.read(one)) is not None]
+        return {one for boot in boots for one in (boot.amphora_id, *map(AmphoraId, seats_of(boot)))}
+
     async def restore(self) -> None:
         """Start those again, with the cables that the book says they have, and wait until they
         serve, if that is soon. Call it before anybody may ask for them: who misses one replaces it.
         """
         turns = asyncio.Semaphore(RESTORED_AT_ONCE)
-        found = await asyncio.gather(*(self._restore(one, turns) for one in self.returning()))
-        waited = [machine for machine in found if machine is not None]
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(BACK_S_MAX):
-                while waited:
-                    waited = [one for one in waited if one.is_running and not serves(one)]
-                    await asyncio.sleep(BACK_LOOK_S)
+        deadline = asyncio.get_running_loop().time() + BACK_S_MAX
+        await asyncio.gather(*(self._restore(one, turns, deadline) for one in self.returning()))
 
     async def keep(self) -> None:
         """Keep up with what they become, until cancelled; and once more then."""
@@ -173,29 +165,36 @@ class Amphorae:
         await self._deliver(await self._conceive(boot, port), archive)
         await self._kept.begin(below_root)
 
-    async def _restore(self, amphora_id: AmphoraId, turns: asyncio.Semaphore) -> Machine | None:
-        """Its machine, if it is going to serve something."""
-        async with turns:
-            boot = self._kept.read(amphora_id)
-            if boot is None:
-                return None
-            try:
+    async def _restore(
+        self, amphora_id: AmphoraId, turns: asyncio.Semaphore, deadline: float
+    ) -> None:
+        boot = self._kept.read(amphora_id)
+        if boot is None:
+            return
+        try:
+            async with turns:
                 port = await self._lb_port(boot)
                 await self._fabric.detach([machine_link(port.id)])
                 newborn = await self._conceive(boot, port)
-                # What the book says it has; a port that is elsewhere by now stays there.
-                for plugged in await self._networks.ports():
-                    if plugged.plugged_into == amphora_id:
-                        await self._networks.plug(plugged.id, amphora_id)
+                await plug_again(self._networks, amphora_id)
                 await self._deliver(newborn, _pack(boot.config_drive))
-            except ColonnadeError as error:
-                said = f"{error.public}: {error.detail}"
-                log.error("an amphora is not back", amphora_id=amphora_id, error=said)
-                await self._machines.destroy(amphora_id)
-                return None
-            log.info("an amphora is back", amphora_id=amphora_id)
-            is_waited_for = served_before(boot) and self._plan.agent == AGENT
-            return newborn.machine if is_waited_for else None
+        except ColonnadeError as error:
+            said = f"{error.public}: {error.detail}"
+            log.error("an amphora is not back", amphora_id=amphora_id, error=said)
+            await self._machines.destroy(amphora_id)
+            return
+        log.info("an amphora is back", amphora_id=amphora_id)
+        if self._plan.agent == AGENT:
+            seats, found = seats_of(boot), newborn.machine
+            await seats_back(found, seats, self._machines, self._networks, deadline)
+            await serving(found, boot, deadline)
+
+    async def _forget_seat(self, seat_id: AmphoraId) -> None:
+        seat = self._machines.find(seat_id, SEAT)
+        self._machines.forget_seat(seat_id)
+        carrier = self._machines.find(seat.about["carrier"], AMPHORA) if seat else None
+        if carrier is not None:
+            await self._kept.look([carrier], at_last=True)  # without it
 
     async def _lb_port(self, boot: Boot) -> Port:
         port = await self._networks.port(boot.lb_port_id)

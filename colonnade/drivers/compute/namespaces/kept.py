@@ -2,15 +2,15 @@
 """What is kept of amphorae on disk, so that they serve again after a boot of the machine.
 
 One file each: what it was born with, and what it has become since: the bundle that it serves, its
-renewed certificate, its counters. These are looked at from outside, for an amphora writes nothing
-to the machine. Invariant: a file is whole and durable, read by the daemon alone, and gone before
-its amphora is. Nothing here knows what the files say.
+renewed certificate, its counters, and the same of each seat on it. These are looked at from
+outside, for an amphora writes nothing to the machine. Invariant: a file is whole and durable, read
+by the daemon alone, and gone before its amphora is. Nothing here knows what the files say.
 """
 
 import asyncio
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -42,10 +42,18 @@ class _Seen(msgspec.Struct):
 
 
 class Kept:
-    """`is_wanted`: else nothing of them is to lie on the disk, nor what did before."""
+    """`is_wanted`: else nothing of them is to lie on the disk, nor what did before. `seats`: the
+    ids of those on an amphora."""
 
-    def __init__(self, folder: Path, *, is_wanted: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        is_wanted: bool,
+        seats: Callable[[AmphoraId], Sequence[str]] = lambda _: (),
+    ) -> None:
         self._folder = folder
+        self._seats = seats
         self._is_wanted = is_wanted
         self._seen: dict[AmphoraId, _Seen] = {}
         self._turn = asyncio.Lock()  # one that was forgotten is not written again
@@ -95,19 +103,21 @@ class Kept:
     def _look(self, machines: Sequence[Machine], at_last: bool) -> None:
         for machine in machines:
             seen, now = self._seen.get(AmphoraId(machine.id)), time.monotonic()
+            roots = _roots(self._seats(AmphoraId(machine.id)))
             if seen is None or not machine.is_running or (now < seen.next_at and not at_last):
                 continue
-            mark = _mark(machine, paths.KEPT_WHEN_NEW)
+            mark = _mark(machine, [root + name for root in roots for name in paths.KEPT_WHEN_NEW])
             if mark != seen.mark or at_last or now - seen.at > COUNTED_S:
-                self._copy(machine)
+                self._copy(machine, roots)
                 seen.mark, seen.at = mark, now
                 seen.next_at = now + REST * (time.monotonic() - now)
 
-    def _copy(self, machine: Machine) -> None:
+    def _copy(self, machine: Machine, roots: Sequence[str]) -> None:
         boot = self.read(AmphoraId(machine.id))
         if boot is None:
             return
-        files = {**boot.config_drive, **_files(machine)}
+        known = {n: text for n, text in boot.config_drive.items() if _root(n) in roots}
+        files = {**known, **_files(machine, roots)}
         if files != boot.config_drive:
             self._write(msgspec.structs.replace(boot, config_drive=files))
 
@@ -126,13 +136,27 @@ def _mark(machine: Machine, names: Sequence[str]) -> tuple[tuple[int, int, int],
         return tuple(mark_inside(machine.init, f"{ROOT}/{name}") for name in names)
 
 
-def _files(machine: Machine) -> Mapping[str, str]:
+def _roots(seats: Sequence[str]) -> list[str]:
+    """The amphora's own folder and those of its seats, as the beginnings of their files' names."""
+    return ["", *(f"{paths.SEATS}/{seat}/" for seat in seats)]
+
+
+def _root(name: str) -> str:
+    folder, seat, *_ = (*name.split("/"), "")
+    return f"{folder}/{seat}/" if folder == paths.SEATS else ""
+
+
+def _files(machine: Machine, roots: Sequence[str]) -> Mapping[str, str]:
     """What is there of an amphora's own files, under the names that it is to find them by."""
-    names = (*paths.KEPT_WHEN_NEW, *paths.KEPT_ALONG)
+    names = [r + n for r in roots for n in (*paths.KEPT_WHEN_NEW, *paths.KEPT_ALONG)]
     with reading_as(id_of(machine)):
         found = {n: text_inside(machine.init, f"{ROOT}/{n}", FILE_BYTES_MAX) for n in names}
-    named = {paths.KEPT if name == paths.PRESENT else name: found[name] for name in names}
-    return {name: text for name, text in named.items() if text is not None}
+    return {_kept_name(name): text for name, text in found.items() if text is not None}
+
+
+def _kept_name(name: str) -> str:
+    root = _root(name)
+    return root + paths.KEPT if name == root + paths.PRESENT else name
 
 
 def id_of(machine: Machine) -> int:
@@ -140,11 +164,13 @@ def id_of(machine: Machine) -> int:
     return int(machine.about.get("id", "0"))
 
 
-def served_before(boot: Boot) -> bool:
-    """Whether there is something for it to serve again."""
-    return paths.KEPT in boot.config_drive
+def seats_of(boot: Boot) -> list[str]:
+    """The ids of the seats on it."""
+    ends = "/config/agent.json"
+    return [_root(n).split("/")[1] for n in boot.config_drive if n.endswith(ends) and _root(n)]
 
 
-def serves(machine: Machine) -> bool:
-    """Whether it serves something, as its agent has written down."""
-    return any(_mark(machine, [paths.PRESENT])[0])
+def serves(machine: Machine, boot: Boot) -> bool:
+    """Whether it and its seats serve all that they served before, as their agents write down."""
+    roots = [_root(name) for name in boot.config_drive if name == _root(name) + paths.KEPT]
+    return all(any(mark) for mark in _mark(machine, [root + paths.PRESENT for root in roots]))
