@@ -108,6 +108,13 @@ def init(
         str,
         typer.Option(help="Use this PostgreSQL, not the embedded one (libpq connection string)."),
     ] = "",
+    network: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A network of this machine, as in name=web,mode=host,interface=eth0; repeat.",
+            metavar="KEY=VALUE,...",
+        ),
+    ] = None,
     host_route: Annotated[
         bool, typer.Option("--host-route", help="Route this host to the public network.")
     ] = False,
@@ -127,6 +134,7 @@ def init(
         metrics_port=metrics_port,
         spares=spares,
         database_url=database,
+        networks=tuple(network or ()),
         host_route=host_route,
         dry_run=dry_run,
     )

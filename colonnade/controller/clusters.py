@@ -9,7 +9,7 @@ topology needs. Creating, changing, failing over and ending are this one path.
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -18,7 +18,9 @@ from msgspec.structs import replace
 
 from colonnade.controller import account
 from colonnade.controller.announcing import heard
+from colonnade.controller.forwarding import forward
 from colonnade.controller.handing_over import HandingOver, moved
+from colonnade.controller.known_subnets import KnownSubnets
 from colonnade.controller.leading import lead, present_routes
 from colonnade.controller.loop import together
 from colonnade.controller.metrics import FENCED, WISH_SECONDS
@@ -42,6 +44,7 @@ from colonnade.controller.planning import (
     Step,
     Withdraw,
     own_port_id,
+    vips,
 )
 from colonnade.controller.routed import is_announced
 from colonnade.controller.spares import SPARE_FRESH_S
@@ -63,8 +66,7 @@ from colonnade.domain.ids import AmphoraId, ClusterId, PortId
 from colonnade.domain.lifecycle import ANSWERING, Event, State
 from colonnade.drivers.amphora.protocol import AmphoraDriver
 from colonnade.drivers.compute.protocol import ComputeDriver, InstanceState
-from colonnade.drivers.network.protocol import NetworkDriver, Port, PortWish, Subnet, vip_owner
-from colonnade.runtime.clock import loop_time
+from colonnade.drivers.network.protocol import NetworkDriver, Port, PortWish, vip_owner
 from colonnade.store.fleet import amphora_rows, clusters, failovers, troubles
 from colonnade.store.fleet import pairs as pair_rows
 from colonnade.store.fleet.failovers import Rules
@@ -76,7 +78,6 @@ from colonnade.store.trees import wishes
 
 ROUNDS_MAX: Final = 12  # looks in one pass; a failover that meets dead spares takes some
 PATIENCE: Final = 3  # failed pushes to a lent spare that never answered
-SUBNETS_FRESH_S: Final = 30.0
 WATCH_S: Final = 0.5  # between looks after an amphora that takes its time
 
 log = structlog.get_logger()
@@ -102,8 +103,7 @@ class Clusters:
         self._tried: dict[str, int] = {}  # cluster -> generation of the pass under way
         self._unanswered: dict[AmphoraId, int] = {}  # lent, never yet answered: failed pushes
         self._unreached: set[AmphoraId] = set()  # by the last push
-        self._subnets: Mapping[str, Subnet] = {}
-        self._subnets_at = 0.0
+        self._subnets = KnownSubnets(network)
 
     async def reconcile(self, name: str) -> float | None:
         for _ in range(ROUNDS_MAX):
@@ -312,6 +312,8 @@ class Clusters:
     async def _push(self, amphora: Amphora, wanted: Cluster, wires: Wires) -> int:
         """The generation it answers with. An amphora that freezes holds the call, so it is looked
         after meanwhile: given up elsewhere, it must be fenced now. Raises Contended then."""
+        subnets = await self._subnets.with_these(vip.subnet_id for vip in vips(wanted))
+        await forward(self._network, wanted, subnets)
         pushing = asyncio.ensure_future(self._amphorae.apply(amphora, wanted, *wires))
         try:
             while not (await asyncio.wait([pushing], timeout=WATCH_S))[0]:
@@ -369,13 +371,9 @@ class Clusters:
         log.info("amphora", amphora_id=amphora.id, event_kind=event.value)
 
     async def _wires(self, wanted: Cluster, amphora: Amphora, facts: Facts) -> Wires:
-        needed = {port.subnet_id for port in facts.ports.values()}
-        is_old = loop_time() - self._subnets_at > SUBNETS_FRESH_S
-        if is_old or not needed <= self._subnets.keys():
-            self._subnets = {subnet.id: subnet for subnet in await self._network.subnets()}
-            self._subnets_at = loop_time()
+        subnets = await self._subnets.with_these(port.subnet_id for port in facts.ports.values())
         try:
-            return wires(wanted, amphora, facts, self._subnets)
+            return wires(wanted, amphora, facts, subnets)
         except KeyError as missing:
             raise Contended(f"a port or subnet is gone: {missing}") from missing
 

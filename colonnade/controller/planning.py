@@ -7,7 +7,7 @@ owners are worse than none. Decides all, does nothing, reads no clock, database 
 """
 
 from collections.abc import Mapping, Sequence
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from typing import TypeAlias
 
 import msgspec
@@ -298,7 +298,7 @@ def interfaces(
 def _interface(port: Port, subnet: Subnet, *, is_default: bool) -> Interface:
     return Interface(
         mac=port.mac,
-        addresses=(f"{port.address}/{ip_network(subnet.cidr).prefixlen}",),
+        addresses=(subnet.on_link(port.address),),
         gateways=(subnet.gateway_ip,) if subnet.gateway_ip is not None else (),
         is_default=is_default,
     )

@@ -32,6 +32,7 @@ from colonnade.providers import offers
 from colonnade.providers.front_ends import check_for_members, check_room, led_to, stays
 from colonnade.providers.provider import Preview, VipWish, unsupported
 from colonnade.providers.rendered import Rendered
+from colonnade.providers.shared_addresses import check_alone, check_free, ports_of, shared
 from colonnade.runtime.system_programs import CURE
 
 
@@ -72,6 +73,7 @@ class AmphoraProvider:
         try:
             subnet = await self._subnet(self._network, port.subnet_id)
             via = led_to(subnet, wish.front_end, floats=wish.floats)
+            check_alone(subnet, wish.halves)
             if not wish.is_dry_run:
                 await check_room(
                     self._network, via or port.subnet_id, wish.halves, floats=wish.floats
@@ -104,9 +106,21 @@ class AmphoraProvider:
             return
         for vip in vips:
             subnet = await self._subnet(self._network, vip.subnet_id)
+            check_alone(subnet, size.addresses)
             via = stays(subnet, size.front_end, floats=size.floats)
             needed = via or vip.subnet_id
             await check_room(self._network, needed, size.addresses, floats=size.floats)
+
+    async def check_listeners(self, before: LoadBalancer | None, after: LoadBalancer) -> None:
+        forwarder = self._network.forwarder if self._network is not None else None
+        fresh = ports_of(after) - (ports_of(before) if before is not None else frozenset())
+        if forwarder is None or not fresh:
+            return
+        assert self._network is not None
+        if not all(vip.subnet_id in self._subnets for vip in after.vips):
+            self._subnets = {subnet.id: subnet for subnet in await self._network.subnets()}
+        for vip in shared(after, self._subnets):
+            await check_free(forwarder, after, vip, set(fresh))
 
     async def check_members(
         self, members: Sequence[Member], beside: Collection[SubnetId] = ()

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from colonnade.domain.errors import Invalid, OutOfCapacity
 from colonnade.domain.fleet import FrontEnd
 from colonnade.domain.ids import SubnetId
-from colonnade.drivers.network.protocol import NetworkDriver, Subnet
+from colonnade.drivers.network.protocol import NetworkDriver, Reach, Subnet
 
 
 def led_to(subnet: Subnet, front_end: FrontEnd, *, floats: bool) -> SubnetId | None:
@@ -55,6 +55,12 @@ def check_for_members(subnets: Iterable[Subnet]) -> None:
             raise Invalid(
                 f"Nobody is on subnet {subnet.id} ({subnet.cidr}), a router leads it to amphorae: "
                 "no member can be there.",
+                field="subnet_id",
+            )
+        if subnet.reach is not Reach.LINK:
+            raise Invalid(
+                f"Amphorae are not on the wire of subnet {subnet.name} ({subnet.cidr}): leave "
+                "subnet_id out, and members are reached by way of the machine.",
                 field="subnet_id",
             )
 

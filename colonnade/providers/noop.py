@@ -46,6 +46,9 @@ class NoopProvider:
             sg_ids=wish.sg_ids,
         )
 
+    async def check_listeners(self, before: LoadBalancer | None, after: LoadBalancer) -> None:
+        """Any port will do."""
+
     async def check_members(
         self, members: Sequence[Member], beside: Collection[SubnetId] = ()
     ) -> None:

@@ -90,6 +90,11 @@ class Provider(Protocol):
         Raises Invalid for a port, network or subnet that is not there and for an address that
         does not fit, Conflict for one that is taken, Unavailable when waiting may help."""
 
+    async def check_listeners(self, before: LoadBalancer | None, after: LoadBalancer) -> None:
+        """Whether listeners that `before` has not may be where they are. None: it is new.
+
+        Raises Conflict for a port that is somebody else's."""
+
     async def check_members(
         self, members: Sequence[Member], beside: Collection[SubnetId] = ()
     ) -> None:
@@ -188,6 +193,11 @@ class Providers:
         """Raises Invalid when one names a subnet that is not there, or cannot be where it says;
         OutOfCapacity when its subnet has no address for the amphora."""
         await self.get(provider).check_members(list(members), beside)
+
+    async def check_listeners(self, before: LoadBalancer | None, after: LoadBalancer) -> None:
+        """Raises Conflict for a port of a listener that is somebody else's."""
+        if before is None or after.listeners is not before.listeners:
+            await self.get(after.provider).check_listeners(before, after)
 
     def settles_at_once(self, provider: str) -> bool:
         return self.get(provider).settles_at_once

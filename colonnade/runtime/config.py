@@ -6,10 +6,10 @@ many machines writes it by hand. Paths are absolute after reading.
 """
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeGuard
 
 import msgspec
 
@@ -185,6 +185,21 @@ class Acme(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return ""
 
 
+class PhysicalNetwork(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A network that this machine is on. `drivers/network/namespaces/physical.py` says what each
+    mode needs, and refuses what cannot be."""
+
+    name: str
+    # How amphorae are on it; "": `bridge` where one is named, else `macvlan`.
+    mode: Literal["", "host", "bridge", "macvlan", "routed"] = ""
+    interface: str = ""
+    bridge: str = ""
+    cidr: str | tuple[str, ...] = ()  # one of each IP version
+    gateway: str | tuple[str, ...] = ()
+    range: str | tuple[str, ...] = ()  # "192.0.2.10-192.0.2.20", "192.0.2.32/28", one address
+    vlan: int = 0  # of the interface; 0: none
+
+
 KEPT: Final = Kept()
 
 
@@ -216,6 +231,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     kept: Kept = KEPT
     webhooks: Webhooks = Webhooks()
     acme: Acme = Acme()
+    network: tuple[PhysicalNetwork, ...] = ()
 
     @property
     def pki_dir(self) -> Path:
@@ -263,11 +279,21 @@ def config_text(config: Config) -> str:
 
 
 def _toml(table: dict[str, object], prefix: str = "") -> Iterator[str]:
-    """TOML of nested tables of text, numbers, flags and lists. JSON writes those values alike."""
+    """TOML of nested tables of text, numbers, flags and lists, and of lists of tables. JSON writes
+    those values alike."""
     tables = {name: value for name, value in table.items() if isinstance(value, dict)}
+    many = {name: value for name, value in table.items() if _are_tables(value)}
     for name, value in table.items():
-        if name not in tables and value is not None:
+        if name not in tables and name not in many and value is not None:
             yield f"{name} = {msgspec.json.encode(value).decode()}"
+    for name, listed in many.items():
+        for inner in listed:
+            yield f"\n[[{prefix}{name}]]"
+            yield from _toml(inner, f"{prefix}{name}.")
     for name, inner in tables.items():
         yield f"\n[{prefix}{name}]"
         yield from _toml(inner, f"{prefix}{name}.")
+
+
+def _are_tables(value: object) -> TypeGuard[Sequence[dict[str, object]]]:
+    return isinstance(value, list | tuple) and bool(value) and isinstance(value[0], dict)

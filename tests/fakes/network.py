@@ -7,6 +7,7 @@ may raise, which is how a test fails any call it likes.
 """
 
 from collections.abc import Callable, Sequence
+from ipaddress import ip_interface
 from typing import Final
 
 from colonnade.domain.errors import NotFound, Unavailable
@@ -16,20 +17,28 @@ from colonnade.drivers.network.namespaces.address_book import (
     LB_NETWORK,
     PRIVATE,
     PUBLIC,
+    TRANSIT,
     AddressBook,
     NetworkRecord,
+    NoShelf,
     network_id,
     subnet_id,
 )
+from colonnade.drivers.network.namespaces.host_table import Contents, Led
+from colonnade.drivers.network.namespaces.port_forwards import PortForwards
 from colonnade.drivers.network.namespaces.route_book import RouteBook, read_destination
 from colonnade.drivers.network.protocol import (
     Announced,
+    Forward,
+    Forwarder,
     Network,
     Port,
     PortWish,
+    Reach,
     Route,
     Router,
     Subnet,
+    Taken,
 )
 
 PUBLIC_NETWORK: Final[NetworkId] = network_id(PUBLIC.name)
@@ -44,6 +53,21 @@ def _nothing(call: str) -> None:
     """The default of `before`."""
 
 
+class FakeMachine:
+    """The machine that has addresses of its own: `listens` are ports of its programs, `led` where
+    those of VIPs lead."""
+
+    def __init__(self) -> None:
+        self.listens: dict[str, list[Forward]] = {}
+        self.led: Sequence[Led] = ()
+
+    async def listening(self, address: str) -> Sequence[Forward]:
+        return self.listens.get(address, [])
+
+    async def set_table(self, contents: Contents) -> None:
+        self.led = contents.led
+
+
 class FakeNetwork:
     """`amphorae` are those that exist: a `FakeCompute` given this network keeps the set."""
 
@@ -55,6 +79,9 @@ class FakeNetwork:
         self.stopped: set[AmphoraId] = set()
         self._book = AddressBook()
         self._routes = RouteBook(self._book)
+        self.machine = FakeMachine()
+        self._forwards = PortForwards(self._book, NoShelf(), self.machine)
+        self._book.load([TRANSIT], [])
         for record in FIRST_NETWORKS:
             self._book.add_network(record)
         controllers = PortWish(
@@ -95,6 +122,7 @@ class FakeNetwork:
         if self.has_port(port_id):
             for record in self._routes.without(self._book.port(port_id)):
                 self._routes.replace(record)
+            await self._forwards.forget(port_id)
         self._book.delete_port(port_id)
 
     async def plug(self, port_id: PortId, amphora_id: AmphoraId) -> Port:
@@ -114,6 +142,18 @@ class FakeNetwork:
     @property
     def router(self) -> Router:
         return self
+
+    @property
+    def forwarder(self) -> Forwarder:
+        return self
+
+    async def taken(self, subnet_id: SubnetId, address: str) -> Sequence[Taken]:
+        self.before("network.taken")
+        return await self._forwards.taken(subnet_id, address)
+
+    async def set_forwards(self, port_id: PortId, forwards: Sequence[Forward]) -> None:
+        self.before("network.set_forwards")
+        await self._forwards.set_forwards(port_id, forwards)
 
     async def routes(self) -> Sequence[Route]:
         self.before("network.routes")
@@ -145,6 +185,20 @@ class FakeNetwork:
             NetworkRecord(name=name, cidrs=cidrs, routed=routed, via=via, announced=announced)
         )
         return subnet_id(name, cidrs[0])
+
+    def add_own(self, name: str, *addresses: str) -> SubnetId:
+        """A network of the machine's own addresses, for the test itself; the id of its subnet."""
+        cidr = str(ip_interface(f"{addresses[0]}/24").network)
+        ranges = tuple((one, one) for one in addresses)
+        self._book.load(
+            [
+                NetworkRecord(
+                    name=name, cidrs=(cidr,), routed=False, reach=Reach.PORTS, ranges=ranges
+                )
+            ],
+            [],
+        )
+        return subnet_id(name, cidr)
 
     def held(self) -> list[Port]:
         """All ports, for the test itself: `before` is not told."""

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from colonnade.domain.errors import ColonnadeError, Unavailable, Unreachable
+from colonnade.domain.errors import ColonnadeError, Invalid, Unavailable, Unreachable
 from colonnade.domain.ids import AmphoraId, PortId, SubnetId, derived_id
 from colonnade.drivers.compute.namespaces.client import ComputeClient
 from colonnade.drivers.compute.protocol import Boot
@@ -125,6 +125,15 @@ def _route(hop: str) -> Route:
     )
 
 
+async def _answered(call: Awaitable[Any]) -> str:
+    """What is refused the same way each time: the lab has no addresses of a machine."""
+    try:
+        await call
+    except Invalid as error:
+        return error.public
+    return ""
+
+
 Call = Callable[[Clients], Awaitable[Any]]
 # In an order in which each has something to do. True: it changes something.
 CALLS: tuple[tuple[str, bool, Call], ...] = (
@@ -132,6 +141,7 @@ CALLS: tuple[tuple[str, bool, Call], ...] = (
     ("subnets", False, lambda c: c.networks.subnets()),
     ("lb_subnet", False, lambda c: c.networks.lb_subnet()),
     ("free_addresses", False, lambda c: c.networks.free_addresses(SubnetId(PUBLIC_SUBNET))),
+    ("taken", False, lambda c: c.networks.taken(SubnetId(PUBLIC_SUBNET), "203.0.113.77")),
     ("add_network", True, lambda c: c.bench.add_network("calls", "10.77.0.0/24")),
     ("create_port", True, lambda c: c.networks.create_port(LB_WISH)),
     ("create_port", True, lambda c: c.networks.create_port(VIP_WISH)),
@@ -147,6 +157,7 @@ CALLS: tuple[tuple[str, bool, Call], ...] = (
     ("route", False, lambda c: c.router.route("192.0.2.10/32")),
     ("delete_route", True, lambda c: c.router.delete_route("192.0.2.10/32")),
     ("set_route", True, lambda c: c.router.set_route(_route("203.0.113.77"))),
+    ("set_forwards", True, lambda c: _answered(c.networks.set_forwards(VIP, []))),
     ("plug", True, lambda c: c.networks.plug(VIP, AMPHORA)),
     ("delete_port", True, lambda c: c.networks.delete_port(VIP)),
     ("destroy", True, lambda c: c.compute.destroy(AMPHORA)),

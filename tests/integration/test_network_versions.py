@@ -20,8 +20,8 @@ from colonnade.drivers.network.namespaces.address_book import (
     network_id,
     subnet_id,
 )
-from colonnade.drivers.network.namespaces.wire import Host
-from colonnade.drivers.network.protocol import Network, Port, Route, Subnet
+from colonnade.drivers.network.namespaces.wire import Host, Trouble
+from colonnade.drivers.network.protocol import Network, Port, Route, Subnet, Taken
 from tests.integration.test_network_calls import raw, request
 from tests.lab_site import Site, site, why_impossible
 
@@ -48,6 +48,7 @@ HOST_AS_ANSWERED: Final = (
     '{"name":"versions","network":"public","addresses":["203.0.113.9"],"command":[],'
     '"is_running":true}'
 )
+INVALID: Final = '{"kind":"Invalid","public":"text","detail":"","field":"port_id"}'
 # Method, path, body, status, and an answer of that version with its type; "": there is none.
 Call = tuple[str, str, str, int, str, Any]
 V1_0: Final[Sequence[Call]] = (
@@ -170,7 +171,21 @@ V1_3: Final[Sequence[Call]] = (
         list[Subnet],
     ),
 )
-VERSIONS: Final = {"1.0": V1_0, "1.1": V1_1, "1.2": V1_2, "1.3": V1_3}
+V1_4: Final[Sequence[Call]] = (
+    (
+        "GET",
+        "/v1/subnets",
+        "",
+        200,
+        f'[{SUBNET_AS_ANSWERED[:-1]},"via_subnet_id":null,"announced":null,"reach":"link"}}]',
+        list[Subnet],
+    ),
+    ("GET", "/v1/subnets/SUBNET/addresses/203.0.113.77/taken", "", 200, "[]", list[Taken]),
+    V1_0[4],
+    ("PUT", "/v1/ports/VIP/forwards", '{"forwards":[]}', 400, INVALID, Trouble),
+    V1_0[13],
+)
+VERSIONS: Final = {"1.0": V1_0, "1.1": V1_1, "1.2": V1_2, "1.3": V1_3, "1.4": V1_4}
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +226,9 @@ def holds(answer: Any, wanted: Any) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("version", "calls"), [(None, V1_0), ("1.1", V1_1), ("1.2", V1_2), ("1.3", V1_3)], ids=VERSIONS
+    ("version", "calls"),
+    [(None, V1_0), ("1.1", V1_1), ("1.2", V1_2), ("1.3", V1_3), ("1.4", V1_4)],
+    ids=VERSIONS,
 )
 def test_a_caller_of_that_version_is_answered_as_it_was(
     lab: Site, version: str | None, calls: Sequence[Call]

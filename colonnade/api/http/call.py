@@ -122,6 +122,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
             edit.defaults = self.site.quotas
             edit.context = self.context
             yield edit
+            if edit.after is not None:  # asks somebody where VIPs share an address, and else nobody
+                await self.site.providers.check_listeners(edit.before, edit.after)
 
     async def look(self, table: Noun, object_id: str) -> Known:
         """The tree that the object is part of, before it is changed."""

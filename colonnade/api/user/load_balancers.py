@@ -92,6 +92,7 @@ async def create_load_balancer(call: Call) -> JSON:
         await providers.check_members(
             name, tree.members, {vip.front_subnet_id for vip in tree.vips}
         )
+        await providers.check_listeners(None, tree)
         terms = wishes.Terms(size=choice.sizing, defaults=call.site.quotas, context=call.context)
         stored = await wishes.create(call.site.database, tree, providers, terms=terms)
     except BaseException:

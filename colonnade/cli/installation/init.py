@@ -20,7 +20,7 @@ from colonnade.cli.installation.admin_token import ensure_admin_token
 from colonnade.cli.installation.layout import Layout, known_config, layout_of
 from colonnade.cli.installation.systemd import is_running, systemctl
 from colonnade.cli.installation.units import LAB, TARGET, Options, metrics_ports, unit_files
-from colonnade.cli.local import folders
+from colonnade.cli.local import folders, own_networks
 from colonnade.cli.local.identities import ensure_identities
 from colonnade.cli.local.metrics_places import FILE, places_text
 from colonnade.cli.local.offices import hand_out
@@ -50,6 +50,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     metrics_port: int = METRICS_PORT
     spares: int | None = None
     database_url: str = ""
+    networks: tuple[str, ...] = ()  # as `own_networks.read` reads them
     host_route: bool = False
     dry_run: bool = False
 
@@ -82,6 +83,7 @@ def _init(wish: Wish) -> None:
         raise Invalid("this writes units and makes accounts, so it needs root")
     config = _config(layout, wish)
     find_haproxy(config.haproxy)
+    own_networks.check(config)
     options = _options(layout, config, wish)
     _check(layout, options)
     pieces = list(_pieces(layout, config, options, ids))
@@ -113,6 +115,8 @@ def _config(layout: Layout, wish: Wish) -> Config:
     }
     if wish.spares is not None:
         above["spares"] = wish.spares
+    if wish.networks:
+        above["network"] = [own_networks.read(text) for text in wish.networks]
     former = folders.config_file(layout.state)
     return known_config(former if former.exists() else Path(os.devnull), above)
 

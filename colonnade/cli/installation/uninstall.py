@@ -17,7 +17,7 @@ from colonnade.cli.installation.accounts import remove_accounts
 from colonnade.cli.installation.layout import Layout, known_config, layout_of
 from colonnade.cli.installation.systemd import is_running, systemctl
 from colonnade.cli.installation.units import LAB, MADE, TARGET
-from colonnade.cli.local import folders
+from colonnade.cli.local import folders, own_networks
 from colonnade.cli.local.starting import exit_code, is_held
 from colonnade.domain.errors import Conflict, Invalid, NotFound
 from colonnade.runtime import host_ids
@@ -53,6 +53,7 @@ def _uninstall(wish: Wish) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+    own_networks.clear(layout.run_dir)
     folders.remove_run_dir(layout.state)
     if layout.is_machine:
         if not wish.keep_state:

@@ -16,7 +16,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from colonnade.cli.installation.units import CONTROL_LINK, PID_FILE
-from colonnade.cli.local import folders
+from colonnade.cli.local import folders, own_networks
 from colonnade.cli.local.children import colonnade
 from colonnade.cli.local.identities import ensure_identities
 from colonnade.cli.local.metrics_places import FILES_ABOVE
@@ -49,7 +49,12 @@ def lab(
 @unit.command()
 def network(config: ConfigFile) -> None:
     """Enter the lab, and become the network daemon."""
-    found = Lab.running(read_config(config))
+    said = read_config(config)
+    found = Lab.running(said)
+    own_networks.check(said)
+    for name, file in own_networks.handed_over(said).items():
+        os.set_inheritable(file, True)
+        os.environ[name] = str(file)
     argv = found.enter(of_network(colonnade("network", "--config", str(config))))
     given = os.environ.get(METRICS_SOCKET)
     if given:  # shells between here and there use low numbers for themselves

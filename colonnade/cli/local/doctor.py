@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from colonnade.api.server.binding import address_of, check_address
-from colonnade.cli.local import folders
+from colonnade.cli.local import folders, own_networks
 from colonnade.cli.local.metrics_places import places
 from colonnade.cli.local.starting import api_answers, is_held
 from colonnade.domain.errors import ColonnadeError
@@ -81,6 +81,7 @@ def findings_of(state: Path) -> Iterator[Finding]:
     yield _disk(state)
     yield _memory()
     yield _api(state)
+    yield from _own_networks(state)
     yield from _fleet(state)
     yield from _metrics(state)
 
@@ -200,6 +201,23 @@ def _api(state: Path) -> Finding:
     except ColonnadeError as error:
         return Finding(what="API address", found=error.public, cure="choose with --api HOST:PORT")
     return Finding(what="API address", found=f"{address_of(api)} is free; no system runs")
+
+
+def _own_networks(state: Path) -> Iterator[Finding]:
+    """Whether this machine can have the networks that its configuration says."""
+    try:
+        config = read_config(folders.config_file(state))
+        if config.network:
+            own_networks.check(config)
+    except ColonnadeError as error:
+        yield Finding(
+            what="own networks", found=error.public, cure=f"correct {folders.config_file(state)}"
+        )
+    except (OSError, ValueError):  # told of already, or none is configured
+        return
+    else:
+        if config.network:
+            yield Finding(what="own networks", found=", ".join(one.name for one in config.network))
 
 
 def _fleet(state: Path) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from colonnade.cli.local import finding, folders
+from colonnade.cli.local import finding, folders, own_networks
 from colonnade.cli.local.starting import SYSTEMD, locked
 from colonnade.domain.errors import ColonnadeError, Conflict, NotFound, Unavailable
 from colonnade.drivers.network.namespaces.lab import end_leftovers
@@ -50,7 +50,8 @@ def run_down(wanted_state: Path | None) -> int:
 
 async def _clear(state: Path) -> None:
     run_dir = folders.run_dir(state)
-    await end_leftovers(run_dir)
+    if await end_leftovers(run_dir):
+        await asyncio.to_thread(own_networks.clear, run_dir)
     await EmbeddedPostgres(state, run_dir).end_leftovers()
     folders.remove_run_dir(state)
 

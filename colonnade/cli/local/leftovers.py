@@ -14,8 +14,10 @@ from pathlib import Path
 
 import msgspec
 
+from colonnade.drivers.network.namespaces.host_table import CABLE, LEG
 from colonnade.drivers.network.namespaces.processes import ProcessName, name_of
 
+OUR_LINKS = ("colonnade", CABLE, LEG)
 MARK = "COLONNADE_RUN"
 
 
@@ -89,7 +91,7 @@ def leftovers(
     living = {name.pid: words for name, words in seen.items() if name.is_alive}
     left = [f"process {pid}: {words}" for pid, words in (living | marked(mark)).items()]
     left += [f"mount {line}" for line in _mounts() - before.mounts if _is_ours(line, folders)]
-    left += [f"link {link}" for link in _links() - before.links if link.startswith("colonnade")]
+    left += [f"link {link}" for link in _links() - before.links if link.startswith(OUR_LINKS)]
     left += [f"folder {folder}" for folder in folders if folder.exists()]
     return left
 

@@ -19,7 +19,7 @@ import msgspec
 import structlog
 
 from colonnade.api.server.binding import address_of, check_address
-from colonnade.cli.local import folders
+from colonnade.cli.local import folders, own_networks
 from colonnade.cli.local.children import (
     PAUSE_MAX_S,
     PAUSE_MIN_S,
@@ -88,8 +88,11 @@ async def _up(wish: Wish) -> None:
             postgres = None if wish.database_url else EmbeddedPostgres(state, run_dir)
             config = _config(wish, state, run_dir, postgres)
             check_address(config.api)
+            await asyncio.to_thread(own_networks.check, config)
             find_haproxy(config.haproxy)
             ensure_identities(state / "pki")
+            if config.network:
+                stack.push_async_callback(asyncio.to_thread, _leave_own_networks, state)
             await _run(config, postgres, wish, stack)
 
 
@@ -97,6 +100,13 @@ def _leave_run_dir(state: Path) -> None:
     """A lab that goes on keeps its mounts and its record there."""
     if not is_recorded(folders.run_dir_path(state)):
         folders.remove_run_dir(state)
+
+
+def _leave_own_networks(state: Path) -> None:
+    """A lab that goes on is reached by them."""
+    run_dir = folders.run_dir_path(state)
+    if not is_recorded(run_dir):
+        own_networks.clear(run_dir)
 
 
 async def _run(
@@ -182,7 +192,8 @@ async def _start_processes(
 ) -> None:
     file = str(folders.config_file(config.state_dir))
     network = lab.enter(of_network(colonnade("network", "--config", file)))
-    children.start(Command(name="network", argv=tied(network), sockets=places.of("network")))
+    given = {**places.of("network"), **own_networks.handed_over(config)}
+    children.start(Command(name="network", argv=tied(network), sockets=given))
     api = tied(_office("api", "api", config))
     children.start(Command(name="api", argv=api, sockets=places.of("api")))
     await _migrate(config)

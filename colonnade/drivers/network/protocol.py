@@ -9,7 +9,8 @@ that is taken, `Invalid` for an address outside its subnet. It has never heard o
 """
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from enum import StrEnum
+from typing import Annotated, Final, Protocol
 
 import msgspec
 
@@ -20,6 +21,14 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     id: NetworkId
     name: str
     subnet_ids: tuple[SubnetId, ...]
+
+
+class Reach(StrEnum):
+    """How packets for an address of a subnet come to the amphora that has it."""
+
+    LINK = "link"  # it is on the wire, and may have neighbours there
+    ROUTED = "routed"  # its machine leads that one address to it; nobody is beside it
+    PORTS = "ports"  # it is an address of its machine, which leads single ports of it
 
 
 class Neighbour(msgspec.Struct, frozen=True):
@@ -45,10 +54,17 @@ class Subnet(msgspec.Struct, frozen=True, kw_only=True):
     gateway_ip: str | None
     via_subnet_id: SubnetId | None = None  # nobody is on it: a router leads it to ports of that one
     announced: Announced | None = None  # by what amphorae announce; None: `Router` is told
+    reach: Reach = Reach.LINK
 
     @property
     def ip_version(self) -> int:
         return 6 if ":" in self.cidr else 4
+
+    def on_link(self, address: str) -> str:
+        """The address with the length of what is beside it, "203.0.113.7/24"."""
+        if self.reach is Reach.LINK:
+            return f"{address}/{self.cidr.partition('/')[2]}"
+        return f"{address}/{128 if self.ip_version == 6 else 32}"
 
 
 _VIP: Final = "lb:"
@@ -136,12 +152,43 @@ class Router(Protocol):
         """Gone afterwards. No such route: nothing to do."""
 
 
+class Forward(msgspec.Struct, frozen=True, order=True):
+    """A port of the address of a VIP."""
+
+    transport: Annotated[str, msgspec.Meta(pattern="^(tcp|udp|sctp)$")]
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)]
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """A port of an address that is in use. `owner`: whose VIP; "": the machine's own program."""
+
+    forward: Forward
+    owner: str = ""
+
+
+class Forwarder(Protocol):
+    """Of subnets with `Reach.PORTS`: which ports of an address lead to a VIP. Several VIPs may have
+    one address there, and no two of them the same port of it."""
+
+    async def taken(self, subnet_id: SubnetId, address: str) -> Sequence[Taken]:
+        """All ports of that address that no further VIP can have. Raises NotFound."""
+
+    async def set_forwards(self, port_id: PortId, forwards: Sequence[Forward]) -> None:
+        """From now on these ports of its address, and no others, lead to that VIP. Open connections
+        go on. Raises Conflict for one that is taken, NotFound, and Invalid for a port on a subnet
+        of another reach."""
+
+
 class NetworkDriver(Protocol):
     name: str
 
     @property
     def router(self) -> Router | None:
         """None: its networks are routed by others, and no subnet of it is led anywhere."""
+
+    @property
+    def forwarder(self) -> Forwarder | None:
+        """None: it has no subnet with `Reach.PORTS`."""
 
     async def networks(self) -> Sequence[Network]:
         """All networks that users may see; the LB network is not among them."""

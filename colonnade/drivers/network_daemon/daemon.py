@@ -18,20 +18,25 @@ from urllib.parse import urlsplit
 import structlog
 from aiohttp import web
 
+from colonnade.domain.errors import Broken
 from colonnade.drivers.compute.namespaces import image
 from colonnade.drivers.compute.namespaces.amphorae import AGENT, Amphorae, AmphoraPlan
 from colonnade.drivers.compute.namespaces.kept import Kept
-from colonnade.drivers.network.namespaces import groups
-from colonnade.drivers.network.namespaces.address_book import AddressBook
+from colonnade.drivers.network.namespaces import groups, physical
+from colonnade.drivers.network.namespaces.address_book import TRANSIT, AddressBook
 from colonnade.drivers.network.namespaces.address_files import AddressFiles
+from colonnade.drivers.network.namespaces.cables import Cables
 from colonnade.drivers.network.namespaces.fabric import Fabric
+from colonnade.drivers.network.namespaces.host_network import HostNetwork
 from colonnade.drivers.network.namespaces.hosts import Hosts
-from colonnade.drivers.network.namespaces.lab import PRIVATE_FOLDER, SOCKET
+from colonnade.drivers.network.namespaces.lab import HOST_NETWORK, PRIVATE_FOLDER, SOCKET
 from colonnade.drivers.network.namespaces.links import Links
 from colonnade.drivers.network.namespaces.machines import Machines
 from colonnade.drivers.network.namespaces.networks import Networks
+from colonnade.drivers.network.namespaces.port_forwards import PortForwards
 from colonnade.drivers.network.namespaces.route_book import RouteBook
 from colonnade.drivers.network.namespaces.routing import Routing
+from colonnade.drivers.network.namespaces.uplinks import Uplinks
 from colonnade.drivers.network.namespaces.wire import UNIX
 from colonnade.drivers.network_daemon.routes import Routes
 from colonnade.runtime import host_ids, metrics, sd_notify
@@ -80,13 +85,18 @@ async def _furnish(config: Config, links: Links, plan: AmphoraPlan) -> tuple[Amp
     folder = config.run_dir / PRIVATE_FOLDER
     storage = AddressFiles(config.state_dir / "network")
     book = AddressBook(storage)
-    book.load(storage.networks(), storage.ports())
+    host = _host_network(config)
+    own = physical.records_of(config.network, await host.facts()) if host else []
+    book.load([*storage.networks(), *own, TRANSIT], storage.ports())
     machines = Machines(folder / "machines", _groups(config))
     machines.load()
     fabric = Fabric(links, folder)
     known = RouteBook(book, storage)
     known.load(storage.routes())
-    networks = Networks(book, fabric, machines, Routing(known, book, fabric))
+    forwards = PortForwards(book, storage, host)
+    forwards.load(storage.forwards())
+    uplinks = Uplinks(host, book, forwards)
+    networks = Networks(book, fabric, machines, Routing(known, book, fabric), uplinks)
     kept = Kept(config.state_dir / KEPT, is_wanted=config.keep_amphorae, seats=machines.seats)
     kept.load()
     amphorae = Amphorae(machines, networks, fabric, plan, kept)
@@ -105,6 +115,16 @@ async def _keeping(amphorae: Amphorae) -> AsyncIterator[None]:
             yield
         finally:
             keeping.cancel()
+
+
+def _host_network(config: Config) -> HostNetwork | None:
+    """None without networks of the machine's own. Raises Broken where its network was not given."""
+    given = os.environ.pop(HOST_NETWORK, "")
+    if not config.network:
+        return None
+    if not given:
+        raise Broken("the configuration has [[network]], and networks of the machine need root")
+    return HostNetwork(Cables(int(given)), config.run_dir)
 
 
 def _plan(config: Config, agent: Sequence[str]) -> AmphoraPlan:

@@ -22,6 +22,7 @@ from colonnade.drivers.network.namespaces.wire import (
     BODY_BYTES_MAX,
     VERSION,
     VERSION_HEADER,
+    Forwards,
     HostWish,
     Plug,
     Range,
@@ -75,12 +76,14 @@ class Routes:
             ("GET", "/v1/subnets", ALL, lambda _: networks.subnets()),
             ("GET", "/v1/lb-subnet", ALL, lambda _: networks.lb_subnet()),
             ("GET", "/v1/subnets/{id}/free-addresses", ALL, self._free_addresses),
+            ("GET", "/v1/subnets/{id}/addresses/{address}/taken", ALL, self._taken),
             ("GET", "/v1/ports", ALL, lambda _: networks.ports()),
             ("GET", "/v1/ports/{id}", ALL, lambda r: networks.port(_port_id(r))),
             ("PUT", "/v1/ports/{id}", PORT_MAKERS, self._create_port),
             ("DELETE", "/v1/ports/{id}", PORT_MAKERS, self._delete_port),
             ("PUT", "/v1/ports/{id}/plug", CONTROLLERS, self._plug),
             ("DELETE", "/v1/ports/{id}/plug", CONTROLLERS, lambda r: networks.unplug(_port_id(r))),
+            ("PUT", "/v1/ports/{id}/forwards", CONTROLLERS, self._set_forwards),
             ("GET", "/v1/routes", ALL, lambda _: networks.routing.routes()),
             ("GET", "/v1/routes/{destination}", ALL, self._show_route),
             ("PUT", "/v1/routes/{destination}", CONTROLLERS, self._set_route),
@@ -99,6 +102,14 @@ class Routes:
     async def _free_addresses(self, request: web.Request) -> Any:
         subnet = self._networks.book.subnet(SubnetId(_id(request.match_info["id"])))
         return self._networks.book.usage()[subnet.id][1]
+
+    async def _taken(self, request: web.Request) -> Any:
+        subnet = SubnetId(_id(request.match_info["id"]))
+        return await self._networks.uplinks.forwards.taken(subnet, request.match_info["address"])
+
+    async def _set_forwards(self, request: web.Request) -> Any:
+        wanted = (await _body(request, Forwards)).forwards
+        await self._networks.uplinks.forwards.set_forwards(_port_id(request), wanted)
 
     async def _create_port(self, request: web.Request) -> Any:
         wish = await _body(request, PortWish)

@@ -9,16 +9,30 @@ memory; the `AddressStorage` given to it keeps what must survive. It knows no li
 
 from collections.abc import Sequence
 from hashlib import sha256
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 from typing import Protocol
 
 import msgspec
 
-from colonnade.domain.errors import Conflict, Invalid, NotFound, OutOfCapacity
+from colonnade.domain.errors import Broken, ColonnadeError, Conflict, Invalid, NotFound
 from colonnade.domain.ids import AmphoraId, NetworkId, PortId, SubnetId, derived_id
-from colonnade.drivers.network.protocol import Announced, Network, Port, PortWish, Subnet
+from colonnade.drivers.network.namespaces.subnet_pool import SubnetPool, read_address
+from colonnade.drivers.network.protocol import (
+    Announced,
+    Network,
+    Port,
+    PortWish,
+    Reach,
+    Subnet,
+)
 
-SEARCH_STEPS_MAX = 1 << 17  # a whole /16 and then some: more is a subnet that is full for us
+
+class Uplink(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a network of the machine itself is, and how amphorae come to be on it."""
+
+    mode: str  # of `runtime.config.PhysicalNetwork`
+    link: str  # the name of its interface or bridge
+    vlan: int = 0
 
 
 class NetworkRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,17 +44,46 @@ class NetworkRecord(msgspec.Struct, frozen=True, kw_only=True):
     routed: bool = True  # does the router join it, at the first address of each range
     via: str = ""  # the network to whose ports the router leads it; then nobody is on it
     announced: Announced | None = None  # these routers lead it, told by amphorae, and ours does not
+    # Where the machine's own networks are; they come from its configuration and are not kept.
+    uplink: Uplink | None = None
+    reach: Reach = Reach.LINK
+    gateways: tuple[str, ...] = ()  # where no router of ours is one
+    ranges: tuple[tuple[str, str], ...] = ()  # the addresses that are given away; none: all
+
+    @property
+    def has_bridge(self) -> bool:
+        """Whether it is one of the lab's, on which somebody may be."""
+        return not self.via and self.uplink is None
 
     @property
     def is_reached(self) -> bool:
         """Whether the router knows the way to its addresses."""
         return self.routed or bool(self.via)
 
+    def ranges_of(self, cidr: str) -> list[tuple[str, str]]:
+        net = ip_network(cidr)
+        return [(a, b) for a, b in self.ranges if ip_address(a) in net]
+
+    def gateway_of(self, cidr: str) -> str | None:
+        net = ip_network(cidr)
+        if self.routed:
+            return str(net[1])
+        return next((g for g in self.gateways if ip_address(g).version == net.version), None)
+
 
 PUBLIC = NetworkRecord(name="public", cidrs=("203.0.113.0/24", "2001:db8:1::/64"))
 PRIVATE = NetworkRecord(name="private", cidrs=("10.0.0.0/24",))
 LB_NETWORK = NetworkRecord(name="lb", cidrs=("198.18.0.0/16",), visible=False, routed=False)
 FIRST_NETWORKS = (PUBLIC, PRIVATE, LB_NETWORK)
+# Of the machine itself: between it and amphorae to which it leads single addresses or ports.
+TRANSIT = NetworkRecord(
+    name="transit",
+    cidrs=("198.19.0.0/17", "fdc0:10ad:1::/112"),
+    visible=False,
+    routed=False,
+    uplink=Uplink(mode="transit", link=""),
+    gateways=("198.19.0.1", "fdc0:10ad:1::1"),
+)
 
 
 class AddressStorage(Protocol):
@@ -57,6 +100,8 @@ class NoShelf:
     def put_network(self, record: NetworkRecord) -> None: ...
     def put_port(self, port: Port) -> None: ...
     def drop_port(self, port_id: PortId) -> None: ...
+    def put_forwards(self, record: object) -> None: ...
+    def drop_forwards(self, port_id: PortId) -> None: ...
 
 
 def network_id(name: str) -> NetworkId:
@@ -73,60 +118,9 @@ def mac_of(port_id: PortId) -> str:
     return ":".join(f"{byte:02x}" for byte in (0x02, *digest[:5]))
 
 
-class _Pool:
-    """The addresses of one subnet, as offsets from its first."""
-
-    def __init__(self, subnet: Subnet) -> None:
-        self.subnet = subnet
-        self.net: IPv4Network | IPv6Network = ip_network(subnet.cidr)
-        self._reserved = {0}
-        if self.net.version == 4:
-            self._reserved.add(self.net.num_addresses - 1)
-        if subnet.gateway_ip is not None:
-            self._reserved.add(self._offset(ip_address(subnet.gateway_ip)))
-        self._taken: set[int] = set()
-        self._lowest = 0  # nothing below is free
-
-    def _offset(self, address: IPv4Address | IPv6Address) -> int:
-        return int(address) - int(self.net.network_address)
-
-    def take(self, text: str | None) -> str:
-        offset = self._free() if text is None else self._wanted(text)
-        self._taken.add(offset)
-        return str(self.net[offset])
-
-    def give_back(self, text: str) -> None:
-        offset = self._offset(ip_address(text))
-        self._taken.discard(offset)
-        self._lowest = min(self._lowest, offset)
-
-    @property
-    def usage(self) -> tuple[int, int]:
-        """How many addresses are taken, and how many may still be."""
-        left = self.net.num_addresses - len(self._reserved) - len(self._taken)
-        return len(self._taken), left
-
-    def holds(self, text: str) -> bool:
-        address = _read_address(text)
-        return address.version == self.net.version and address in self.net
-
-    def _wanted(self, text: str) -> int:
-        if not self.holds(text):
-            raise Invalid(f"{text} is not in subnet {self.subnet.cidr}", field="vip_address")
-        offset = self._offset(ip_address(text))
-        if offset in self._reserved:
-            raise Invalid(f"{text} is reserved in subnet {self.subnet.cidr}", field="vip_address")
-        if offset in self._taken:
-            raise Conflict(f"address {text} is already in use")
-        return offset
-
-    def _free(self) -> int:
-        end = min(self.net.num_addresses, self._lowest + SEARCH_STEPS_MAX)
-        for offset in range(self._lowest, end):
-            if offset not in self._taken and offset not in self._reserved:
-                self._lowest = offset + 1
-                return offset
-        raise OutOfCapacity(f"subnet {self.subnet.cidr} has no free address")
+def twin_id(port_id: PortId) -> PortId:
+    """Of the address in the transit of a VIP whose own is the machine's."""
+    return PortId(derived_id(port_id, "transit"))
 
 
 class AddressBook:
@@ -139,15 +133,15 @@ class AddressBook:
         self.records: dict[NetworkId, NetworkRecord] = {}
         self.ports: dict[PortId, Port] = {}
         self._networks: dict[NetworkId, Network] = {}
-        self._pools: dict[SubnetId, _Pool] = {}
+        self._pools: dict[SubnetId, SubnetPool] = {}
 
     def load(self, records: Sequence[NetworkRecord], ports: Sequence[Port]) -> None:
         """What a storage kept, put back without being written again."""
         for record in records:
             self._index(record)
         for port in ports:
-            self._pools[port.subnet_id].take(port.address)
-            self.ports[port.id] = port
+            self._keep(port)
+        self._pair_all()
 
     def add_network(self, record: NetworkRecord) -> Network:
         """The network; if the name exists with the same subnets, that one unchanged.
@@ -213,12 +207,18 @@ class AddressBook:
             pool.give_back(port.address)
             raise
         self.ports[port.id] = port
+        try:
+            self._pair(port)
+        except (ColonnadeError, OSError):
+            self.delete_port(port.id)
+            raise
         return port
 
     def delete_port(self, port_id: PortId) -> None:
         port = self.ports.get(port_id)
         if port is None:
             return
+        self.delete_port(twin_id(port_id))
         self._storage.drop_port(port_id)
         del self.ports[port_id]
         self._pools[port.subnet_id].give_back(port.address)
@@ -232,11 +232,43 @@ class AddressBook:
             self.ports[port_id] = port
         return port
 
+    def _keep(self, port: Port) -> None:
+        pool = self._pools.get(port.subnet_id)
+        if pool is None or not pool.holds(port.address):
+            raise Broken(
+                f"the address {port.address} of {port.owner} is on no network of the configuration "
+                "any more: put its table [[network]] back as it was, delete what has the address, "
+                "and change the table then"
+            )
+        pool.keep(port.address)
+        self.ports[port.id] = port
+
+    def _pair(self, port: Port) -> None:
+        """A VIP with an address of the machine has another, by which the machine calls it."""
+        if self._pool(port.subnet_id).subnet.reach is not Reach.PORTS:
+            return
+        version = ip_address(port.address).version
+        cidr = next(one for one in TRANSIT.cidrs if ip_network(one).version == version)
+        owner, place = f"transit:{port.id}", subnet_id(TRANSIT.name, cidr)
+        self.create_port(PortWish(id=twin_id(port.id), owner=owner, subnet_id=place))
+
+    def _pair_all(self) -> None:
+        """What was killed half-way."""
+        there = list(self.ports.values())
+        twins = {twin_id(port.id) for port in there}
+        for port in there:
+            if port.network_id == network_id(TRANSIT.name) and port.id not in twins:
+                self.delete_port(port.id)
+            else:
+                self._pair(port)
+
     def _index(self, record: NetworkRecord) -> Network:
         of = network_id(record.name)
         subnets = [_subnet(record, cidr, self._via(record, cidr)) for cidr in record.cidrs]
         self.records[of] = record
-        self._pools.update({subnet.id: _Pool(subnet) for subnet in subnets})
+        self._pools.update(
+            {subnet.id: SubnetPool(subnet, record.ranges_of(subnet.cidr)) for subnet in subnets}
+        )
         ids = tuple(subnet.id for subnet in subnets)
         self._networks[of] = Network(id=of, name=record.name, subnet_ids=ids)
         return self._networks[of]
@@ -246,7 +278,7 @@ class AddressBook:
             wanted = ip_network(cidr)
         except ValueError as error:
             raise Invalid(f"{cidr} is not a range: {error}", field="cidr") from error
-        if wanted.num_addresses < 4:
+        if wanted.num_addresses < 4 and record.reach is Reach.LINK:
             raise Invalid(f"{cidr} is too small: it needs four addresses", field="cidr")
         for pool in self._pools.values():
             other = self.records[pool.subnet.network_id]
@@ -271,13 +303,13 @@ class AddressBook:
                 return subnet_id(other.name, theirs)
         raise Invalid(f"network {record.via} has no subnet of IPv{version}", field="via")
 
-    def _pool(self, of: SubnetId) -> _Pool:
+    def _pool(self, of: SubnetId) -> SubnetPool:
         found = self._pools.get(of)
         if found is None:
             raise NotFound(f"there is no subnet {of}")
         return found
 
-    def _fitting(self, wish: PortWish) -> _Pool:
+    def _fitting(self, wish: PortWish) -> SubnetPool:
         if wish.subnet_id is not None:
             pool = self._pool(wish.subnet_id)
             if wish.network_id not in (None, pool.subnet.network_id):
@@ -302,9 +334,10 @@ def _subnet(record: NetworkRecord, cidr: str, via: SubnetId | None) -> Subnet:
         name=f"{record.name}-{kind}",
         network_id=network_id(record.name),
         cidr=cidr,
-        gateway_ip=str(net[1]) if record.routed else None,
+        gateway_ip=record.gateway_of(cidr),
         via_subnet_id=via,
         announced=record.announced,
+        reach=record.reach,
     )
 
 
@@ -313,16 +346,9 @@ def _check_announced(record: NetworkRecord, there: str) -> None:
     said, range_ = record.announced, ip_network(there)
     if said is None:
         return
-    routers = [_read_address(router.address) for router in said.routers]
+    routers = [read_address(router.address) for router in said.routers]
     if not any(router.version == range_.version and router in range_ for router in routers):
         raise Invalid(
             f"no router in {there} hears of network {record.name}: name one of IPv{range_.version}",
             field="announced",
         )
-
-
-def _read_address(text: str) -> IPv4Address | IPv6Address:
-    try:
-        return ip_address(text)
-    except ValueError as error:
-        raise Invalid(f"{text!r} is not an IP address", field="vip_address") from error

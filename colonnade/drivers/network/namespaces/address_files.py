@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The address book on disk: one small file for each network, each port and each route.
+"""The address book on disk: one small file for each network, each port and each route, and for what
+leads to a port.
 
 Invariant: a file is there in whole or not at all, also after a loss of power, and one change
 touches one file. Where a port is plugged is kept too: for a daemon that starts again beside its
@@ -15,6 +16,7 @@ import structlog
 
 from colonnade.domain.ids import PortId
 from colonnade.drivers.network.namespaces.address_book import NetworkRecord
+from colonnade.drivers.network.namespaces.port_forwards import Forwarded
 from colonnade.drivers.network.namespaces.route_book import RouteRecord
 from colonnade.drivers.network.protocol import Port
 from colonnade.runtime.files import replace_file
@@ -28,7 +30,8 @@ class AddressFiles:
         self._networks = folder / "networks"
         self._ports = folder / "ports"
         self._routes = folder / "routes"
-        for place in (self._networks, self._ports, self._routes):
+        self._forwards = folder / "forwards"
+        for place in (self._networks, self._ports, self._routes, self._forwards):
             place.mkdir(parents=True, exist_ok=True, mode=0o700)
             for torn in place.glob("*.new"):  # a daemon was killed while it wrote
                 torn.unlink()
@@ -41,6 +44,9 @@ class AddressFiles:
 
     def routes(self) -> list[RouteRecord]:
         return _read_all(self._routes, RouteRecord)
+
+    def forwards(self) -> list[Forwarded]:
+        return _read_all(self._forwards, Forwarded)
 
     def put_network(self, record: NetworkRecord) -> None:
         _write(self._networks / f"{record.name}.json", record)
@@ -56,6 +62,12 @@ class AddressFiles:
 
     def drop_route(self, record: RouteRecord) -> None:
         (self._routes / f"{record.number}.json").unlink(missing_ok=True)
+
+    def put_forwards(self, record: Forwarded) -> None:
+        _write(self._forwards / f"{record.port_id}.json", record)
+
+    def drop_forwards(self, port_id: PortId) -> None:
+        (self._forwards / f"{port_id}.json").unlink(missing_ok=True)
 
 
 def _write(path: Path, value: msgspec.Struct) -> None:

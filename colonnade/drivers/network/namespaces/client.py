@@ -11,8 +11,25 @@ from typing import Any
 from urllib.parse import quote
 
 from colonnade.domain.ids import AmphoraId, PortId, SubnetId
-from colonnade.drivers.network.namespaces.wire import Connection, Host, HostWish, Plug, Range
-from colonnade.drivers.network.protocol import Network, Port, PortWish, Route, Router, Subnet
+from colonnade.drivers.network.namespaces.wire import (
+    Connection,
+    Forwards,
+    Host,
+    HostWish,
+    Plug,
+    Range,
+)
+from colonnade.drivers.network.protocol import (
+    Forward,
+    Forwarder,
+    Network,
+    Port,
+    PortWish,
+    Route,
+    Router,
+    Subnet,
+    Taken,
+)
 
 
 class RouterClient:
@@ -37,11 +54,27 @@ class RouterClient:
         await self._connection.call("DELETE", _route(destination), type(None))
 
 
-class NetworkClient(RouterClient):
+class ForwarderClient(RouterClient):
+    """The forwarder's part too."""
+
+    async def taken(self, subnet_id: SubnetId, address: str) -> Sequence[Taken]:
+        place = f"/v1/subnets/{quote(subnet_id, safe='')}/addresses/{quote(address, safe='')}"
+        return await self._connection.call("GET", f"{place}/taken", list[Taken])
+
+    async def set_forwards(self, port_id: PortId, forwards: Sequence[Forward]) -> None:
+        body = Forwards(tuple(forwards))
+        await self._connection.call("PUT", f"{_port(port_id)}/forwards", type(None), body)
+
+
+class NetworkClient(ForwarderClient):
     name = "namespaces"
 
     @property
     def router(self) -> Router:
+        return self
+
+    @property
+    def forwarder(self) -> Forwarder:
         return self
 
     async def networks(self) -> Sequence[Network]:

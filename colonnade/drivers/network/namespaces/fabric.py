@@ -71,8 +71,8 @@ class Fabric:
             await self._links.run(self._attach, "control", lb_network, control, namespace)
 
     async def add_network(self, record: NetworkRecord) -> None:
-        if record.via:
-            return  # nobody is on it, so it needs no cable
+        if not record.has_bridge:
+            return
         await self._links.run(self._links.add_bridge, bridge_name(record.name))
         if not record.routed:
             return

@@ -66,8 +66,8 @@ class Hosts:
         if not self._book.visible(network_id(wish.network)):
             raise NotFound(f"there is no network {wish.network}")
         network = self._book.network(network_id(wish.network))
-        if self._book.records[network.id].via:
-            raise Invalid(f"nobody can be on {wish.network}: a router leads it to amphorae")
+        if not self._book.records[network.id].has_bridge:
+            raise Invalid(f"nobody can be on {wish.network}: the lab has no bridge for it")
         found = self._machines.find(_machine_id(wish.name), HOST)
         if found is not None and found.is_running:
             return _same(_view(found), wish)

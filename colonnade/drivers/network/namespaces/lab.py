@@ -34,6 +34,7 @@ from colonnade.runtime.config import Config
 END_S_MAX = 5.0
 RECORD = "lab.json"
 SOCKET = "network.sock"  # below run_dir: where the network daemon of the lab listens
+HOST_NETWORK = "COLONNADE_HOST_NETWORK_FD"  # names an open file for the daemon: the machine's own
 OUTSIDE = "outside"  # the host that is always there, on the public network
 PRIVATE_FOLDER = "lab"  # below run_dir: a tmpfs, seen from inside only
 INIT = Path(__file__).with_name("lab-init.sh")

@@ -40,6 +40,7 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
     mac: str
     addresses: tuple[str, ...] = ()  # "10.0.0.2/24"
     gateways: tuple[str, ...] = ()  # default routes
+    mtu: int = 1500
 
 
 def bridge_name(network: str) -> str:
@@ -56,9 +57,16 @@ def link_name(prefix: str, of: str) -> str:
 class Links:
     """Call `run` with a method of this object; call no method from another thread."""
 
-    def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="links")
-        self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    def __init__(self, namespace: int | None = None) -> None:
+        """`namespace`: of the network that it works on; None: the caller's."""
+        own = "/proc/self/ns/net"
+        self.home = os.dup(namespace) if namespace else os.open(own, os.O_RDONLY | os.O_CLOEXEC)
+        self._thread = ThreadPoolExecutor(
+            max_workers=1,
+            thread_name_prefix="links",
+            initializer=_enter,
+            initargs=(self.home,),
+        )
         # pyroute2 keeps an event loop per socket, and one thread cannot run two.
         self._route: Any = self._thread.submit(IPRoute).result()
         self._table: Table | None = None
@@ -77,7 +85,7 @@ class Links:
         if self._table is not None:
             self._table.close()
         self._thread.shutdown()
-        os.close(self._home)
+        os.close(self.home)
 
     def add_bridge(self, name: str) -> None:
         """A bridge that is up, learns at once and lets all multicast through."""
@@ -118,7 +126,7 @@ class Links:
 
     def configure(self, namespace: int, legs: tuple[Leg, ...] = ()) -> None:
         """Loopback up in that namespace, then each leg with addresses and routes."""
-        with visiting(namespace, self._home), IPRoute() as route:
+        with visiting(namespace, self.home), IPRoute() as route:
             route.link("set", index=1, state="up")
             for leg in legs:
                 _configure_leg(route, leg)
@@ -126,13 +134,13 @@ class Links:
     def set_route(self, namespace: int, wanted: tuple[int, Route, str]) -> None:
         """`wanted`: the route's own number, the route, and the link by which its next hops are."""
         number, route, link = wanted
-        with visiting(namespace, self._home), self._routes() as table:
+        with visiting(namespace, self.home), self._routes() as table:
             index = socket.if_nametoindex(link)
             hops = [Hop(hop.address, index, hop.weight) for hop in route.next_hops]
             table.set(route.destination, number, hops)
 
     def delete_route(self, namespace: int, number: int, destination: str) -> None:
-        with visiting(namespace, self._home), self._routes() as table:
+        with visiting(namespace, self.home), self._routes() as table:
             table.delete(destination, number)
 
     @contextmanager
@@ -149,7 +157,7 @@ class Links:
 
     def set_options(self, namespace: int, options: Mapping[str, str]) -> None:
         """Write below /proc/sys/net as seen in that namespace. Absent ones are passed over."""
-        with visiting(namespace, self._home):
+        with visiting(namespace, self.home):
             for name, value in options.items():
                 path = Path("/proc/sys/net") / name
                 if path.exists():
@@ -180,6 +188,10 @@ def visiting(namespace: int, home: int) -> Iterator[None]:
         _enter(home)
 
 
+def family_of(address: str) -> int:
+    return int(socket.AF_INET6 if ":" in address else socket.AF_INET)
+
+
 def _enter(namespace: int) -> None:
     if _libc.setns(namespace, CLONE_NEWNET) != 0:
         number = ctypes.get_errno()
@@ -195,6 +207,5 @@ def _configure_leg(route: Any, leg: Leg) -> None:
         with ignoring(errno.EEXIST):
             route.addr("add", index=index, address=text, prefixlen=int(length), **flags)
     for gateway in leg.gateways:
-        family = 10 if ":" in gateway else 2
         with ignoring(errno.EEXIST):
-            route.route("add", dst="default", gateway=gateway, oif=index, family=family)
+            route.route("add", dst="default", gateway=gateway, oif=index, family=family_of(gateway))

@@ -22,9 +22,11 @@ from colonnade.drivers.network.namespaces.address_book import (
     subnet_id,
 )
 from colonnade.drivers.network.namespaces.fabric import Fabric, machine_link
+from colonnade.drivers.network.namespaces.host_network import cable_name
 from colonnade.drivers.network.namespaces.links import Leg
 from colonnade.drivers.network.namespaces.machines import SEAT, Machines
 from colonnade.drivers.network.namespaces.routing import Routing
+from colonnade.drivers.network.namespaces.uplinks import Uplinks
 from colonnade.drivers.network.namespaces.wire import Range
 from colonnade.drivers.network.protocol import Network, Port, PortWish, Subnet, is_vip
 
@@ -39,10 +41,16 @@ class Networks:
     name = "namespaces"
 
     def __init__(
-        self, book: AddressBook, fabric: Fabric, machines: Machines, routing: Routing
+        self,
+        book: AddressBook,
+        fabric: Fabric,
+        machines: Machines,
+        routing: Routing,
+        uplinks: Uplinks,
     ) -> None:
         self.book = book
         self.routing = routing
+        self.uplinks = uplinks
         self._fabric = fabric
         self._machines = machines
         self._turn = asyncio.Lock()  # book and cables change together, one port at a time
@@ -59,6 +67,7 @@ class Networks:
         for record in list(self.book.records.values()):
             await self._fabric.add_network(record)
         await self.routing.furnish()
+        await self.uplinks.furnish()
         await self._forget_lost_plugs(returning)
 
     async def add_network(self, name: str, wanted: Range) -> Network:
@@ -106,6 +115,7 @@ class Networks:
             await self._unplug(port_id)
             if port_id in self.book.ports:
                 await self.routing.forget(self.book.port(port_id))
+                await self.uplinks.forwards.forget(port_id)
             self.book.delete_port(port_id)
 
     async def plug(self, port_id: PortId, amphora_id: AmphoraId) -> Port:
@@ -120,7 +130,7 @@ class Networks:
         """Cut every cable of an amphora that is ending."""
         async with self._turn:
             plugged = [p.id for p in self.book.ports.values() if p.plugged_into == amphora_id]
-            await self._fabric.detach([machine_link(port_id) for port_id in plugged])
+            await self._detach(plugged)
             for port_id in plugged:
                 self.book.note_plug(port_id, None)
 
@@ -136,9 +146,11 @@ class Networks:
             raise Unavailable(f"amphora {amphora_id} is not running")
         again = port.plugged_into == amphora_id
         plugged = self.book.note_plug(port_id, amphora_id)
-        network = self.book.network(port.network_id).name
         try:
-            await self._fabric.plug(port, network, machine, again=again)
+            if record.uplink is not None:
+                await self.uplinks.plug(port, record, machine, again=again)
+            else:
+                await self._fabric.plug(port, record.name, machine, again=again)
         except ColonnadeError:
             await self._unplug(port_id)
             raise
@@ -146,8 +158,15 @@ class Networks:
 
     async def _unplug(self, port_id: PortId) -> None:
         if port_id in self.book.ports:
-            await self._fabric.detach([machine_link(port_id)])
+            await self._detach([port_id])
             self.book.note_plug(port_id, None)
+
+    async def _detach(self, port_ids: Sequence[PortId]) -> None:
+        await self._fabric.detach([machine_link(port_id) for port_id in port_ids])
+        await self.uplinks.detach(p for p in port_ids if self._is_physical(self.book.port(p)))
+
+    def _is_physical(self, port: Port) -> bool:
+        return self.book.records[port.network_id].uplink is not None
 
     def _control_port(self, address: str) -> Port:
         if CONTROL_PORT in self.book.ports and self.book.port(CONTROL_PORT).address != address:
@@ -162,11 +181,11 @@ class Networks:
 
     async def _forget_lost_plugs(self, returning: Collection[AmphoraId]) -> None:
         """Ports whose cable ended with its machine while no daemon was looking."""
-        names = await self._fabric.names()
+        names = await self._fabric.names() | await self.uplinks.names()
         for port in list(self.book.ports.values()):
             into = port.plugged_into
-            is_lost = into is not None and machine_link(port.id) not in names
-            if is_lost and into not in returning:
+            link = cable_name(port.id) if self._is_physical(port) else machine_link(port.id)
+            if into is not None and link not in names and into not in returning:
                 self.book.note_plug(port.id, None)
 
 

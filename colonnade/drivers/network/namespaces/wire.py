@@ -19,7 +19,7 @@ from yarl import URL
 from colonnade.domain import errors
 from colonnade.domain.errors import ColonnadeError, Invalid, Unavailable, Unreachable
 from colonnade.drivers.network.namespaces.address_book import PUBLIC
-from colonnade.drivers.network.protocol import Announced
+from colonnade.drivers.network.protocol import Announced, Forward
 from colonnade.runtime.mtls import Contexts, client_contexts
 
 BODY_BYTES_MAX = 1024 * 1024
@@ -41,7 +41,7 @@ class Version(msgspec.Struct, frozen=True):
         return f"{self.major}.{self.minor}"
 
 
-VERSION: Final = Version(1, 3)
+VERSION: Final = Version(1, 4)
 MISUNDERSTOOD: Final = "the network daemon and its caller are of releases too far apart"
 FIRST: Final = Version(1, 0)  # who says none: it did not yet say it
 
@@ -78,6 +78,12 @@ class Seat(msgspec.Struct, frozen=True):
     """Of a seat to make: on which amphora (since version 1.3)."""
 
     carrier_id: str
+
+
+class Forwards(msgspec.Struct, frozen=True):
+    """All ports of a VIP's address that lead to it (since version 1.4)."""
+
+    forwards: tuple[Forward, ...]
 
 
 class Range(msgspec.Struct, frozen=True):

@@ -37,6 +37,7 @@ T = TypeVar("T")
 
 class NeutronNetworks:
     name = "neutron"
+    forwarder: Final = None  # each VIP has an address of its own
 
     def __init__(
         self, session: Session, lb_subnet: SubnetId, *, interface: str = "public", token: str = ""

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The network namespace of the machine itself, as far as load balancers are on its own networks.
+
+Invariant: each call may be repeated, and what it makes follows from what it is told; so a daemon
+that starts again, be it after a boot, makes what is missing. Who has not been given the machine's
+network has no way to it. It knows no port and no amphora.
+"""
+
+import os
+import subprocess
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from pyroute2 import IPRoute
+
+from colonnade.domain.errors import Broken
+from colonnade.drivers.network.namespaces import host_facts, host_table
+from colonnade.drivers.network.namespaces.cables import Cables
+from colonnade.drivers.network.namespaces.host_table import CABLE, LEG, Contents
+from colonnade.drivers.network.namespaces.links import link_name
+from colonnade.drivers.network.namespaces.physical import Facts
+from colonnade.drivers.network.protocol import Forward
+from colonnade.runtime.system_programs import find_nft
+
+NFT_S_MAX: Final = 10
+SETTINGS: Final = Path("/proc/sys/net")
+FORWARDING: Final = {4: "ipv4/ip_forward", 6: "ipv6/conf/all/forwarding"}
+
+
+def table_of(run_dir: Path) -> str:
+    """The name of the table of nftables of that system: a machine may have several."""
+    return f"colonnade_{sha256(os.fsencode(run_dir)).hexdigest()[:8]}"
+
+
+class HostNetwork:
+    """`links` works on the namespace of the machine."""
+
+    def __init__(self, links: Cables, run_dir: Path) -> None:
+        self.links = links
+        self._table = table_of(run_dir)
+        self._closed: Sequence[int] | None = None
+
+    async def facts(self) -> Facts:
+        return await self.links.run(facts)
+
+    async def listening(self, address: str) -> Sequence[Forward]:
+        """Ports on which the machine's own programs listen."""
+        return await self.links.run(host_facts.listening, address)
+
+    async def open_forwarding(self) -> None:
+        """Have the machine forward packets. What it did not forward before, but for amphorae, it
+        does not forward now either. Call it before the table is set."""
+        if self._closed is None:
+            self._closed = await self.links.run(self._opened)
+
+    async def set_table(self, contents: Contents) -> None:
+        """The whole packet filter. Raises Broken when nft refuses it."""
+        whole = msgspec.structs.replace(contents, closed=self._closed or ())
+        text = host_table.table_text(self._table, whole)
+        await self.links.run(run_nft, text)
+
+    def _opened(self) -> Sequence[int]:
+        """IP versions of which nothing was forwarded before us."""
+        known = _words("list", "table", "inet", self._table)
+        closed = []
+        for version, name in FORWARDING.items():
+            path = SETTINGS / name
+            if not path.exists():
+                continue
+            is_closed = path.read_text().strip() == "0"
+            if is_closed or host_table.closes(known, version):
+                closed.append(version)
+            if is_closed:
+                if version == 6:
+                    _keep_router_advertisements()
+                path.write_text("1")
+        return closed
+
+
+def clear(run_dir: Path) -> None:
+    """What a system that has ended left on the machine: its table, and its legs. In the namespace
+    of the caller."""
+    name = table_of(run_dir)
+    if find_nft() is not None and os.geteuid() == 0 and _words("list", "table", "inet", name):
+        run_nft(host_table.removal(name))
+    leg = leg_prefix(run_dir)
+    with IPRoute() as route:
+        for link in route.get_links():
+            if str(link.get_attr("IFLA_IFNAME")).startswith(leg):
+                route.link("del", index=link["index"])
+
+
+def leg_prefix(run_dir: Path) -> str:
+    return f"{LEG}{sha256(os.fsencode(run_dir)).hexdigest()[:4]}"
+
+
+def leg_name(run_dir: Path, network: str) -> str:
+    """The machine's own leg on a network where amphorae have a macvlan."""
+    return link_name(leg_prefix(run_dir), sha256(network.encode()).hexdigest())
+
+
+def cable_name(port_id: str) -> str:
+    """The machine's end of the cable that a port is."""
+    return link_name(CABLE, port_id)
+
+
+def facts() -> Facts:
+    """Of the namespace of the calling thread."""
+    with IPRoute() as route:
+        return host_facts.look(route)
+
+
+def run_nft(text: str) -> None:
+    """In the network namespace of the calling thread. Raises Broken."""
+    nft = find_nft()
+    if nft is None:
+        raise Broken("nft is missing: install the package nftables")
+    done = subprocess.run(
+        [nft, "--file", "-"],
+        input=text, capture_output=True, text=True, timeout=NFT_S_MAX, check=False,
+    )  # fmt: skip
+    if done.returncode != 0:
+        raise Broken("the packet filter refuses our table", detail=done.stderr.strip()[:500])
+
+
+def _words(*words: str) -> str:
+    """What nft says; "" when it refuses."""
+    nft = find_nft()
+    if nft is None:
+        return ""
+    done = subprocess.run(
+        [nft, *words], capture_output=True, text=True, timeout=NFT_S_MAX, check=False
+    )
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _keep_router_advertisements() -> None:
+    """Who forwards IPv6 takes no default route from routers any more, unless told to: an interface
+    that did goes on."""
+    for path in (SETTINGS / "ipv6/conf").glob("*/accept_ra"):
+        if path.read_text().strip() == "1":
+            path.write_text("2")
