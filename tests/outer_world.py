@@ -6,13 +6,12 @@ process is: that one plays the server, so nothing of the machine's own network i
 Everything ends with the children.
 """
 
-import json
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 LAN_4, LAN_6 = "192.0.2", "2001:db8:5:"
 ROUTER: Final = (f"{LAN_4}.1", f"{LAN_6}:1")
@@ -30,7 +29,7 @@ class Server(http.server.ThreadingHTTPServer):
 class Echo(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         peer = self.client_address[0].removeprefix("::ffff:")
-        body = f"{peer} {self.headers.get('X-Forwarded-For', '-')}".encode()
+        body = f"{peer} {self.headers.get('X-Forwarded-For', '-')} {sys.argv[2]}".strip().encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -77,9 +76,9 @@ class Place:
             subprocess.Popen(["setpriv", "--pdeathsig=KILL", *self._enter(), *argv])
         )
 
-    def echo(self, port: int) -> None:
-        """A web server that tells who asks; it listens when this returns."""
-        self.start(sys.executable, "-c", ECHO, str(port))
+    def echo(self, port: int, word: str = "") -> None:
+        """A web server that tells who asks, and that word; it listens when this returns."""
+        self.start(sys.executable, "-c", ECHO, str(port), word)
         deadline = time.monotonic() + S_MAX
         while "no answer" in self.ask(f"http://127.0.0.1:{port}/"):
             assert time.monotonic() < deadline, "the web server does not listen"
@@ -140,9 +139,13 @@ class World:
         self.switch.run("ip", "link", "set", peer, "master", "lan", "up")
         give(place, link, addresses)
 
-    def lay(self) -> None:
-        """The usual one."""
-        self.plug(self.server, "eth0", SERVER)
+    def lay(self, bridge: str) -> None:
+        """The usual one. `bridge`: the server's eth0 is a port of its bridge of that name."""
+        self.plug(self.server, "eth0", () if bridge else SERVER)
+        if bridge:
+            self.server.run("ip", "link", "add", bridge, "type", "bridge", "mcast_snooping", "0")
+            self.server.run("ip", "link", "set", "eth0", "master", bridge)
+            give(self.server, bridge, SERVER)
         self.plug(self.near, "eth0", NEAR)
         self.plug(self.member, "eth0", MEMBER)
         self.plug(self.router, "eth0", ROUTER)
@@ -177,14 +180,10 @@ def _pair(link: str, place: Place, peer: str, other: Place) -> None:
 
 
 @contextmanager
-def world() -> Iterator[World]:
+def world(bridge: str = "") -> Iterator[World]:
     made = World()
     try:
-        made.lay()
+        made.lay(bridge)
         yield made
     finally:
         made.end()
-
-
-def tell(found: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(found) + "\n")

@@ -13,7 +13,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -107,11 +107,11 @@ def listener(port: int, members: Mapping[str, int]) -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def site(tables: str, found: dict[str, Any]) -> AsyncIterator[Site]:
+async def site(tables: str, found: dict[str, Any], bridge: str = "") -> AsyncIterator[Site]:
     state = Path(tempfile.mkdtemp(prefix="colonnade-"))
     (state / "colonnade.toml").write_text(tables)
     try:
-        with world() as around:
+        with world(bridge) as around:
             async with running("--spares", "1", state=state) as system:
                 async with Rest(system.endpoint) as rest:
                     yield Site(system, rest, around)
@@ -134,7 +134,7 @@ async def host(found: dict[str, Any]) -> None:
     async with site('[[network]]\nname = "web"\nmode = "host"\n', found) as one:
         around = one.world
         around.member.echo(80)
-        around.server.echo(OWN_PORT)
+        around.server.echo(OWN_PORT, "own")
         subnets = await one.subnets()
         found["subnets"] = {n: s["cidr"] for n, s in subnets.items() if n.startswith("web")}
         v6 = [{"subnet_id": subnets["web-subnet-v6"]["id"]}]
@@ -149,7 +149,7 @@ async def host(found: dict[str, Any]) -> None:
         found["second"] = around.far.ask(url(SERVER[0], 8080))
         found["own"] = around.far.ask(url(SERVER[0], OWN_PORT))
         await refused_ports(one, second, found)
-        await tenants(one, first, SERVER[0], found)
+        await tenants(one, first, found)
         await restarted(one, found)
         await one.rest.delete(f"lbaas/loadbalancers/{second['id']}?cascade=true")
         await one.answers(around.near, url(SERVER[0], 8080), "no answer")
@@ -172,7 +172,7 @@ async def refused_ports(one: Site, there: Mapping[str, Any], found: dict[str, An
     found["refused: pair"] = await one.refusal("lbaas/loadbalancers", "loadbalancer", pair)
 
 
-async def tenants(one: Site, there: Mapping[str, Any], server: str, found: dict[str, Any]) -> None:
+async def tenants(one: Site, there: Mapping[str, Any], found: dict[str, Any]) -> None:
     """What a load balancer, and all that runs in its amphora, reaches of the machine."""
     (pool,) = (await one.rest.get(f"lbaas/pools?loadbalancer_id={there['id']}"))["pools"]
     members = f"lbaas/pools/{pool['id']}/members"
@@ -193,11 +193,12 @@ async def tenants(one: Site, there: Mapping[str, Any], server: str, found: dict[
             )
             if (said := inside.ask(url(place, port), within_s=1.0)) != "no answer"
         }
-    wish = {"address": server, "protocol_port": OWN_PORT}
+    wish = {"address": SERVER[0], "protocol_port": OWN_PORT}
     own = await one.rest.post(members, {"member": wish})
     await one.settled(there["id"])
-    asked = [one.world.near.ask(url(server), within_s=2.0) for _ in range(4)]
-    found["by a member"] = [said for said in asked if said.startswith("198.19.")]
+    vip = url(there["vip_address"])
+    asked = [one.world.near.ask(vip, within_s=2.0) for _ in range(4)]
+    found["by a member"] = [said for said in asked if said.endswith("own")]
     await one.rest.delete(f"{members}/{own['id']}")
     await one.settled(there["id"])
 
@@ -214,9 +215,84 @@ async def restarted(one: Site, found: dict[str, Any]) -> None:
     found["after restart"] = around.far.ask(url(SERVER[1]))
 
 
+NODAD: Final[Sequence[Sequence[str]]] = ((), ("nodad",))
+LAN: Final = """
+[[network]]
+name = "lan"
+cidr = ["192.0.2.0/24", "2001:db8:5::/64"]
+range = ["192.0.2.100-192.0.2.110", "2001:db8:5::100-2001:db8:5::110"]
+"""
+GATEWAYS: Final = 'gateway = ["192.0.2.1", "2001:db8:5::1"]\n'
+
+
+async def bridge(found: dict[str, Any]) -> None:
+    async with site(LAN + GATEWAYS + 'bridge = "br0"\n', found, "br0") as one:
+        await on_a_wire(one, found)
+
+
+async def macvlan(found: dict[str, Any]) -> None:
+    async with site(LAN + GATEWAYS + 'interface = "eth0"\n', found) as one:
+        await on_a_wire(one, found)
+        subnets = await one.subnets()
+        lan, public = (subnets[name]["id"] for name in ("lan-subnet", "public-subnet"))
+        member = {"address": MEMBER[0], "protocol_port": 80, "subnet_id": lan}
+        there = await one.balance("public-subnet", members={})
+        (pool,) = (await one.rest.get(f"lbaas/pools?loadbalancer_id={there['id']}"))["pools"]
+        await one.rest.post(f"lbaas/pools/{pool['id']}/members", {"member": member})
+        await one.settled(there["id"])
+        assert there["vip_subnet_id"] == public
+        async with Hosts(one.system.state) as hosts:
+            outside = Inside(hosts.enter("outside"))
+            found["by subnet"] = await one.answers(outside, url(there["vip_address"]), "192.0.2.1")
+
+
+async def routed(found: dict[str, Any]) -> None:
+    async with site(LAN + 'mode = "routed"\ninterface = "eth0"\n', found) as one:
+        await on_a_wire(one, found)
+
+
+async def on_a_wire(one: Site, found: dict[str, Any]) -> None:
+    around = one.world
+    around.member.echo(80)
+    around.server.echo(OWN_PORT, "own")
+    for address in ("192.0.2.100/32", "2001:db8:5::100/128"):  # somebody has the first of the range
+        around.member.run("ip", "address", "add", address, "dev", "eth0", *NODAD[":" in address])
+    subnets = await one.subnets()
+    v6 = [{"subnet_id": subnets["lan-subnet-v6"]["id"]}]
+    made = await one.balance("lan-subnet", members={MEMBER[0]: 80}, additional_vips=v6)
+    vips = [made["vip_address"], made["additional_vips"][0]["ip_address"]]
+    found["vips"] = vips
+    again = {"vip_subnet_id": made["vip_subnet_id"], "vip_address": "192.0.2.100"}
+    found["refused: in use"] = await one.refusal("lbaas/loadbalancers", "loadbalancer", again)
+    for address in vips:
+        await one.answers(around.near, url(address), "50")
+        version = 6 if ":" in address else 4
+        for name in ("near", "far", "server"):
+            found[f"{name}{version}"] = getattr(around, name).ask(url(address))
+    await tenants(one, made, found)
+    (amphora,) = await allocated(one.rest, made["id"])
+    async with Hosts(one.system.state) as hosts:
+        await hosts.kill_amphora(amphora["id"])
+
+    async def is_another() -> bool:
+        now = await allocated(one.rest, made["id"])
+        return bool(now) and now[0]["id"] != amphora["id"]
+
+    await until(is_another, within_s=S_MAX, what="another amphora")
+    found["after failover"] = [
+        await one.answers(around.far, url(address), FAR[0] if "." in address else FAR[1])
+        for address in vips
+    ]
+
+
 async def main(mode: str) -> None:
     found: dict[str, Any] = {}
-    scenarios: dict[str, Callable[[dict[str, Any]], Awaitable[None]]] = {"host": host}
+    scenarios: dict[str, Callable[[dict[str, Any]], Awaitable[None]]] = {
+        "host": host,
+        "bridge": bridge,
+        "macvlan": macvlan,
+        "routed": routed,
+    }
     await scenarios[mode](found)
     sys.stdout.write(json.dumps(found))
 

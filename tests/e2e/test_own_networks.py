@@ -13,6 +13,11 @@ from typing import Any
 import pytest
 
 S_MAX = 240
+# As whom load balancers see the server: in mode macvlan it has a leg of its own.
+SERVERS = {
+    "bridge": ("192.0.2.5", "2001:db8:5::5"),
+    "macvlan": ("192.0.2.101", "2001:db8:5::101"),
+}
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: networks of the machine itself"),
     pytest.mark.skipif(shutil.which("nft") is None, reason="needs nft"),
@@ -44,7 +49,7 @@ async def test_ports_of_the_servers_own_address_lead_to_load_balancers() -> None
     assert seen["server6"] == "192.0.2.5 fdc0:10ad:1::1"
     assert seen["second"] == "192.0.2.5 198.51.100.9"
     # What the server's own program listens on stays its own.
-    assert seen["own"] == "198.51.100.9 -"
+    assert seen["own"] == "198.51.100.9 - own"
     assert "leads to another load balancer" in seen["refused: taken"]
     assert "listens on tcp 192.0.2.5:2222 itself" in seen["refused: machine's"]
     assert "listens on tcp 192.0.2.5:2222 itself" in seen["refused: nested"]
@@ -53,6 +58,27 @@ async def test_ports_of_the_servers_own_address_lead_to_load_balancers() -> None
     assert seen["without the table"] == "no answer"
     assert seen["after restart"] == "192.0.2.5 2001:db8:6::9"
     assert seen["after delete"] == "192.0.2.5 192.0.2.50"
+    assert seen["left"] == []
+
+
+@pytest.mark.parametrize("mode", ["bridge", "macvlan", "routed"])
+async def test_load_balancers_have_addresses_of_their_own_on_the_servers_networks(
+    mode: str,
+) -> None:
+    seen = await found(mode)
+    # The first of the range is somebody else's, and in mode macvlan the next the server's own.
+    vip, vip_6 = seen["vips"]
+    assert vip in ("192.0.2.101", "192.0.2.102")
+    assert vip_6 in ("2001:db8:5::101", "2001:db8:5::102")
+    assert "is in use on network lan" in seen["refused: in use"]
+    server, server_6 = SERVERS.get(mode, SERVERS["bridge"])
+    assert (seen["near4"], seen["near6"]) == (f"{vip} 192.0.2.50", f"{vip} 2001:db8:5::50")
+    assert (seen["far4"], seen["far6"]) == (f"{vip} 198.51.100.9", f"{vip} 2001:db8:6::9")
+    assert (seen["server4"], seen["server6"]) == (f"{vip} {server}", f"{vip} {server_6}")
+    check_tenants(seen)
+    assert seen["after failover"] == [f"{vip} 198.51.100.9", f"{vip} 2001:db8:6::9"]
+    if mode == "macvlan":
+        assert seen["by subnet"].startswith("192.0.2.1")
     assert seen["left"] == []
 
 

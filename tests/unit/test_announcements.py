@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colonnade.agent.network.announcements import announcement
+from colonnade.protocol.announcements import announcement
 
 MAC = bytes.fromhex("02aabbccddee")
 

@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from colonnade.agent.network.announcements import announcement
+from colonnade.protocol.announcements import announcement
 from colonnade.protocol.bundle import LOCAL, Interface
 
 if __name__ == "__main__":

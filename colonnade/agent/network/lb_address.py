@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from colonnade.agent.network import interfaces
-from colonnade.agent.network.announcements import announcement
+from colonnade.protocol.announcements import announcement
 from colonnade.protocol.bundle import Interface
 from colonnade.protocol.messages import AgentConfig
 

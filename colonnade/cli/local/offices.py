@@ -27,6 +27,7 @@ OWN: Final = {
 }
 NETWORK_RIGHTS: Final = (
     *("net_admin", "sys_admin"),  # links, namespaces, mounts
+    "net_raw",  # to ask the machine's own wires whether somebody has an address
     *("setuid", "setgid", "setpcap"),  # it starts programs as other ids, with fewer rights
     *("kill", "sys_ptrace"),  # to end them, and to open their namespaces
     "chown",  # its socket is the control plane's

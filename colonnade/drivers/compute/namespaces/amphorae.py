@@ -116,6 +116,7 @@ class Amphorae:
 
     async def destroy(self, amphora_id: AmphoraId) -> None:
         """Of a seat: it is cut off, which is all that matters to others on its amphora."""
+        await self._networks.unplug_all(amphora_id)  # some cables can only be cut from within
         await self._forget_seat(amphora_id)
         starting = self._starting.get(amphora_id)
         if starting is not None:

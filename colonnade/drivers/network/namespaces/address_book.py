@@ -26,6 +26,11 @@ from colonnade.drivers.network.protocol import (
     Subnet,
 )
 
+HOST = "host"  # addresses of the machine itself
+BRIDGE = "bridge"  # a port of an existing bridge
+MACVLAN = "macvlan"
+ROUTED = "routed"  # the machine leads single addresses
+
 
 class Uplink(msgspec.Struct, frozen=True, kw_only=True):
     """Where a network of the machine itself is, and how amphorae come to be on it."""
@@ -33,6 +38,11 @@ class Uplink(msgspec.Struct, frozen=True, kw_only=True):
     mode: str  # of `runtime.config.PhysicalNetwork`
     link: str  # the name of its interface or bridge
     vlan: int = 0
+
+    @property
+    def wire(self) -> str:
+        """The name of the interface on which its frames are."""
+        return f"{self.link}.{self.vlan}" if self.vlan else self.link
 
 
 class NetworkRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -214,7 +224,8 @@ class AddressBook:
             raise
         return port
 
-    def delete_port(self, port_id: PortId) -> None:
+    def delete_port(self, port_id: PortId, *, shuns: bool = False) -> None:
+        """`shuns`: somebody else has the address; nobody gets it but who asks for it by name."""
         port = self.ports.get(port_id)
         if port is None:
             return
@@ -222,6 +233,8 @@ class AddressBook:
         self._storage.drop_port(port_id)
         del self.ports[port_id]
         self._pools[port.subnet_id].give_back(port.address)
+        if shuns:
+            self._pools[port.subnet_id].shun(port.address)
 
     def note_plug(self, port_id: PortId, into: AmphoraId | None) -> Port:
         """Remember where the port is plugged."""

@@ -6,7 +6,7 @@ believed. It knows names and descriptors of namespaces, not what they are for.
 """
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from pyroute2 import IPRoute
@@ -22,6 +22,7 @@ from colonnade.drivers.network.namespaces.links import (
 
 PERMANENT: Final = 0x80  # NUD_PERMANENT
 LINK: Final = 253  # RT_SCOPE_LINK
+PROXY: Final = 0x08  # NTF_PROXY
 T = TypeVar("T")
 
 
@@ -39,10 +40,62 @@ class Cables(Links):
             (index,) = route.link_lookup(ifname=leg.name)
             route.link("set", index=index, state="up")
 
+    def add_to_wire(self, name: str, link: str, leg: Leg, namespace: int) -> None:
+        """A pair whose end `name` is a port of the bridge `link`."""
+        peer = {"ifname": leg.name, "address": leg.mac, "net_ns_fd": namespace, "mtu": leg.mtu}
+        master = self._index(link)
+        assert master is not None, f"no bridge {link}"
+        self._route.link(
+            "add", ifname=name, kind="veth", mtu=leg.mtu, master=master, state="up", peer=peer
+        )
+
+    def add_macvlan(self, link: str, leg: Leg, namespace: int) -> None:
+        """An interface on the same wire as `link`. The kernel lets two of one MAC address be there,
+        and one of them be up: so it is up when this returns, or this raises."""
+        self._route.link(
+            "add", ifname=leg.name, kind="macvlan", link=self._index(link), address=leg.mac,
+            macvlan_mode="bridge", net_ns_fd=namespace,
+        )  # fmt: skip
+        with visiting(namespace, self.home), IPRoute() as route:
+            (index,) = route.link_lookup(ifname=leg.name)
+            route.link("set", index=index, state="up")
+
+    def add_vlan(self, link: str, name: str, number: int) -> None:
+        if not self.has(name):
+            self._route.link(
+                "add", ifname=name, kind="vlan", link=self._index(link), vlan_id=number, state="up"
+            )
+
+    def add_leg(self, link: str, leg: Leg, beyond: Sequence[str]) -> None:
+        """A macvlan of our own, by which these ranges are reached."""
+        if not self.has(leg.name):
+            self._route.link(
+                "add", ifname=leg.name, kind="macvlan", link=self._index(link), address=leg.mac,
+                macvlan_mode="bridge",
+            )  # fmt: skip
+        self.configure(self.home, (leg,))
+        index = self._index(leg.name)
+        for cidr in beyond:
+            family = family_of(cidr)
+            own = next(a for a in leg.addresses if family_of(a) == family).partition("/")[0]
+            self._route.route("replace", dst=cidr, oif=index, family=family, prefsrc=own)
+
+    def answer_for(self, link: str, address: str) -> None:
+        """Have the machine answer neighbours on that link for the address (proxy ARP and NDP)."""
+        index, family = self._index(link), family_of(address)
+        self._route.neigh("replace", dst=address, ifindex=index, flags=PROXY, family=family)
+
+    def answer_no_more(self, link: str, address: str) -> None:
+        with ignoring(errno.ENOENT):
+            self._route.neigh(
+                "del", dst=address, ifindex=self._index(link), flags=PROXY,
+                family=family_of(address),
+            )  # fmt: skip
+
     def lead(self, name: str, own: str, to: str, mac: str) -> None:
         """Have packets for one address leave by that link, to a neighbour that is not asked for.
         `own`: the address of this end."""
-        index, length = self._index(name), _whole(own)
+        index, length = self._index(name), whole(own)
         nodad = {"flags": IFA_F_NODAD} if ":" in own else {}
         with ignoring(errno.EEXIST):
             self._route.addr("add", index=index, address=own, prefixlen=length, **nodad)
@@ -67,11 +120,24 @@ class Cables(Links):
             return act(*arguments)
 
 
+def has_link(name: str) -> bool:
+    """In the namespace of the calling thread."""
+    with IPRoute() as route:
+        return bool(route.link_lookup(ifname=name))
+
+
+def delete_link(name: str) -> None:
+    """There as well. None of that name: nothing to do."""
+    with IPRoute() as route:
+        for index in route.link_lookup(ifname=name):
+            route.link("del", index=index)
+
+
 def know(route: Any, link: str, address: str, mac: str) -> None:
     (index,) = route.link_lookup(ifname=link)
     family = family_of(address)
     route.neigh("replace", dst=address, lladdr=mac, ifindex=index, state=PERMANENT, family=family)
 
 
-def _whole(address: str) -> int:
+def whole(address: str) -> int:
     return 128 if ":" in address else 32

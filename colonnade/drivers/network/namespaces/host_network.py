@@ -40,6 +40,7 @@ class HostNetwork:
 
     def __init__(self, links: Cables, run_dir: Path) -> None:
         self.links = links
+        self._run_dir = run_dir
         self._table = table_of(run_dir)
         self._closed: Sequence[int] | None = None
 
@@ -49,6 +50,11 @@ class HostNetwork:
     async def listening(self, address: str) -> Sequence[Forward]:
         """Ports on which the machine's own programs listen."""
         return await self.links.run(host_facts.listening, address)
+
+    def leg_name(self, network: str) -> str:
+        """The machine's own leg on a network where amphorae have a macvlan."""
+        prefix = leg_prefix(self._run_dir)
+        return link_name(prefix, sha256(network.encode()).hexdigest())
 
     async def open_forwarding(self) -> None:
         """Have the machine forward packets. What it did not forward before, but for amphorae, it
@@ -84,8 +90,9 @@ def clear(run_dir: Path) -> None:
     """What a system that has ended left on the machine: its table, and its legs. In the namespace
     of the caller."""
     name = table_of(run_dir)
-    if find_nft() is not None and os.geteuid() == 0 and _words("list", "table", "inet", name):
-        run_nft(host_table.removal(name))
+    for family in ("inet", "bridge"):
+        if _words("list", "table", family, name):
+            run_nft(host_table.removal(name, family))
     leg = leg_prefix(run_dir)
     with IPRoute() as route:
         for link in route.get_links():
@@ -95,11 +102,6 @@ def clear(run_dir: Path) -> None:
 
 def leg_prefix(run_dir: Path) -> str:
     return f"{LEG}{sha256(os.fsencode(run_dir)).hexdigest()[:4]}"
-
-
-def leg_name(run_dir: Path, network: str) -> str:
-    """The machine's own leg on a network where amphorae have a macvlan."""
-    return link_name(leg_prefix(run_dir), sha256(network.encode()).hexdigest())
 
 
 def cable_name(port_id: str) -> str:

@@ -44,18 +44,24 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
 
     led: Sequence[Led] = ()
     ranges: Sequence[tuple[str, str]] = ()
+    bridged: bool = False  # some of them on bridges of the machine
     closed: Sequence[int] = ()
 
 
-def removal(name: str) -> str:
+def removal(name: str, family: str = "inet") -> str:
     """It may be there or not."""
-    return f"table inet {name}\ndelete table inet {name}\n"
+    return f"table {family} {name}\ndelete table {family} {name}\n"
 
 
 def table_text(name: str, what: Contents) -> str:
     """For `nft --file`."""
-    lines = "\n".join(f"  {line}" for line in _lines(what))
-    return f"{removal(name)}table inet {name} {{\n{lines}\n}}\n"
+    text = _table("inet", name, _lines(what))
+    return text + (_table("bridge", name, _bridge(what)) if what.bridged else "")
+
+
+def _table(family: str, name: str, lines: Iterator[str]) -> str:
+    inside = "\n".join(f"  {line}" for line in lines)
+    return f"{removal(name, family)}table {family} {name} {{\n{inside}\n}}\n"
 
 
 def closes(text: str, version: int) -> bool:
@@ -122,10 +128,31 @@ def _input(what: Contents) -> Iterator[str]:
     yield "  type filter hook input priority 0"
     yield f'  iifname {{ "{CABLE}*", "{LEG}*" }} jump from_amphorae'
     for version, family, _ in FAMILIES:
-        ranges = [f"{a}-{b}" for a, b in what.ranges if ip_address(a).version == version]
-        if ranges:
-            yield f"  {family} saddr {{ {', '.join(ranges)} }} jump from_amphorae"
+        if ranges := _ranges(what, version):
+            yield f'  iifname != "lo" {family} saddr {{ {ranges} }} jump from_amphorae'
     yield "}"
+
+
+def _bridge(what: Contents) -> Iterator[str]:
+    """On a bridge amphorae are known by their cables: they send as what load balancers may have."""
+    own, own_6 = _ranges(what, 4) or "255.255.255.255", _ranges(what, 6) or "::1"  # nobody's
+    cable = f'iifname "{CABLE}*"'
+    yield "chain arriving {"
+    yield "  type filter hook prerouting priority -300"
+    yield f"  {cable} arp saddr ip != {{ 0.0.0.0, {own} }} drop"
+    yield f"  {cable} ip saddr != {{ {own} }} drop"
+    yield f"  {cable} ip6 saddr {{ fe80::/10, :: }} icmpv6 type {ND} accept"
+    yield f"  {cable} ip6 saddr {{ fe80::/10, :: }} icmpv6 type mld2-listener-report accept"
+    yield f"  {cable} ip6 saddr != {{ {own_6} }} drop"
+    yield "}"
+
+
+def _ranges(what: Contents, version: int) -> str:
+    return ", ".join(
+        f"{first}-{last}" if first != last else first
+        for first, last in what.ranges
+        if ip_address(first).version == version
+    )
 
 
 def _forward(what: Contents) -> Iterator[str]:

@@ -22,20 +22,21 @@ import msgspec
 
 from colonnade.domain.errors import Invalid
 from colonnade.drivers.network.namespaces.address_book import (
+    BRIDGE,
     FIRST_NETWORKS,
+    HOST,
     LB_NETWORK,
+    MACVLAN,
+    ROUTED,
     TRANSIT,
     NetworkRecord,
     Uplink,
 )
 from colonnade.drivers.network.namespaces.hosts import NAME
+from colonnade.drivers.network.namespaces.links import NAME_CHARACTERS_MAX
 from colonnade.drivers.network.protocol import Reach
 from colonnade.runtime.config import PhysicalNetwork
 
-HOST: Final = "host"
-BRIDGE: Final = "bridge"
-MACVLAN: Final = "macvlan"
-ROUTED: Final = "routed"
 REACH: Final[Mapping[str, Reach]] = {
     HOST: Reach.PORTS,
     BRIDGE: Reach.LINK,
@@ -109,7 +110,8 @@ def _record(table: PhysicalNetwork, facts: Facts) -> NetworkRecord:
         raise _wrong(table, "cidr", "is missing", 'say it, as in cidr = "192.0.2.0/24"')
     gateways = _each(table, "gateway", _read_address)
     for gateway in gateways:
-        _check_within(table, "gateway", gateway, cidrs)
+        if not (gateway.version == 6 and gateway.is_link_local):  # as routers mostly have it
+            _check_within(table, "gateway", gateway, cidrs)
     ranges = _ranges(table, mode, cidrs, facts)
     for gateway in gateways:
         if any(one.holds(gateway) for one in ranges):
@@ -148,6 +150,8 @@ def _check_words(table: PhysicalNetwork, mode: str) -> None:
         )
     if mode in (HOST, ROUTED) and table.gateway:
         raise _wrong(table, "gateway", f"means nothing in mode {mode}", "leave it out")
+    if table.vlan and len(f"{table.interface}.{table.vlan}") > NAME_CHARACTERS_MAX:
+        raise _wrong(table, "vlan", "makes too long a name", "make that interface, and name it")
     if table.vlan and (mode != MACVLAN or not 1 <= table.vlan <= VLAN_MAX):
         raise _wrong(
             table, "vlan", f"is {table.vlan}", f"it is 1 to {VLAN_MAX}, in mode macvlan alone"

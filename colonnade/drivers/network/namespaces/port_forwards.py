@@ -15,7 +15,7 @@ import msgspec
 from colonnade.domain.addresses import endpoint
 from colonnade.domain.errors import Conflict, Invalid, Unavailable
 from colonnade.domain.ids import PortId, SubnetId
-from colonnade.drivers.network.namespaces.address_book import AddressBook, twin_id
+from colonnade.drivers.network.namespaces.address_book import BRIDGE, AddressBook, twin_id
 from colonnade.drivers.network.namespaces.host_table import Contents, Led
 from colonnade.drivers.network.protocol import Forward, Port, Reach, Taken
 
@@ -130,4 +130,5 @@ class PortForwards:
             if record.uplink is not None and record.reach is Reach.LINK
             for between in record.ranges
         ]
-        return Contents(led=sorted(led), ranges=sorted(ranges))
+        modes = {r.uplink.mode for r in self._book.records.values() if r.uplink is not None}
+        return Contents(led=sorted(led), ranges=sorted(ranges), bridged=BRIDGE in modes)

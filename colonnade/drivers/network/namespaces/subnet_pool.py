@@ -39,6 +39,7 @@ class SubnetPool:
         named = [(self._offset(ip_address(a)), self._offset(ip_address(b))) for a, b in ranges]
         self._ranges = sorted(named) or whole
         self._taken: Counter[int] = Counter()
+        self._shunned: set[int] = set()
         self._lowest = 0  # nothing below is free
 
     def take(self, text: str | None) -> str:
@@ -50,6 +51,10 @@ class SubnetPool:
     def keep(self, text: str) -> None:
         """One that was taken before, whatever may be taken now."""
         self._taken[self._offset(ip_address(text))] += 1
+
+    def shun(self, text: str) -> None:
+        """Somebody else has it: it is given to nobody."""
+        self._shunned.add(self._offset(ip_address(text)))
 
     def give_back(self, text: str) -> None:
         offset = self._offset(ip_address(text))
@@ -111,7 +116,7 @@ class SubnetPool:
         for offset in self._candidates():
             if self._is_shared:
                 return offset
-            if offset not in self._taken and offset not in self._reserved:
+            if offset not in self._taken and offset not in self._reserved | self._shunned:
                 self._lowest = offset + 1
                 return offset
         raise OutOfCapacity(f"subnet {self.subnet.cidr} has no free address")
