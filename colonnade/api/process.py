@@ -13,7 +13,7 @@ import resource
 import signal
 import socket
 import sys
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any, Final
 
 import msgspec
@@ -33,7 +33,8 @@ from colonnade.api.server.binding import check_address
 from colonnade.domain.errors import Broken
 from colonnade.domain.fleet import Topology
 from colonnade.domain.webhooks import Reach
-from colonnade.drivers.network.namespaces.client import NetworkClient
+from colonnade.drivers.chosen import chosen_network, is_in_cloud
+from colonnade.drivers.network.protocol import NetworkDriver
 from colonnade.drivers.secrets.database import Seal
 from colonnade.providers.enabled import Ours, enabled_providers
 from colonnade.providers.provider import Words
@@ -61,6 +62,7 @@ def serve(config: Config) -> None:
     logging.configure("api", level=config.log_level)
     check_identity(config)
     check_address(config.api)
+    is_in_cloud(config)  # raises for what cannot be served
     policy_of(config.api)  # a bad file is told now, and once
     if not is_loopback(config.api.host):
         log.warning("tokens come in clear text: put TLS before this address", host=config.api.host)
@@ -89,21 +91,17 @@ async def run(
     """Serve in this process until SIGTERM or SIGINT, or until `stop` is readable. `told`: where
     Prometheus asks, and what is counted for it."""
     listener, counts = told
-    database = await Database.when_there(config.database_url, pool_max=POOL_MAX)
-    network = _network(config)
-    site = msgspec.structs.replace(_site(config, database, network), counts=counts)
-    noting = asyncio.create_task(_note(site, counts))
-    try:
+    async with AsyncExitStack() as stack:
+        database = await Database.when_there(config.database_url, pool_max=POOL_MAX)
+        stack.push_async_callback(database.close)
+        network = await stack.enter_async_context(chosen_network(config, "api"))
+        site = msgspec.structs.replace(_site(config, database, network), counts=counts)
+        stack.push_async_callback(site.identity.close)
+        stack.callback(asyncio.create_task(_note(site, counts)).cancel)
         # What a worker says of itself is not what another would say.
         alone = [metrics.own] if config.api.workers == 1 else []
         async with metrics.told(config, "api", listener, [*alone, counts.families]):
             await _serve(site, config.api, stop)
-    finally:
-        noting.cancel()
-        await site.identity.close()
-        await database.close()
-        if network is not None:
-            await network.close()
 
 
 async def _note(site: Site, counts: RequestCounts) -> None:
@@ -113,7 +111,7 @@ async def _note(site: Site, counts: RequestCounts) -> None:
         await asyncio.sleep(NOTED_S)
 
 
-def _site(config: Config, database: Database, network: NetworkClient | None) -> Site:
+def _site(config: Config, database: Database, network: NetworkDriver | None) -> Site:
     api = config.api
     providers = enabled_providers(
         api.enabled_providers,
@@ -122,7 +120,8 @@ def _site(config: Config, database: Database, network: NetworkClient | None) -> 
         noop=api.noop,
         ours=Ours(
             templates_dir=config.templates_dir,
-            serves_pairs=can_serve_pairs(config.keepalived),
+            # What a cloud's image has is not on this machine.
+            serves_pairs=is_in_cloud(config) or can_serve_pairs(config.keepalived),
         ),
     )
     words = Words(
@@ -161,14 +160,6 @@ def _seal(config: Config) -> Seal | None:
     """None where nobody made a master key: then nothing secret is kept."""
     file = config.pki_dir / "master.key"
     return Seal.from_file(file) if file.exists() else None
-
-
-def _network(config: Config) -> NetworkClient | None:
-    """None: no network service is configured, which suffices for the noop provider."""
-    if not config.network_url:
-        return None
-    pki = config.pki_dir
-    return NetworkClient(config.network_url, pki / "api.pem", pki / "ca.pem")
 
 
 def _allow_connections(number: int) -> None:

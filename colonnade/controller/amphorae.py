@@ -113,12 +113,7 @@ class Amphorae:
         if instance is not None and carrier is None:
             return  # its first heartbeat, or the lack of one, decides what follows
         subnet = await self._network.lb_subnet()
-        wish = PortWish(
-            id=PortId(derived_id(amphora.id, "lb")),
-            owner=f"amphora:{amphora.id}",
-            subnet_id=subnet.id,
-        )
-        port = await self._network.create_port(wish)
+        port = await self._network.create_port(_lb_port(amphora, subnet))
         certificates = self._births.certificates
         identity, authority = certificates.issue(amphora.id), certificates.authority
         async with self._database.transaction() as connection:
@@ -158,6 +153,9 @@ class Amphorae:
             config_drive={} if carrier else drive,
             apart_from=apart_from,
             carrier_id=amphora.carrier_id,
+            flavor=amphora.flavor,
+            image_tag=wanted.image_tag or "",
+            compute_flavor=wanted.compute_flavor or "",
         )
         await self._compute.create(boot)
         if carrier is not None:
@@ -225,6 +223,11 @@ def _share(limits: LogLimits, seats_max: int) -> LogLimits:
     return replace(
         limits, spool_bytes=spool_bytes, file_bytes=min(limits.file_bytes, spool_bytes // 4)
     )
+
+
+def _lb_port(amphora: Amphora, subnet: Subnet) -> PortWish:
+    port_id = PortId(derived_id(amphora.id, "lb"))
+    return PortWish(id=port_id, owner=f"amphora:{amphora.id}", subnet_id=subnet.id)
 
 
 def _or_own(addresses: Sequence[str], own: str, port: int) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from colonnade.controller import account
 from colonnade.controller.announcing import heard
+from colonnade.controller.cloud_network import let_through, prepared
 from colonnade.controller.forwarding import forward
 from colonnade.controller.handing_over import HandingOver, moved
 from colonnade.controller.known_subnets import KnownSubnets
@@ -204,6 +205,7 @@ class Clusters:
                         owner=owner,
                         subnet_id=vip.subnet_id,
                         address=canonical(vip.address),
+                        project_id=load_balancer.project_id if self._network.cloud else "",
                     )
                 )
             case Make(wish):
@@ -298,6 +300,7 @@ class Clusters:
 
     async def _hand_over(self, step: HandOver, wanted: Cluster, facts: Facts) -> None:
         after = moved(moved(facts, step.cut), step.port_ids, step.amphora.id)
+        after = await prepared(self._network, after, step.amphora, step.port_ids)
         wires = await self._wires(wanted, step.amphora, after)
         push = self._push(step.amphora, wanted, wires)
         generation = await self._handing_over.to_one(step, facts, push)
@@ -314,6 +317,7 @@ class Clusters:
         after meanwhile: given up elsewhere, it must be fenced now. Raises Contended then."""
         subnets = await self._subnets.with_these(vip.subnet_id for vip in vips(wanted))
         await forward(self._network, wanted, subnets)
+        await let_through(self._network, wanted, amphora, wires)
         pushing = asyncio.ensure_future(self._amphorae.apply(amphora, wanted, *wires))
         try:
             while not (await asyncio.wait([pushing], timeout=WATCH_S))[0]:

@@ -177,7 +177,8 @@ def _is_idle(
 ) -> bool:
     """A port on a subnet where its cluster has neither members any more nor, of a pair, VIPs."""
     amphora = rows.get(_amphora_of(port))
-    if amphora is None or port.id != own_port_id(amphora.id, port.subnet_id):
+    wished = port.wish_id or port.id
+    if amphora is None or wished != own_port_id(amphora.id, port.subnet_id):
         return False
     return (amphora.cluster_id, port.subnet_id) not in subnets
 

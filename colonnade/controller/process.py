@@ -30,8 +30,8 @@ from colonnade.controller.upgrades import Upgrades
 from colonnade.domain.ids import AmphoraId, derived_id, new_id
 from colonnade.drivers.amphora.haproxy.client import AgentClient
 from colonnade.drivers.amphora.haproxy.driver import HaproxyDriver, HeartbeatKey
-from colonnade.drivers.compute.namespaces.client import ComputeClient
-from colonnade.drivers.network.namespaces.client import NetworkClient
+from colonnade.drivers.chosen import chosen_drivers, is_in_cloud
+from colonnade.drivers.network.protocol import NetworkDriver
 from colonnade.drivers.secrets.database import DatabaseSecrets, Kept, Seal
 from colonnade.protocol.messages import PORT_CONTROLLER
 from colonnade.runtime import metrics, sd_notify
@@ -64,6 +64,8 @@ async def run(config: Config) -> None:
 
 
 def _births(config: Config, certificates: Certificates, seal: Seal) -> Births:
+    if is_in_cloud(config):  # they are on the PATH of its image
+        return Births(config, certificates, seal, "haproxy")
     return Births(
         config,
         certificates,
@@ -83,10 +85,7 @@ async def _work(config: Config) -> None:
     async with contextlib.AsyncExitStack() as stack:
         database = await Database.when_there(config.database_url)
         stack.push_async_callback(database.close)
-        network = NetworkClient(config.network_url, identity, ca)
-        stack.push_async_callback(network.close)
-        compute = ComputeClient(config.network_url, identity, ca)
-        stack.push_async_callback(compute.close)
+        network, compute = await stack.enter_async_context(chosen_drivers(config, "controller"))
         agents = AgentClient(identity, ca)
         stack.push_async_callback(agents.close)
         driver = HaproxyDriver(config, agents, _key_of(database, seal), secrets_of(database, seal))
@@ -143,12 +142,12 @@ def _of_rows(database: Database, config: Config) -> dict[str, Reconciler]:
 
 @contextlib.asynccontextmanager
 async def _listed(
-    database: Database, config: Config, address: str, network: NetworkClient
+    database: Database, config: Config, address: str, network: NetworkDriver
 ) -> AsyncIterator[None]:
     """This controller and the network daemon that it calls are listed while the context lasts."""
     here = daemons.Daemon(new_id(), daemons.Kind.CONTROLLER, address)
     # The network daemon knows no database, so its caller registers it.
-    place = f"{config.network_url} of {config.lb_network.address}"
+    place = f"{config.network_url or config.network_driver} of {config.lb_network.address}"
     called = daemons.Daemon(derived_id(place, "network"), daemons.Kind.NETWORK, place)
     async with (
         daemons.registered(database, here),

@@ -27,13 +27,19 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     release: str
     image_tag: str | None = None
     engine: str = ""  # "": not known
+    compute_flavor: str | None = None  # a profile that is in use keeps it
 
     @classmethod
     def of(cls, release: str, facts: FlavorFacts | None) -> "Wanted":
         """None: a flavor whose words nobody here knows."""
         if facts is None:
             return cls(release=release)
-        return cls(release=release, image_tag=facts.amp_image_tag, engine=facts.amphora_driver)
+        return cls(
+            release=release,
+            image_tag=facts.amp_image_tag,
+            engine=facts.amphora_driver,
+            compute_flavor=facts.compute_flavor,
+        )
 
 
 class Finding(msgspec.Struct, frozen=True):

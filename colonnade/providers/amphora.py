@@ -15,7 +15,7 @@ from colonnade.domain.addresses import target
 from colonnade.domain.catalogue import FlavorFacts, Sizing, ZoneFacts
 from colonnade.domain.errors import Conflict, Invalid, NotFound, OutOfCapacity, Unavailable
 from colonnade.domain.fleet import Topology
-from colonnade.domain.ids import SubnetId
+from colonnade.domain.ids import PortId, SubnetId
 from colonnade.domain.pools import Member
 from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.drivers.amphora.haproxy.objections import objections
@@ -61,26 +61,26 @@ class AmphoraProvider:
         return self._rendered.preview(before, after)
 
     async def allocate_vip(self, wish: VipWish) -> Vip:
-        if self._network is None:
+        network = self._seen_by(wish.token)
+        if network is None:
             raise Unavailable("This API has no network service configured.")
         if wish.port_id is not None:
-            port = await _users_port(self._network, wish)
+            port = await _users_port(network, wish)
         elif wish.is_dry_run:
-            port = await _imagined_port(self._network, wish)
+            port = await _imagined_port(network, wish)
         else:
-            port = await _own_port(self._network, wish)
+            port = await _own_port(network, wish)
         made = wish.port_id is None and not wish.is_dry_run
         try:
-            subnet = await self._subnet(self._network, port.subnet_id)
+            subnet = await self._subnet(network, port.subnet_id)
             via = led_to(subnet, wish.front_end, floats=wish.floats)
             check_alone(subnet, wish.halves)
             if not wish.is_dry_run:
-                await check_room(
-                    self._network, via or port.subnet_id, wish.halves, floats=wish.floats
-                )
+                takers = _takers(network, wish.halves)
+                await check_room(network, via or port.subnet_id, takers, floats=wish.floats)
         except BaseException:
             if made:
-                await self._network.delete_port(port.id)
+                await self._give_back(port.id)
             raise
         return Vip(
             address=port.address,
@@ -94,12 +94,28 @@ class AmphoraProvider:
             sg_ids=wish.sg_ids,
         )
 
-    async def _subnet(self, network: NetworkDriver, subnet_id: SubnetId) -> Subnet:
-        if subnet_id not in self._subnets:
+    def _seen_by(self, token: str) -> NetworkDriver | None:
+        """The networks as whoever has the token sees them, where users are told apart."""
+        network = self._network
+        if network is None or network.cloud is None or not token:
+            return network
+        return network.cloud.seen_by(token)
+
+    async def _known(
+        self, network: NetworkDriver, wanted: Collection[SubnetId]
+    ) -> Mapping[SubnetId, Subnet]:
+        """Those that are wanted, as far as they are there, and maybe others."""
+        if network.cloud is not None:  # what one user sees is nothing to another
+            return {subnet.id: subnet for subnet in await network.subnets()}
+        if not self._subnets.keys() >= set(wanted):
             self._subnets = {subnet.id: subnet for subnet in await network.subnets()}
-        if subnet_id not in self._subnets:
+        return self._subnets
+
+    async def _subnet(self, network: NetworkDriver, subnet_id: SubnetId) -> Subnet:
+        found = (await self._known(network, {subnet_id})).get(subnet_id)
+        if found is None:
             raise Invalid(f"Subnet {subnet_id} not found.")
-        return self._subnets[subnet_id]
+        return found
 
     async def check_size(self, vips: Sequence[Vip], size: Sizing) -> None:
         if self._network is None:
@@ -109,7 +125,8 @@ class AmphoraProvider:
             check_alone(subnet, size.addresses)
             via = stays(subnet, size.front_end, floats=size.floats)
             needed = via or vip.subnet_id
-            await check_room(self._network, needed, size.addresses, floats=size.floats)
+            takers = _takers(self._network, size.addresses)
+            await check_room(self._network, needed, takers, floats=size.floats)
 
     async def check_listeners(self, before: LoadBalancer | None, after: LoadBalancer) -> None:
         forwarder = self._network.forwarder if self._network is not None else None
@@ -123,30 +140,30 @@ class AmphoraProvider:
             await check_free(forwarder, after, vip, set(fresh))
 
     async def check_members(
-        self, members: Sequence[Member], beside: Collection[SubnetId] = ()
+        self, members: Sequence[Member], beside: Collection[SubnetId] = (), *, token: str = ""
     ) -> None:
-        if self._network is None:
+        network = self._seen_by(token)
+        if network is None:
             return
         wanted = {member.subnet_id for member in members if member.subnet_id is not None}
         fresh = wanted - set(beside)
-        if not self._subnets.keys() >= wanted | set(beside if fresh else ()):
-            self._subnets = {subnet.id: subnet for subnet in await self._network.subnets()}
-        for missing in sorted(wanted - self._subnets.keys()):
+        # What is beside is the tree's already, whatever this user sees.
+        found = await self._known(network, wanted | set(beside if fresh else ())) if wanted else {}
+        for missing in sorted(wanted - found.keys()):
             raise Invalid(f"Subnet {missing} not found.")
-        check_for_members(self._subnets[one] for one in sorted(fresh))
-        known = [self._subnets[one] for one in sorted(beside) if one in self._subnets]
-        _check_apart([self._subnets[one] for one in sorted(fresh)], known)
-        machinery = await self._lb_range(self._network)
+        check_for_members(found[one] for one in sorted(fresh))
+        known = [found[one] for one in sorted(beside) if one in found]
+        _check_apart([found[one] for one in sorted(fresh)], known)
+        machinery = await self._lb_range(network)
         for member in members:
             address = target(member.address)
             if machinery is not None and address in machinery:
                 raise Invalid(f"{member.address} is not a valid option for member address")
             if member.subnet_id is not None:
-                _check_version(address, self._subnets[member.subnet_id])
+                _check_version(address, found[member.subnet_id])
         for subnet_id in sorted(fresh):
-            if await self._network.free_addresses(subnet_id) == 0:
-                cidr = self._subnets[subnet_id].cidr
-                raise OutOfCapacity(f"subnet {cidr} has no free address")
+            if await network.free_addresses(subnet_id) == 0:
+                raise OutOfCapacity(f"subnet {found[subnet_id].cidr} has no free address")
 
     async def _lb_range(self, network: NetworkDriver) -> IPv4Network | IPv6Network | None:
         """Of the LB network, where no member is. None: it is not known just now, and members need
@@ -157,8 +174,13 @@ class AmphoraProvider:
         return self._machinery
 
     async def release_vip(self, vip: Vip) -> None:
-        if vip.owned and self._network is not None:
-            await self._network.delete_port(vip.port_id)
+        if vip.owned:
+            await self._give_back(vip.port_id)
+
+    async def _give_back(self, port_id: PortId) -> None:
+        """As this service: whoever asked for it may not see it."""
+        if self._network is not None:
+            await self._network.delete_port(port_id)
 
     def validate_flavor(self, data: Mapping[str, Any]) -> FlavorFacts:
         facts = offers.read_flavor(self.name, data)
@@ -177,6 +199,12 @@ class AmphoraProvider:
             (
                 facts.amphorae is not None and not is_many,
                 f"amphorae: how many serve in {topology} is no choice; in ACTIVE_ACTIVE it is",
+            ),
+            (
+                facts.max_load_balancers > 1
+                and self._network is not None
+                and self._network.cloud is not None,
+                "max_load_balancers: in a cloud each load balancer has its own amphorae",
             ),
             (
                 facts.is_routed and facts.max_load_balancers > 1,
@@ -198,6 +226,11 @@ class AmphoraProvider:
 
     def availability_zone_capabilities(self) -> Mapping[str, str]:
         return offers.ZONE_CAPABILITIES
+
+
+def _takers(network: NetworkDriver, halves: int) -> int:
+    """How many amphorae take an address beside the VIP: in a cloud one that serves alone, too."""
+    return max(halves, int(network.cloud is not None))
 
 
 def _check_apart(fresh: Sequence[Subnet], beside: Sequence[Subnet]) -> None:
@@ -279,6 +312,7 @@ async def _own_port(network: NetworkDriver, wish: VipWish) -> Port:
         network_id=wish.network_id,
         subnet_id=wish.subnet_id,
         address=wish.address,
+        project_id=wish.project_id if network.cloud is not None else "",
     )
     try:
         return await network.create_port(port)

@@ -50,7 +50,7 @@ class NoopProvider:
         """Any port will do."""
 
     async def check_members(
-        self, members: Sequence[Member], beside: Collection[SubnetId] = ()
+        self, members: Sequence[Member], beside: Collection[SubnetId] = (), *, token: str = ""
     ) -> None:
         """Any subnet and address will do."""
 

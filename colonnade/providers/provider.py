@@ -43,7 +43,12 @@ class VipWish(msgspec.Struct, frozen=True, kw_only=True):
     halves: int = 0  # amphorae that each take an address too, where the VIP's traffic is
     front_end: FrontEnd = FrontEnd.LAYER_2
     floats: bool = False  # one more address moves between them
+    project_id: str = ""  # whose it will be
+    token: str = ""  # the user's, where the network tells users apart
     is_dry_run: bool = False  # nothing is to be made; an address that is not wished is made up
+
+    def __repr__(self) -> str:
+        return f"VipWish({self.load_balancer_id}, {self.number})"
 
     @property
     def own_port_id(self) -> PortId:
@@ -96,9 +101,10 @@ class Provider(Protocol):
         Raises Conflict for a port that is somebody else's."""
 
     async def check_members(
-        self, members: Sequence[Member], beside: Collection[SubnetId] = ()
+        self, members: Sequence[Member], beside: Collection[SubnetId] = (), *, token: str = ""
     ) -> None:
-        """`beside`: the subnets on which the tree has a VIP or members already.
+        """`beside`: the subnets on which the tree has a VIP or members already. `token`: the
+        user's, where the network tells users apart.
 
         Raises Invalid for a subnet that is not there, for an address that no member has, and for
         subnets that one amphora cannot tell apart; OutOfCapacity for one without a free address."""
@@ -188,11 +194,16 @@ class Providers:
         return [(o.path, o.reason) for o in objections if o.severity is Severity.INCOMPLETE]
 
     async def check_members(
-        self, provider: str, members: Iterable[Member], beside: Collection[SubnetId] = ()
+        self,
+        provider: str,
+        members: Iterable[Member],
+        beside: Collection[SubnetId] = (),
+        *,
+        token: str = "",
     ) -> None:
         """Raises Invalid when one names a subnet that is not there, or cannot be where it says;
         OutOfCapacity when its subnet has no address for the amphora."""
-        await self.get(provider).check_members(list(members), beside)
+        await self.get(provider).check_members(list(members), beside, token=token)
 
     async def check_listeners(self, before: LoadBalancer | None, after: LoadBalancer) -> None:
         """Raises Conflict for a port of a listener that is somebody else's."""

@@ -63,6 +63,32 @@ class Keystone(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     service_roles: tuple[str, ...] = ("service",)  # one of them is asked of X-Service-Token
 
 
+class Neutron(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """With network "neutron". Who this service is there, the table [keystone] says."""
+
+    lb_subnet: str = ""  # the id of the LB network's subnet
+    interface: str = "public"  # or "internal", "admin": which address of the catalog is asked
+    timeout_s: float = 30.0
+
+
+class Nova(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """With compute "nova"."""
+
+    flavor: str = ""  # of amphorae whose own flavor names none: an id or a name
+    image: str = ""  # an id; "": the newest active image with the tag
+    image_tag: str = "amphora"  # where an amphora's flavor names none
+    image_owner: str = ""  # the project whose images count; "": any that this service sees
+    availability_zone: str = ""
+    # Amphorae of one flavor are on different hosts: "soft" if possible, "strict" always, or "none".
+    anti_affinity: Literal["soft", "strict", "none"] = "soft"
+    boots_at_once: int = 8  # that one controller has under way
+    built_s: float = 120.0  # longest that it watches one
+    gone_s: float = 60.0  # longest that it watches one go
+    host_down_s: float = 120.0  # after which a host that Nova does not hear counts as off
+    interface: str = "public"
+    timeout_s: float = 60.0  # of one call
+
+
 class Metrics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where each process of this machine says how it does. Not loopback: over mutual TLS alone."""
 
@@ -208,6 +234,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     run_dir: Path  # sockets and pid files; short, because of the 107 bytes of a socket's path
     database_url: str  # a libpq connection string
     network_url: str = ""  # "unix:/path" or "https://host:port" of the network daemon
+    network_driver: Literal["namespaces", "neutron"] = "namespaces"
+    compute_driver: Literal["namespaces", "nova"] = "namespaces"
     spares: int = 2
     amphora_certificate_days: float = 14.0  # renewed in place at half of it
     amphora_memory_mib: int = 2048  # where control groups can be written
@@ -220,6 +248,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     log_level: str = "INFO"
     api: Api = Api()
     keystone: Keystone = Keystone()
+    neutron: Neutron = Neutron()
+    nova: Nova = Nova()
     metrics: Metrics = Metrics()
     lb_network: LbNetwork = LbNetwork()
     heartbeats: Heartbeats = Heartbeats()

@@ -39,7 +39,7 @@ class Link:
     """Any driver, as one process reaches it. `service`: compute, network or amphora."""
 
     def __init__(self, service: str, driver: object, process: Process, weather: Weather) -> None:
-        self.router = self  # of a network
+        self.router, self.cloud = self, None  # of a network
         self._service = service
         self._driver = driver
         self._process = process

@@ -15,6 +15,7 @@ from colonnade.domain.errors import NotFound
 from colonnade.domain.ids import AmphoraId, PortId, new_id
 from colonnade.drivers.compute.protocol import Boot, ComputeDriver, InstanceState
 from colonnade.drivers.network.protocol import NetworkDriver, PortWish
+from colonnade.protocol import birth
 from tests.fakes.compute import FakeCompute
 from tests.fakes.network import FakeNetwork
 from tests.lab_site import Site, site, why_impossible
@@ -70,7 +71,7 @@ async def wished(world: World) -> Boot:
         subnet_id=(await world.network.lb_subnet()).id,
     )
     port = await world.network.create_port(wish)
-    drive = {"agent.json": '{"key": "not to be told"}'}
+    drive = dict.fromkeys(birth.NEEDED, "") | {"agent.json": '{"key": "not to be told"}'}
     return Boot(amphora_id=amphora_id, lb_port_id=port.id, config_drive=drive)
 
 

@@ -52,6 +52,16 @@ async def test_a_role_counts_in_a_project_or_in_the_whole_system_and_nowhere_els
         assert (found.project, found.roles) == (None, frozenset())
 
 
+async def test_the_token_goes_along_for_other_services_and_is_never_shown(
+    world: WireTokens,
+) -> None:
+    issued = world.server.issue("member", project="shop")
+    for _ in range(2):  # asked, and remembered
+        caller = await ask(world, issued.secret)
+        assert caller.token == issued.secret
+        assert issued.secret not in f"{caller!r} {caller}"
+
+
 async def test_what_a_stranger_is_told(database: Database, world: WireTokens) -> None:
     uri = f'Keystone uri="{world.server.url}/v3"'
     good = await world.issue("member")

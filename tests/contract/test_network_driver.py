@@ -30,6 +30,7 @@ from colonnade.drivers.network.protocol import (
     Router,
     Subnet,
 )
+from colonnade.protocol import birth
 from tests.fakes.compute import FakeCompute
 from tests.fakes.network import FakeNetwork
 from tests.lab_site import Site, site, why_impossible
@@ -135,7 +136,9 @@ async def boot(drivers: tuple[NetworkDriver, ComputeDriver]) -> AmphoraId:
         subnet_id=(await network.lb_subnet()).id,
     )
     await network.create_port(own)
-    await compute.create(Boot(amphora_id=amphora_id, lb_port_id=own.id, config_drive={}))
+    await compute.create(
+        Boot(amphora_id=amphora_id, lb_port_id=own.id, config_drive=dict.fromkeys(birth.NEEDED, ""))
+    )
     return amphora_id
 
 

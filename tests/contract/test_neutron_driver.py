@@ -9,7 +9,7 @@ import pytest
 
 from colonnade.domain.errors import Broken, Conflict, Invalid, NotFound, Unavailable
 from colonnade.domain.ids import PortId, new_id
-from colonnade.drivers.network.neutron.driver import NeutronNetworks
+from colonnade.drivers.network.neutron.driver import NeutronNetworks, neutron_networks
 from colonnade.drivers.network.protocol import PortWish, vip_owner
 from colonnade.drivers.openstack.credentials import Credentials
 from colonnade.drivers.openstack.session import Session
@@ -45,7 +45,7 @@ async def neutron() -> AsyncIterator[FakeNeutron]:
 async def driver(neutron: FakeNeutron) -> AsyncIterator[NeutronNetworks]:
     who = Credentials(auth_url=f"{neutron.keystone.url}/v3", username=USER, secret=PASSWORD)
     session = Session(who, timeout_s=30.0, clock=neutron.keystone.clock)
-    yield NeutronNetworks(session, neutron.lb_subnet())
+    yield neutron_networks(session, neutron.lb_subnet(), clock=neutron.keystone.clock)
     await session.close()
 
 
@@ -92,7 +92,7 @@ async def test_the_port_of_a_vip_is_what_clients_of_octavia_look_for(
 async def test_a_users_token_sees_what_the_user_may_see(
     driver: NeutronNetworks, neutron: FakeNeutron
 ) -> None:
-    eyes = driver.seen_by(neutron.keystone.issue("member", project="shop").secret)
+    eyes = driver.cloud.seen_by(neutron.keystone.issue("member", project="shop").secret)
     assert {one.name for one in await eyes.networks()} == {"public"}
     private, lb = await subnet_of(driver, "private"), await driver.lb_subnet()
     seen = {one.id for one in await eyes.subnets()}

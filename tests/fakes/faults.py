@@ -58,7 +58,10 @@ class Watched:
     """Any driver, with each of its calls numbered."""
 
     def __init__(self, driver: object, faults: Faults) -> None:
-        self.router = self  # of a network
+        # Of a network: what it has besides.
+        self.router = self if getattr(driver, "router", None) is not None else None
+        cloud = getattr(driver, "cloud", None)
+        self.cloud = Watched(cloud, faults) if cloud is not None else None
         self._driver = driver
         self._faults = faults
 

@@ -29,6 +29,7 @@ from colonnade.drivers.network.namespaces.port_forwards import PortForwards
 from colonnade.drivers.network.namespaces.route_book import RouteBook, read_destination
 from colonnade.drivers.network.protocol import (
     Announced,
+    CloudNetwork,
     Forward,
     Forwarder,
     Network,
@@ -72,6 +73,7 @@ class FakeNetwork:
     """`amphorae` are those that exist: a `FakeCompute` given this network keeps the set."""
 
     name = "fake"
+    cloud: CloudNetwork | None = None
 
     def __init__(self, before: Callable[[str], None] = _nothing) -> None:
         self.before = before

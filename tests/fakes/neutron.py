@@ -6,7 +6,7 @@ token is whose is the fake Keystone's to know. All networks but `private` and `l
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from ipaddress import ip_network
 from typing import Any
 from uuid import uuid4
@@ -24,6 +24,7 @@ from colonnade.drivers.network.namespaces.address_book import (
 )
 from colonnade.drivers.network.protocol import PortWish, Subnet
 from tests.fakes.keystone import FakeKeystone
+from tests.fakes.strikes import Strikes
 
 HIDDEN = {network_id(PRIVATE.name), network_id(LB_NETWORK.name)}
 # As Neutron says it: status, and the type of its error.
@@ -35,15 +36,31 @@ REFUSALS: dict[type[ColonnadeError], tuple[int, str]] = {
 }
 
 
+def json_handler(handler: Callable[[web.Request], Awaitable[Any]]) -> Any:
+    """Of one that answers with a body; None: with none."""
+
+    async def answered(request: web.Request) -> web.StreamResponse:
+        body = await handler(request)
+        if body is None:
+            return web.Response(status=204)
+        return web.json_response(body, status=201 if request.method == "POST" else 200)
+
+    return answered
+
+
 class FakeNeutron:
     """`fault`: the status that each call is answered with instead; `lose`: the next port is made,
-    and the answer to that is lost; `page_max`: of a list, whatever is asked for."""
+    and the answer to that is lost; `page_max`: of a list, whatever is asked for. `leaving`: how
+    many looks it still takes a port to leave its server."""
 
     def __init__(self, keystone: FakeKeystone) -> None:
         self.url = ""
         self.keystone = keystone
+        self.strikes = Strikes()
         self.book = AddressBook()
         self.ports: dict[str, dict[str, Any]] = {}
+        self.groups: dict[str, dict[str, Any]] = {}
+        self.leaving: dict[str, int] = {}
         self.fault: int | None = None
         self.lose = False
         self.page_max = 1000
@@ -52,12 +69,19 @@ class FakeNeutron:
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator["FakeNeutron"]:
-        app = web.Application(middlewares=[self._guarded])
-        for plural in ("networks", "subnets", "ports"):
-            app.router.add_get(f"/v2.0/{plural}", self._list)
-            app.router.add_get(f"/v2.0/{plural}/{{id}}", self._one)
-        app.router.add_post("/v2.0/ports", self._create)
-        app.router.add_delete("/v2.0/ports/{id}", self._delete)
+        app = web.Application(middlewares=[self.strikes.middleware, self._guarded])
+        add = app.router.add_route
+        for plural in ("networks", "subnets", "ports", "security-groups"):
+            add("GET", f"/v2.0/{plural}", json_handler(self._list))
+            add("GET", f"/v2.0/{plural}/{{id}}", json_handler(self._one))
+        for method, path, handler in (
+            ("POST", "ports", self._create), ("PUT", "ports/{id}", self._change),
+            ("DELETE", "ports/{id}", self._delete), ("POST", "security-groups", self._add_group),
+            ("DELETE", "security-groups/{id}", self._delete_group),
+            ("POST", "security-group-rules", self._add_rule),
+            ("DELETE", "security-group-rules/{id}", self._delete_rule),
+        ):  # fmt: skip
+            add(method, f"/v2.0/{path}", json_handler(handler))
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -88,30 +112,35 @@ class FakeNeutron:
     def _sees_all(self, request: web.Request) -> bool:
         return self.keystone.tokens[request.headers["X-Auth-Token"]].may_validate
 
-    async def _list(self, request: web.Request) -> web.StreamResponse:
+    async def _list(self, request: web.Request) -> Any:
         plural = request.path.split("/")[-1]
         rows = self._rows(plural, sees_all=self._sees_all(request))
         query = dict(request.query)
         marker, limit = query.pop("marker", ""), int(query.pop("limit", "1000"))
         limit = min(limit, self.page_max)
-        if on := query.pop("fixed_ips", ""):
-            subnet = on.partition("=")[2]
-            rows = [row for row in rows if row["fixed_ips"][0]["subnet_id"] == subnet]
-        rows = [row for row in rows if all(str(row.get(n)) == text for n, text in query.items())]
+        rows = [row for row in rows if all(_matches(row, *one) for one in query.items())]
         ids = [row["id"] for row in rows]
         after = ids.index(marker) + 1 if marker else 0
-        page = rows[after : after + limit]
+        page, name = rows[after : after + limit], plural.replace("-", "_")
         links = [{"rel": "next", "href": "..."}] if len(page) == limit else []
-        return web.json_response({plural: page} | ({f"{plural}_links": links} if links else {}))
+        return {name: page} | ({f"{name}_links": links} if links else {})
 
-    async def _one(self, request: web.Request) -> web.StreamResponse:
+    async def _one(self, request: web.Request) -> Any:
         plural, wanted = request.path.split("/")[-2:]
         for row in self._rows(plural, sees_all=self._sees_all(request)):
             if row["id"] == wanted:
-                return web.json_response({plural[:-1]: row})
+                self._leave(wanted)
+                return {plural[:-1].replace("-", "_"): row}
         raise NotFound(f"{plural[:-1]} {wanted} could not be found")
 
-    async def _create(self, request: web.Request) -> web.StreamResponse:
+    def _leave(self, port_id: str) -> None:
+        if port_id in self.leaving:
+            self.leaving[port_id] -= 1
+            if self.leaving[port_id] < 0:
+                del self.leaving[port_id]
+                self.ports[port_id] |= {"device_id": "", "device_owner": ""}
+
+    async def _create(self, request: web.Request) -> Any:
         about = (await request.json())["port"]
         (fixed,) = about["fixed_ips"]
         made = self.book.create_port(
@@ -122,28 +151,82 @@ class FakeNeutron:
                 address=fixed.get("ip_address"),
             )
         )
+        own = self.keystone.tokens[request.headers["X-Auth-Token"]].body["token"]["project"]["id"]
         self.ports[made.id] = about | {
             "id": made.id,
             "mac_address": made.mac,
             "fixed_ips": [{"subnet_id": made.subnet_id, "ip_address": made.address}],
             "created_at": f"2026-01-01T00:00:{len(self.ports) % 60:02}Z",
-            "project_id": about.get("project_id") or uuid4().hex,
+            "project_id": about.get("project_id") or own,
+            "device_id": about.get("device_id", ""),
         }
         if self.lose:
             self.lose = False
-            return web.json_response({}, status=504)
-        return web.json_response({"port": self.ports[made.id]}, status=201)
+            raise web.HTTPGatewayTimeout
+        return {"port": self.ports[made.id]}
 
-    async def _delete(self, request: web.Request) -> web.StreamResponse:
-        port_id = request.match_info["id"]
-        if self.ports.pop(port_id, None) is None:
-            raise NotFound(f"port {port_id} could not be found")
+    def take(self, subnet_id: SubnetId) -> None:
+        """One of its addresses, by a port that is nobody's."""
+        made = self.book.create_port(PortWish(id=PortId(new_id()), owner="", subnet_id=subnet_id))
+        fixed = [{"subnet_id": subnet_id, "ip_address": made.address}]
+        about = {"id": made.id, "network_id": made.network_id, "fixed_ips": fixed}
+        self.ports[made.id] = about | {"device_id": "", "device_owner": ""}
+
+    async def _change(self, request: web.Request) -> Any:
+        port = self._port(request)
+        port |= (await request.json())["port"]
+        return {"port": port}
+
+    async def _delete(self, request: web.Request) -> Any:
+        port_id = self._port(request)["id"]
+        del self.ports[port_id]
+        self.leaving.pop(port_id, None)
         self.book.delete_port(PortId(port_id))
-        return web.Response(status=204)
+
+    async def _add_group(self, request: web.Request) -> Any:
+        about = (await request.json())["security_group"]
+        made = {"id": uuid4().hex, "security_group_rules": [], **about}
+        for ethertype in ("IPv4", "IPv6"):
+            rule = {"id": uuid4().hex, "direction": "egress", "ethertype": ethertype}
+            made["security_group_rules"].append(rule)
+        self.groups[made["id"]] = made
+        return {"security_group": made}
+
+    async def _delete_group(self, request: web.Request) -> Any:
+        group_id = request.match_info["id"]
+        if any(group_id in port.get("security_groups", []) for port in self.ports.values()):
+            raise Conflict(f"Security Group {group_id} in use.")
+        if self.groups.pop(group_id, None) is None:
+            raise NotFound(f"Security group {group_id} does not exist")
+
+    async def _add_rule(self, request: web.Request) -> Any:
+        about = (await request.json())["security_group_rule"]
+        group = self.groups[about["security_group_id"]]
+        if any(_alike(about, rule) for rule in group["security_group_rules"]):
+            raise Conflict("Security group rule already exists.")
+        made = {"id": uuid4().hex, **about}
+        group["security_group_rules"].append(made)
+        return {"security_group_rule": made}
+
+    async def _delete_rule(self, request: web.Request) -> Any:
+        for group in self.groups.values():
+            for rule in group["security_group_rules"]:
+                if rule["id"] == request.match_info["id"]:
+                    group["security_group_rules"].remove(rule)
+                    return
+        raise NotFound("Security group rule does not exist")
+
+    def _port(self, request: web.Request) -> dict[str, Any]:
+        port_id = request.match_info["id"]
+        if port_id not in self.ports:
+            raise NotFound(f"port {port_id} could not be found")
+        return self.ports[port_id]
 
     def _rows(self, plural: str, *, sees_all: bool) -> Sequence[dict[str, Any]]:
         if plural == "ports":
             return list(self.ports.values()) if sees_all else []
+        if plural == "security-groups":
+            return list(self.groups.values()) if sees_all else []
         networks = [self.book.network(of) for of in self.book.records]
         shown = [one for one in networks if sees_all or one.id not in HIDDEN]
         if plural == "networks":
@@ -152,6 +235,19 @@ class FakeNeutron:
 
     def lb_subnet(self) -> SubnetId:
         return self.book.network(NetworkId(network_id(LB_NETWORK.name))).subnet_ids[0]
+
+
+def _matches(row: dict[str, Any], name: str, text: str) -> bool:
+    if name == "fixed_ips":
+        wanted = text.partition("=")[2]
+        return any(ip["subnet_id"] == wanted for ip in row["fixed_ips"])
+    if name == "security_groups":
+        return text in row.get(name, [])
+    return str(row.get(name)) == text
+
+
+def _alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return one | {"id": ""} == other | {"id": "", "security_group_id": one["security_group_id"]}
 
 
 def _subnet(subnet: Subnet) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 """The services that the tests here share."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -10,7 +11,10 @@ from colonnade.drivers.openstack.session import Session
 from tests.openstack.environments import installed
 from tests.openstack.keystone import SERVICE_PASSWORD, Administrator, Cloud, keystone
 from tests.openstack.neutron import USER as NEUTRON
-from tests.openstack.neutron import neutron
+from tests.openstack.neutron import neutron as real_neutron
+from tests.openstack.nova import USERS, Urls, glance, nova, placement
+from tests.openstack.operator import Networks
+from tests.openstack.stores import skip_without
 
 
 @pytest.fixture(scope="session")
@@ -23,30 +27,69 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 @pytest.fixture(scope="session")
 def neutron_url(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     programs = installed("neutron")
-    asyncio.run(_prepared(cloud))
-    with neutron(programs, tmp_path_factory.mktemp("neutron"), cloud) as url:
-        asyncio.run(_prepared(cloud, url))
+    asyncio.run(_user(cloud, NEUTRON))
+    with real_neutron(programs, tmp_path_factory.mktemp("neutron"), cloud) as url:
+        asyncio.run(_endpoint(cloud, "network", url))
         yield url
 
 
-async def _prepared(cloud: Cloud, network_url: str = "") -> None:
-    """Neutron's own user, and its place in the catalog."""
+@pytest.fixture(scope="session")
+def compute(
+    cloud: Cloud, neutron_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Urls]:
+    """Nova, with Placement and Glance; Neutron is there, too."""
+    skip_without()
+    for user in USERS:
+        asyncio.run(_user(cloud, user))
+    with contextlib.ExitStack() as stack:
+        folder = tmp_path_factory.mktemp("compute")
+        places = stack.enter_context(placement(folder / "placement", cloud))
+        asyncio.run(_endpoint(cloud, "placement", places))
+        image = stack.enter_context(glance(folder / "glance", cloud))
+        asyncio.run(_endpoint(cloud, "image", image))
+        url = stack.enter_context(nova(folder / "nova", cloud, image))
+        asyncio.run(_endpoint(cloud, "compute", url))
+        yield Urls(places, image, url)
+
+
+async def _user(cloud: Cloud, name: str) -> None:
+    """A service's own."""
+    async with _administering(cloud) as made:
+        user = await made.user(name, SERVICE_PASSWORD)
+        await made.grant(user, await made.project("service"), "service", "admin")
+
+
+async def _endpoint(cloud: Cloud, kind: str, url: str) -> None:
+    async with _administering(cloud) as made:
+        await made.endpoint(kind, url)
+
+
+@contextlib.asynccontextmanager
+async def _administering(cloud: Cloud) -> AsyncIterator[Administrator]:
     session = Session(cloud.admin())
-    made = Administrator(session)
-    user = await made.user(NEUTRON, SERVICE_PASSWORD)
-    await made.grant(user, await made.project("service"), "service", "admin")
-    if network_url:
-        await made.endpoint("network", network_url)
-    await session.close()
+    try:
+        yield Administrator(session)
+    finally:
+        await session.close()
 
 
 @pytest.fixture
 async def administrator(cloud: Cloud) -> AsyncIterator[Administrator]:
-    session = Session(cloud.admin())
-    made = Administrator(session)
-    service = await made.user("lbaas", SERVICE_PASSWORD)
-    await made.grant(service, await made.project("service"), "service", "admin")
-    try:
+    await _user(cloud, "lbaas")
+    async with _administering(cloud) as made:
         yield made
-    finally:
-        await session.close()
+
+
+@pytest.fixture
+async def session(cloud: Cloud, administrator: Administrator) -> AsyncIterator[Session]:
+    made = Session(cloud.credentials("lbaas", SERVICE_PASSWORD, "service"), timeout_s=60.0)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def neutron(session: Session, neutron_url: str) -> AsyncIterator[Networks]:
+    made = Networks(session, neutron_url)
+    await made.clear()
+    yield made
+    await made.clear()

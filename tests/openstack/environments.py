@@ -14,6 +14,9 @@ NOT_INSTALLED = "OpenStack services not installed (make lab)"
 SERVICES: dict[str, Sequence[str]] = {
     "keystone": ("keystone", "gunicorn"),
     "neutron": ("neutron", "gunicorn"),
+    "placement": ("openstack-placement", "gunicorn"),
+    "glance": ("glance", "gunicorn"),
+    "nova": ("nova", "gunicorn", "pymysql"),
 }
 
 

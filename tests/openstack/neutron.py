@@ -54,10 +54,26 @@ _ML2 = """
 [ml2]
 type_drivers = local
 tenant_network_types = local
-mechanism_drivers = logger
+mechanism_drivers = of_tests
 extension_drivers = port_security,qos
 [securitygroup]
 enable_security_group = true
+"""
+# Binds each port to the host that is asked for: Neutron's own bind where an agent lives.
+_BINDING = """
+from neutron_lib import constants
+from neutron_lib.api.definitions import portbindings
+from neutron_lib.plugins.ml2 import api
+class Driver(api.MechanismDriver):
+    connectivity = portbindings.CONNECTIVITY_L2
+    def initialize(self):
+        pass
+    def bind_port(self, context):
+        for segment in context.segments_to_bind[:1]:
+            details = {portbindings.CAP_PORT_FILTER: True}
+            context.set_binding(
+                segment[api.ID], portbindings.VIF_TYPE_OVS, details, constants.PORT_STATUS_ACTIVE
+            )
 """
 
 
@@ -80,6 +96,7 @@ def neutron(programs: Path, folder: Path, cloud: Cloud) -> Iterator[str]:
         check=True, env=said, capture_output=True,
     )  # fmt: skip
     said |= {
+        "PYTHONPATH": str(_binding(folder / "binding")),
         "OS_NEUTRON_CONFIG_DIR": str(folder),
         "OS_NEUTRON_CONFIG_FILES": "neutron.conf;ml2_conf.ini",
     }
@@ -87,3 +104,14 @@ def neutron(programs: Path, folder: Path, cloud: Cloud) -> Iterator[str]:
     text = GUNICORN.format(application="neutron.wsgi.api:application", port=port)
     with served(programs, folder, text, said, f"http://127.0.0.1:{port}/"):
         yield f"http://127.0.0.1:{port}"
+
+
+def _binding(folder: Path) -> Path:
+    """The mechanism driver, as if it were installed there."""
+    about = folder / "of_tests-1.dist-info"
+    about.mkdir(parents=True)
+    (folder / "of_tests.py").write_text(_BINDING)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: of-tests\nVersion: 1\n")
+    points = "[neutron.ml2.mechanism_drivers]\nof_tests = of_tests:Driver\n"
+    (about / "entry_points.txt").write_text(points)
+    return folder

@@ -3,15 +3,13 @@
 look like to clients of Octavia; and what a user may see."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
 from colonnade.domain.errors import Conflict, NotFound, OutOfCapacity
 from colonnade.domain.ids import PortId, SubnetId, new_id
 from colonnade.drivers.network.namespaces.address_book import PRIVATE, PUBLIC
-from colonnade.drivers.network.neutron.driver import NeutronNetworks
+from colonnade.drivers.network.neutron.driver import NeutronNetworks, neutron_networks
 from colonnade.drivers.network.protocol import PortWish, vip_owner
 from colonnade.drivers.openstack.session import Session
 from tests.contract.test_network_driver import (  # noqa: F401 - asked of this driver too
@@ -27,69 +25,10 @@ from tests.contract.test_network_driver import (  # noqa: F401 - asked of this d
     test_users_see_public_and_private_and_not_the_lb_network,
     test_what_is_not_there_is_not_found,
 )
-from tests.openstack.keystone import SERVICE_PASSWORD, Administrator, Cloud, log_in, unique
+from tests.openstack.keystone import Administrator, Cloud, log_in, unique
+from tests.openstack.operator import Networks
 
 PASSWORD = "sentinel-tenant-9f3b"
-
-
-class Networks:
-    """What an operator, or a user, makes in Neutron."""
-
-    def __init__(self, session: Session, url: str) -> None:
-        self._session = session
-        self._url = f"{url}/v2.0"
-
-    async def post(self, noun: str, **about: Any) -> dict[str, Any]:
-        answer = await self._session.ask("POST", f"{self._url}/{noun}s", body={noun: about})
-        assert answer.status == 201, answer.body
-        return answer.within(noun, dict[str, Any])
-
-    async def get(self, path: str) -> dict[str, Any]:
-        answer = await self._session.ask("GET", f"{self._url}/{path}")
-        assert answer.status == 200, answer.body
-        return answer.read(dict[str, Any])
-
-    async def network(self, name: str, *cidrs: str, **more: Any) -> tuple[str, list[str]]:
-        """Its id, and those of its subnets."""
-        made = await self.post("network", name=name, **more)
-        subnets = [
-            await self.post(
-                "subnet", network_id=made["id"], cidr=cidr, ip_version=6 if ":" in cidr else 4,
-                enable_dhcp=False,
-            )
-            for cidr in cidrs
-        ]  # fmt: skip
-        return made["id"], [one["id"] for one in subnets]
-
-    async def lend(self, network: str, project: str) -> None:
-        """To one other project (RBAC)."""
-        about = {"object_type": "network", "object_id": network, "action": "access_as_shared",
-                 "target_tenant": project}  # fmt: skip
-        url = f"{self._url}/rbac-policies"
-        answer = await self._session.ask("POST", url, body={"rbac_policy": about})
-        assert answer.status == 201, answer.body
-
-    async def clear(self) -> None:
-        await self.get("networks")  # a Neutron that is asked for ports first of all answers 500
-        for plural in ("ports", "networks"):
-            for one in (await self.get(plural))[plural]:
-                answer = await self._session.ask("DELETE", f"{self._url}/{plural}/{one['id']}")
-                assert answer.status == 204, answer.body
-
-
-@pytest.fixture
-async def session(cloud: Cloud, administrator: Administrator) -> AsyncIterator[Session]:
-    made = Session(cloud.credentials("lbaas", SERVICE_PASSWORD, "service"), timeout_s=60.0)
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-async def neutron(session: Session, neutron_url: str) -> AsyncIterator[Networks]:
-    made = Networks(session, neutron_url)
-    await made.clear()
-    yield made
-    await made.clear()
 
 
 @pytest.fixture
@@ -97,7 +36,7 @@ async def driver(session: Session, neutron: Networks) -> NeutronNetworks:
     _, (lb,) = await neutron.network("lb-mgmt", "198.18.0.0/24")
     await neutron.network(PUBLIC.name, *PUBLIC.cidrs, shared=True)
     await neutron.network(PRIVATE.name, *PRIVATE.cidrs)
-    return NeutronNetworks(session, SubnetId(lb))
+    return neutron_networks(session, lb)
 
 
 async def test_the_port_of_a_vip_is_what_clients_of_octavia_look_for(
@@ -182,7 +121,7 @@ async def test_a_user_sees_own_and_shared_networks_and_ports_and_no_others(
     lent, _ = await neutron.network("lent", "10.81.0.0/24")
     await neutron.lend(lent, project_id)
     token = await log_in(cloud, cloud.credentials(name, PASSWORD, project).wish())
-    eyes = driver.seen_by(token)
+    eyes = driver.cloud.seen_by(token)
     assert {one.name for one in await eyes.networks()} == {"public", "theirs", "lent"}
     public, private = await subnet_of(driver, "public"), await subnet_of(driver, "private")
     seen = {one.id for one in await eyes.subnets()}

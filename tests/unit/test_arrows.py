@@ -85,7 +85,7 @@ ROOMS: Mapping[str, Mapping[str, set[str]]] = {
         "logs": set(),
         "openstack": set(),
         "network": {"openstack"},
-        "compute": {"network"},
+        "compute": {"network", "openstack"},
         "network_daemon": {"network", "compute"},
         "amphora": {"secrets"},
     },

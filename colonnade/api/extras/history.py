@@ -52,7 +52,9 @@ async def roll_back(call: Call) -> JSON:
     now = await call.look(LOAD_BALANCERS, root_id)
     async with call.site.database.read() as connection:
         past = await history.at_generation(connection, now.tree, now.generation, generation)
-    await call.site.providers.check_members(past.provider, past.members, now.tree.subnets)
+    await call.site.providers.check_members(
+        past.provider, past.members, now.tree.subnets, token=call.caller.token
+    )
     async with call.editing(LOAD_BALANCERS, root_id) as edit:
         edit.tree = past
     async with call.site.database.read() as connection:

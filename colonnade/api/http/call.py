@@ -142,7 +142,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         except Refused:
             return
         tree = known.tree
-        await self.site.providers.check_members(tree.provider, members, tree.subnets)
+        await self.site.providers.check_members(
+            tree.provider, members, tree.subnets, token=self.caller.token
+        )
 
     @property
     def reader(self) -> tuple[str | None, str]:

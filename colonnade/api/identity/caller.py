@@ -23,6 +23,10 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     project: ProjectId | None = None
     roles: frozenset[str] = frozenset()
     user: str = ""
+    token: str = ""  # with which other services may be asked in the caller's name; never kept
+
+    def __repr__(self) -> str:
+        return f"Caller(project={self.project!r}, user={self.user!r})"
 
 
 class Identity(Protocol):

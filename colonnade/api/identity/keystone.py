@@ -76,7 +76,8 @@ class KeystoneTokens:
             behind = await self._caller(service)
             if behind.roles.isdisjoint(self._service_roles):
                 raise self._refused()
-        return await self._caller(token, expired=bool(service))
+        caller = await self._caller(token, expired=bool(service))
+        return msgspec.structs.replace(caller, token=token.decode())
 
     async def close(self) -> None:
         for question in self._questions.values():

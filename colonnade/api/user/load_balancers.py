@@ -57,6 +57,7 @@ async def create_load_balancer(call: Call) -> JSON:
     name = choice.provider
     provider = providers.get(name)
     root_id = LoadBalancerId(new_id())
+    owner = call.owner(body.said("project_id") or body.said("tenant_id") or None)
     wished = read_vips(body, root_id)
     below, _ = read_children(body, named=True)
     vips: list[Vip] = []
@@ -67,6 +68,8 @@ async def create_load_balancer(call: Call) -> JSON:
             asked = replace(
                 wish,
                 is_dry_run=call.is_dry_run,
+                project_id=owner or "",
+                token=call.caller.token,
                 halves=choice.sizing.addresses,
                 front_end=choice.sizing.front_end,
                 floats=choice.sizing.floats,
@@ -79,7 +82,7 @@ async def create_load_balancer(call: Call) -> JSON:
             choice.check(vip)
         tree = LoadBalancer(
             id=root_id,
-            project_id=call.owner(body.said("project_id") or body.said("tenant_id") or None),
+            project_id=owner,
             cluster_id=ClusterId(new_id()),
             vip=vips[0],
             additional_vips=tuple(vips[1:]),
@@ -90,7 +93,10 @@ async def create_load_balancer(call: Call) -> JSON:
             **_own(given(body, LoadBalancer)),
         )
         await providers.check_members(
-            name, tree.members, {vip.front_subnet_id for vip in tree.vips}
+            name,
+            tree.members,
+            {vip.front_subnet_id for vip in tree.vips},
+            token=call.caller.token,
         )
         await providers.check_listeners(None, tree)
         terms = wishes.Terms(size=choice.sizing, defaults=call.site.quotas, context=call.context)

@@ -7,6 +7,7 @@ is something that is needed. With a running system it also says how that is.
 """
 
 import asyncio
+import contextlib
 import os
 import pwd
 import shutil
@@ -82,6 +83,7 @@ def findings_of(state: Path) -> Iterator[Finding]:
     yield _memory()
     yield _api(state)
     yield from _own_networks(state)
+    yield from _cloud(state)
     yield from _fleet(state)
     yield from _metrics(state)
 
@@ -218,6 +220,21 @@ def _own_networks(state: Path) -> Iterator[Finding]:
     else:
         if config.network:
             yield Finding(what="own networks", found=", ".join(one.name for one in config.network))
+
+
+def _cloud(state: Path) -> Iterator[Finding]:
+    """Where amphorae are servers of one."""
+    from colonnade.cli.local.cloud_checks import checks_of
+
+    async def asked() -> list[Finding]:
+        config = read_config(folders.config_file(state))
+        return [
+            Finding(what=one.what, found=one.found, cure=one.cure)
+            async for one in checks_of(config)
+        ]
+
+    with contextlib.suppress(OSError, ValueError, msgspec.MsgspecError):  # told of already
+        yield from asyncio.run(asked())
 
 
 def _fleet(state: Path) -> Iterator[Finding]:

@@ -30,7 +30,8 @@ class Boot(msgspec.Struct, frozen=True, kw_only=True):
     """All that an amphora is born with. `config_drive` maps file names to their text; it holds
     the amphora's private key, so it is never logged, and a disk that has it is the driver's alone.
     `apart_from`: hosts on which it would be of less use, the worst first; a wish, where there is a
-    choice."""
+    choice. `flavor`: whose amphorae it is one of; the rest is what that flavor says of the machine,
+    "" where it says nothing."""
 
     amphora_id: AmphoraId
     lb_port_id: PortId
@@ -39,6 +40,9 @@ class Boot(msgspec.Struct, frozen=True, kw_only=True):
     # Of a seat: the amphora that it is on, and ends with. What traffic it has is its own. The agent
     # there is given the config drive by others.
     carrier_id: AmphoraId | None = None
+    flavor: str = ""
+    image_tag: str = ""
+    compute_flavor: str = ""
 
     def __repr__(self) -> str:
         return f"Boot({self.amphora_id}, {sorted(self.config_drive)})"

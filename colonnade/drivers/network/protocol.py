@@ -8,7 +8,7 @@ that is taken, `Invalid` for an address outside its subnet. It has never heard o
 `tests/contract/test_network_driver.py` is the other half of this file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Final, Protocol
 
@@ -94,6 +94,7 @@ class Port(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     mac: str
     owner: str = ""  # `vip_owner` for a VIP, "amphora:<id>" for an amphora's own port
+    wish_id: PortId | None = None  # the id that it was wished with, where that is not its own
     plugged_into: AmphoraId | None = None
 
 
@@ -179,8 +180,40 @@ class Forwarder(Protocol):
         of another reach."""
 
 
+class Door(msgspec.Struct, frozen=True, kw_only=True, order=True):
+    """What may come in: to a port of that protocol ("vrrp" has none), from those addresses."""
+
+    protocol: str  # "tcp", "udp", "sctp", "vrrp"
+    port: int = 0
+    sources: tuple[str, ...] = ()  # CIDRs; none: from everywhere
+
+
+class CloudNetwork(Protocol):
+    """What is so in a cloud: not all may see all networks; an amphora has a VIP by a carrier, a
+    port of its own beside the VIP's, and so takes a further address; and what a port may send and
+    get the network must be told. A driver whose networks are otherwise has none of these calls."""
+
+    def seen_by(self, token: str) -> "NetworkDriver":
+        """The networks as whoever has this token may see them; "" for this service itself."""
+
+    async def prepared(self, port_id: PortId, amphora_id: AmphoraId) -> Port:
+        """The port as it will be when it is plugged there, with the MAC that it will have; nothing
+        is moved yet. Raises NotFound."""
+
+    async def let_through(
+        self, amphora_id: AmphoraId, doors: Sequence[Door], floating: Mapping[PortId, Sequence[str]]
+    ) -> None:
+        """These doors of the amphora are open on the networks of its VIPs and members, and no
+        others. `floating`: addresses that each of these ports of its own may have beside its own,
+        and no others."""
+
+
 class NetworkDriver(Protocol):
     name: str
+
+    @property
+    def cloud(self) -> CloudNetwork | None:
+        """None: all see all, VIPs' ports are plugged themselves, and nothing is filtered."""
 
     @property
     def router(self) -> Router | None:
@@ -217,7 +250,8 @@ class NetworkDriver(Protocol):
         No route leads to its address any more: whoever gets it next gets no traffic of others."""
 
     async def plug(self, port_id: PortId, amphora_id: AmphoraId) -> Port:
-        """Put an interface with the port's MAC into the amphora's traffic namespace.
+        """Put an interface with the port's MAC, that of the answer, into the amphora's traffic
+        namespace.
 
         If the port is plugged elsewhere it is moved: afterwards exactly one amphora has it.
         Addresses and routes on it are the agent's work. Raises NotFound when there is no

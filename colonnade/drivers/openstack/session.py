@@ -64,9 +64,14 @@ class Service(msgspec.Struct, frozen=True):
     endpoints: list[Endpoint] = []
 
 
+class _Project(msgspec.Struct, frozen=True):
+    id: str = ""
+
+
 class _Issued(msgspec.Struct, frozen=True):
     expires_at: str
     catalog: list[Service] = []
+    project: _Project = _Project()
 
 
 class _Issue(msgspec.Struct, frozen=True):
@@ -79,6 +84,7 @@ class _Own(msgspec.Struct, frozen=True):
     secret: str
     until: float
     catalog: list[Service]
+    project: str
 
     def __repr__(self) -> str:
         return "<a token>"
@@ -133,6 +139,10 @@ class Session:
         """The same, with a token of somebody else's: a service's answer to what that one may."""
         return await self._send(method, url, {"X-Auth-Token": token}, None)
 
+    async def project(self) -> str:
+        """Our own project's id; "" where the token is of none."""
+        return (await self._token(instead_of=None)).project
+
     async def endpoint(self, kind: str, *, interface: str = "public") -> str:
         """Where the service of that type is, as the catalog has it. Raises Broken where there is
         none."""
@@ -169,7 +179,9 @@ class Session:
             raise Unavailable(OURS_REFUSED, detail=f"{_place(url)} answered {answer.status}")
         issued = answer.read(_Issue).token
         until = seconds_of(issued.expires_at) - RENEWED_S
-        return _Own(answer.headers.get("X-Subject-Token", ""), until, issued.catalog)
+        return _Own(
+            answer.headers.get("X-Subject-Token", ""), until, issued.catalog, issued.project.id
+        )
 
     async def _send(self, method: str, url: str, headers: Mapping[str, str], body: Any) -> Answer:
         raw = None if body is None else msgspec.json.encode(body)

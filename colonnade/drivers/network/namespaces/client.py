@@ -77,6 +77,10 @@ class NetworkClient(ForwarderClient):
     def forwarder(self) -> Forwarder:
         return self
 
+    @property
+    def cloud(self) -> None:
+        """None: VIPs' ports are plugged themselves."""
+
     async def networks(self) -> Sequence[Network]:
         return await self._connection.call("GET", "/v1/networks", list[Network])
 

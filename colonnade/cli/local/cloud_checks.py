@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `colonnade doctor` asks of a cloud, where amphorae are to be its servers: who this service
+is there, the LB network, the image and the flavor. Each answer: what was found, what to do."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from ipaddress import ip_address, ip_network
+from typing import Final
+
+import msgspec
+
+from colonnade.domain.errors import ColonnadeError
+from colonnade.drivers.chosen import is_in_cloud
+from colonnade.drivers.compute.nova.images import Images, flavor_of
+from colonnade.drivers.network.neutron.driver import neutron_networks
+from colonnade.drivers.openstack.credentials import of_service
+from colonnade.drivers.openstack.servers import Servers
+from colonnade.drivers.openstack.session import Session
+from colonnade.runtime.config import Config
+
+ROOM_WANTED: Final = 10  # addresses on the LB network
+
+
+class Check(msgspec.Struct, frozen=True):
+    what: str
+    found: str
+    cure: str = ""
+
+
+async def checks_of(config: Config) -> AsyncIterator[Check]:
+    """None where amphorae are on this machine."""
+    try:
+        if not is_in_cloud(config):
+            return
+        keystone = config.keystone
+        session = Session(of_service(keystone), ca_file=keystone.ca_file, timeout_s=10.0)
+    except ColonnadeError as error:
+        yield Check("cloud", error.public, "correct the configuration")
+        return
+    try:
+        async for check in _asked(config, session):
+            yield check
+    finally:
+        await session.close()
+
+
+async def _asked(config: Config, session: Session) -> AsyncIterator[Check]:
+    nova = config.nova
+    for what, ask, cure in (
+        ("Keystone", lambda: _keystone(session), "see the table [keystone]"),
+        ("LB network", lambda: _lb_network(config, session), "see the table [neutron]"),
+        ("amphora image", lambda: Images(session, nova).of(""), "upload one with the tag"),
+        ("amphora flavor", lambda: _flavor(config, session), "see `flavor` of [nova]"),
+    ):
+        yield await _check(what, ask, cure)
+
+
+async def _check(what: str, ask: Callable[[], Awaitable[str | Check]], cure: str) -> Check:
+    try:
+        found = await ask()
+    except ColonnadeError as error:
+        return Check(what, str(error), cure)
+    return found if isinstance(found, Check) else Check(what, found)
+
+
+async def _keystone(session: Session) -> str:
+    return f"{session.auth_url}, in the project {await session.project()}"
+
+
+async def _lb_network(config: Config, session: Session) -> Check:
+    neutron = config.neutron
+    networks = neutron_networks(session, neutron.lb_subnet, interface=neutron.interface)
+    subnet = await networks.lb_subnet()
+    room = await networks.free_addresses(subnet.id)
+    words, cure = f"{subnet.cidr}, with {room} free addresses", ""
+    if room < ROOM_WANTED:
+        cure = "each amphora takes an address there: enlarge its allocation pools"
+    if ip_address(config.lb_network.address) not in ip_network(subnet.cidr):
+        words += f"; this machine is {config.lb_network.address}, beyond it"
+        cure = cure or "see that a router joins them both ways, or set lb_network.address"
+    return Check("LB network", words, cure)
+
+
+async def _flavor(config: Config, session: Session) -> str:
+    nova = config.nova
+    return await flavor_of(Servers(session, interface=nova.interface).nova, nova.flavor)
