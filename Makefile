@@ -8,7 +8,7 @@ RUNS ?= 1000
 MINUTES ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format check test e2e lab chaos demo bench docs release clean
+.PHONY: help setup format check test e2e lab chaos demo bench docs release deb clean
 
 help: ## list these words
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -53,6 +53,10 @@ docs: setup ## the map of the code and the tables, made from the code
 
 release: setup ## changelog closed, wheel and sdist in dist/, tried in an empty environment
 	@$(BIN)/python -m tools.release
+
+deb: setup ## a package for Debian and its kin in dist/, tried on a machine of namespaces
+	@$(BIN)/python -m tools.deb
+	@$(BIN)/python -m pytest -q tests/debian
 
 clean: ## remove what `make` made
 	@rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

@@ -56,7 +56,7 @@ def closed(changes: str, version: str, day: str) -> str:
 
 def release(root: Path, day: str) -> list[Path]:
     """The built files. Raises Refused, with the tree as it was."""
-    dirty = _output(root, "git", "status", "--porcelain").splitlines()
+    dirty = output(root, "git", "status", "--porcelain").splitlines()
     if dirty:
         raise Refused(
             f"the tree has changes that are not committed ({dirty[0][3:]} and {len(dirty) - 1} "
@@ -66,30 +66,30 @@ def release(root: Path, day: str) -> list[Path]:
     changes = closed((root / CHANGES).read_text(), version, day)
     with tempfile.TemporaryDirectory(prefix="colonnade-release-") as name:
         folder = Path(name)
-        source = _committed(root, folder / "source")
+        source = committed(root, folder / "source")
         (source / CHANGES).write_text(changes)
-        built = _built(source, folder)
-        _check_files(source, next(file for file in built if file.suffix == ".whl"))
-        _check_installed(built, root / "requirements.lock", folder, version)
+        files = built(source, folder)
+        _check_files(source, next(file for file in files if file.suffix == ".whl"))
+        _check_installed(files, root / "requirements.lock", folder, version)
         shutil.rmtree(root / "dist", ignore_errors=True)
         (root / "dist").mkdir()
-        kept = [Path(shutil.copy(file, root / "dist")) for file in built]
+        kept = [Path(shutil.copy(file, root / "dist")) for file in files]
     (root / CHANGES).write_text(changes)
     return kept
 
 
-def _committed(root: Path, folder: Path) -> Path:
+def committed(root: Path, folder: Path) -> Path:
     """A clone has what is committed, and nothing else."""
     command = ["git", "clone", "--quiet", "--depth", "1", f"file://{root}", str(folder)]
     subprocess.run(command, check=True)
     return folder
 
 
-def _built(source: Path, folder: Path) -> list[Path]:
+def built(source: Path, folder: Path) -> list[Path]:
     """The sdist, and the wheel made from it."""
-    _say("building")
+    say("building")
     python = _environment(folder / "builder", "build")
-    _run(folder, python, "-m", "build", "--outdir", folder / "dist", source)
+    run(folder, python, "-m", "build", "--outdir", folder / "dist", source)
     return sorted((folder / "dist").iterdir())
 
 
@@ -108,15 +108,15 @@ def _check_files(source: Path, wheel: Path) -> None:
         )
 
 
-def _check_installed(built: list[Path], lock: Path, folder: Path, version: str) -> None:
-    _say("trying the wheel in an empty environment")
-    wheel = next(file for file in built if file.suffix == ".whl")
+def _check_installed(files: list[Path], lock: Path, folder: Path, version: str) -> None:
+    say("trying the wheel in an empty environment")
+    wheel = next(file for file in files if file.suffix == ".whl")
     python = _environment(folder / "empty", "--constraint", lock, f"{wheel}[local]")
     program = python.with_name("colonnade")
-    said = _output(folder, program, "--version").strip()
+    said = output(folder, program, "--version").strip()
     if said != f"colonnade {version}":
         raise Refused(f"`colonnade --version` of the wheel says {said!r}, not {version}")
-    _output(folder, program, "--help")
+    output(folder, program, "--help")
     _check_answers(program, folder)
 
 
@@ -127,7 +127,7 @@ def _check_answers(program: Path, folder: Path) -> None:
         port = probe.getsockname()[1]
     command: list[str | Path] = [program, "api", "--noop", "--listen", f"127.0.0.1:{port}"]
     process = subprocess.Popen(
-        command, cwd=folder, env=_surroundings(), stdout=subprocess.PIPE, text=True
+        command, cwd=folder, env=surroundings(), stdout=subprocess.PIPE, text=True
     )
     try:
         assert process.stdout is not None
@@ -156,19 +156,19 @@ def _ask(url: str, body: bytes | None = None) -> None:
 
 def _environment(folder: Path, *wanted: str | Path) -> Path:
     """The interpreter of a new virtual environment with those packages."""
-    _run(folder.parent, sys.executable, "-m", "venv", folder)
+    run(folder.parent, sys.executable, "-m", "venv", folder)
     python = folder / "bin" / "python"
-    _run(folder, python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *wanted)
+    run(folder, python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *wanted)
     return python
 
 
-def _run(cwd: Path, *command: str | Path) -> None:
-    _output(cwd, *command)
+def run(cwd: Path, *command: str | Path) -> None:
+    output(cwd, *command)
 
 
-def _output(cwd: Path, *command: str | Path) -> str:
+def output(cwd: Path, *command: str | Path) -> str:
     done = subprocess.run(
-        command, cwd=cwd, env=_surroundings(), capture_output=True, text=True, check=False
+        command, cwd=cwd, env=surroundings(), capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise Refused(
@@ -178,13 +178,13 @@ def _output(cwd: Path, *command: str | Path) -> str:
     return done.stdout
 
 
-def _surroundings() -> dict[str, str]:
+def surroundings() -> dict[str, str]:
     """Without what would let the wheel's interpreter find modules of this tree."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
 
-def _say(words: str) -> None:
-    print(f"release: {words}", file=sys.stderr)
+def say(words: str, who: str = "release") -> None:
+    print(f"{who}: {words}", file=sys.stderr)
 
 
 def main() -> int:
@@ -192,7 +192,7 @@ def main() -> int:
     try:
         kept = release(root, datetime.now(UTC).date().isoformat())
     except Refused as refused:
-        _say(str(refused))
+        say(str(refused))
         return 1
     version = colonnade.__version__
     for file in kept:
