@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 async def plug_again(networks: Networks, user: AmphoraId) -> None:
     for port_id in await _ports(networks, user):
-        await networks.plug(port_id, user)
+        await _plug(networks, port_id, user)
 
 
 async def seats_back(
@@ -60,12 +60,18 @@ async def _plug_once_it_can(
 ) -> None:
     while True:
         try:
-            await networks.plug(port_id, user)
+            await _plug(networks, port_id, user)
             return
         except Unavailable:
             if _now() > until:
                 raise
         await asyncio.sleep(LOOK_S)
+
+
+async def _plug(networks: Networks, port_id: PortId, user: AmphoraId) -> None:
+    """A cable to the machine before may be about to vanish: it is not the one that is wanted."""
+    await networks.unplug(port_id)
+    await networks.plug(port_id, user)
 
 
 async def _ports(networks: Networks, user: AmphoraId) -> list[PortId]:
