@@ -179,8 +179,8 @@ class Amphorae:
                 newborn = await self._conceive(boot, port)
                 await plug_again(self._networks, amphora_id)
                 await self._deliver(newborn, _pack(boot.config_drive))
-        except ColonnadeError as error:
-            said = f"{error.public}: {error.detail}"
+        except (ColonnadeError, OSError) as error:  # the others come back all the same
+            said = str(error) or type(error).__name__
             log.error("an amphora is not back", amphora_id=amphora_id, error=said)
             await self._machines.destroy(amphora_id)
             return

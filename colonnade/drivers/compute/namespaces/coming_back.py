@@ -40,8 +40,7 @@ async def seats_back(
             for port_id in await _ports(networks, seat):
                 await _plug_once_it_can(networks, port_id, seat, until)
         except ColonnadeError as error:
-            said = f"{error.public}: {error.detail}"
-            log.error("a seat is not back", seat_id=seat, carrier_id=carrier.id, error=said)
+            log.error("a seat is not back", seat_id=seat, carrier_id=carrier.id, error=str(error))
             machines.forget_seat(seat)
         else:
             log.info("a seat is back", seat_id=seat, carrier_id=carrier.id)
