@@ -2,9 +2,13 @@
 """What goes wrong in a run, and when: all of it from the seed, and over after `TROUBLE_S`."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
+from colonnade.domain.errors import ColonnadeError
+from colonnade.domain.lifecycle import State
+from colonnade.store.fleet import amphora_rows, seats
 from tests.chaos.machines import Machine
 from tests.chaos.users import Users
 from tests.chaos.world import World
@@ -30,12 +34,16 @@ async def _kill_spares(world: World, _users: Users) -> None:
 
 async def _freeze(world: World, _users: Users) -> None:
     for machine in _some(world):
-        trouble = world.history.touch(machine.id, "is frozen")
-        machine.freeze()
+        together = world.compute.beside(machine)
+        troubles = [world.history.touch(one.id, "is frozen") for one in together]
+        for one in together:
+            one.freeze()
         await for_a_while(world, 30)
         world.say(f"{machine.process.name} goes on")
-        machine.go_on()
-        world.history.over(trouble)
+        for one in together:
+            one.go_on()
+        for trouble in troubles:
+            world.history.over(trouble)
 
 
 async def _cut_off(world: World, _users: Users) -> None:
@@ -190,6 +198,20 @@ async def _resize(world: World, users: Users) -> None:
         await users.resize(world.layouts.choice(there))
 
 
+async def _empty(world: World, _users: Users) -> None:
+    """An operator has an amphora replaced that carries seats."""
+    async with world.store.turn() as connection:
+        rows = await amphora_rows.everyone(connection)
+    carrying = [a for a in rows if a.state is State.CARRYING]
+    if carrying:
+        chosen = world.layouts.choice(sorted(carrying, key=lambda a: a.id))
+        for one in world.compute.beside(world.compute.machines[chosen.id]):
+            world.history.leave(one.id)
+        with contextlib.suppress(ColonnadeError):
+            async with world.store.transaction() as connection:
+                await seats.ask_to_leave(connection, chosen)
+
+
 TROUBLES: Final[Mapping[Trouble, int]] = {
     _kill: 4,
     _kill_serving_and_spares: 1,
@@ -228,6 +250,9 @@ async def trouble(world: World, users: Users) -> None:
         for _ in range(world.layouts.randint(0, 2)):
             begins = world.layouts.uniform(0, TROUBLE_S)
             tasks.append(asyncio.create_task(_later(begins, _resize, world, users)))
+        if world.layouts.random() < 0.3:
+            begins = world.layouts.uniform(0, TROUBLE_S)
+            tasks.append(asyncio.create_task(_later(begins, _empty, world, users)))
     await asyncio.gather(*tasks)
 
 
@@ -250,5 +275,6 @@ def _some(world: World) -> list[Machine]:
 
 def power_cut(world: World, machines: Sequence[Machine]) -> None:
     for machine in machines:
-        world.history.touch(machine.id, "loses its power")
+        for one in world.compute.beside(machine):
+            world.history.touch(one.id, "loses its power")
         world.compute.power_cut(machine.id)

@@ -134,11 +134,14 @@ class History:
     def fence_ends(self, amphora_id: AmphoraId) -> None:
         self._fencing.pop(amphora_id, None)
 
-    def failed(self, amphora_id: AmphoraId, at: float, why: str) -> None:
-        """The control plane gave an amphora up at that time."""
+    def failed(
+        self, amphora_id: AmphoraId, at: float, why: str, beside: Collection[AmphoraId] = ()
+    ) -> None:
+        """The control plane gave an amphora up at that time. `beside`: what else was on it, which
+        is lost together."""
         self.lines.append(f"{at:7.2f}  {self.called(amphora_id)} is given up ({why})")
         asked = self.leaving.get(amphora_id, at + 1) <= at + ROUNDED_S
-        if not asked and not self.is_troubled(amphora_id, at):
+        if not asked and not any(self.is_troubled(one, at) for one in (amphora_id, *beside)):
             self.violated(f"{self.called(amphora_id)} was given up without a cause")
 
     def story(self) -> str:

@@ -13,7 +13,7 @@ from colonnade.domain.ids import AmphoraId, PortId, SubnetId, derived_id
 from colonnade.domain.tree import Vip
 from colonnade.drivers.network.namespaces.address_book import subnet_id
 from colonnade.drivers.network.protocol import Port
-from tests.chaos.world import ROUTED_VIPS, World
+from tests.chaos.world import PACKED, PER_AMPHORA, ROUTED_VIPS, World
 from tests.fakes.network import PRIVATE_SUBNET, PUBLIC_SUBNET, PUBLIC_SUBNET_V6
 
 ALONE: Final = Sizing()
@@ -24,8 +24,12 @@ TWO, THREE = (
     Sizing(topology=Topology.ACTIVE_ACTIVE, front_end=FrontEnd.ROUTED, amphorae=number)
     for number in (2, 3)
 )
+SHARED: Final = Sizing(flavor=PACKED, per_amphora=PER_AMPHORA)
+SHARED_PAIR: Final = Sizing(
+    topology=Topology.ACTIVE_STANDBY, flavor=PACKED, per_amphora=PER_AMPHORA
+)
 KINDS: Final = (
-    (ALONE, PAIR),
+    (ALONE, PAIR, SHARED, SHARED_PAIR),
     (ROUTED_ALONE, ROUTED_PAIR, TWO, THREE),
 )  # which of them may take another's place
 
@@ -53,7 +57,14 @@ def size_of(wanted: Cluster) -> Sizing:
         topology=wanted.topology,
         front_end=FrontEnd.ROUTED if routed else FrontEnd.LAYER_2,
         amphorae=wanted.size if wanted.topology is Topology.ACTIVE_ACTIVE else ALONE.amphorae,
+        flavor=wanted.flavor,
+        per_amphora=wanted.per_amphora,
     )
+
+
+def _is_alone(size: Sizing) -> bool:
+    """Whether one amphora has the VIPs' own ports."""
+    return size.topology is Topology.SINGLE and size.front_end is FrontEnd.LAYER_2
 
 
 def served(world: World, wanted: Cluster, rows: Sequence[Amphora]) -> str:
@@ -67,7 +78,7 @@ def served(world: World, wanted: Cluster, rows: Sequence[Amphora]) -> str:
     ports = {port.id: port for port in world.network.held()}
     holders = [ports[vip.port_id].plugged_into for vip in _vips(wanted)]
     size = size_of(wanted)
-    if set(holders) != ({serving[0].id} if size == ALONE else {None}):
+    if set(holders) != ({serving[0].id} if _is_alone(size) else {None}):
         return "its VIPs are not where they should be"
     if wrong := _roles(world, wanted, serving):
         return wrong
@@ -81,7 +92,7 @@ def _serves(world: World, wanted: Cluster, amphora: Amphora) -> str:
         return "its amphora does not run"
     # One interface for each VIP or for each subnet of VIPs, one on the members' subnet if there
     # are members, and one of which no neighbour hears for VIPs that a router leads.
-    fronts = len(_vips(wanted)) if size_of(wanted) == ALONE else 0
+    fronts = len(_vips(wanted)) if _is_alone(size_of(wanted)) else 0
     needed = len(own_subnets(wanted)) + fronts + _is_routed(wanted)
     if len(world.agents.interfaces[amphora.id]) != needed:
         return "its amphora lacks an interface"
@@ -123,7 +134,7 @@ def _on(port: Port, vip: Vip) -> bool:
 
 def _has(wanted: Cluster) -> bool:
     """Whether amphorae have ports of their own where VIPs are."""
-    return size_of(wanted) != ALONE
+    return not _is_alone(size_of(wanted))
 
 
 def own_subnets(wanted: Cluster) -> set[SubnetId]:

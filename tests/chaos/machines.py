@@ -6,7 +6,7 @@ frozen one answers when it goes on. One that is cut off serves, and no control p
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from colonnade.domain.errors import Unreachable
@@ -29,9 +29,15 @@ Hear = Callable[[AmphoraId, int, int], None]  # amphora, sequence, generation
 
 
 class Machine:
-    def __init__(self, amphora_id: AmphoraId, number: int) -> None:
+    """`carrier_id`: of a seat, which is no machine of its own, and ends with that one."""
+
+    def __init__(
+        self, amphora_id: AmphoraId, number: int, carrier_id: AmphoraId | None = None
+    ) -> None:
         self.id = amphora_id
         self.number = number
+        self.carrier_id = carrier_id
+        self.is_open = carrier_id is None
         self.born = asyncio.get_running_loop().time()
         self.process = Process(f"amphora {number}")
         self.runs = asyncio.Event()  # not frozen
@@ -68,9 +74,23 @@ class Machines(FakeCompute):
         before = self.boots.get(boot.amphora_id)
         await super().create(boot)
         if self.boots.get(boot.amphora_id) is not before:
-            machine = Machine(boot.amphora_id, len(self.machines) + 1)
+            machine = Machine(boot.amphora_id, len(self.machines) + 1, boot.carrier_id)
             self.machines[boot.amphora_id] = machine
+            if machine.is_open:
+                machine.process.begin(self._beats(machine))
+
+    def open(self, amphora_id: AmphoraId) -> None:
+        """A seat, by the agent of its carrier."""
+        machine = self.machines[amphora_id]
+        if not machine.is_open and not machine.is_dead:
+            machine.is_open = True
             machine.process.begin(self._beats(machine))
+
+    def beside(self, machine: Machine) -> Sequence[Machine]:
+        """All that is on the same amphora, itself too, the amphora first."""
+        carrier = machine.carrier_id or machine.id
+        found = [m for m in self.machines.values() if carrier in (m.id, m.carrier_id)]
+        return sorted(found, key=lambda one: one.id != carrier)
 
     async def destroy(self, amphora_id: AmphoraId) -> None:
         machine = self.machines.get(amphora_id)
@@ -82,11 +102,14 @@ class Machines(FakeCompute):
         await super().destroy(amphora_id)
 
     def power_cut(self, amphora_id: AmphoraId) -> None:
+        """Of the amphora, with all that is on it."""
         assert self._network is not None
-        self._end(amphora_id)
-        self.kill(amphora_id)
-        self._network.amphorae.discard(amphora_id)
-        self._network.stopped.add(amphora_id)
+        for one in self.beside(self.machines[amphora_id]):
+            if not one.is_dead:
+                self._end(one.id)
+                self.kill(one.id)
+                self._network.amphorae.discard(one.id)
+                self._network.stopped.add(one.id)
 
     def acts(self, amphora_id: AmphoraId) -> bool:
         """It runs, and is not frozen."""
@@ -98,8 +121,9 @@ class Machines(FakeCompute):
 
     def _end(self, amphora_id: AmphoraId) -> None:
         machine = self.machines.get(amphora_id)
-        if machine is not None and not machine.is_dead:
-            machine.end()
+        for one in [] if machine is None else self.beside(machine):
+            if not one.is_dead and amphora_id in (one.id, one.carrier_id):
+                one.end()
 
 
 class Agents(FakeAmphorae):
@@ -126,6 +150,15 @@ class Agents(FakeAmphorae):
         applied = await super().apply(amphora, wanted, interfaces, pair)
         self._history.served.add(amphora.id)
         return applied
+
+    async def open_seat(self, carrier: Amphora, seat: Amphora, drive: Mapping[str, str]) -> None:
+        await self._machines.machines[carrier.id].runs.wait()
+        await super().open_seat(carrier, seat, drive)
+        self._machines.open(seat.id)
+
+    async def close_seat(self, carrier: Amphora, seat: Amphora) -> None:
+        await self._machines.machines[carrier.id].runs.wait()
+        await super().close_seat(carrier, seat)
 
     def generation(self, amphora_id: AmphoraId) -> int:
         wish = self.serving.get(amphora_id)

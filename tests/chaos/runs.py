@@ -6,6 +6,7 @@ The last looks are made at rows and fakes, not at what the control plane says of
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any, Final
@@ -24,7 +25,7 @@ from tests.chaos.database import Line
 from tests.chaos.faults import trouble
 from tests.chaos.loop import WorldLoop
 from tests.chaos.users import Users, Wish
-from tests.chaos.world import CONFIG, STANDING, Manner, World
+from tests.chaos.world import CONFIG, PER_AMPHORA, STANDING, Manner, World
 
 LOOK_S: Final = 3.0
 CONVERGES_S: Final = 400.0  # a key that failed for long is tried again after up to 300 s
@@ -141,8 +142,10 @@ def _members(wish: Wish, wanted: Cluster) -> str:
 
 def _leaked(world: World, rows: list[Amphora], clusters: list[Cluster]) -> str:
     states = [a.state for a in rows]
-    if set(states) - {State.SPARE, State.SERVING}:
+    if set(states) - {State.SPARE, State.CARRYING, State.SERVING}:
         return f"amphorae are {sorted(set(states))}"
+    if wrong := _seats(world, rows):
+        return wrong
     if states.count(State.SPARE) != CONFIG.spares:
         return f"{states.count(State.SPARE)} spares"
     known_ids = {a.id for a in rows}
@@ -171,6 +174,20 @@ def _leaked(world: World, rows: list[Amphora], clusters: list[Cluster]) -> str:
     return "an amphora serves a cluster that is gone" if gone else ""
 
 
+def _seats(world: World, rows: list[Amphora]) -> str:
+    """Each seat has its carrier and is open there, each carrier has seats, and not too many."""
+    carrying = {a.id for a in rows if a.state is State.CARRYING}
+    found = Counter(a.carrier_id for a in rows if a.carrier_id is not None)
+    if set(found) != carrying:
+        return f"{len(carrying)} amphorae carry, and seats are on {len(found)}"
+    if any(number > PER_AMPHORA for number in found.values()):
+        return "more are on an amphora than it may carry"
+    opened = {s for s, carrier in world.agents.seats.items() if carrier in world.network.amphorae}
+    if opened != {a.id for a in rows if a.carrier_id is not None}:
+        return "what is open is not what there is"
+    return ""
+
+
 async def _tell_failures(world: World) -> None:
     async with world.store.turn() as connection:
         found = await _all(
@@ -182,7 +199,8 @@ async def _tell_failures(world: World) -> None:
         machine = world.compute.machines.get(amphora_id)
         # Others were never made, or not yet, whatever hindered it.
         if machine is not None and machine.born <= float(at):
-            world.history.failed(AmphoraId(amphora_id), float(at), message)
+            beside = [one.id for one in world.compute.beside(machine)]
+            world.history.failed(AmphoraId(amphora_id), float(at), message, beside)
 
 
 async def _all(connection: Connection, sql: str) -> list[tuple[Any, ...]]:

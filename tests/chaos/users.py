@@ -204,4 +204,5 @@ class Users:
 
 
 def told(size: Sizing) -> str:
-    return f"{size.topology} {size.front_end} {size.amphorae}"
+    shared = " shared" * (size.per_amphora > 1)
+    return f"{size.topology} {size.front_end} {size.amphorae}{shared}"

@@ -22,7 +22,7 @@ from colonnade.controller.renewals import Certificates
 from colonnade.controller.spares import Spares
 from colonnade.domain.errors import ColonnadeError, OutOfCapacity, Unavailable
 from colonnade.domain.fleet import Role
-from colonnade.domain.ids import AmphoraId, ClusterId, PortId, new_id
+from colonnade.domain.ids import AmphoraId, ClusterId, PortId, derived_id, new_id
 from colonnade.drivers.compute.protocol import ComputeDriver
 from colonnade.drivers.network.protocol import NetworkDriver, Port
 from colonnade.health.process import Health
@@ -57,6 +57,14 @@ CONFIG: Final = Config(
 KNOWN_FOR_LONG: Final = """INSERT INTO receivers
     (address, id, written_at, watching_since, heard_at, listed_since)
     VALUES (%s, %s, now(), now(), now(), to_timestamp(0))"""
+# Load balancers of this flavor share amphorae.
+PACKED: Final = derived_id("packed")
+PER_AMPHORA: Final = 2
+SHARES: Final = f'{{"max_load_balancers": {PER_AMPHORA}}}'
+PROFILE: Final = """INSERT INTO flavor_profiles (id, name, provider_name, flavor_data)
+    VALUES (%s, 'packed', 'amphora', %s)"""
+FLAVOR: Final = """INSERT INTO flavors (id, name, description, enabled, flavor_profile_id)
+    VALUES (%s, 'packed', '', true, %s)"""
 LEAK_PATIENCE_S: Final = 5.0
 ROUTED_VIPS: Final = ("192.0.2.0/24", "2001:db8:2::/64")
 INBOXES: Final = (0, 8, 1000)  # datagrams for which a socket has room
@@ -283,6 +291,10 @@ class World:
         async with self.store.transaction() as connection:
             for number in (1, 2):
                 await connection.execute(KNOWN_FOR_LONG, [f"receiver {number}", new_id()])
+        if self.manner.layouts:
+            async with self.store.transaction() as connection:
+                await connection.execute(PROFILE, [PACKED, SHARES])
+                await connection.execute(FLAVOR, [PACKED, PACKED])
         self.say(f"{self.manner}")
         for number in (1, 2):
             self.controllers.append(Controller(self, f"controller {number}"))
