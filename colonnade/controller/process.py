@@ -28,6 +28,7 @@ from colonnade.controller.spares import Spares
 from colonnade.controller.sweeping import Sweeping
 from colonnade.controller.upgrades import Upgrades
 from colonnade.domain.ids import AmphoraId, derived_id, new_id
+from colonnade.domain.limits import LOAD_BALANCERS_PER_AMPHORA_MAX
 from colonnade.drivers.amphora.haproxy.client import AgentClient
 from colonnade.drivers.amphora.haproxy.driver import HaproxyDriver, HeartbeatKey
 from colonnade.drivers.chosen import chosen_drivers, is_in_cloud
@@ -54,7 +55,8 @@ FLAVOR: Final = "default"
 SHUTDOWN_S: Final = 1.0
 
 log = structlog.get_logger()
-FROM_AMPHORAE: Final = Bounds(connections=4096, of_one_peer=16)
+# Of one: an amphora that carries seats asks for all of them.
+FROM_AMPHORAE: Final = Bounds(connections=4096, of_one_peer=2 * LOAD_BALANCERS_PER_AMPHORA_MAX)
 
 
 async def run(config: Config) -> None:
