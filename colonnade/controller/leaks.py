@@ -6,7 +6,7 @@ because a thing may be made before its row. Where most things are unknown, the d
 another system's: then nothing is removed for a whole day. An amphora that a row needs and that does
 not run is reported lost at once; safe mode decides whether it is replaced now. A port for members
 is removed soon after no member is on its subnet: members are stored before their port is made. Only
-things that carry our own marks are touched.
+things that carry our own marks are touched. Where a VIP's port is gone, its cluster looks again.
 """
 
 from collections.abc import Iterable, Sequence
@@ -73,6 +73,9 @@ class Leaks:
             owners |= {load_balancer_of(route.owner) for route in routes}
             balancers = await clusters.load_balancers_among(connection, sorted(owners))
             subnets = await clusters.own_subnets(connection, sorted(_clusters(ports, rows)))
+            there = {port.wish_id or port.id for port in ports} | {port.id for port in ports}
+            for cluster_id in await clusters.without_vip_port(connection, sorted(there)):
+                await work.mark(connection, f"cluster:{cluster_id}")
         strangers = [i for i in instances if i not in rows]
         stray = [p for p in ports if _is_stray(p, rows, balancers)]
         idle = [p for p in ports if p not in stray and _is_idle(p, rows, subnets)]

@@ -178,7 +178,10 @@ class FakeNeutron:
         return {"port": port}
 
     async def _delete(self, request: web.Request) -> Any:
-        port_id = self._port(request)["id"]
+        self.forget(self._port(request)["id"])
+
+    def forget(self, port_id: str) -> None:
+        """Somebody deleted the port."""
         del self.ports[port_id]
         self.leaving.pop(port_id, None)
         self.book.delete_port(PortId(port_id))

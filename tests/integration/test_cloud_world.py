@@ -135,6 +135,17 @@ async def test_one_that_leaves_hands_its_vip_over_and_the_next_knew_its_mac_befo
     assert told[at : at + 4] == ["prepared", "apply", "unplug", "plug"]
 
 
+async def test_a_vips_port_that_vanished_comes_back_with_its_address(world: CloudWorld) -> None:
+    await world.create()
+    await world.settle()
+    (vip,) = [port for port in await world.site.networks.ports() if is_vip(port.owner)]
+    world.site.nova.neutron.forget(vip.id)
+    await world.settle()
+    (now,) = [port for port in await world.site.networks.ports() if is_vip(port.owner)]
+    assert (now.address, now.wish_id) == (vip.address, vip.id)
+    assert {now.plugged_into} == await serving(world) == world.carrying()
+
+
 async def test_a_port_for_members_goes_when_no_member_is_there(world: CloudWorld) -> None:
     await world.create()
     await world.settle()

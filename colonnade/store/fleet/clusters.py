@@ -135,6 +135,19 @@ async def load_balancers_among(connection: Connection, ids: Sequence[str]) -> se
     return {row[0] for row in await cursor.fetchall()}
 
 
+async def without_vip_port(connection: Connection, there: Sequence[str]) -> list[ClusterId]:
+    """Clusters of load balancers whose VIP's port is ours, and none of these."""
+    cursor = await connection.execute(
+        """SELECT DISTINCT cluster_id FROM load_balancers b
+        WHERE NOT deleted AND body ->> 'provider' <> 'noop'
+            AND coalesce((body -> 'vip' ->> 'owned')::boolean, true)
+            AND NOT EXISTS (
+                SELECT FROM unnest(%s::text[]) port WHERE port = body -> 'vip' ->> 'port_id')""",
+        [list(there)],
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
 async def own_subnets(
     connection: Connection, cluster_ids: Sequence[ClusterId]
 ) -> set[tuple[ClusterId, SubnetId]]:
