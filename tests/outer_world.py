@@ -18,6 +18,7 @@ ROUTER: Final = (f"{LAN_4}.1", f"{LAN_6}:1")
 SERVER: Final = (f"{LAN_4}.5", f"{LAN_6}:5")
 NEAR: Final = (f"{LAN_4}.50", f"{LAN_6}:50")
 MEMBER: Final = (f"{LAN_4}.60", f"{LAN_6}:60")
+TAKEN: Final = (f"{LAN_4}.100", f"{LAN_6}:100")  # the member has these, too
 FAR: Final = ("198.51.100.9", "2001:db8:6::9")
 FAR_GATEWAY: Final = ("198.51.100.1", "2001:db8:6::1")
 S_MAX: Final = 30
@@ -147,7 +148,7 @@ class World:
             self.server.run("ip", "link", "set", "eth0", "master", bridge)
             give(self.server, bridge, SERVER)
         self.plug(self.near, "eth0", NEAR)
-        self.plug(self.member, "eth0", MEMBER)
+        self.plug(self.member, "eth0", (*MEMBER, *TAKEN))
         self.plug(self.router, "eth0", ROUTER)
         _pair("eth1", self.router, "eth0", self.far)
         give(self.router, "eth1", FAR_GATEWAY)

@@ -13,7 +13,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -25,7 +25,7 @@ from colonnade.cli.local.system import System, running
 from colonnade.cli.rest import Rest
 from colonnade.cli.waiting import until
 from colonnade.domain.errors import ColonnadeError
-from tests.outer_world import FAR, MEMBER, SERVER, Inside, Place, World, world
+from tests.outer_world import FAR, MEMBER, SERVER, TAKEN, Inside, Place, World, world
 
 S_MAX: Final = 60.0
 OWN_PORT: Final = 2222  # a program of the server itself listens there
@@ -215,7 +215,6 @@ async def restarted(one: Site, found: dict[str, Any]) -> None:
     found["after restart"] = around.far.ask(url(SERVER[1]))
 
 
-NODAD: Final[Sequence[Sequence[str]]] = ((), ("nodad",))
 LAN: Final = """
 [[network]]
 name = "lan"
@@ -255,14 +254,12 @@ async def on_a_wire(one: Site, found: dict[str, Any]) -> None:
     around = one.world
     around.member.echo(80)
     around.server.echo(OWN_PORT, "own")
-    for address in ("192.0.2.100/32", "2001:db8:5::100/128"):  # somebody has the first of the range
-        around.member.run("ip", "address", "add", address, "dev", "eth0", *NODAD[":" in address])
     subnets = await one.subnets()
     v6 = [{"subnet_id": subnets["lan-subnet-v6"]["id"]}]
     made = await one.balance("lan-subnet", members={MEMBER[0]: 80}, additional_vips=v6)
     vips = [made["vip_address"], made["additional_vips"][0]["ip_address"]]
     found["vips"] = vips
-    again = {"vip_subnet_id": made["vip_subnet_id"], "vip_address": "192.0.2.100"}
+    again = {"vip_subnet_id": made["vip_subnet_id"], "vip_address": TAKEN[0]}
     found["refused: in use"] = await one.refusal("lbaas/loadbalancers", "loadbalancer", again)
     for address in vips:
         await one.answers(around.near, url(address), "50")

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colonnade.protocol.announcements import announcement
+from colonnade.protocol.announcements import announcement, holder, question
 
 MAC = bytes.fromhex("02aabbccddee")
 
@@ -34,3 +34,25 @@ def test_an_ipv6_advertisement_has_a_checksum_that_adds_up(
     assert (message[0], message[4] >> 5) == (136, 1)  # advertisement; only the override flag
     assert message[8:24] == address.packed == source
     assert message[24:] == b"\x02\x01" + mac
+
+
+@given(st.ip_addresses(), st.binary(min_size=6, max_size=6), st.binary(min_size=6, max_size=6))
+def test_who_has_an_address_is_heard_and_who_has_another_is_not(
+    address: IPv4Address | IPv6Address, mac: bytes, other: bytes
+) -> None:
+    assert holder(announcement(mac, address), address) == mac
+    assert holder(question(other, address), address) == other  # who wants it, too
+    elsewhere = type(address)(int(address) ^ 1)
+    if int(address) and int(elsewhere):  # the sender of a question has no address
+        assert holder(announcement(mac, elsewhere), address) is None
+        assert holder(question(mac, elsewhere), address) is None
+    assert holder(b"", address) is None
+
+
+def test_a_question_is_asked_without_an_address_of_ones_own() -> None:
+    frame = question(MAC, IPv4Address("203.0.113.7"))
+    assert frame.hex(" ", 2).endswith("02aa bbcc ddee 0000 0000 0000 0000 0000 cb00 7107")
+    asked = question(MAC, IPv6Address("2001:db8::1:2:3"))
+    assert asked[:6].hex() == "3333ff020003"
+    assert asked[22:38] == bytes(16)
+    assert IPv6Address(asked[38:54]) == IPv6Address("ff02::1:ff02:3")
