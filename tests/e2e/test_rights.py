@@ -21,7 +21,7 @@ from colonnade.runtime.config import read_config
 IS_ROOT = os.geteuid() == 0
 NUMBERS = {  # linux/capability.h
     **{"chown": 0, "kill": 5, "setgid": 6, "setuid": 7, "setpcap": 8},
-    **{"net_admin": 12, "sys_ptrace": 19, "sys_admin": 21, "setfcap": 31},
+    **{"net_admin": 12, "net_raw": 13, "sys_ptrace": 19, "sys_admin": 21, "setfcap": 31},
 }
 AGENT_MAY = sum(1 << number for number in (8, 10, 12, 13, 21))
 # Those who wait for others, enter namespaces or reap orphans: they hear nobody.
