@@ -38,12 +38,12 @@ KINDS = ("--mount", "--pid", "--net", "--uts", "--ipc", "--cgroup", "--fork", "-
 
 class Machine:
     def __init__(self, init: int) -> None:
-        self._init = init
+        self.init = init
 
     def enter(self) -> list[str]:
         """The words that, put before a command line, run it in the machine."""
         kinds = ("--mount", "--pid", "--net", "--uts", "--ipc")
-        return ["nsenter", f"--target={self._init}", *kinds, "--wdns=/", "--"]
+        return ["nsenter", f"--target={self.init}", *kinds, "--wdns=/", "--"]
 
     def run(self, *argv: str, env: Mapping[str, str] | None = None, code: int = 0) -> str:
         """What the command says. It must end with that code."""

@@ -19,30 +19,18 @@ import pytest
 import colonnade
 from colonnade.cli.lab.visits import Visits
 from colonnade.cli.waiting import until
+from tests import typed_commands
 from tests.systemd_machine import Machine, machine, why_no_systemd
+from tests.typed_commands import blocks
 
-ROOT = Path(__file__).parents[2]
-SCRIPT = "set -e\nshopt -s expand_aliases\nset -v\ncd /tmp\nalias cl={bin}/colonnade\n{lines}\n"
 RATE = 50.0
 CONTROL_PLANE = ("api", "controller", "health", "notifier", "network", "database")
 HANGS_S = 3
 DROP_IN = f"[Service]\nWatchdogSec={HANGS_S}\n"
 
 
-def commands(heading: str) -> str:
-    """The commands below that heading of the page."""
-    text = (ROOT / "docs/install.md").read_text()
-    part = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    found = re.findall(r"```\n(.*?)```", part, re.DOTALL)
-    assert found, heading
-    return "".join(found)
-
-
 def typed(made: Machine, heading: str, token: str = "") -> str:
-    lines = commands(heading).replace("/opt/colonnade", sys.prefix)
-    lines = lines.replace("COLONNADE_TOKEN=...", f"COLONNADE_TOKEN={token}")
-    script = SCRIPT.format(bin=f"{sys.prefix}/bin", lines=lines)
-    return made.run("bash", "-c", script, env={"COLONNADE_TOKEN": token})
+    return typed_commands.typed(made, "".join(blocks("docs/install.md", heading)), token)
 
 
 @pytest.fixture
