@@ -15,6 +15,7 @@ import pytest
 S_MAX = 240
 # As whom load balancers see the server: in mode macvlan it has a leg of its own.
 SERVERS = {
+    "routed": ("198.19.0.1", "fdc0:10ad:1::1"),
     "bridge": ("192.0.2.5", "2001:db8:5::5"),
     "macvlan": ("192.0.2.101", "2001:db8:5::101"),
 }
@@ -71,7 +72,7 @@ async def test_load_balancers_have_addresses_of_their_own_on_the_servers_network
     assert vip in ("192.0.2.101", "192.0.2.102")
     assert vip_6 in ("2001:db8:5::101", "2001:db8:5::102")
     assert "is in use on network lan" in seen["refused: in use"]
-    server, server_6 = SERVERS.get(mode, SERVERS["bridge"])
+    server, server_6 = SERVERS[mode]
     assert (seen["near4"], seen["near6"]) == (f"{vip} 192.0.2.50", f"{vip} 2001:db8:5::50")
     assert (seen["far4"], seen["far6"]) == (f"{vip} 198.51.100.9", f"{vip} 2001:db8:6::9")
     assert (seen["server4"], seen["server6"]) == (f"{vip} {server}", f"{vip} {server_6}")
