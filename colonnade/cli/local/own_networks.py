@@ -40,10 +40,9 @@ def check(config: Config) -> None:
         raise Invalid("the configuration has [[network]]: networks of the machine need root")
     if find_nft() is None:
         raise Broken("nft is missing, which [[network]] needs: install the package nftables")
-    from colonnade.drivers.network.namespaces.host_network import facts  # netlink is large
-    from colonnade.drivers.network.namespaces.physical import records_of
+    from colonnade.drivers.network.namespaces import host_network  # netlink is large
 
-    records_of(config.network, facts())
+    host_network.check(config.network)
 
 
 def handed_over(config: Config) -> Mapping[str, int]:

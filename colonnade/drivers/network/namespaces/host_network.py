@@ -8,6 +8,7 @@ network has no way to it. It knows no port and no amphora.
 
 import os
 import subprocess
+import sys
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -16,16 +17,23 @@ from typing import Final
 import msgspec
 from pyroute2 import IPRoute
 
-from colonnade.domain.errors import Broken
+from colonnade.domain.errors import Broken, Invalid
 from colonnade.drivers.network.namespaces import host_facts, host_table
 from colonnade.drivers.network.namespaces.cables import Cables
 from colonnade.drivers.network.namespaces.host_table import CABLE, LEG, Contents
 from colonnade.drivers.network.namespaces.links import link_name
-from colonnade.drivers.network.namespaces.physical import Facts
+from colonnade.drivers.network.namespaces.physical import Facts, records_of
 from colonnade.drivers.network.protocol import Forward
+from colonnade.runtime.config import PhysicalNetwork
 from colonnade.runtime.system_programs import find_nft
 
 NFT_S_MAX: Final = 10
+MAKE_VLAN: Final = """
+from pyroute2 import IPRoute
+with IPRoute() as route:
+    route.link("add", ifname="a", kind="veth", peer="b")
+    route.link("add", ifname="a.2", kind="vlan", vlan_id=2, link=route.link_lookup(ifname="a")[0])
+"""
 SETTINGS: Final = Path("/proc/sys/net")
 FORWARDING: Final = {4: "ipv4/ip_forward", 6: "ipv6/conf/all/forwarding"}
 
@@ -113,6 +121,30 @@ def facts() -> Facts:
     """Of the namespace of the calling thread."""
     with IPRoute() as route:
         return host_facts.look(route)
+
+
+def check(tables: Sequence[PhysicalNetwork]) -> None:
+    """Whether this machine can have these networks. In the namespace of the calling thread. Raises
+    Invalid."""
+    seen = facts()
+    for record in records_of(tables, seen):
+        uplink = record.uplink
+        if (
+            uplink is not None
+            and uplink.vlan
+            and uplink.wire not in seen.links
+            and not _makes_vlans()
+        ):
+            raise Invalid(
+                f"[[network]] {record.name}: vlan {uplink.vlan} cannot be, for the kernel makes no "
+                f"VLANs: load its module 8021q, or make the interface {uplink.wire} otherwise"
+            )
+
+
+def _makes_vlans() -> bool:
+    """It is tried in a network that ends at once."""
+    argv = ["unshare", "--net", "--", sys.executable, "-I", "-c", MAKE_VLAN]
+    return subprocess.run(argv, capture_output=True, timeout=NFT_S_MAX, check=False).returncode == 0
 
 
 def run_nft(text: str) -> None:
