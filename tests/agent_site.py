@@ -65,8 +65,9 @@ class Site:
         self._say({"do": "start", "files": files, "plugged": plugged, "mute": mute})
         self._hear()
 
-    def plug(self) -> None:
-        self._say({"do": "plug"})
+    def plug(self, *, beside: bool = False) -> None:
+        """`beside`: into the machine, as a cloud does, and not into the traffic namespace."""
+        self._say({"do": "plug", "beside": beside})
         self._hear()
 
     def let_listen_early(self) -> None:
@@ -195,9 +196,10 @@ class _Inside:
         os.set_blocking(full, True)
         return full
 
-    def plug(self, _request: dict[str, Any]) -> dict[str, Any]:
-        traffic = f"/proc/{self.init}/root/run/netns/traffic"
-        self._veth("pub-site", "vip0", (*PUBLIC_IPS, *PUBLIC_IP6S), traffic, VIP_MAC)
+    def plug(self, request: dict[str, Any]) -> dict[str, Any]:
+        own, traffic = "ns/net", "root/run/netns/traffic"
+        place = f"/proc/{self.init}/{own if request.get('beside') else traffic}"
+        self._veth("pub-site", "vip0", (*PUBLIC_IPS, *PUBLIC_IP6S), place, VIP_MAC)
         return {}
 
     def let_listen_early(self, _request: dict[str, Any]) -> dict[str, Any]:

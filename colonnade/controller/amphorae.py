@@ -25,6 +25,7 @@ from colonnade.drivers.amphora.protocol import AmphoraDriver
 from colonnade.drivers.compute.protocol import Boot, ComputeDriver, InstanceState
 from colonnade.drivers.network.protocol import NetworkDriver, Port, PortWish, Subnet
 from colonnade.drivers.secrets.database import Seal
+from colonnade.protocol import birth
 from colonnade.protocol.logs import LogLimits
 from colonnade.protocol.messages import PORT_CONTROLLER, PORT_HEALTH, AgentConfig
 from colonnade.runtime.certificate_authority import expires_at
@@ -142,10 +143,10 @@ class Amphorae:
         if facts is not None:
             agent = replace(agent, logs=_share(agent.logs, facts.max_load_balancers))
         drive = {
-            "agent.json": msgspec.json.encode(agent).decode(),
-            "agent.pem": identity.pem,
-            "ca.pem": authority.trusted_pem,
-            "heartbeat.key": self._births.seal.unseal(sealed, amphora.id).hex(),
+            birth.AGENT: msgspec.json.encode(agent).decode(),
+            birth.IDENTITY: identity.pem,
+            birth.AUTHORITIES: authority.trusted_pem,
+            birth.HEARTBEAT_KEY: self._births.seal.unseal(sealed, amphora.id).hex(),
         }
         boot = Boot(
             amphora_id=amphora.id,
@@ -178,6 +179,7 @@ class Amphorae:
             amphora_id=amphora.id,
             lb_network_ip=port.address,
             lb_prefix_length=int(subnet.cidr.rpartition("/")[2]),
+            lb_gateway=subnet.gateway_ip or "",
             controllers=_or_own(peers[Kind.CONTROLLER], own, PORT_CONTROLLER),
             receivers=_or_own(peers[Kind.HEALTH], own, PORT_HEALTH),
             heartbeat_s=heartbeats.interval_s,

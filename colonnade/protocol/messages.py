@@ -243,6 +243,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     lb_interface: str = "lb0"
     lb_network_ip: str
     lb_prefix_length: int
+    lb_gateway: str = ""  # "": who is not on the LB network is not spoken with
     controllers: tuple[str, ...]
     receivers: tuple[str, ...]
     heartbeat_s: float = 1.0  # while it serves

@@ -438,6 +438,21 @@ async def serves(bench: Bench, generation: int) -> bool:
     return (await bench.client.info(AMPHORA_IP, bench.amphora_id)).generation == generation
 
 
+async def test_an_interface_that_is_plugged_into_the_machine_comes_to_serve(
+    tmp_path: Path,
+) -> None:
+    bench = Bench(tmp_path)
+    try:
+        await bench.start(plugged=False)
+        bench.site.plug(beside=True)
+        await bench.web_server(1)
+        assert await bench.put(bundle(1, server(1))) == "reload"
+        assert await bench.get() == (200, "1")
+        assert await bench.get(vip=VIP6) == (200, "1")
+    finally:
+        await bench.end()
+
+
 async def test_it_is_small(bench: Bench) -> None:
     await bench.put(bundle(1, server(1)))
     await bench.states()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from colonnade.agent.network.hand_over import handing_over
 from colonnade.agent.programs import run, words
 from colonnade.protocol.bundle import Interface
 
@@ -29,16 +30,14 @@ class Failed(Exception):
 async def arrange(wanted: Sequence[Interface], namespace: Path | None) -> Mapping[str, str]:
     """Make the interfaces as wanted; the answer is their names, by MAC address. Raises NotThere or
     Failed."""
-    enter = ["nsenter", f"--net={namespace}"] if namespace is not None else []
-    code, output = await run(
-        *enter,
-        sys.executable,
-        "-I",
-        "-m",
-        "colonnade.agent.network.interface_process",
-        given=msgspec.json.encode(wanted),
-        within_s=INTERFACES_S_MAX,
-    )
+    process = (sys.executable, "-I", "-m", "colonnade.agent.network.interface_process")
+    given = msgspec.json.encode(wanted)
+    if namespace is None:
+        code, output = await run(*process, given=given, within_s=INTERFACES_S_MAX)
+    else:
+        enter = ("nsenter", f"--net={namespace}")
+        async with handing_over({one.mac.lower() for one in wanted}, namespace):
+            code, output = await run(*enter, *process, given=given, within_s=INTERFACES_S_MAX)
     if code == MISSING:
         raise NotThere(f"no interface with MAC address {output.strip()}")
     if code != 0:

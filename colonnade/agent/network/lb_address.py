@@ -3,7 +3,7 @@
 ones for the seats that the amphora carries.
 
 Looks through ioctls and /proc, because a bind to an address tells nothing where
-`ip_nonlocal_bind` is set, and /sys may show another namespace's links.
+`ip_nonlocal_bind` is set.
 """
 
 import asyncio
@@ -17,16 +17,15 @@ from pathlib import Path
 from typing import Final
 
 from colonnade.agent.network import interfaces
+from colonnade.agent.network.links import address_of, mac_of
 from colonnade.protocol.announcements import announcement
 from colonnade.protocol.bundle import Interface
 from colonnade.protocol.messages import AgentConfig
 
 LB_ADDRESS_S_MAX: Final = 30.0
 ANNOUNCEMENTS: Final = 2  # a frame may be lost
-_GET_ADDRESS, _GET_MAC = 0x8915, 0x8927  # SIOCGIFADDR, SIOCGIFHWADDR
 _SET_ADDRESS, _SET_MASK, _SET_FLAGS = 0x8916, 0x891C, 0x8914  # SIOCSIFADDR, -NETMASK, -FLAGS
 _DROP_ADDRESS: Final = 0x8936  # SIOCDIFADDR, of IPv6 alone
-_REQUEST: Final = struct.Struct("16s240x")
 _ADDRESS: Final = struct.Struct("16sHH4s232x")  # struct ifreq with a sockaddr_in
 _FLAGS: Final = struct.Struct("16sh238x")
 _IPV6: Final = struct.Struct("=16sIi")  # struct in6_ifreq
@@ -36,7 +35,7 @@ async def have_lb_address(config: AgentConfig) -> None:
     """Return when the amphora has its address. Raises NotThere or Failed."""
     deadline = time.monotonic() + LB_ADDRESS_S_MAX
     while not _has(config.lb_interface, config.lb_network_ip):
-        mac = _mac_of(config.lb_interface)
+        mac = mac_of(config.lb_interface)
         if mac:
             address = f"{config.lb_network_ip}/{config.lb_prefix_length}"
             await interfaces.arrange((Interface(mac=mac, addresses=(address,)),), None)
@@ -57,7 +56,7 @@ def add(config: AgentConfig) -> None:
             for call, address in ((_SET_ADDRESS, config.lb_network_ip), (_SET_MASK, str(mask))):
                 packed = socket.inet_aton(address)
                 fcntl.ioctl(asker, call, _ADDRESS.pack(_label(config), socket.AF_INET, 0, packed))
-    mac = bytes.fromhex(_mac_of(config.lb_interface).replace(":", ""))
+    mac = bytes.fromhex(mac_of(config.lb_interface).replace(":", ""))
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
         raw.bind((config.lb_interface, 0))
         for _ in range(ANNOUNCEMENTS):
@@ -90,18 +89,4 @@ def _has(name: str, address: str) -> bool:
     if ":" in address:
         written = ipaddress.IPv6Address(address).packed.hex()
         return written in Path("/proc/net/if_inet6").read_text()
-    answer = _asked(name, _GET_ADDRESS)
-    return answer is not None and socket.inet_ntoa(answer[20:24]) == address
-
-
-def _mac_of(name: str) -> str:
-    answer = _asked(name, _GET_MAC)
-    return "" if answer is None else ":".join(f"{byte:02x}" for byte in answer[18:24])
-
-
-def _asked(name: str, question: int) -> bytes | None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            return fcntl.ioctl(probe, question, _REQUEST.pack(name.encode()))
-        except OSError:
-            return None
+    return address_of(name) == address

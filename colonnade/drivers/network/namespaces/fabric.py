@@ -19,20 +19,8 @@ from colonnade.drivers.network.namespaces.inside import held
 from colonnade.drivers.network.namespaces.links import Leg, Links, bridge_name, link_name
 from colonnade.drivers.network.namespaces.machines import SEAT, TRAFFIC, Machine
 from colonnade.drivers.network.protocol import Port, Route
+from colonnade.runtime.network_options import OPEN_TO_ALL, SETTLED
 
-SETTLED = {  # nothing from outside changes an interface; forwarding may be inherited: not here
-    "ipv4/ip_forward": "0",
-    "ipv6/conf/all/forwarding": "0",
-    "ipv6/conf/default/accept_ra": "0",
-    "ipv6/conf/default/accept_dad": "0",
-    "ipv4/conf/all/rp_filter": "0",
-    "ipv4/conf/default/rp_filter": "0",
-    # A router that sends a flow on to a neighbour of the client would have it stay with that one.
-    "ipv4/conf/all/accept_redirects": "0",
-    "ipv4/conf/default/accept_redirects": "0",
-    "ipv6/conf/all/accept_redirects": "0",
-    "ipv6/conf/default/accept_redirects": "0",
-}
 ROUTER_OPTIONS = {
     **SETTLED,
     "ipv4/ip_forward": "1",
@@ -43,13 +31,6 @@ ROUTER_OPTIONS = {
     "ipv6/fib_multipath_hash_policy": "1",
 }
 IPV4_ONLY = {**SETTLED, "ipv6/conf/default/disable_ipv6": "1"}
-# What listens there has no rights, and may do so before the address is there.
-OPEN_TO_ALL = {
-    **SETTLED,
-    "ipv4/ip_unprivileged_port_start": "0",
-    "ipv4/ip_nonlocal_bind": "1",
-    "ipv6/ip_nonlocal_bind": "1",
-}
 
 
 class Fabric:

@@ -24,13 +24,13 @@ from colonnade.drivers.network.namespaces.address_book import (
     twin_id,
 )
 from colonnade.drivers.network.namespaces.cables import delete_link, has_link, whole
-from colonnade.drivers.network.namespaces.fabric import OPEN_TO_ALL
 from colonnade.drivers.network.namespaces.host_network import HostNetwork, cable_name, run_nft
 from colonnade.drivers.network.namespaces.inside import held
 from colonnade.drivers.network.namespaces.links import Leg, link_name
 from colonnade.drivers.network.namespaces.machines import SEAT, Machine
 from colonnade.drivers.network.namespaces.port_forwards import PortForwards
 from colonnade.drivers.network.protocol import Port, Reach
+from colonnade.runtime.network_options import OPEN_TO_ALL
 
 # Of the machine's end of every cable that leads to one amphora alone.
 NEIGHBOUR_MAC: Final = mac_of(PortId(derived_id("neighbour")))
