@@ -8,7 +8,7 @@ knows what is asked. Calls never take a thread: connections are kept open, on th
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -143,6 +143,15 @@ class Session:
         """Our own project's id; "" where the token is of none."""
         return (await self._token(instead_of=None)).project
 
+    async def upload(self, url: str, file: Path, *, within_s: float) -> Answer:
+        """What a service says to the content of a file. Raises Unavailable, Unreachable."""
+        own = await self._token(instead_of=None)
+        told = {"Content-Type": "application/octet-stream", "X-Auth-Token": own.secret}
+        with file.open("rb") as content:
+            return await self._answered(
+                url, within_s, lambda: self._sent("PUT", url, told, content)
+            )
+
     async def endpoint(self, kind: str, *, interface: str = "public") -> str:
         """Where the service of that type is, as the catalog has it. Raises Broken where there is
         none."""
@@ -186,15 +195,24 @@ class Session:
     async def _send(self, method: str, url: str, headers: Mapping[str, str], body: Any) -> Answer:
         raw = None if body is None else msgspec.json.encode(body)
         told = {"Accept": "application/json", "Content-Type": "application/json", **headers}
+
+        async def sent() -> Answer:
+            try:
+                return await self._sent(method, url, told, raw)
+            except (aiohttp.ServerDisconnectedError, ConnectionResetError):
+                # One that was kept open may have been closed just now.
+                return await self._sent(method, url, told, raw)
+
+        return await self._answered(url, self._timeout_s, sent)
+
+    async def _answered(
+        self, url: str, within_s: float, asked: Callable[[], Awaitable[Answer]]
+    ) -> Answer:
         try:
-            async with asyncio.timeout(self._timeout_s):
-                try:
-                    answer = await self._sent(method, url, told, raw)
-                except (aiohttp.ServerDisconnectedError, ConnectionResetError):
-                    # One that was kept open may have been closed just now.
-                    answer = await self._sent(method, url, told, raw)
+            async with asyncio.timeout(within_s):
+                answer = await asked()
         except TimeoutError as error:
-            message = f"{_place(url)} did not answer within {self._timeout_s:g} s"
+            message = f"{_place(url)} did not answer within {within_s:g} s"
             raise Unreachable(message) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             reason = type(error).__name__
@@ -203,7 +221,7 @@ class Session:
             raise Unavailable(f"{_place(url)} answered {answer.status}")
         return answer
 
-    async def _sent(self, method: str, url: str, headers: Any, raw: bytes | None) -> Answer:
+    async def _sent(self, method: str, url: str, headers: Any, raw: Any) -> Answer:
         async with self._client().request(
             method, URL(url), data=raw, headers=headers, ssl=self._trust, allow_redirects=False
         ) as answer:
