@@ -34,8 +34,17 @@ def neutron_url(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="session")
+def image_url(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of Glance."""
+    asyncio.run(_user(cloud, "glance"))
+    with glance(tmp_path_factory.mktemp("images") / "glance", cloud) as url:
+        asyncio.run(_endpoint(cloud, "image", url))
+        yield url
+
+
+@pytest.fixture(scope="session")
 def compute(
-    cloud: Cloud, neutron_url: str, tmp_path_factory: pytest.TempPathFactory
+    cloud: Cloud, neutron_url: str, image_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Urls]:
     """Nova, with Placement and Glance; Neutron is there, too."""
     skip_without()
@@ -45,11 +54,9 @@ def compute(
         folder = tmp_path_factory.mktemp("compute")
         places = stack.enter_context(placement(folder / "placement", cloud))
         asyncio.run(_endpoint(cloud, "placement", places))
-        image = stack.enter_context(glance(folder / "glance", cloud))
-        asyncio.run(_endpoint(cloud, "image", image))
-        url = stack.enter_context(nova(folder / "nova", cloud, image))
+        url = stack.enter_context(nova(folder / "nova", cloud, image_url))
         asyncio.run(_endpoint(cloud, "compute", url))
-        yield Urls(places, image, url)
+        yield Urls(places, image_url, url)
 
 
 async def _user(cloud: Cloud, name: str) -> None:

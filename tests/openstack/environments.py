@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real services of a cloud, each in a virtual environment of its own. `make lab` installs them
-(some minutes, once); tests that find none are skipped by name."""
+(some minutes, once), and builds the image of amphorae; tests that find none are skipped by name."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.environments import ROOT, environment
+from tests.openstack import amphora_image
 
 HERE = Path(__file__).parent
 NOT_INSTALLED = "OpenStack services not installed (make lab)"
@@ -36,6 +37,7 @@ def installed(name: str) -> Path:
 def main() -> None:
     for name in SERVICES:
         install(name)
+    amphora_image.build()
 
 
 if __name__ == "__main__":

@@ -75,6 +75,7 @@ ROOMS: Mapping[str, Mapping[str, set[str]]] = {
         "backup": {"local"},
         "lab": {"local"},
         "cloud": set(),
+        "image": set(),
         "objects": {"documents", "nouns", "local"},
         "apply": {"documents", "objects"},
         "demo": {"lab", "local"},

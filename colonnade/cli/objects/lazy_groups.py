@@ -47,6 +47,11 @@ ELSEWHERE: Final[Mapping[str, tuple[str, str, str]]] = {
         "colonnade.cli.local.authority",
         "authority",
     ),
+    "image": (
+        "The image that amphorae of a cloud are made of.",
+        "colonnade.cli.image.image",
+        "image",
+    ),
     "lab": ("Test hosts and test networks.", "colonnade.cli.lab.lab", "lab"),
     "unit": ("What unit files start.", "colonnade.cli.installation.unit_commands", "unit"),
     "token": ("Tokens for the API's mode 'token'.", "colonnade.cli.local.token", "token"),
