@@ -208,8 +208,8 @@ class CloudNetwork(Protocol):
         and no others."""
 
 
-class NetworkDriver(Protocol):
-    name: str
+class NetworkParts(Protocol):
+    """What some network drivers can and others cannot."""
 
     @property
     def cloud(self) -> CloudNetwork | None:
@@ -222,6 +222,10 @@ class NetworkDriver(Protocol):
     @property
     def forwarder(self) -> Forwarder | None:
         """None: it has no subnet with `Reach.PORTS`."""
+
+
+class NetworkDriver(NetworkParts, Protocol):
+    name: str
 
     async def networks(self) -> Sequence[Network]:
         """All networks that users may see; the LB network is not among them."""

@@ -57,6 +57,10 @@ class RouterClient:
 class ForwarderClient(RouterClient):
     """The forwarder's part too."""
 
+    @property
+    def forwarder(self) -> Forwarder:
+        return self
+
     async def taken(self, subnet_id: SubnetId, address: str) -> Sequence[Taken]:
         place = f"/v1/subnets/{quote(subnet_id, safe='')}/addresses/{quote(address, safe='')}"
         return await self._connection.call("GET", f"{place}/taken", list[Taken])
@@ -71,10 +75,6 @@ class NetworkClient(ForwarderClient):
 
     @property
     def router(self) -> Router:
-        return self
-
-    @property
-    def forwarder(self) -> Forwarder:
         return self
 
     @property
