@@ -24,6 +24,7 @@ TYPES = {
             "Drain",
             "Drained",
             "Info",
+            "NewSeat",
             "Numbers",
             "Peers",
             "Refusal",
