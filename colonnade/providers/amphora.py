@@ -25,6 +25,7 @@ from colonnade.drivers.network.protocol import (
     Port,
     PortWish,
     Subnet,
+    Taken,
     is_vip,
     vip_owner,
 )
@@ -32,7 +33,7 @@ from colonnade.providers import offers
 from colonnade.providers.front_ends import check_for_members, check_room, led_to, stays
 from colonnade.providers.provider import Preview, VipWish, unsupported
 from colonnade.providers.rendered import Rendered
-from colonnade.providers.shared_addresses import check_alone, check_free, ports_of, shared
+from colonnade.providers.shared_addresses import check_alone, taken_by_others
 from colonnade.runtime.system_programs import CURE
 
 
@@ -128,16 +129,12 @@ class AmphoraProvider:
             takers = _takers(self._network, size.addresses)
             await check_room(self._network, needed, takers, floats=size.floats)
 
-    async def check_listeners(self, before: LoadBalancer | None, after: LoadBalancer) -> None:
-        forwarder = self._network.forwarder if self._network is not None else None
-        fresh = ports_of(after) - (ports_of(before) if before is not None else frozenset())
-        if forwarder is None or not fresh:
-            return
-        assert self._network is not None
-        if not all(vip.subnet_id in self._subnets for vip in after.vips):
+    async def taken(self, vips: Sequence[Vip]) -> Sequence[Taken]:
+        if self._network is None or self._network.forwarder is None:
+            return ()
+        if not all(vip.subnet_id in self._subnets for vip in vips):
             self._subnets = {subnet.id: subnet for subnet in await self._network.subnets()}
-        for vip in shared(after, self._subnets):
-            await check_free(forwarder, after, vip, set(fresh))
+        return await taken_by_others(self._network.forwarder, vips, self._subnets)
 
     async def check_members(
         self, members: Sequence[Member], beside: Collection[SubnetId] = (), *, token: str = ""

@@ -15,6 +15,7 @@ from colonnade.domain.ids import NetworkId, SubnetId, derived_id
 from colonnade.domain.pools import Member
 from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.drivers.amphora.protocol import Objection
+from colonnade.drivers.network.protocol import Taken
 from colonnade.providers import offers
 from colonnade.providers.provider import Preview, VipWish
 
@@ -46,8 +47,8 @@ class NoopProvider:
             sg_ids=wish.sg_ids,
         )
 
-    async def check_listeners(self, before: LoadBalancer | None, after: LoadBalancer) -> None:
-        """Any port will do."""
+    async def taken(self, vips: Sequence[Vip]) -> Sequence[Taken]:  # noqa: ARG002 - any port will do
+        return ()
 
     async def check_members(
         self, members: Sequence[Member], beside: Collection[SubnetId] = (), *, token: str = ""

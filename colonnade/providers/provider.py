@@ -27,6 +27,7 @@ from colonnade.domain.ids import (
 from colonnade.domain.pools import Member
 from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.drivers.amphora.protocol import Objection, Severity
+from colonnade.drivers.network.protocol import Taken
 
 
 class VipWish(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,10 +96,9 @@ class Provider(Protocol):
         Raises Invalid for a port, network or subnet that is not there and for an address that
         does not fit, Conflict for one that is taken, Unavailable when waiting may help."""
 
-    async def check_listeners(self, before: LoadBalancer | None, after: LoadBalancer) -> None:
-        """Whether listeners that `before` has not may be where they are. None: it is new.
-
-        Raises Conflict for a port that is somebody else's."""
+    async def taken(self, vips: Sequence[Vip]) -> Sequence[Taken]:
+        """The ports of these VIPs' addresses that others have. None, and nobody is asked, where
+        each VIP has an address of its own."""
 
     async def check_members(
         self, members: Sequence[Member], beside: Collection[SubnetId] = (), *, token: str = ""
@@ -205,10 +205,9 @@ class Providers:
         OutOfCapacity when its subnet has no address for the amphora."""
         await self.get(provider).check_members(list(members), beside, token=token)
 
-    async def check_listeners(self, before: LoadBalancer | None, after: LoadBalancer) -> None:
-        """Raises Conflict for a port of a listener that is somebody else's."""
-        if before is None or after.listeners is not before.listeners:
-            await self.get(after.provider).check_listeners(before, after)
+    async def taken(self, provider: str, vips: Sequence[Vip]) -> Sequence[Taken]:
+        """The ports of these VIPs' addresses that others have."""
+        return await self.get(provider).taken(vips)
 
     def settles_at_once(self, provider: str) -> bool:
         return self.get(provider).settles_at_once

@@ -5,7 +5,7 @@ Invariant: nobody is promised a port that is a program's of the machine, or anot
 Who asks for one a moment later than another is told by the controller, not here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from colonnade.domain.addresses import endpoint
@@ -21,13 +21,25 @@ def ports_of(tree: LoadBalancer) -> frozenset[Forward]:
     return frozenset(Forward(one.transport.lower(), one.protocol_port) for one in tree.listeners)
 
 
-async def check_free(
-    forwarder: Forwarder, tree: LoadBalancer, vip: Vip, fresh: set[Forward]
-) -> None:
-    """Raises Conflict for a port of the VIP's address that is taken."""
-    for taken in await forwarder.taken(vip.subnet_id, vip.address):
-        if taken.forward in fresh and taken.owner != vip_owner(tree.id):
-            raise Conflict(_in_words(taken, vip.address))
+async def taken_by_others(
+    forwarder: Forwarder, vips: Sequence[Vip], subnets: Mapping[SubnetId, Subnet]
+) -> Sequence[Taken]:
+    """Of those VIPs that have an address of the machine."""
+    found: list[Taken] = []
+    for vip in vips:
+        subnet = subnets.get(vip.subnet_id)
+        if subnet is not None and subnet.reach is Reach.PORTS:
+            found += await forwarder.taken(vip.subnet_id, vip.address)
+    return found
+
+
+def check_free(before: LoadBalancer | None, after: LoadBalancer, taken: Sequence[Taken]) -> None:
+    """Whether listeners that `before` has not may be where they are. Pure. Raises Conflict for a
+    port of the VIP's address that is somebody else's."""
+    fresh = ports_of(after) - (ports_of(before) if before is not None else frozenset())
+    for one in taken:
+        if one.forward in fresh and one.owner != vip_owner(after.id):
+            raise Conflict(_in_words(one, after.vip.address))
 
 
 def _in_words(taken: Taken, address: str) -> str:
@@ -50,9 +62,3 @@ def check_alone(subnet: Subnet, halves: int) -> None:
             f"Subnet {subnet.name} ({subnet.cidr}) has VIPs of topology SINGLE alone: {ALONE}.",
             field="vip_subnet_id",
         )
-
-
-def shared(tree: LoadBalancer, subnets: Mapping[SubnetId, Subnet]) -> list[Vip]:
-    """The VIPs of a tree that have an address of the machine."""
-    found = ((vip, subnets.get(vip.subnet_id)) for vip in tree.vips)
-    return [vip for vip, subnet in found if subnet is not None and subnet.reach is Reach.PORTS]

@@ -6,7 +6,7 @@ look at `project` alone. An object made by a caller without a project belongs to
 This module knows no noun.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
@@ -28,9 +28,10 @@ from colonnade.domain.pools import Member
 from colonnade.domain.shape import OF_TYPE, Noun
 from colonnade.domain.tree import LoadBalancer
 from colonnade.domain.webhooks import Reach
-from colonnade.drivers.network.protocol import NetworkDriver
+from colonnade.drivers.network.protocol import NetworkDriver, Taken
 from colonnade.drivers.secrets.database import Seal
 from colonnade.providers.provider import Providers
+from colonnade.providers.shared_addresses import check_free
 from colonnade.runtime.config import Acme, Quotas
 from colonnade.store.fleet.failovers import Rules
 from colonnade.store.postgres.database import Database
@@ -116,14 +117,22 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     @asynccontextmanager
     async def editing(self, table: Noun, object_id: str) -> AsyncIterator[edits.Edit]:
         database, review = self.site.database, self.site.providers
+        taken = await self._taken(table, object_id)
         async with edits.editing(
             database, table, object_id, project=self.project, review=review, again=self.again
         ) as edit:
             edit.defaults = self.site.quotas
             edit.context = self.context
             yield edit
-            if edit.after is not None:  # asks somebody where VIPs share an address, and else nobody
-                await self.site.providers.check_listeners(edit.before, edit.after)
+            if edit.after is not None:
+                check_free(edit.before, edit.after, taken)
+
+    async def _taken(self, table: Noun, object_id: str) -> Sequence[Taken]:
+        """Asked before any row is held. VIPs stay, so what is remembered of the tree will do."""
+        known = await current.look(
+            self.site.database, table, object_id, project=self.project, fresh=False
+        )
+        return await self.site.providers.taken(known.tree.provider, known.tree.vips)
 
     async def look(self, table: Noun, object_id: str) -> Known:
         """The tree that the object is part of, before it is changed."""

@@ -46,6 +46,7 @@ from colonnade.domain.ids import (
 from colonnade.domain.shape import LOAD_BALANCERS
 from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.providers.provider import VipWish
+from colonnade.providers.shared_addresses import check_free
 from colonnade.store.trees import records, wishes
 from colonnade.store.trees.written_records import record_of
 
@@ -98,7 +99,7 @@ async def create_load_balancer(call: Call) -> JSON:
             {vip.front_subnet_id for vip in tree.vips},
             token=call.caller.token,
         )
-        await providers.check_listeners(None, tree)
+        check_free(None, tree, await providers.taken(name, tree.vips))
         terms = wishes.Terms(size=choice.sizing, defaults=call.site.quotas, context=call.context)
         stored = await wishes.create(call.site.database, tree, providers, terms=terms)
     except BaseException:
