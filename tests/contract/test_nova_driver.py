@@ -282,10 +282,10 @@ async def test_doctor_says_what_the_cloud_lacks(
     assert {one.what for one in found.values() if one.cure} == {
         "LB network", "amphora image", "amphora flavor",
     }  # fmt: skip
-    alone = msgspec.structs.replace(config, compute="namespaces")
+    alone = msgspec.structs.replace(config, compute_driver="namespaces")
     (check,) = [one async for one in checks_of(alone)]
     assert "go together" in check.found
-    here = msgspec.structs.replace(alone, network="namespaces")
+    here = msgspec.structs.replace(alone, network_driver="namespaces")
     assert [one async for one in checks_of(here)] == []
 
 
