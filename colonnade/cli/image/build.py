@@ -49,6 +49,8 @@ EXCLUDED: Final = (
 )
 MOMENT: Final = 1767225600  # 2026-01-01: nothing in an image is younger, unless it is said
 PLATFORMS: Final = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
+# How it was installed, which differs from one time to the next.
+PIPS_OWN: Final = ("RECORD", "REQUESTED", "INSTALLER", "direct_url.json")
 DIST_PACKAGES: Final = f"usr/local/lib/python{PYTHON}/dist-packages"
 
 
@@ -150,7 +152,7 @@ def _overlay(scratch: Path, moment: int) -> Path:
     with tarfile.open(place, "w", format=tarfile.GNU_FORMAT) as made:
         for path in sorted((scratch / "site").rglob("*")):
             name = f"{DIST_PACKAGES}/{path.relative_to(scratch / 'site')}"
-            if path.is_file() and path.name not in ("direct_url.json", "REQUESTED"):
+            if path.is_file() and path.name not in PIPS_OWN:
                 _add(made, _entry(name, moment), path.read_bytes())
         for name, text in contents.files(colonnade.__version__).items():
             _add(made, _entry(name, moment), text.encode())
