@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from colonnade.api import flat_nouns
 from colonnade.api.extras import (
+    copied_secrets,
     events,
     history,
     networks,
@@ -48,6 +49,7 @@ from colonnade.api.steps.idempotency import idempotent
 from colonnade.api.steps.waiting import waiting
 from colonnade.api.user import load_balancers, providers, quotas, tree_nouns
 from colonnade.domain.errors import Broken, ColonnadeError, Contended, Unavailable
+from colonnade.store.secrets.references import Unseen
 
 Handle: TypeAlias = Callable[[Request], Awaitable[Answer]]
 
@@ -157,6 +159,11 @@ def _allowed(allow: str) -> Handle:
 
 def _innermost(route: Route) -> Within:
     async def answered(call: Call) -> Answer:
+        for _ in range(TRIES - 1):
+            try:
+                return encoded(route, await in_time(_found(route, call)))
+            except Unseen as unseen:
+                call = await copied_secrets.seen(call, unseen)
         return encoded(route, await in_time(_found(route, call)))
 
     in_time = _read_in_time if route.method == "GET" else _written_in_time

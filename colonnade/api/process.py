@@ -35,6 +35,7 @@ from colonnade.domain.fleet import Topology
 from colonnade.domain.webhooks import Reach
 from colonnade.drivers.chosen import chosen_network, is_in_cloud
 from colonnade.drivers.network.protocol import NetworkDriver
+from colonnade.drivers.secrets.barbican import key_manager_of
 from colonnade.drivers.secrets.database import Seal
 from colonnade.providers.enabled import Ours, enabled_providers
 from colonnade.providers.provider import Words
@@ -61,9 +62,10 @@ def serve(config: Config) -> None:
     cannot be served."""
     logging.configure("api", level=config.log_level)
     check_identity(config)
+    key_manager_of(config)  # as what follows: what is wrong is told now, and once
     check_address(config.api)
     is_in_cloud(config)  # raises for what cannot be served
-    policy_of(config.api)  # a bad file is told now, and once
+    policy_of(config.api)
     if not is_loopback(config.api.host):
         log.warning("tokens come in clear text: put TLS before this address", host=config.api.host)
     _allow_connections(config.api.connections_max)
@@ -97,6 +99,8 @@ async def run(
         network = await stack.enter_async_context(chosen_network(config, "api"))
         site = msgspec.structs.replace(_site(config, database, network), counts=counts)
         stack.push_async_callback(site.identity.close)
+        if site.key_manager is not None:
+            stack.push_async_callback(site.key_manager.close)
         stack.callback(asyncio.create_task(_note(site, counts)).cancel)
         # What a worker says of itself is not what another would say.
         alone = [metrics.own] if config.api.workers == 1 else []
@@ -144,6 +148,7 @@ def _site(config: Config, database: Database, network: NetworkDriver | None) -> 
         quotas=config.quotas,
         rules=Rules(heartbeats=config.heartbeats, failovers=config.failovers),
         reach=Reach.of(config.webhooks.allowed, (*config.webhooks.denied, *config.own_addresses)),
+        key_manager=key_manager_of(config),
         acme=config.acme,
     )
 

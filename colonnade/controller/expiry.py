@@ -10,11 +10,11 @@ from typing import Final
 import structlog
 
 from colonnade.domain.errors import ColonnadeError
+from colonnade.domain.secrets import READERS
 from colonnade.store.postgres.database import Database
 from colonnade.store.secrets import references
 
 LOOK_S: Final = 3600.0
-PROVIDERS: Final = ("amphora", "octavia")  # the others look up no reference
 
 log = structlog.get_logger()
 
@@ -27,7 +27,7 @@ class Expiry:
 
     async def reconcile(self, _name: str) -> float | None:
         async with self._database.read() as connection:
-            found = await references.concerned(connection, PROVIDERS)
+            found = await references.concerned(connection, READERS)
         for load_balancer_id in found:
             async with self._database.transaction() as connection:
                 if await references.note(connection, load_balancer_id):

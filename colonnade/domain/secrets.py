@@ -31,6 +31,7 @@ EXPIRING: Final[Mapping[SecretType, timedelta]] = {
     SecretType.CA: timedelta(days=30),
     SecretType.CRL: timedelta(days=2),
 }
+READERS: Final = ("amphora", "octavia")  # providers; the others look up no reference
 EXPIRING_OF_LIFE: Final = 4  # of a certificate that is ordered: a fourth of its life is left
 
 
@@ -47,14 +48,24 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Secret(msgspec.Struct, frozen=True, kw_only=True):
+    """`source`: where a key manager has what this is our copy of; `source_reason`: why it cannot
+    be read there any more."""
+
     id: SecretId
     project_id: ProjectId
     type: SecretType
     facts: Facts
     name: str = ""
     order: Order = UPLOADED
+    source: str = ""
+    source_reason: str = ""
     created_at: datetime | None = None  # set as it is stored
     updated_at: datetime | None = None
+
+    @property
+    def place(self) -> str:
+        """What its owner knows it by."""
+        return self.source or self.id
 
     def is_expired(self, now: datetime) -> bool:
         return self.facts.not_after <= now

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`colonnade notifier`: what wakes, what sends, what orders certificates, and where it says how it
-does, put together.
+"""`colonnade notifier`: what wakes, what sends, what orders certificates and looks after copies of
+a key manager's, and where it says how it does, put together.
 
 Any number may run, on one host and on several; each webhook and each certificate is one key of
 work. It has no rights but to the database, and is the only process of ours that calls out.
@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import socket
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -19,7 +20,9 @@ from colonnade.controller.loop import Loop, Reconciler
 from colonnade.domain.ids import new_id
 from colonnade.domain.webhooks import Reach
 from colonnade.drivers.issuers.acme import AcmeIssuer
+from colonnade.drivers.secrets.barbican import key_manager_of
 from colonnade.drivers.secrets.database import Seal
+from colonnade.notifier.copies import Copies
 from colonnade.notifier.deliveries import Deliveries
 from colonnade.notifier.metrics import Told
 from colonnade.notifier.orders import Orders
@@ -31,7 +34,7 @@ from colonnade.runtime.logging import configure
 from colonnade.runtime.termination import until_told
 from colonnade.store.fleet import daemons
 from colonnade.store.postgres.database import Database
-from colonnade.store.secrets.orders import KIND, mark_all
+from colonnade.store.secrets import copies, orders
 
 AT_ONCE: Final = 64  # messages on their way; of them half to those that failed of late
 LOOK_UPS: Final = 96  # of names, each in a thread: more than messages, for some go on alone
@@ -62,23 +65,33 @@ async def _work(config: Config) -> None:
         await stack.enter_async_context(daemons.registered(database, here))
         await stack.enter_async_context(sd_notify.telling())
         log.info("ready")
+        of_secrets: dict[str, Reconciler] = {
+            orders.KIND: Orders(database, seal, AcmeIssuer(config.acme), config.acme.lack)
+        }
+        key_manager = key_manager_of(config)
+        if key_manager is not None:
+            stack.push_async_callback(key_manager.close)
+            looks = Copies(database, seal, key_manager, config.barbican.look_s)
+            of_secrets[copies.KIND] = looks
         async with database.transaction() as connection:
-            await mark_all(connection)
-        orders = Orders(database, seal, AcmeIssuer(config.acme), config.acme.lack)
-        await send_for_ever(database, seal, reach, settings, orders)
+            await orders.mark_all(connection)
+            if key_manager is not None:
+                await copies.mark_all(connection)
+        await send_for_ever(database, seal, reach, settings, of_secrets)
 
 
 async def send_for_ever(
-    database: Database, seal: Seal, reach: Reach, settings: Webhooks, orders: Orders | None = None
+    database: Database,
+    seal: Seal,
+    reach: Reach,
+    settings: Webhooks,
+    more: Mapping[str, Reconciler] | None = None,
 ) -> None:
-    """Until cancelled."""
+    """Until cancelled. `more`: what else has to be done out there, by kind of work."""
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(LOOK_UPS, "look-up"))
     async with Poster(reach, settings.timeout_s) as poster:
         deliveries = Deliveries(database, seal, poster, settings)
-        reconcilers: dict[str, Reconciler] = {"webhook": deliveries}
-        if orders is not None:
-            reconcilers[KIND] = orders
-        loop = Loop(database, reconcilers, at_once=AT_ONCE)
+        loop = Loop(database, {"webhook": deliveries, **(more or {})}, at_once=AT_ONCE)
         async with asyncio.TaskGroup() as group:
             group.create_task(loop.run())
             group.create_task(wake_for_ever(database))

@@ -89,6 +89,15 @@ class Nova(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     timeout_s: float = 60.0  # of one call
 
 
+class Barbican(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """With secrets "barbican". Where it is the catalog says; who asks, the table [keystone]."""
+
+    interface: str = "public"  # or "internal", "admin": which address of the catalog is asked
+    ca_file: Path | None = None  # None: that of [keystone]
+    timeout_s: float = 3.0  # for one answer
+    look_s: float = 600.0  # between two looks whether a secret has another content
+
+
 class Metrics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where each process of this machine says how it does. Not loopback: over mutual TLS alone."""
 
@@ -246,10 +255,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     keepalived: str = ""  # the same, for pairs; "": the one on PATH
     bird: str = ""  # the same, for VIPs that amphorae announce by BGP
     log_level: str = "INFO"
+    # "barbican": references may lead to the cloud's key manager too.
+    secrets: Literal["database", "barbican"] = "database"
     api: Api = Api()
     keystone: Keystone = Keystone()
     neutron: Neutron = Neutron()
     nova: Nova = Nova()
+    barbican: Barbican = Barbican()
     metrics: Metrics = Metrics()
     lb_network: LbNetwork = LbNetwork()
     heartbeats: Heartbeats = Heartbeats()

@@ -40,6 +40,7 @@ class FakeKeystone:
         self.fault: int | str | None = None
         self.passwords = {USER: PASSWORD}
         self.catalog: list[dict[str, Any]] = []
+        self.own_id = uuid4().hex  # of the user that services are
         self.asked = 0
         self.logins = 0
         self.rows: dict[str, list[dict[str, Any]]] = {
@@ -110,6 +111,7 @@ class FakeKeystone:
             return _error(401)
         made = self.issue("admin", "service", project="service")
         made.may_validate = True
+        made.body["token"]["user"]["id"] = self.own_id
         made.body["token"]["catalog"] = self.catalog
         return web.json_response(made.body, status=201, headers={"X-Subject-Token": made.secret})
 

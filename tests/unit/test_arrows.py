@@ -81,7 +81,7 @@ ROOMS: Mapping[str, Mapping[str, set[str]]] = {
         "demo": {"lab", "local"},
     },
     "drivers": {
-        "secrets": set(),
+        "secrets": {"openstack"},
         "issuers": set(),
         "logs": set(),
         "openstack": set(),

@@ -50,7 +50,7 @@ async def look(connection: Connection, project: ProjectId | None) -> Statuses:
         table.name: await current_statuses.of_project(connection, project, table, OBJECTS_MAX)
         for table in current_statuses.OF
     }
-    found = await secrets.find(connection, Wanted(project=project, limit=OBJECTS_MAX))
+    found = await secrets.find_all(connection, Wanted(project=project, limit=OBJECTS_MAX))
     return Statuses(objects=objects, secrets=found)
 
 
@@ -79,7 +79,7 @@ def families(found: Statuses) -> Iterable[Metric]:
         labels=["secret", "secret_name"],
     )
     for secret in found.secrets:
-        ends.add_metric([secret.id, secret.name], secret.facts.not_after.timestamp())
+        ends.add_metric([secret.place, secret.name], secret.facts.not_after.timestamp())
     yield ends
 
 

@@ -252,7 +252,7 @@ def _enclosed(call: Call, secret_id: str, material: Material) -> Envelope:
 
 def _kind(call: Call) -> Kind:
     return Kind(
-        source=secrets.SECRETS,
+        source=secrets.OWN,
         find=secrets.find,
         key=lambda secret: str(secret.id),
         show=lambda secret: show(call, secret),

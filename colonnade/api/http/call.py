@@ -30,6 +30,7 @@ from colonnade.domain.tree import LoadBalancer
 from colonnade.domain.webhooks import Reach
 from colonnade.drivers.network.protocol import NetworkDriver, Taken
 from colonnade.drivers.secrets.database import Seal
+from colonnade.drivers.secrets.key_manager import KeyManager
 from colonnade.providers.provider import Providers
 from colonnade.providers.shared_addresses import check_free
 from colonnade.runtime.config import Acme, Quotas
@@ -66,6 +67,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     rules: Rules = Rules()  # of silence, as it is configured
     seal: Seal | None = None  # None: nothing secret is kept
     reach: Reach = Reach()  # which addresses webhooks may have
+    key_manager: KeyManager | None = None  # where references may lead beside our own store
     acme: Acme = Acme()  # from whom certificates are ordered
 
     def sealing(self) -> Seal:
@@ -87,6 +89,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
     key: Key | None = None  # under which this request may be repeated
     is_dry_run: bool = False  # nothing is to be kept
+    seen: frozenset[str] = frozenset()  # secrets of a key manager that the caller may read
     again: bool = False  # tried again: another request changed the tree first
 
     def id(self, name: str) -> str:
@@ -169,6 +172,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
             user=self.caller.user,
             key=self.key,
             is_dry_run=self.is_dry_run,
+            seen=self.seen if self.site.key_manager is not None else None,
         )
 
     async def check(self, table: Noun, object_id: str) -> None:

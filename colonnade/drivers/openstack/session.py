@@ -64,14 +64,15 @@ class Service(msgspec.Struct, frozen=True):
     endpoints: list[Endpoint] = []
 
 
-class _Project(msgspec.Struct, frozen=True):
+class _Named(msgspec.Struct, frozen=True):
     id: str = ""
 
 
 class _Issued(msgspec.Struct, frozen=True):
     expires_at: str
     catalog: list[Service] = []
-    project: _Project = _Project()
+    project: _Named = _Named()
+    user: _Named = _Named()
 
 
 class _Issue(msgspec.Struct, frozen=True):
@@ -85,6 +86,7 @@ class _Own(msgspec.Struct, frozen=True):
     until: float
     catalog: list[Service]
     project: str
+    user: str
 
     def __repr__(self) -> str:
         return "<a token>"
@@ -135,9 +137,21 @@ class Session:
             raise Unavailable(OURS_REFUSED, detail=f"{method} {_place(url)}")
         return answer
 
-    async def ask_as(self, token: str, method: str, url: str) -> Answer:
+    async def ask_as(
+        self,
+        token: str,
+        method: str,
+        url: str,
+        *,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
         """The same, with a token of somebody else's: a service's answer to what that one may."""
-        return await self._send(method, url, {"X-Auth-Token": token}, None)
+        return await self._send(method, url, {**(headers or {}), "X-Auth-Token": token}, body)
+
+    async def user(self) -> str:
+        """Our own user's id."""
+        return (await self._token(instead_of=None)).user
 
     async def project(self) -> str:
         """Our own project's id; "" where the token is of none."""
@@ -188,9 +202,8 @@ class Session:
             raise Unavailable(OURS_REFUSED, detail=f"{_place(url)} answered {answer.status}")
         issued = answer.read(_Issue).token
         until = seconds_of(issued.expires_at) - RENEWED_S
-        return _Own(
-            answer.headers.get("X-Subject-Token", ""), until, issued.catalog, issued.project.id
-        )
+        secret = answer.headers.get("X-Subject-Token", "")
+        return _Own(secret, until, issued.catalog, issued.project.id, issued.user.id)
 
     async def _send(self, method: str, url: str, headers: Mapping[str, str], body: Any) -> Answer:
         raw = None if body is None else msgspec.json.encode(body)

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from colonnade.domain.errors import Broken
 from colonnade.domain.ids import ProjectId
-from colonnade.drivers.secrets.protocol import id_of
+from colonnade.drivers.secrets.protocol import kept_ids
 from colonnade.runtime.files import Reread, replace_file
 
 KEY_BYTES: Final = 32
@@ -125,14 +125,14 @@ class DatabaseSecrets:
         self._seal = seal
 
     async def fetch(self, project: ProjectId, references: Collection[str]) -> Mapping[str, str]:
-        ids = {reference: id_of(reference) or "" for reference in references}
-        rows = await self._find([one for one in ids.values() if one])
+        ids = {reference: kept_ids(reference, project) for reference in references}
+        rows = await self._find([one for some in ids.values() for one in some])
         found = {}
-        for reference, secret_id in ids.items():
-            row = rows.get(secret_id)
-            if row is None or row.project_id != project:
+        for reference, some in ids.items():
+            mine = [one for one in some if one in rows and rows[one].project_id == project]
+            if not mine:
                 raise Broken(f"Could not retrieve certificate: {[reference]}")
-            found[reference] = self._seal.disclose(row.envelope, secret_id).decode()
+            found[reference] = self._seal.disclose(rows[mine[0]].envelope, mine[0]).decode()
         return found
 
 

@@ -20,9 +20,11 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RequestContext(msgspec.Struct, frozen=True, kw_only=True):
-    """`is_dry_run`: nothing is to be kept; the change ends in a `DryRunResult`."""
+    """`is_dry_run`: nothing is to be kept; the change ends in a `DryRunResult`. `seen`: references
+    to a key manager's secrets that the caller was seen to read there; None: there is none."""
 
     project: str = ""
     user: str = ""
     key: Key | None = None
     is_dry_run: bool = False
+    seen: frozenset[str] | None = None

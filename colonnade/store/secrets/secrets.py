@@ -31,7 +31,7 @@ from colonnade.store.requests.context import RequestContext
 from colonnade.store.rows import history
 
 _FACTS: Final = Facts.__struct_fields__
-_OWN: Final = ("id", "project_id", "name", "type")
+_OWN: Final = ("id", "project_id", "name", "type", "source", "source_reason")
 _ORDER: Final = Order.__struct_fields__
 _WRITTEN: Final = (*_OWN, *_FACTS, *_ORDER)
 _COLUMNS: Final = (*_WRITTEN, "created_at", "updated_at")
@@ -65,6 +65,15 @@ SECRETS: Final = Source(
     flags=frozenset({"stand_in"}),
     lists=frozenset({"subject_alt_names", "host_names"}),
 )
+OWN: Final = msgspec.structs.replace(
+    SECRETS, place=" FROM (SELECT * FROM secrets WHERE source = '') t"
+)
+
+
+INSERT: Final = (
+    f"INSERT INTO secrets ({', '.join(_WRITTEN)}, public, wrapped_key, sealed)"  # noqa: S608
+    f" VALUES ({', '.join(f'%({name})s' for name in _WRITTEN)}, %(public)s, %(key)s, %(sealed)s)"
+)
 
 
 class User(msgspec.Struct, frozen=True):
@@ -78,12 +87,18 @@ class User(msgspec.Struct, frozen=True):
 
 
 async def find(connection: Connection, wanted: Wanted) -> list[Secret]:
+    """Those of our own store."""
+    return [_secret(row) for row in await listing.rows(connection, OWN, wanted)]
+
+
+async def find_all(connection: Connection, wanted: Wanted) -> list[Secret]:
+    """With our copies of others."""
     return [_secret(row) for row in await listing.rows(connection, SECRETS, wanted)]
 
 
 async def get(connection: Connection, secret_id: str, project: ProjectId | None) -> Secret:
-    """Raises NotFound, and Forbidden for another project's."""
-    row = await listing.row(connection, SECRETS, secret_id)
+    """One of our own store. Raises NotFound, and Forbidden for another project's."""
+    row = await listing.row(connection, OWN, secret_id)
     if row is None:
         raise NotFound(f"Secret {secret_id} not found.")
     found = _secret(row)
@@ -95,17 +110,14 @@ async def get(connection: Connection, secret_id: str, project: ProjectId | None)
 async def insert(connection: Connection, secret: Secret, envelope: Envelope, public: str) -> Secret:
     """Raises OverQuota when the project has as many as it may."""
     counted = await connection.execute(
-        "SELECT count(*) FROM secrets WHERE project_id = %s", [secret.project_id]
+        "SELECT count(*) FROM secrets WHERE project_id = %s AND source = ''",
+        [secret.project_id],
     )
     (count,) = await counted.fetchone() or (0,)
     if count >= SECRETS_PER_PROJECT_MAX:
         raise OverQuota("Quota has been met for resources: secret")
-    names = _WRITTEN
     cursor = await connection.execute(
-        f"INSERT INTO secrets ({', '.join(names)}, public, wrapped_key, sealed)"  # noqa: S608
-        f" VALUES ({', '.join(f'%({name})s' for name in names)}, %(public)s, %(key)s, %(sealed)s)"
-        " RETURNING created_at",
-        _parameters(secret, envelope, public),
+        f"{INSERT} RETURNING created_at", parameters(secret, envelope, public)
     )
     row = await cursor.fetchone()
     assert row is not None, "a row was written"
@@ -124,7 +136,7 @@ async def update(connection: Connection, secret: Secret, envelope: Envelope, pub
     await connection.execute(
         f"UPDATE secrets SET {pairs}, public = %(public)s, wrapped_key = %(key)s,"  # noqa: S608
         " sealed = %(sealed)s, updated_at = now() WHERE id = %(id)s",
-        _parameters(secret, envelope, public),
+        parameters(secret, envelope, public),
     )
 
 
@@ -181,7 +193,7 @@ async def users(connection: Connection, secret: Secret) -> Sequence[User]:
     cursor = await connection.execute(
         f"{_users_in('listeners', OF_LISTENERS)} UNION ALL {_users_in('pools', OF_POOLS)}"
         " ORDER BY 4, 2",
-        {"project": secret.project_id, "id": f"%{secret.id.replace('-', '')}%"},
+        {"project": secret.project_id, "id": f"%{secret.place.replace('-', '')}%"},
     )
     return [User(*row) for row in await cursor.fetchall()]
 
@@ -221,7 +233,7 @@ def _replaced(secret: Secret, root: str, generation: int) -> events.Event:
         object_kind="load_balancer",
         object_id=root,
         kind="updated",
-        message=f"updated: secret {secret.id} was replaced",
+        message=f"updated: secret {secret.place} was replaced",
         load_balancer_id=root,
         project_id=secret.project_id,
         generation=generation,
@@ -252,7 +264,7 @@ def _users_in(table: str, fields: Collection[str]) -> str:
     )
 
 
-def _parameters(secret: Secret, envelope: Envelope, public: str) -> dict[str, Any]:
+def parameters(secret: Secret, envelope: Envelope, public: str) -> dict[str, Any]:
     own: dict[str, Any] = {name: getattr(secret, name) for name in _OWN}
     facts = msgspec.structs.asdict(secret.facts)
     order = msgspec.structs.asdict(secret.order)

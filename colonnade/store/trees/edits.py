@@ -204,6 +204,8 @@ def _is_one_statement(edit: Edit, plan: Plan, review: Review) -> bool:
         return False
     if review.reads_secrets(after.provider) and next(uses(after), None) is not None:
         return False
+    if edit.context.seen is not None and next(uses(edit.before), None) is not None:
+        return False
     if not plan.has_more:
         return True
     return edit.known.quota is None and not quotas.bounds(plan.added, edit.defaults)
@@ -222,8 +224,7 @@ async def _write(
     issues, quota = plan.issues, edit.known.quota
     if not is_locked and plan.has_more:
         quota = await quotas.read_row(await quotas.ask_row(connection, before.project_id))
-    if after is not None:
-        issues += await references_of(connection, review, before, after)
+    issues += await references_of(connection, review, before, after, edit.context)
     cursor = await _write_difference(connection, edit, plan, issues, guarded=False)
     await catalogue.check_flavor(connection, after or before, found, before)
     if after is not None and regrouping.asks(after, before):

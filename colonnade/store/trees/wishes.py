@@ -27,7 +27,7 @@ from colonnade.store.requests.context import RequestContext
 from colonnade.store.requests.dry_run import DryRunResult
 from colonnade.store.rows.difference import Place, difference
 from colonnade.store.rows.tables import load_trees, read_root
-from colonnade.store.secrets import orders, references
+from colonnade.store.secrets import copies, orders, references
 from colonnade.store.trees import changes, regrouping
 from colonnade.store.trees.changes import Change
 from colonnade.store.trees.remembered import Issue, Known, remembered_by
@@ -130,7 +130,7 @@ async def create(
                 new = await changes.write_new(connection, tree, change, issues, terms.size)
         if new is None:
             async with database.pipeline() as connection:
-                issues += await references_of(connection, review, None, tree)
+                issues += await references_of(connection, review, None, tree, terms.context)
                 new = await changes.write_new(connection, tree, change, issues, terms.size)
                 await catalogue.check_flavor(connection, tree, found)
                 await regrouping.check(connection, tree)
@@ -181,10 +181,19 @@ def find_issues(review: Review, tree: LoadBalancer) -> tuple[Issue, ...]:
 
 
 async def references_of(
-    connection: Connection, review: Review, before: LoadBalancer | None, after: LoadBalancer
+    connection: Connection,
+    review: Review,
+    before: LoadBalancer | None,
+    after: LoadBalancer | None,
+    context: RequestContext,
 ) -> tuple[Issue, ...]:
-    """Which secrets end soon. Raises Invalid for new references that lead nowhere."""
-    if not review.reads_secrets(after.provider):
+    """Which secrets end soon. Raises Invalid for new references that lead nowhere, and Unseen."""
+    tree = after or before
+    if tree is None or not review.reads_secrets(tree.provider):
         return ()
-    found = await references.check(connection, before, after)
+    if context.seen is not None:
+        await copies.mark_changed(connection, before, after)
+    if after is None:
+        return ()
+    found = await references.check(connection, before, after, context.seen)
     return tuple(Issue(path, reason) for path, reason in found)
