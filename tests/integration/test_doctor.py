@@ -42,6 +42,7 @@ def configured(text: str) -> Callable[[Path], Path]:
         (a_file, "state folder", "is not a folder"),
         (configured("[api]\nprot = 1\n"), "configuration", "unknown field `prot`"),
         (configured('[api]\nhost = "0.0.0.0"\n'), "API address", "0.0.0.0 is not loopback"),
+        (configured('[api]\nauth = "keystone"\n'), "cloud", "needs auth_url"),
     ],
 )
 def test_what_would_stop_a_start_is_found(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `colonnade doctor` asks of a cloud, where amphorae are to be its servers: who this service
-is there, the LB network, the image and the flavor. Each answer: what was found, what to do."""
+"""What `colonnade doctor` asks of a cloud whose services the configuration names: who this service
+is there, Barbican, and where amphorae are to be its servers the LB network, the image and the
+flavor. Each answer: what was found, what to do."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from ipaddress import ip_address, ip_network
@@ -15,8 +16,10 @@ from colonnade.drivers.network.neutron.driver import neutron_networks
 from colonnade.drivers.openstack.credentials import of_service
 from colonnade.drivers.openstack.servers import Servers
 from colonnade.drivers.openstack.session import Session
+from colonnade.drivers.secrets.barbican import TYPE, WORD, key_manager_of
 from colonnade.runtime.config import Config
 
+KEYSTONE: Final = "keystone"
 ROOM_WANTED: Final = 10  # addresses on the LB network
 
 
@@ -27,9 +30,9 @@ class Check(msgspec.Struct, frozen=True):
 
 
 async def checks_of(config: Config) -> AsyncIterator[Check]:
-    """None where amphorae are on this machine."""
+    """None where the configuration names no cloud."""
     try:
-        if not is_in_cloud(config):
+        if not (is_in_cloud(config) or config.api.auth == KEYSTONE or config.secrets == WORD):
             return
         keystone = config.keystone
         session = Session(of_service(keystone), ca_file=keystone.ca_file, timeout_s=10.0)
@@ -45,8 +48,12 @@ async def checks_of(config: Config) -> AsyncIterator[Check]:
 
 async def _asked(config: Config, session: Session) -> AsyncIterator[Check]:
     nova = config.nova
+    yield await _check("Keystone", lambda: _keystone(session), "see the table [keystone]")
+    if config.secrets == WORD:
+        yield await _check("Barbican", lambda: _barbican(config, session), "see [barbican]")
+    if not is_in_cloud(config):
+        return
     for what, ask, cure in (
-        ("Keystone", lambda: _keystone(session), "see the table [keystone]"),
         ("LB network", lambda: _lb_network(config, session), "see the table [neutron]"),
         ("amphora image", lambda: Images(session, nova).of(""), "upload one with the tag"),
         ("amphora flavor", lambda: _flavor(config, session), "see `flavor` of [nova]"),
@@ -64,6 +71,16 @@ async def _check(what: str, ask: Callable[[], Awaitable[str | Check]], cure: str
 
 async def _keystone(session: Session) -> str:
     return f"{session.auth_url}, in the project {await session.project()}"
+
+
+async def _barbican(config: Config, session: Session) -> Check:
+    """Who may list no secret may still read what it is let read."""
+    key_manager_of(config)
+    root = await session.endpoint(TYPE, interface=config.barbican.interface)
+    status = (await session.ask("GET", f"{root.removesuffix('/v1')}/v1/secrets?limit=1")).status
+    if status in (200, 403):
+        return Check("Barbican", f"{root} answers this service")
+    return Check("Barbican", f"{root} answered {status}", "see its own log")
 
 
 async def _lb_network(config: Config, session: Session) -> Check:

@@ -223,11 +223,14 @@ def _own_networks(state: Path) -> Iterator[Finding]:
 
 
 def _cloud(state: Path) -> Iterator[Finding]:
-    """Where amphorae are servers of one."""
+    """Whose services the configuration names."""
     from colonnade.cli.local.cloud_checks import checks_of
 
+    # Before the first start the file need not say where anything is.
+    places = {"state_dir": str(state), "run_dir": str(state), "database_url": ""}
+
     async def asked() -> list[Finding]:
-        config = read_config(folders.config_file(state))
+        config = read_config(folders.config_file(state), places)
         return [
             Finding(what=one.what, found=one.found, cure=one.cure)
             async for one in checks_of(config)
