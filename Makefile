@@ -35,7 +35,7 @@ e2e: setup
 	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not timed" tests/integration tests/e2e
 	@$(BIN)/python -m pytest -q -m timed tests/integration tests/e2e
 
-lab: setup ## real OpenStack services (Keystone, Neutron, Nova), installed first, and the tests that ask them
+lab: setup ## real OpenStack services (Keystone, Neutron, Nova, Barbican, Swift), installed first, and the tests that ask them
 	@$(BIN)/python -m tests.openstack.environments
 	@$(BIN)/python -m pytest -q tests/openstack
 

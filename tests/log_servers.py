@@ -142,12 +142,33 @@ def s3_server(folder: Path) -> Iterator[S3]:
         yield store
 
 
+class Proxy(msgspec.Struct, frozen=True):
+    """Of a Swift: what a request meets on its way. `more`: text of filters that need some."""
+
+    name: str
+    port: int
+    filters: tuple[str, ...]
+    more: str = ""
+
+
 @contextmanager
 def swift_server(folder: Path) -> Iterator[Swift]:
-    """Swift: account, container and object server, and two proxies; one replica on one device."""
-    path = programs()
-    ports = dict(zip(("object", "container", "account"), free_ports(3), strict=True))
+    """With two proxies."""
     swift = Swift(*free_ports(2))
+    proxies = (
+        Proxy("proxy", swift.port, ("catch_errors", "gatekeeper", "tempurl", "tempauth")),
+        Proxy("open-proxy", swift.open, ("catch_errors",)),
+    )
+    with swift_cluster(programs(), folder, *proxies):
+        until(lambda: swift.prepare() in (201, 202))
+        until(lambda: ask("GET", f"http://127.0.0.1:{swift.port}/v1/AUTH_logs")[0] == 401)
+        yield swift
+
+
+@contextmanager
+def swift_cluster(path: Path, folder: Path, *proxies: Proxy) -> Iterator[None]:
+    """Swift: account, container and object server, and proxies; one replica on one device."""
+    ports = dict(zip(("object", "container", "account"), free_ports(3), strict=True))
     device = folder / "device" / "sd1"
     device.mkdir(parents=True)
     probe = device / "probe"
@@ -169,22 +190,19 @@ def swift_server(folder: Path) -> Iterator[Swift]:
             f"use = egg:swift#{name}\n"
         )
         commands[name] = [str(path / f"swift-{name}-server"), str(config)]
-    for name, port, filters in (
-        ("proxy", swift.port, ("catch_errors", "gatekeeper", "tempurl", "tempauth")),
-        ("open-proxy", swift.open, ("catch_errors",)),
-    ):
-        config = folder / f"{name}.conf"
+    for one in proxies:
+        config = folder / f"{one.name}.conf"
+        plain = [word for word in one.filters if f"[filter:{word}]" not in one.more]
         config.write_text(
-            f"{_defaults(folder, port)}"
-            f"[pipeline:main]\npipeline = {' '.join(filters)} proxy-server\n[app:proxy-server]\n"
+            f"{_defaults(folder, one.port)}[pipeline:main]\n"
+            f"pipeline = {' '.join(one.filters)} proxy-server\n[app:proxy-server]\n"
             "use = egg:swift#proxy\naccount_autocreate = true\nallow_account_management = true\n"
-            + "".join(f"[filter:{one}]\nuse = egg:swift#{one}\n" for one in filters)
+            + "".join(f"[filter:{word}]\nuse = egg:swift#{word}\n" for word in plain)
+            + one.more
         )
-        commands[name] = [str(path / "swift-proxy-server"), str(config)]
+        commands[one.name] = [str(path / "swift-proxy-server"), str(config)]
     with _running(commands, folder):
-        until(lambda: swift.prepare() in (201, 202))
-        until(lambda: ask("GET", f"http://127.0.0.1:{swift.port}/v1/AUTH_logs")[0] == 401)
-        yield swift
+        yield
 
 
 def _defaults(folder: Path, port: int) -> str:

@@ -18,6 +18,8 @@ SERVICES: dict[str, Sequence[str]] = {
     "placement": ("openstack-placement", "gunicorn"),
     "glance": ("glance", "gunicorn"),
     "nova": ("nova", "gunicorn", "pymysql"),
+    "barbican": ("barbican", "gunicorn"),
+    "swift": ("swift", "keystonemiddleware"),
 }
 
 
