@@ -256,7 +256,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     bird: str = ""  # the same, for VIPs that amphorae announce by BGP
     log_level: str = "INFO"
     # "barbican": references may lead to the cloud's key manager too.
-    secrets: Literal["database", "barbican"] = "database"
+    secrets_driver: Literal["database", "barbican"] = "database"
     api: Api = Api()
     keystone: Keystone = Keystone()
     neutron: Neutron = Neutron()

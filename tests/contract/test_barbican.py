@@ -309,9 +309,11 @@ def test_what_a_configuration_lacks_is_said(tmp_path: Path) -> None:
 
     assert key_manager_of(config("none")) is None
     for wrong in (
-        config("none", secrets="barbican", keystone=keystone),
-        config("keystone", secrets="barbican"),
+        config("none", secrets_driver="barbican", keystone=keystone),
+        config("keystone", secrets_driver="barbican"),
     ):
         with pytest.raises(Broken):
             key_manager_of(wrong)
-    assert key_manager_of(config("keystone", secrets="barbican", keystone=keystone)) is not None
+    assert (
+        key_manager_of(config("keystone", secrets_driver="barbican", keystone=keystone)) is not None
+    )

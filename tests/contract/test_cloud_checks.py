@@ -28,7 +28,7 @@ def config(fake: FakeBarbican, tmp_path: Path) -> Config:
     keystone = settings_of(tmp_path, fake.keystone.url, USER, PASSWORD, timeout_s=30.0)
     return Config(
         state_dir=tmp_path, run_dir=tmp_path, database_url="", api=Api(auth="keystone"),
-        keystone=keystone, secrets="barbican",
+        keystone=keystone, secrets_driver="barbican",
     )  # fmt: skip
 
 
@@ -43,9 +43,9 @@ async def test_services_that_answer_are_told_and_none_where_none_is_named(
     assert [(one.what, one.cure) for one in found] == [("Keystone", ""), ("Barbican", "")]
     fake.fault = 403  # it need not list secrets
     assert [one.cure for one in await asked(config)] == ["", ""]
-    (one,) = await asked(replace(config, secrets="database"))
+    (one,) = await asked(replace(config, secrets_driver="database"))
     assert one.what == "Keystone"
-    assert await asked(replace(config, secrets="database", api=Api())) == []
+    assert await asked(replace(config, secrets_driver="database", api=Api())) == []
 
 
 async def test_what_is_wrong_is_told_with_what_to_do(fake: FakeBarbican, config: Config) -> None:

@@ -34,7 +34,7 @@ from tests.key_managers import Cloud
 
 WITHIN_S = 60.0
 SETTINGS = """
-secrets = "barbican"
+secrets_driver = "barbican"
 [api]
 auth = "keystone"
 [keystone]

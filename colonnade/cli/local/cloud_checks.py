@@ -32,7 +32,9 @@ class Check(msgspec.Struct, frozen=True):
 async def checks_of(config: Config) -> AsyncIterator[Check]:
     """None where the configuration names no cloud."""
     try:
-        if not (is_in_cloud(config) or config.api.auth == KEYSTONE or config.secrets == WORD):
+        if not (
+            is_in_cloud(config) or config.api.auth == KEYSTONE or config.secrets_driver == WORD
+        ):
             return
         keystone = config.keystone
         session = Session(of_service(keystone), ca_file=keystone.ca_file, timeout_s=10.0)
@@ -49,7 +51,7 @@ async def checks_of(config: Config) -> AsyncIterator[Check]:
 async def _asked(config: Config, session: Session) -> AsyncIterator[Check]:
     nova = config.nova
     yield await _check("Keystone", lambda: _keystone(session), "see the table [keystone]")
-    if config.secrets == WORD:
+    if config.secrets_driver == WORD:
         yield await _check("Barbican", lambda: _barbican(config, session), "see [barbican]")
     if not is_in_cloud(config):
         return

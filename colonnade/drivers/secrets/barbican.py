@@ -228,7 +228,7 @@ _BASE64: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345678
 def key_manager_of(config: Config) -> KeyManager | None:
     """That of the configuration; None: secrets are in our own store alone. Raises Broken with what
     is missing. Whose rights a reference has only a user's token tells."""
-    if config.secrets != WORD:
+    if config.secrets_driver != WORD:
         return None
     if config.api.auth != "keystone":
         raise Broken('secrets "barbican" need auth "keystone": Barbican asks for a user\'s token')
