@@ -116,13 +116,14 @@ async def _is_let_in(bench: Bench, source: str) -> bool:
         return True
 
 
-async def test_one_that_drains_is_led_to_no_more_and_begins_again_if_it_stays(
+async def test_one_that_drains_is_led_to_no_more_and_again_when_it_serves_something_else(
     bench: Bench, router: BgpRouter
 ) -> None:
     await bench.put(heard(1))
     await leads(router)
     await bench.client.drain(AMPHORA_IP, bench.amphora_id, Drain(within_ms=100, closed_s=2))
     assert await router.led_to(ROUTED_VIP) == set()
+    await bench.put(msgspec.structs.replace(heard(2), access=()))
     await leads(router)
 
 

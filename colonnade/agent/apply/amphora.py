@@ -147,10 +147,9 @@ class Amphora:
     async def drain(self, asked: Drain) -> Drained:
         """Nobody opens a connection for a moment. Returns when none is open, or the time is up; by
         then routers are told no more of the VIPs. Raises NotNow when they cannot be held off."""
-        closed_s = min(max(asked.closed_s, 1), CLOSED_S_MAX)
-        await self._applier.hold_off(closed_s)
+        await self._applier.hold_off(min(max(asked.closed_s, 1), CLOSED_S_MAX))
         drained = await self._emptied(asked)
-        await self._vips.speaker.let_go(closed_s)
+        await self._vips.speaker.let_go()
         return drained
 
     async def _emptied(self, asked: Drain) -> Drained:

@@ -24,6 +24,7 @@ ANSWER_S_MAX: Final = 0.12
 MISSES_MAX: Final = 2  # one after the other
 ASKED_EACH: Final = 5  # looks, while routers hear: it is what is announced that must be quick
 AGAIN_S: Final = 1.0  # between two starts of a BIRD that ends
+LEAVING_S_MAX: Final = 30.0
 TAKEN_BACK_S: Final = 0.2  # until routers lead here no more
 
 
@@ -55,6 +56,7 @@ class Speaker:
         if not hearers(wanted):
             await self._bird.stop()
         else:
+            self._silent_until = float("-inf")
             self._bird.serve(text(wanted, announces=self._may(wanted)))
 
     def haproxy_ended(self) -> None:
@@ -62,12 +64,13 @@ class Speaker:
         self._mark(MISSES_MAX)
         self._say()
 
-    async def let_go(self, for_s: float) -> None:
-        """Announce nothing for so long. Returns when routers have had time to lead elsewhere."""
+    async def let_go(self) -> None:
+        """Announce nothing until another bundle is served, or it is clear that nobody ends this
+        amphora. Returns when routers have had time to lead elsewhere."""
         bundle = self.served()
         if bundle is None or not hearers(bundle):
             return
-        self._silent_until = asyncio.get_running_loop().time() + for_s
+        self._silent_until = asyncio.get_running_loop().time() + LEAVING_S_MAX
         self._say()
         await asyncio.sleep(TAKEN_BACK_S)
 
