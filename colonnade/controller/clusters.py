@@ -45,7 +45,6 @@ from colonnade.controller.planning import (
     Step,
     Withdraw,
     own_port_id,
-    vips,
 )
 from colonnade.controller.routed import is_announced
 from colonnade.controller.spares import SPARE_FRESH_S
@@ -315,8 +314,7 @@ class Clusters:
     async def _push(self, amphora: Amphora, wanted: Cluster, wires: Wires) -> int:
         """The generation it answers with. An amphora that freezes holds the call, so it is looked
         after meanwhile: given up elsewhere, it must be fenced now. Raises Contended then."""
-        subnets = await self._subnets.with_these(vip.subnet_id for vip in vips(wanted))
-        await forward(self._network, wanted, subnets)
+        await forward(self._network, wanted)
         await let_through(self._network, wanted, amphora, wires)
         pushing = asyncio.ensure_future(self._amphorae.apply(amphora, wanted, *wires))
         try:

@@ -5,13 +5,11 @@ Invariant: where VIPs share an address, no amphora has a generation before the p
 listeners lead there, and no others. It may be called again at any time.
 """
 
-from collections.abc import Mapping
-
 from colonnade.domain.fleet import Cluster
-from colonnade.drivers.network.protocol import Forward, NetworkDriver, Reach, Subnet
+from colonnade.drivers.network.protocol import Forward, NetworkDriver
 
 
-async def forward(network: NetworkDriver, wanted: Cluster, subnets: Mapping[str, Subnet]) -> None:
+async def forward(network: NetworkDriver, wanted: Cluster) -> None:
     """Raises Conflict for a port that has become another's."""
     forwarder = network.forwarder
     if forwarder is None:
@@ -21,6 +19,5 @@ async def forward(network: NetworkDriver, wanted: Cluster, subnets: Mapping[str,
             Forward(one.transport.lower(), one.protocol_port) for one in load_balancer.listeners
         ]
         for vip in load_balancer.vips:
-            subnet = subnets.get(vip.subnet_id)
-            if subnet is not None and subnet.reach is Reach.PORTS:
+            if vip.shares_address:
                 await forwarder.set_forwards(vip.port_id, ports)

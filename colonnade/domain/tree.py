@@ -69,6 +69,7 @@ class Vip(msgspec.Struct, frozen=True, kw_only=True):
     # Of a routed front end: nobody is on the VIP's subnet, and the router leads it to ports here.
     via_subnet_id: SubnetId | None = None
     announced: bool = False  # routers are told of it by amphorae, not by us
+    shares_address: bool = False  # it has ports of an address that others have, too
     qos_policy_id: Annotated[
         QosPolicyId | None, Attribute("QoS policy of the VIP's port.", option="--vip-qos")
     ] = None

@@ -24,6 +24,7 @@ from colonnade.drivers.network.protocol import (
     NetworkDriver,
     Port,
     PortWish,
+    Reach,
     Subnet,
     Taken,
     is_vip,
@@ -91,6 +92,7 @@ class AmphoraProvider:
             owned=made,
             via_subnet_id=via,
             announced=subnet.announced is not None,
+            shares_address=subnet.reach is Reach.PORTS,
             qos_policy_id=wish.qos_policy_id,
             sg_ids=wish.sg_ids,
         )
@@ -130,11 +132,8 @@ class AmphoraProvider:
             await check_room(self._network, needed, takers, floats=size.floats)
 
     async def taken(self, vips: Sequence[Vip]) -> Sequence[Taken]:
-        if self._network is None or self._network.forwarder is None:
-            return ()
-        if not all(vip.subnet_id in self._subnets for vip in vips):
-            self._subnets = {subnet.id: subnet for subnet in await self._network.subnets()}
-        return await taken_by_others(self._network.forwarder, vips, self._subnets)
+        forwarder = self._network.forwarder if self._network is not None else None
+        return await taken_by_others(forwarder, vips) if forwarder is not None else ()
 
     async def check_members(
         self, members: Sequence[Member], beside: Collection[SubnetId] = (), *, token: str = ""

@@ -5,12 +5,11 @@ Invariant: nobody is promised a port that is a program's of the machine, or anot
 Who asks for one a moment later than another is told by the controller, not here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from colonnade.domain.addresses import endpoint
 from colonnade.domain.errors import Conflict, Invalid
-from colonnade.domain.ids import SubnetId
 from colonnade.domain.tree import LoadBalancer, Vip
 from colonnade.drivers.network.protocol import Forward, Forwarder, Reach, Subnet, Taken, vip_owner
 
@@ -21,14 +20,11 @@ def ports_of(tree: LoadBalancer) -> frozenset[Forward]:
     return frozenset(Forward(one.transport.lower(), one.protocol_port) for one in tree.listeners)
 
 
-async def taken_by_others(
-    forwarder: Forwarder, vips: Sequence[Vip], subnets: Mapping[SubnetId, Subnet]
-) -> Sequence[Taken]:
-    """Of those VIPs that have an address of the machine."""
+async def taken_by_others(forwarder: Forwarder, vips: Sequence[Vip]) -> Sequence[Taken]:
+    """Ports of the addresses that these VIPs share; nobody is asked of other VIPs."""
     found: list[Taken] = []
     for vip in vips:
-        subnet = subnets.get(vip.subnet_id)
-        if subnet is not None and subnet.reach is Reach.PORTS:
+        if vip.shares_address:
             found += await forwarder.taken(vip.subnet_id, vip.address)
     return found
 
