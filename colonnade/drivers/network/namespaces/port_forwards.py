@@ -12,7 +12,6 @@ from typing import Protocol
 
 import msgspec
 
-from colonnade.domain.addresses import endpoint
 from colonnade.domain.errors import Conflict, Invalid, Unavailable
 from colonnade.domain.ids import PortId, SubnetId
 from colonnade.drivers.network.namespaces.address_book import BRIDGE, AddressBook, twin_id
@@ -101,11 +100,11 @@ class PortForwards:
             return
         own = set(await self._network.listening(port.address)) & fresh
         for one in sorted(own):
-            place = endpoint(port.address, one.port)
+            place = _place(port, one)
             raise Conflict(f"a program of this machine listens on {one.transport} {place} itself")
         for taken in self._of_others(port.address, port.id):
             if taken.forward in fresh:
-                place = endpoint(port.address, taken.forward.port)
+                place = _place(port, taken.forward)
                 raise Conflict(f"{taken.forward.transport} {place} leads to another load balancer")
 
     def _of_others(self, address: str, but: PortId | None) -> Iterator[Taken]:
@@ -132,3 +131,8 @@ class PortForwards:
         ]
         modes = {r.uplink.mode for r in self._book.records.values() if r.uplink is not None}
         return Contents(led=sorted(led), ranges=sorted(ranges), bridged=BRIDGE in modes)
+
+
+def _place(port: Port, forward: Forward) -> str:
+    host = f"[{port.address}]" if ":" in port.address else port.address
+    return f"{host}:{forward.port}"
