@@ -240,7 +240,7 @@ def test_the_domain_needs_the_standard_library_and_msgspec_only() -> None:
 
 
 def test_the_network_driver_knows_no_word_of_load_balancing() -> None:
-    known = ("colonnade.domain.errors", "colonnade.domain.ids", "colonnade.domain.addresses")
+    known = ("colonnade.domain.errors", "colonnade.domain.ids")
     for room in ("network", "network_daemon"):
         for path in (ROOT / "drivers" / room).rglob("*.py"):
             of_domain = [one for one in imports(path) if one.startswith("colonnade.domain.")]
