@@ -32,7 +32,11 @@ async def test_a_router_spreads_clients_leaves_who_dies_at_once_and_drops_nobody
         await many.change(2)
         await _drained(many)
         await many.scenario.delete()
-        assert await many.led() == set()
+
+        async def forgotten() -> bool:
+            return await many.led() == set()
+
+        await until(forgotten, within_s=20, what="no route to a load balancer that is gone")
 
 
 async def _shared(many: Announcing) -> None:

@@ -157,7 +157,7 @@ CALLS: tuple[tuple[str, bool, Call], ...] = (
     ("route", False, lambda c: c.router.route("192.0.2.10/32")),
     ("delete_route", True, lambda c: c.router.delete_route("192.0.2.10/32")),
     ("set_route", True, lambda c: c.router.set_route(_route("203.0.113.77"))),
-    ("set_forwards", True, lambda c: _answered(c.networks.set_forwards(VIP, []))),
+    ("set_forwards", False, lambda c: _answered(c.networks.set_forwards(VIP, []))),
     ("plug", True, lambda c: c.networks.plug(VIP, AMPHORA)),
     ("delete_port", True, lambda c: c.networks.delete_port(VIP)),
     ("destroy", True, lambda c: c.compute.destroy(AMPHORA)),
