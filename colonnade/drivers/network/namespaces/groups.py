@@ -70,6 +70,16 @@ def enter_lab_group(root: Path = ROOT, own: Path = OWN) -> None:
     (group / "cgroup.procs").write_text(str(os.getpid()))
 
 
+def prepare(system: str, root: Path = ROOT, own: Path = OWN) -> None:
+    """Make the groups within which that system's machines have theirs, as far as can be. The kernel
+    lets only those do it who may write everywhere, which the network daemon may not."""
+    if not (root / "cgroup.controllers").exists():
+        for name in CONTROLLERS:
+            _made(root / name / system)
+    elif _group_of(own).name != LAB:  # else it has a part of its own
+        _enabled(root, root / system)
+
+
 def found(system: str, bounds: Bounds, root: Path = ROOT, first: Path = OF_FIRST) -> Groups:
     """Groups for that system's machines, as far as they can be written. `first`: tells the group of
     the lab's process 1."""

@@ -96,6 +96,7 @@ class Lab:
             self.leave()
             return
         await end_leftovers(self._run_dir)
+        groups.prepare(groups.name_of(self._run_dir))
         folder = self._run_dir / PRIVATE_FOLDER
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with_user = os.geteuid() != 0
