@@ -96,7 +96,6 @@ class Lab:
             self.leave()
             return
         await end_leftovers(self._run_dir)
-        groups.prepare(groups.name_of(self._run_dir))
         folder = self._run_dir / PRIVATE_FOLDER
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with_user = os.geteuid() != 0
@@ -118,6 +117,7 @@ class Lab:
         if init is None or starter is None:
             raise Broken(_explain(_last_words(child)))
         child.stderr.close()
+        groups.prepare(groups.name_of(self._run_dir))
         self._record = LabRecord(starter, init, with_user)
         path = self._run_dir / RECORD
         path.write_bytes(msgspec.json.encode(self._record))
