@@ -60,10 +60,10 @@ async def silence(haproxy: Haproxy, answer_s: float) -> Silence:
         took = loop.time() - began
     else:
         return Silence.NONE
+    states = haproxy.states()
+    if STOPPED in states:
+        return Silence.STOPPED  # also where so many have asked that it lets nobody ask any more
     if not answer_s <= took < answer_s + LATE_S:
         return Silence.NONE  # it closed the connection, or we were late ourselves
-    states = haproxy.states()
     busy = haproxy.is_reloading or BUSY & states
-    if STOPPED in states:
-        return Silence.STOPPED
     return Silence.NONE if busy else Silence.IDLE
