@@ -86,7 +86,7 @@ class Speaker:
         """Look for ever. Ends only when cancelled."""
         while True:
             bundle = self.served()
-            if bundle is None or not hearers(bundle):
+            if bundle is None or not hearers(bundle) or not self._bird.is_wanted:
                 self._note(is_heard=False)
                 await asyncio.sleep(IDLE_S)
             else:
@@ -95,7 +95,7 @@ class Speaker:
 
     async def _look(self, bundle: Bundle) -> None:
         await self._listen()
-        if self._bird.is_running:
+        if self._bird.pid is not None:
             self._bird.forget_output()
             self._say()
         else:
@@ -133,7 +133,7 @@ class Speaker:
 
     def _say(self) -> None:
         bundle = self.served()
-        if bundle is not None and hearers(bundle) and self._bird.is_running:
+        if bundle is not None and hearers(bundle) and self._bird.pid is not None:
             self._bird.serve(text(bundle, announces=self._may(bundle)))
 
     def _start(self) -> None:

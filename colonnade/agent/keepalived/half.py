@@ -43,7 +43,6 @@ class Half:
         self._fence = PairFence(keepalived.fence_files, haproxy.namespace)
         self._misses = 0
         self._started_at = float("-inf")
-        self._is_retired = False  # it is to serve alone, whatever is served until that is in place
         self._lock = asyncio.Lock()  # a look must not start again what is being ended
 
     @property
@@ -64,7 +63,6 @@ class Half:
     async def serve(self, wanted: Bundle, names: Mapping[str, str]) -> None:
         """Be the half that the bundle says, or none. It was checked."""
         async with self._lock:
-            self._is_retired = wanted.pair is None
             if wanted.pair is None:
                 self._fence.retire()
                 await self._keepalived.stop()
@@ -75,8 +73,8 @@ class Half:
 
     def go_on(self, served: Bundle | None) -> None:
         """What it was told to be came to nothing: it is the half that this bundle says."""
-        self._is_retired = served is None or served.pair is None
-        if served is not None and not self._is_retired:
+        if served is not None and served.pair is not None:
+            self._keepalived.is_wanted = True
             self._fence.prepare(routed_vips(served))
 
     async def _speak(self, wanted: Bundle, pair: Pair, names: Mapping[str, str]) -> None:
@@ -120,11 +118,11 @@ class Half:
                 bundle = self.served()
                 if bundle is None or bundle.pair is None:
                     self._note("")
-                elif not self._is_retired:
+                elif self._keepalived.is_wanted:
                     await self._look(bundle, bundle.pair)
             if bundle is None or bundle.pair is None:
                 await asyncio.sleep(ALONE_S)
-            elif self._is_retired or self._misses in (0, MISSES_MAX):
+            elif not self._keepalived.is_wanted or self._misses in (0, MISSES_MAX):
                 await asyncio.sleep(LOOK_S)
 
     async def _look(self, bundle: Bundle, pair: Pair) -> None:
