@@ -10,6 +10,7 @@ import contextlib
 import socket
 import struct
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,6 +23,19 @@ from tests.agent_site import AMPHORA_IP, VIP, VIP6, VIP_MAC
 ROUTED_VIP = "192.0.2.7"
 OWN, PEER = "203.0.113.5", "203.0.113.11"
 VRRP = 112
+
+
+@contextlib.asynccontextmanager
+async def waiting_bench(folder: Path) -> AsyncIterator[Bench]:
+    """A bench with one web server, whose haproxy listens on VIPs before it has them."""
+    made = Bench(folder)
+    try:
+        await made.start()
+        made.site.let_listen_early()
+        await made.web_server(1)
+        yield made
+    finally:
+        await made.end()
 
 
 def half(generation: int, **changes: Any) -> Bundle:

@@ -17,6 +17,7 @@ import msgspec
 from aiohttp import web
 
 from tests.fakes.keystone import FakeKeystone
+from tests.fakes.serving import catalogued, on_loopback
 
 BYTES_MAX = 8 * 1024 * 1024
 
@@ -62,18 +63,12 @@ class FakeBarbican:
         app.router.add_get("/v1/secrets/{id}/payload", self._payload)
         app.router.add_post("/v1/containers/{id}/secrets", self._put_in)
         app.router.add_delete("/v1/containers/{id}/secrets", self._take_out)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        endpoint = {"interface": "public", "url": self.url, "region": "RegionOne"}
-        self.keystone.catalog = [{"type": "key-manager", "endpoints": [endpoint]}]
-        try:
-            yield self
-        finally:
-            self._let_go.set()
-            await runner.cleanup()
+        async with on_loopback(app) as self.url:
+            self.keystone.catalog = [catalogued("key-manager", self.url)]
+            try:
+                yield self
+            finally:
+                self._let_go.set()
 
     @web.middleware
     async def _faulty(self, request: web.Request, handler: Any) -> web.StreamResponse:

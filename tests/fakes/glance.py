@@ -13,6 +13,7 @@ from uuid import uuid4
 from aiohttp import web
 
 from tests.fakes.keystone import FakeKeystone
+from tests.fakes.serving import catalogued, on_loopback
 
 
 class FakeGlance:
@@ -35,16 +36,9 @@ class FakeGlance:
         app.router.add_get("/v2/images/{id}", self._one)
         app.router.add_put("/v2/images/{id}/file", self._upload)
         app.router.add_put("/v2/images/{id}/tags/{tag}", self._tag)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        endpoint = {"interface": "public", "url": self.url, "region": "RegionOne"}
-        self.keystone.catalog = [{"type": "image", "endpoints": [endpoint]}]
-        try:
+        async with on_loopback(app) as self.url:
+            self.keystone.catalog = [catalogued("image", self.url)]
             yield self
-        finally:
-            await runner.cleanup()
 
     @web.middleware
     async def _guarded(self, request: web.Request, handler: Any) -> web.StreamResponse:

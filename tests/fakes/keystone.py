@@ -16,6 +16,7 @@ import msgspec
 from aiohttp import web
 
 from colonnade.runtime.clock import Clock
+from tests.fakes.serving import on_loopback
 
 USER, PASSWORD = "lbaas", "sentinel-password-5a1b"
 TOKEN_S = 3600.0
@@ -76,16 +77,11 @@ class FakeKeystone:
             app.router.add_get(f"/v3/{name}", self._list)
             app.router.add_post(f"/v3/{name}", self._add)
             app.router.add_patch(f"/v3/{name}/{{id}}", self._change)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        try:
-            yield self
-        finally:
-            self._let_go.set()
-            await runner.cleanup()
+        async with on_loopback(app) as self.url:
+            try:
+                yield self
+            finally:
+                self._let_go.set()
 
     @web.middleware
     async def _faulty(self, request: web.Request, handler: Any) -> web.StreamResponse:

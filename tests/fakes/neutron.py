@@ -24,6 +24,7 @@ from colonnade.drivers.network.namespaces.address_book import (
 )
 from colonnade.drivers.network.protocol import PortWish, Subnet
 from tests.fakes.keystone import FakeKeystone
+from tests.fakes.serving import catalogued, on_loopback
 from tests.fakes.strikes import Strikes
 
 HIDDEN = {network_id(PRIVATE.name), network_id(LB_NETWORK.name)}
@@ -82,17 +83,9 @@ class FakeNeutron:
             ("DELETE", "security-group-rules/{id}", self._delete_rule),
         ):  # fmt: skip
             add(method, f"/v2.0/{path}", json_handler(handler))
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        endpoint = {"interface": "public", "url": self.url, "region": "RegionOne"}
-        self.keystone.catalog = [{"type": "network", "endpoints": [endpoint]}]
-        try:
+        async with on_loopback(app) as self.url:
+            self.keystone.catalog = [catalogued("network", self.url)]
             yield self
-        finally:
-            await runner.cleanup()
 
     @web.middleware
     async def _guarded(self, request: web.Request, handler: Any) -> web.StreamResponse:

@@ -15,6 +15,7 @@ from uuid import uuid4
 from aiohttp import web
 
 from tests.fakes.neutron import FakeNeutron, json_handler
+from tests.fakes.serving import catalogued, on_loopback
 from tests.fakes.strikes import Strikes
 
 FLAVOR, IMAGE, TAG = "m1.amphora", uuid4().hex, "amphora"
@@ -59,17 +60,10 @@ class FakeNova:
             add(method, f"/v2.1/{path}", json_handler(handler))
         add("GET", "/v2/images", json_handler(self._images))
         add("GET", "/v2/images/{id}", json_handler(self._image))
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        for kind, url in (("compute", f"{self.url}/v2.1"), ("image", self.url)):
-            endpoint = {"interface": "public", "url": url, "region": "RegionOne"}
-            self.neutron.keystone.catalog.append({"type": kind, "endpoints": [endpoint]})
-        try:
+        async with on_loopback(app) as self.url:
+            for kind, url in (("compute", f"{self.url}/v2.1"), ("image", self.url)):
+                self.neutron.keystone.catalog.append(catalogued(kind, url))
             yield self
-        finally:
-            await runner.cleanup()
 
     def of(self, amphora_id: str) -> list[dict[str, Any]]:
         return [one for one in self.servers.values() if one["name"] == f"amphora-{amphora_id}"]

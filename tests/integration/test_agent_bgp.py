@@ -14,7 +14,7 @@ from colonnade.domain.errors import Rejected
 from colonnade.protocol.bundle import BGP, Access, Bundle, Hearer
 from colonnade.protocol.messages import PORT_BFD, PORT_BGP, Drain, StatusReport
 from tests.agent_bench import Bench, bundle, server, until
-from tests.agent_half import ROUTED_VIP, led_to
+from tests.agent_half import ROUTED_VIP, led_to, waiting_bench
 from tests.agent_site import AMPHORA_IP
 from tests.bgp_router import AMPHORAE_AS, OWN_AS, BgpRouter
 from tests.environments import needs_bird, needs_nft
@@ -51,14 +51,8 @@ def heard(generation: int, *, asn: int = OWN_AS) -> Bundle:
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    made = Bench(tmp_path)
-    try:
-        await made.start()
-        made.site.let_listen_early()
-        await made.web_server(1)
+    async with waiting_bench(tmp_path) as made:
         yield made
-    finally:
-        await made.end()
 
 
 @pytest.fixture

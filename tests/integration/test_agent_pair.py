@@ -20,7 +20,7 @@ import pytest
 from colonnade.domain.errors import Rejected
 from colonnade.protocol.messages import Role
 from tests.agent_bench import Bench, bundle, server, until
-from tests.agent_half import OWN, ROUTED_VIP, Peer, half, led_to, role, status
+from tests.agent_half import OWN, ROUTED_VIP, Peer, half, led_to, role, status, waiting_bench
 from tests.agent_site import VIP6
 from tests.environments import needs_keepalived
 
@@ -33,14 +33,8 @@ HAPROXY, KEEPALIVED, AGENT = "haproxy.cfg", "keepalived.conf", "colonnade.agent"
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    made = Bench(tmp_path)
-    try:
-        await made.start()
-        made.site.let_listen_early()
-        await made.web_server(1)
+    async with waiting_bench(tmp_path) as made:
         yield made
-    finally:
-        await made.end()
 
 
 @pytest.fixture
