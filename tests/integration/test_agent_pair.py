@@ -77,6 +77,7 @@ async def test_it_takes_the_vips_of_both_versions_and_says_so_to_the_other_half_
     await role(bench, Role.MASTER)
 
 
+@pytest.mark.timed  # the other half is missed when its adverts come late
 async def test_it_does_not_preempt_and_heeds_the_other_half_and_no_stranger(
     bench: Bench, peer: Peer
 ) -> None:
@@ -215,6 +216,7 @@ async def answers(bench: Bench) -> bool:
     return False
 
 
+@pytest.mark.timed  # the other half is missed when its adverts come late
 async def test_a_routed_half_is_fenced_while_another_has_the_floating_address(
     bench: Bench, peer: Peer
 ) -> None:
