@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -629,17 +630,23 @@ async def test_moving_ports_leaks_no_descriptor_and_no_thread(lab: Site) -> None
         amphorae = [await boot(lab, networks), await boot(lab, networks)]
         port = await create_vip(networks)
 
-        def held() -> tuple[int, int]:
-            assert lab.daemon is not None
-            inner = child_of(lab.daemon.pid)
-            folder = Path(f"/proc/{inner}")
-            return len(list((folder / "fd").iterdir())), len(list((folder / "task").iterdir()))
+        assert lab.daemon is not None
+        folder = Path(f"/proc/{child_of(lab.daemon.pid)}")
+
+        def kept(kind: str) -> int:
+            """The least of some looks: the daemon opens files of machines now and then."""
+            looks = []
+            for _ in range(10):
+                looks.append(len(list((folder / kind).iterdir())))
+                time.sleep(0.03)
+            return min(looks)
 
         await networks.plug(port.id, amphorae[1])
-        before = held()
+        files, threads = kept("fd"), kept("task")
         for amphora_id in amphorae * 5:
             await networks.plug(port.id, amphora_id)
-        assert held() == before
+        assert kept("fd") <= files
+        assert kept("task") <= threads
 
 
 async def test_addresses_and_amphorae_outlive_the_lab_and_hosts_do_not(lab: Site) -> None:
