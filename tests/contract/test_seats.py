@@ -361,3 +361,23 @@ async def test_a_seat_that_was_never_opened_is_replaced(database: Database, tmp_
     assert where[first] == where[second]
     assert seat.id not in {row.id for row in await site.world.rows()}
     await site.assert_tidy()
+
+
+async def test_a_seat_that_is_not_lent_yet_ends_with_its_amphora_when_that_is_asked_to_leave(
+    database: Database, tmp_path: Path
+) -> None:
+    site = await packed(database, tmp_path)
+    first = await site.add()
+    (carrier,) = await site.in_state(State.CARRYING)
+    await site.world.create(size=site.size)
+    second = site.world.cluster_id
+    await site.world.pass_once("cluster:%")
+    await site.world.pass_once("spares:%")
+    (seat,) = await site.in_state(State.BOOTING)
+    assert seat.carrier_id == carrier.id
+    async with database.transaction() as connection:
+        await seats.ask_to_leave(connection, carrier)
+    await site.world.settle()
+    where = await site.carriers()
+    assert where[first] == where[second] != {carrier.id}
+    await site.assert_tidy()

@@ -19,7 +19,8 @@ def line(databases: Databases) -> Iterator[Line]:
 
 
 # 24061: one that had just been made was given up, because compute had been asked before it was.
-@pytest.mark.parametrize("seed", [*range(1, 13), 24061])
+# 100131: a seat that was lent when its amphora had been asked to leave stayed there for ever.
+@pytest.mark.parametrize("seed", [*range(1, 13), 24061, 100131])
 def test_a_run_ends_as_wished(line: Line, seed: int) -> None:
     outcome = run(line, seed)
     assert not outcome.wrong, f"again: make chaos SEED={seed} RUNS=1\n{outcome.story}"

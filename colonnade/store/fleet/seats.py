@@ -9,6 +9,7 @@ of the amphora that carries it; so none gets more than it may have, and none end
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -24,6 +25,7 @@ from colonnade.store.postgres.database import Connection
 from colonnade.store.queue import work
 
 AT_ONCE_MAX = 100  # in one pass; the others wait for the next
+_NOT_LENT: Final = (State.BOOTING, State.SPARE)  # of seats: made for a cluster that waits for them
 
 SealedKey = Callable[[AmphoraId], bytes]
 
@@ -62,7 +64,7 @@ async def move(connection: Connection, cluster_id: ClusterId, fresh_s: float) ->
     found = []
     for one in await amphora_rows.of_cluster(connection, cluster_id):
         present = None if one.carrier_id is None else carriers.get(one.carrier_id)
-        if one.state is State.SERVING and present is not None:
+        if one.state in (*_NOT_LENT, State.SERVING) and present is not None:
             alone = replace(wish, own=wish.own - {present.id}, own_hosts=frozenset())
             others = [c for c in carriers.values() if c.id not in wish.own]
             if seating.is_to_move(alone, replace(present, taken=present.taken - 1), others):
@@ -92,13 +94,20 @@ async def release_if_empty(connection: Connection, carrier_id: AmphoraId) -> Non
 
 async def ask_to_leave(connection: Connection, carrier: Amphora) -> None:
     """All that it carries is served elsewhere from then on, and nothing new is put there."""
-    carried = await on(connection, [carrier.id])
-    await hold(connection, [carrier.id, *(seat.id for seat in carried)])
+    await hold(connection, [carrier.id, *(seat.id for seat in await on(connection, [carrier.id]))])
     await amphora_rows.advance(connection, carrier, Event.ASKED_TO_LEAVE)
-    for seat in carried:
-        if seat.state is State.SERVING:
-            await amphora_rows.advance(connection, seat, Event.ASKED_TO_LEAVE)
+    for seat in await on(connection, [carrier.id]):
+        await ask_to_leave_alone(connection, seat)
     await release_if_empty(connection, carrier.id)
+
+
+async def ask_to_leave_alone(connection: Connection, seat: Amphora) -> None:
+    """Where others stay. A seat that is not lent yet would serve, once it is, where it may not
+    stay: it ends now. Raises Contended when it is no longer as it was read."""
+    if seat.state is State.SERVING:
+        await amphora_rows.advance(connection, seat, Event.ASKED_TO_LEAVE)
+    elif seat.state in _NOT_LENT:
+        await amphora_rows.advance(connection, seat, Event.RELEASED)
 
 
 async def on(connection: Connection, carriers: Iterable[AmphoraId]) -> list[Amphora]:

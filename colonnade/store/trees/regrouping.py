@@ -12,7 +12,7 @@ from colonnade.domain.affinity import AffinityPolicy
 from colonnade.domain.errors import Conflict, Unplaceable
 from colonnade.domain.fleet import Amphora
 from colonnade.domain.ids import ClusterId
-from colonnade.domain.lifecycle import Event, State
+from colonnade.domain.lifecycle import State
 from colonnade.domain.seating import check_together
 from colonnade.domain.tree import LoadBalancer
 from colonnade.store.fleet import amphora_rows, placing, seats
@@ -72,7 +72,7 @@ async def move(connection: Connection, tree: LoadBalancer, before: LoadBalancer)
     except Unplaceable as error:
         raise Conflict(error.public) from error
     for amphora in wrong:
-        await amphora_rows.advance(connection, amphora, Event.ASKED_TO_LEAVE)
+        await seats.ask_to_leave_alone(connection, amphora)
 
 
 async def _on_wrong_hosts(
