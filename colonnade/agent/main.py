@@ -103,9 +103,15 @@ class Agent:
             lb_address.add(self._config)
         else:
             await lb_address.have_lb_address(self._config)
-        await asyncio.get_running_loop().create_datagram_endpoint(
+        tasks, _ = await asyncio.get_running_loop().create_datagram_endpoint(
             lambda: self._heartbeats, local_addr=(self._config.lb_network_ip, PORT_TASKS)
         )
+        try:
+            await self._serve()
+        finally:
+            tasks.close()  # a seat that is opened after this one may be given its address
+
+    async def _serve(self) -> None:
         await self._amphora.resume()
         runner = web.AppRunner(
             application(self._amphora, self._watch, await self._about(), self._seats),

@@ -8,6 +8,8 @@ worker's own socket may for a moment still be answered by the one that is leavin
 
 import asyncio
 import re
+import select
+import socket
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +22,54 @@ _FORBIDDEN = re.compile(r"[;\n\r\\<]")
 
 class Silent(Exception):
     """haproxy did not answer: it is not there, or stuck."""
+
+
+class Question:
+    """One to haproxy's newest worker, of which only matters whether it is answered.
+
+    The kernel says whether it is: an answer that waits for us has come, however late we look.
+    """
+
+    def __init__(self, console: Path) -> None:
+        """Raises BlockingIOError when so many ask that nobody else can, and OSError when haproxy is
+        not there."""
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            self._socket.connect(str(console))
+            self._socket.sendall(f"{NEWEST} show version\n".encode())
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._socket.close()
+            raise
+
+    def __enter__(self) -> "Question":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    async def wait(self, within_s: float) -> None:
+        """Until it is over, but no longer."""
+        loop = asyncio.get_running_loop()
+        over = asyncio.Event()
+        loop.add_reader(self, over.set)
+        try:
+            async with asyncio.timeout(within_s):
+                await over.wait()
+        except TimeoutError:
+            return
+        finally:
+            loop.remove_reader(self)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is answered by now, or never will be for haproxy closed the connection."""
+        asked = select.poll()
+        asked.register(self, select.POLLIN)
+        return bool(asked.poll(0))
 
 
 class Console:

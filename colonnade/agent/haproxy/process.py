@@ -144,7 +144,7 @@ class Haproxy:
     def states(self) -> set[str]:
         """The states of all threads of master and workers, as letters of proc_pid_stat(5)."""
         found = set()
-        for process in self._processes():
+        for process in self._family():
             for thread in process.glob("task/[0-9]*/stat"):
                 with contextlib.suppress(OSError):
                     # The name before the bracket may itself hold brackets and spaces.
@@ -170,8 +170,18 @@ class Haproxy:
         for process in self._processes():
             send_signal(int(process.name), signal.SIGKILL)
 
+    def _family(self) -> Iterator[Path]:
+        """The folders of the master and its workers in /proc. Nobody looks at every process for it:
+        many an haproxy of one amphora may be late, and each that is late is asked about."""
+        if self._master is not None:
+            master = Path(f"/proc/{self._master.pid}")
+            yield master
+            with contextlib.suppress(OSError):  # it has just ended
+                children = (master / "task" / master.name / "children").read_text()
+                yield from (Path(f"/proc/{pid}") for pid in children.split())
+
     def _processes(self) -> Iterator[Path]:
-        """The folders of master and workers in /proc."""
+        """The folders of master and workers in /proc, also of a master that is gone."""
         for entry in Path("/proc").glob("[0-9]*"):
             try:
                 ours = str(self._folder.master_socket) in (entry / "cmdline").read_text()

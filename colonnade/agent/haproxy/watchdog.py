@@ -11,13 +11,12 @@ import logging
 from enum import Enum
 from typing import Final
 
-from colonnade.agent.haproxy.console import Silent
+from colonnade.agent.haproxy.console import Question
 from colonnade.agent.haproxy.process import Haproxy
 
 log = logging.getLogger(__name__)
 PAUSE_S: Final = 0.8  # between two answers
 ANSWER_S_MAX: Final = 0.35
-LATE_S: Final = 0.15  # a question that took so much longer says that the agent itself was slow
 MISSES_MAX: Final = 3  # one after the other
 STOPPED, BUSY = "T", {"R", "D"}  # proc_pid_stat(5): stopped; runs or would; waits for a disk
 
@@ -52,18 +51,22 @@ async def silence(haproxy: Haproxy, answer_s: float) -> Silence:
     """Whether haproxy did not answer in that time, though it had processor time to do so."""
     if not haproxy.is_running:
         return Silence.NONE
-    loop = asyncio.get_running_loop()
-    began = loop.time()
     try:
-        await haproxy.console.ask("show info", within_s=answer_s)
-    except Silent:
-        took = loop.time() - began
-    else:
+        with Question(haproxy.console.socket) as question:
+            await question.wait(answer_s)
+            if question.is_over:
+                return Silence.NONE
+            # Twice, for the answer may go from one process to another just as we look at them.
+            found = _why(haproxy, haproxy.states() | haproxy.states())
+            return Silence.NONE if question.is_over else found
+    except BlockingIOError:
+        await asyncio.sleep(answer_s)
+        return _why(haproxy, haproxy.states())
+    except OSError:  # it is not there: its end is noticed elsewhere
         return Silence.NONE
-    states = haproxy.states()
+
+
+def _why(haproxy: Haproxy, states: set[str]) -> Silence:
     if STOPPED in states:
-        return Silence.STOPPED  # also where so many have asked that it lets nobody ask any more
-    if not answer_s <= took < answer_s + LATE_S:
-        return Silence.NONE  # it closed the connection, or we were late ourselves
-    busy = haproxy.is_reloading or BUSY & states
-    return Silence.NONE if busy else Silence.IDLE
+        return Silence.STOPPED
+    return Silence.NONE if haproxy.is_reloading or BUSY & states else Silence.IDLE
