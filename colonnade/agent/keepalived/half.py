@@ -27,6 +27,7 @@ from colonnade.protocol.messages import Role
 log = logging.getLogger(__name__)
 LOOK_S: Final = 0.1
 ALONE_S: Final = 0.5  # between two looks whether there is another half by now
+STANDBY_S: Final = 0.5  # between two looks whether all is well of a half without VIPs that was well
 ANSWER_S_MAX: Final = 0.12
 MISSES_MAX: Final = 2  # one after the other
 AGAIN_S: Final = 1.0  # between two starts of a keepalived that ends
@@ -42,7 +43,7 @@ class Half:
         self._keepalived = keepalived
         self._fence = PairFence(keepalived.fence_files, haproxy.namespace)
         self._misses = 0
-        self._started_at = float("-inf")
+        self._looked_at = self._started_at = float("-inf")
         self._lock = asyncio.Lock()  # a look must not start again what is being ended
 
     @property
@@ -126,13 +127,11 @@ class Half:
                 await asyncio.sleep(LOOK_S)
 
     async def _look(self, bundle: Bundle, pair: Pair) -> None:
-        self._mark(is_fit=await self._may(bundle, pair))
-        if self._keepalived.is_stopped:
-            log.error("keepalived is stopped: it is ended")
-            self._keepalived.kill()
-        elif self._keepalived.pid is None:
-            self._start()
-        self._keepalived.forget_output()
+        now = asyncio.get_running_loop().time()
+        is_standby = self.is_fit and self.role == Role.BACKUP
+        if not is_standby or now - self._looked_at >= STANDBY_S:
+            self._looked_at = now
+            await self._look_after(bundle, pair)
         pid = self._keepalived.pid or self._haproxy.pid
         first = next(address for one in bundle.interfaces for address in one.floating)
         holds = pid is not None and has_address(Path(f"/proc/{pid}/net"), first)
@@ -141,6 +140,16 @@ class Half:
             await self._fence.follow(routed_vips(bundle), holds=holds)
         except NftError as error:
             log.error("the fence of this half is not as it should be: %s", error)
+
+    async def _look_after(self, bundle: Bundle, pair: Pair) -> None:
+        """What there is to mend."""
+        self._mark(is_fit=await self._may(bundle, pair))
+        if self._keepalived.is_stopped:
+            log.error("keepalived is stopped: it is ended")
+            self._keepalived.kill()
+        elif self._keepalived.pid is None:
+            self._start()
+        self._keepalived.forget_output()
 
     async def _may(self, bundle: Bundle, pair: Pair) -> bool:
         if pair.stands_down:
