@@ -88,6 +88,7 @@ async def of_processes(folder: Path) -> Sequence[Metric]:
     of_controller.PASS_SECONDS.labels("cluster")
     of_controller.FORGOTTEN.labels("events")
     of_notifier.MESSAGES.labels("failed")
+    of_notifier.NOTIFICATIONS.labels("failed")
     failovers.FAILOVERS.labels("silent")
     daemons.MISSED.labels("health")
     instance = Instance(amphora_id=AmphoraId(new_id()), state=InstanceState.RUNNING, host="")
@@ -99,7 +100,7 @@ async def of_processes(folder: Path) -> Sequence[Metric]:
         of_controller.answers_at_all(True),
         *of_controller.families(STANDING, 2),
         *of_health.of_datagrams(7, {"tag": 1}, 1),
-        *of_notifier.families(webhooks.Standing(3, 2, 1, 4.5)),
+        *of_notifier.families(webhooks.Standing(3, 2, 1, 4.5), 2.5),
         *of_network.families([instance], {("public", "203.0.113.0/24"): (1, 252)}),
         *amphora_metrics.families(new_id(), INFO, STATUS, NUMBERS),
         *await metrics.certificates(folder / "api.pem"),

@@ -8,7 +8,7 @@ from prometheus_client import Counter, Histogram
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from colonnade.domain.errors import ColonnadeError
-from colonnade.store.extras import webhooks
+from colonnade.store.extras import notifications, webhooks
 from colonnade.store.extras.webhooks import Standing
 from colonnade.store.postgres.database import PATIENT_S, Database
 
@@ -23,10 +23,15 @@ SECONDS: Final = Histogram(
     buckets=(0.05, 0.2, 1, 5, 10),
 )
 EVENTS: Final = Counter("colonnade_notifier_events", "Events that receivers have taken")
+NOTIFICATIONS: Final = Counter(
+    "colonnade_notifier_notifications",
+    "Notifications to the message bus, by what became of them",
+    ["outcome"],
+)
 
 
 class Told:
-    """How webhooks do, as the database has it."""
+    """How webhooks do, and how late the message bus is told, as the database has it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -34,12 +39,13 @@ class Told:
     async def stands(self) -> Iterable[Metric]:
         try:
             async with self._database.read(answer_s=PATIENT_S) as connection:
-                return families(await webhooks.look(connection))
+                lag_s = await notifications.lag_s(connection)
+                return families(await webhooks.look(connection), lag_s)
         except ColonnadeError:
             return []
 
 
-def families(found: Standing) -> Iterable[Metric]:
+def families(found: Standing, bus_lag_s: float) -> Iterable[Metric]:
     """Pure."""
     states = GaugeMetricFamily(
         "colonnade_webhooks", "Webhooks of all projects, by how they do", labels=["state"]
@@ -51,4 +57,9 @@ def families(found: Standing) -> Iterable[Metric]:
         "For how long the first event waits for a webhook that does not fail",
         value=found.lag_s,
     )
-    return [states, lag]
+    bus_lag = GaugeMetricFamily(
+        "colonnade_notifications_lag_seconds",
+        "For how long the first event waits that the message bus is to be told of",
+        value=bus_lag_s,
+    )
+    return [states, lag, bus_lag]

@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Events mark the webhooks that want them, as they come.
+"""Events mark the webhooks that want them, and the message bus, as they come.
 
-Whoever writes an event knows nothing of webhooks, and waits for none. What was not noticed here,
-as while this process did not run, is found by the sweep.
+Whoever writes an event knows nothing of who is told of it, and waits for none. What was not
+noticed here, as while this process did not run, is found by the sweep.
 """
 
 import asyncio
-from typing import Final
+from collections.abc import Collection, Sequence
+from typing import Final, Protocol
 
 import structlog
 
 from colonnade.domain.errors import Unavailable
 from colonnade.store.extras import webhooks
 from colonnade.store.extras.webhooks import Sort
-from colonnade.store.postgres.database import PATIENT_S, Database
+from colonnade.store.postgres.database import PATIENT_S, Connection, Database
 from colonnade.store.queue.feed import Feed, feed_of
 from colonnade.store.queue.shown_events import object_type
 
@@ -23,8 +24,21 @@ RETRY_S: Final = 1.0
 log = structlog.get_logger()
 
 
-async def wake_for_ever(database: Database, sweep_s: float = SWEEP_S) -> None:
-    """Until cancelled."""
+class Subscribers(Protocol):
+    """Who is told of events, as far as the store knows them."""
+
+    async def wake(self, connection: Connection, sorts: Collection[Sort]) -> None:
+        """Mark the work of those that want something of these sorts."""
+
+    async def sweep(self, connection: Connection) -> None:
+        """Mark the work of all that something waits for."""
+
+
+async def wake_for_ever(
+    database: Database, sweep_s: float = SWEEP_S, more: Sequence[Subscribers] = ()
+) -> None:
+    """Until cancelled. `more`: beside webhooks."""
+    subscribers: Sequence[Subscribers] = (webhooks, *more)
     feed = feed_of(database)
     swept_at, last = float("-inf"), 0
     now = asyncio.get_running_loop().time
@@ -35,9 +49,10 @@ async def wake_for_ever(database: Database, sweep_s: float = SWEEP_S) -> None:
                 if now() - swept_at >= sweep_s or feed.since(last) is None:
                     last = feed.position
                     async with database.read(answer_s=PATIENT_S) as connection:
-                        await webhooks.sweep(connection)
+                        for one in subscribers:
+                            await one.sweep(connection)
                     swept_at = now()
-                last = await _wake(database, feed, last)
+                last = await _wake(database, feed, last, subscribers)
             except Unavailable as error:
                 log.warning("the database does not answer", error=str(error))
                 await asyncio.sleep(RETRY_S)
@@ -49,8 +64,10 @@ async def wake_for_ever(database: Database, sweep_s: float = SWEEP_S) -> None:
                 pass
 
 
-async def _wake(database: Database, feed: Feed, last: int) -> int:
-    """Up to which event all webhooks are marked. What is no longer known here, the sweep finds."""
+async def _wake(
+    database: Database, feed: Feed, last: int, subscribers: Sequence[Subscribers]
+) -> int:
+    """Up to which event all are marked. What is no longer known here, the sweep finds."""
     found = feed.since(last)
     if not found:
         return last
@@ -59,5 +76,6 @@ async def _wake(database: Database, feed: Feed, last: int) -> int:
         for one in found
     }
     async with database.read() as connection:
-        await webhooks.wake(connection, sorts)
+        for one in subscribers:
+            await one.wake(connection, sorts)
     return found[-1].id

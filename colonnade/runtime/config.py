@@ -202,6 +202,18 @@ class Webhooks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     give_up_days: float = 3.0  # of failures, and a webhook is disabled
 
 
+class Notifications(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The message bus that is told of load balancers as Octavia tells it, through RabbitMQ."""
+
+    # Holds the URL, with its password: "rabbit://USER:PASSWORD@HOST:5672/". None: no bus.
+    transport_url_file: Path | None = None
+    exchange: str = "openstack"  # `control_exchange` of oslo.messaging
+    topics: tuple[str, ...] = ("notifications",)  # each is a queue, NAME.info
+    durable: bool = False  # exchange and queues that are not there yet (`amqp_durable_queues`)
+    ca_file: Path | None = None  # PEM, of the bus; makes the connection one of TLS
+    timeout_s: float = 10.0  # for the bus to take a message, with the connection to it
+
+
 class Acme(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The issuer from which certificates are ordered (RFC 8555)."""
 
@@ -272,6 +284,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     quotas: Quotas = Quotas()
     kept: Kept = KEPT
     webhooks: Webhooks = Webhooks()
+    notifications: Notifications = Notifications()
     acme: Acme = Acme()
     network: tuple[PhysicalNetwork, ...] = ()
 

@@ -20,6 +20,7 @@ SERVICES: dict[str, Sequence[str]] = {
     "nova": ("nova", "gunicorn", "pymysql"),
     "barbican": ("barbican", "gunicorn"),
     "swift": ("swift", "keystonemiddleware"),
+    "messaging": ("oslo.messaging",),
 }
 
 
