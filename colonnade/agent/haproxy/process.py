@@ -173,12 +173,16 @@ class Haproxy:
     def _family(self) -> Iterator[Path]:
         """The folders of the master and its workers in /proc. Nobody looks at every process for it:
         many an haproxy of one amphora may be late, and each that is late is asked about."""
-        if self._master is not None:
-            master = Path(f"/proc/{self._master.pid}")
+        if self._master is None:
+            return
+        master = Path(f"/proc/{self._master.pid}")
+        try:
+            children = (master / "task" / master.name / "children").read_text()
+        except OSError:  # the kernel keeps no such list (CONFIG_PROC_CHILDREN): look at all
+            yield from self._processes()
+        else:
             yield master
-            with contextlib.suppress(OSError):  # it has just ended
-                children = (master / "task" / master.name / "children").read_text()
-                yield from (Path(f"/proc/{pid}") for pid in children.split())
+            yield from (Path(f"/proc/{pid}") for pid in children.split())
 
     def _processes(self) -> Iterator[Path]:
         """The folders of master and workers in /proc, also of a master that is gone."""
