@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two real PostgreSQL servers on sockets: a primary, and a standby that each commit waits for."""
+"""Real PostgreSQL servers that are reached by TCP with a password: one, or a primary and a standby
+that each commit waits for.
+
+Each has an address of loopback for itself, so all have the same port.
+"""
 
 import asyncio
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -16,8 +21,10 @@ from colonnade.store.postgres.embedded import binaries
 
 NOBODY: Final = 65534  # who may not be root
 START_S_MAX: Final = 30.0
+PORT: Final = 5432
+PASSWORD: Final = "it's p@ss:/?#&% =\\"
 SETTINGS: Final = {
-    "listen_addresses": "",
+    "port": str(PORT),
     "unix_socket_permissions": "0777",
     "wal_level": "replica",
     "max_wal_senders": "4",
@@ -31,13 +38,20 @@ SETTINGS: Final = {
 class Server:
     def __init__(self, folder: Path) -> None:
         self.socket_folder = folder / "s"
+        self.address = ".".join(["127", *(str(1 + secrets.randbelow(254)) for _ in range(3))])
         self._folder = folder
         self._data = folder / "data"
         self._process: asyncio.subprocess.Process | None = None
 
     def create(self) -> None:
-        words = ("--auth=trust", "--encoding=UTF8", "--locale=C", "--no-instructions")
-        self._run("initdb", "-D", str(self._data), "-U", "colonnade", *words)
+        file = self._folder / "password"
+        file.write_text(PASSWORD)
+        file.chmod(0o644)
+        words = ("--auth-local=trust", "--auth-host=scram-sha-256", f"--pwfile={file}")
+        more = ("--encoding=UTF8", "--locale=C", "--no-instructions")
+        self._run("initdb", "-D", str(self._data), "-U", "colonnade", *words, *more)
+        hba = self._data / "pg_hba.conf"
+        hba.write_text(hba.read_text().replace("127.0.0.1/32", "127.0.0.0/8"))
 
     def copy(self, primary: "Server") -> None:
         """As a standby of it."""
@@ -45,7 +59,8 @@ class Server:
         self._run("pg_basebackup", "-D", str(self._data), "-d", source, "-R", "-c", "fast")
 
     async def start(self, **settings: str) -> None:
-        words = [f"--{name}={value}" for name, value in (SETTINGS | settings).items()]
+        own = {"listen_addresses": self.address}
+        words = [f"--{name}={value}" for name, value in (SETTINGS | own | settings).items()]
         place = ["-D", str(self._data), "-k", str(self.socket_folder)]
         argv = self._as_user([str(binaries() / "postgres"), *place, *words])
         log = (self._folder / "log").open("ab")
@@ -86,26 +101,51 @@ class Server:
         return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *argv]
 
 
-class Couple:
-    """`url` leads to whichever of the two takes writes."""
+def url_to(*servers: Server) -> str:
+    """Leads to whichever of them takes writes; a password comes from elsewhere."""
+    places = ",".join(f"{one.address}:{PORT}" for one in servers)
+    return f"postgresql://colonnade@{places}/colonnade?target_session_attrs=read-write"
 
+
+def password(folder: Path) -> tuple[str, str]:
+    """The words of a command line that give it."""
+    file = folder / "given"
+    file.write_text(f"{PASSWORD}\n")
+    return "--database-password-file", str(file)
+
+
+class Couple:
     def __init__(self, primary: Server, standby: Server) -> None:
         self.primary, self.standby = primary, standby
-        places = f"{primary.socket_folder},{standby.socket_folder}"
-        words = "target_session_attrs=read-write&connect_timeout=2"
-        self.url = f"postgresql:///colonnade?user=colonnade&host={places}&{words}"
+        self.url = url_to(primary, standby)
+
+
+@contextlib.asynccontextmanager
+async def alone(folder: Path) -> AsyncIterator[Server]:
+    """One, with an empty database. `folder` may be entered by anybody."""
+    server = _prepared(folder / "only")
+    try:
+        server.create()
+        await server.start()
+        server.ask("CREATE DATABASE colonnade")
+        yield server
+    finally:
+        await server.stop()
+        shutil.rmtree(folder)
+
+
+def _prepared(folder: Path) -> Server:
+    for made in (folder, folder / "s"):
+        made.mkdir()
+        if os.geteuid() == 0:
+            os.chown(made, NOBODY, NOBODY)
+    return Server(folder)
 
 
 @contextlib.asynccontextmanager
 async def couple(folder: Path) -> AsyncIterator[Couple]:
     """`folder` may be entered by anybody."""
-    servers = []
-    for name in ("one", "other"):
-        for made in (folder / name, folder / name / "s"):
-            made.mkdir()
-            if os.geteuid() == 0:
-                os.chown(made, NOBODY, NOBODY)
-        servers.append(Server(folder / name))
+    servers = [_prepared(folder / name) for name in ("one", "other")]
     primary, standby = servers
     try:
         primary.create()

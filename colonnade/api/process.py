@@ -46,6 +46,7 @@ from colonnade.runtime.system_programs import can_serve_pairs
 from colonnade.runtime.workers import run_workers
 from colonnade.store.fleet.failovers import Rules
 from colonnade.store.postgres.database import Database
+from colonnade.store.postgres.lending import reached
 
 BACKLOG: Final = 1024
 POOL_MAX: Final = 8
@@ -94,7 +95,8 @@ async def run(
     Prometheus asks, and what is counted for it."""
     listener, counts = told
     async with AsyncExitStack() as stack:
-        database = await Database.when_there(config.database_url, pool_max=POOL_MAX)
+        url = stack.enter_context(reached(config))
+        database = await Database.when_there(url, pool_max=POOL_MAX)
         stack.push_async_callback(database.close)
         network = await stack.enter_async_context(chosen_network(config, "api"))
         site = msgspec.structs.replace(_site(config, database, network), counts=counts)

@@ -50,6 +50,14 @@ Root = Annotated[
     Path | None, typer.Option("--root", help="Below this folder, without touching the machine.")
 ]
 ConfigFile = Annotated[Path, typer.Option("--config", help="The configuration file (TOML).")]
+PasswordFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="A file with the password of that PostgreSQL, which no command line shows.",
+        exists=True,
+        dir_okay=False,
+    ),
+]
 
 
 @app.command()
@@ -64,6 +72,7 @@ def up(
         str,
         typer.Option(help="Use this PostgreSQL, not the embedded one (libpq connection string)."),
     ] = "",
+    database_password_file: PasswordFile = None,
     host_route: Annotated[
         bool, typer.Option("--host-route", help="Route this host to the public network (root).")
     ] = False,
@@ -80,6 +89,7 @@ def up(
         api=api,
         spares=spares,
         database_url=database,
+        database_password_file=database_password_file,
         host_route=host_route,
         keep=keep,
     )
@@ -108,6 +118,7 @@ def init(
         str,
         typer.Option(help="Use this PostgreSQL, not the embedded one (libpq connection string)."),
     ] = "",
+    database_password_file: PasswordFile = None,
     network: Annotated[
         list[str] | None,
         typer.Option(
@@ -134,6 +145,7 @@ def init(
         metrics_port=metrics_port,
         spares=spares,
         database_url=database,
+        database_password_file=database_password_file,
         networks=tuple(network or ()),
         host_route=host_route,
         dry_run=dry_run,
@@ -209,6 +221,7 @@ def backup(
 @app.command()
 def restore(
     file: Annotated[Path, typer.Argument(help="A file that `colonnade backup` has written.")],
+    *,
     identity: Annotated[
         Path | None, typer.Option(help="A file with a secret key of age, from age-keygen.")
     ] = None,
@@ -216,17 +229,18 @@ def restore(
     database: Annotated[
         str, typer.Option(help="Into this PostgreSQL, not the embedded one (libpq string).")
     ] = "",
+    database_password_file: PasswordFile = None,
     state: State = None,
 ) -> None:
     """Make a state folder from a backup, here or on another machine. Starts nothing."""
     from colonnade.cli.backup.keys import Keys, asked_for, identities_of
-    from colonnade.cli.backup.restoring import run_restore
+    from colonnade.cli.backup.restoring import Elsewhere, run_restore
 
     if identity is not None:
         keys = Keys(names=identities_of(identity))
     else:
         keys = Keys(passphrase=asked_for(passphrase_file, twice=False))
-    raise typer.Exit(run_restore(file, keys, state, database))
+    raise typer.Exit(run_restore(file, keys, state, Elsewhere(database, database_password_file)))
 
 
 @app.command("exec", context_settings={"ignore_unknown_options": True})
@@ -255,15 +269,17 @@ def migrate(
     from colonnade.runtime import logging
     from colonnade.runtime.config import read_config
     from colonnade.store.postgres import migrations
+    from colonnade.store.postgres.lending import reached
 
     settings = read_config(config)
     logging.configure("migrate", level=settings.log_level)
-    if check:
-        found = sorted(migrations.missing(settings.database_url))
-        print(f"would be applied: {', '.join(found)}" if found else "the schema is up to date")
-        raise typer.Exit(1 if found else 0)
-    act = migrations.migrate_when_there if wait else migrations.migrate
-    act(settings.database_url)
+    with reached(settings) as url:
+        if check:
+            found = sorted(migrations.missing(url()))
+            print(f"would be applied: {', '.join(found)}" if found else "the schema is up to date")
+            raise typer.Exit(1 if found else 0)
+        act = migrations.migrate_when_there if wait else migrations.migrate
+        act(url())
 
 
 @app.command()
@@ -317,6 +333,16 @@ def notifier(config: ConfigFile) -> None:
     from colonnade.runtime.config import read_config
 
     asyncio.run(run(read_config(config)))
+
+
+@app.command()
+def relay(
+    servers: Annotated[list[str], typer.Argument(help="HOST:PORT of each server.")],
+) -> None:
+    """The relay: leads processes on the amphorae's network to a database elsewhere."""
+    from colonnade.store.postgres.relay import run
+
+    asyncio.run(run(servers))
 
 
 @app.command()

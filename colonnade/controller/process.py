@@ -48,6 +48,7 @@ from colonnade.runtime.termination import until_told
 from colonnade.store.fleet import amphora_rows, daemons, incarnation
 from colonnade.store.fleet.failovers import Rules
 from colonnade.store.postgres.database import Database
+from colonnade.store.postgres.lending import reached
 from colonnade.store.queue import work
 from colonnade.store.secrets import secrets
 
@@ -85,7 +86,7 @@ async def _work(config: Config) -> None:
     certificates = Certificates(authority, seal, config.amphora_certificate_days)
     births = _births(config, certificates, seal)
     async with contextlib.AsyncExitStack() as stack:
-        database = await Database.when_there(config.database_url)
+        database = await Database.when_there(stack.enter_context(reached(config)))
         stack.push_async_callback(database.close)
         network, compute = await stack.enter_async_context(chosen_drivers(config, "controller"))
         agents = AgentClient(identity, ca)

@@ -34,6 +34,7 @@ from colonnade.runtime.workers import run_workers
 from colonnade.store.fleet import daemons, heartbeat_keys
 from colonnade.store.fleet.failovers import Rules
 from colonnade.store.postgres.database import Database
+from colonnade.store.postgres.lending import reached
 
 log = structlog.get_logger()
 
@@ -164,23 +165,21 @@ async def _work(
 ) -> None:
     """`listener`: where Prometheus asks."""
     seal = Seal.from_file(config.pki_dir / "master.key")
-    database = await Database.when_there(config.database_url, pool_max=4)
-    try:
+    async with contextlib.AsyncExitStack() as stack:
+        url = stack.enter_context(reached(config))
+        database = await Database.when_there(url, pool_max=4)
+        stack.push_async_callback(database.close)
         agents = AgentClient(config.pki_dir / "health.pem", config.pki_dir / "ca.pem")
+        stack.push_async_callback(agents.close)
         health = Health(database, Keys(database, seal), agents, config.heartbeats, config.failovers)
-        try:
-            address = config.lb_network.address
-            async with health.listening(address, port, shared_port) as listening:
-                log.info("listening", address=f"{listening.address}:{listening.port}")
-                assert health.running is not None
-                sources = [metrics.own, health.families, database.families]
-                told = metrics.told(config, "health", listener, sources)
-                async with told, sd_notify.telling():
-                    await health.running  # a loop that broke is a bug, and ends the process loudly
-        finally:
-            await agents.close()
-    finally:
-        await database.close()
+        address = config.lb_network.address
+        listening = await stack.enter_async_context(health.listening(address, port, shared_port))
+        log.info("listening", address=f"{listening.address}:{listening.port}")
+        assert health.running is not None
+        sources = [metrics.own, health.families, database.families]
+        told = metrics.told(config, "health", listener, sources)
+        async with told, sd_notify.telling():
+            await health.running  # a loop that broke is a bug, and ends the process loudly
 
 
 async def _all(loops: Sequence[Coroutine[Any, Any, None]]) -> None:

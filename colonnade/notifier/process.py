@@ -38,6 +38,7 @@ from colonnade.runtime.termination import until_told
 from colonnade.store.extras import notifications
 from colonnade.store.fleet import daemons
 from colonnade.store.postgres.database import Database
+from colonnade.store.postgres.lending import reached
 from colonnade.store.secrets import copies, orders
 
 AT_ONCE: Final = 64  # messages on their way; of them half to those that failed of late
@@ -61,8 +62,8 @@ async def _work(config: Config) -> None:
     reach = Reach.of(settings.allowed, (*settings.denied, *config.own_addresses))
     bus = bus_of(config.notifications)
     listener = metrics.listener_of(config.metrics, "notifier")
-    database = await Database.when_there(config.database_url)
     async with contextlib.AsyncExitStack() as stack:
+        database = await Database.when_there(stack.enter_context(reached(config)))
         stack.push_async_callback(database.close)
         sources = [metrics.own, Told(database).stands, database.families]
         await stack.enter_async_context(metrics.told(config, "notifier", listener, sources))

@@ -17,6 +17,8 @@ NO_AUTH: Final = "none"
 # In the order of their ports.
 OFFICES_OF_METRICS: Final = ("api", "controller", "health", "network", "notifier")
 METRICS_SOCKET: Final = "COLONNADE_METRICS_FD"  # names one that the supervisor listens with
+RELAY_SOCKET: Final = "COLONNADE_RELAY_FD"  # the same, for the relay to the database
+RELAY: Final = "COLONNADE_RELAY"  # names that socket's path, to who must go by it
 
 
 class Api(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -254,6 +256,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     state_dir: Path  # durable: database, certificates, the network's address book
     run_dir: Path  # sockets and pid files; short, because of the 107 bytes of a socket's path
     database_url: str  # a libpq connection string
+    database_password_file: Path | None = None  # read again when it is another
     network_url: str = ""  # "unix:/path" or "https://host:port" of the network daemon
     network_driver: Literal["namespaces", "neutron"] = "namespaces"
     compute_driver: Literal["namespaces", "nova"] = "namespaces"

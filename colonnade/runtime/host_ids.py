@@ -18,7 +18,7 @@ import msgspec
 FIRST: Final = 2**30
 BLOCK: Final = 65_536
 BLOCKS: Final = 2**30 // BLOCK
-OFFICES: Final = ("api", "controller", "health", "database", "notifier")
+OFFICES: Final = ("api", "controller", "health", "database", "notifier", "relay")
 ACCOUNT: Final = "colonnade"  # accounts of ours are called so: `colonnade`, `colonnade-api`
 CONTROL: Final = 1  # the group of all offices
 AMPHORAE: Final = 4096  # within the block: where those of amphorae begin

@@ -18,7 +18,7 @@ import pytest
 import pytest_asyncio
 
 from colonnade.controller.loop import Loop
-from colonnade.domain.errors import ColonnadeError, Unavailable
+from colonnade.domain.errors import Broken, ColonnadeError, Unavailable
 from colonnade.runtime import host_ids
 from colonnade.store.postgres.database import ANSWER_S, ASK_LISTENER_S, WAIT_S, Database
 from colonnade.store.postgres.embedded import EmbeddedPostgres
@@ -239,6 +239,16 @@ def test_many_processes_may_migrate_at_once_and_again(databases: Databases) -> N
         migrate(url)
         with psycopg.connect(url) as connection:
             assert connection.execute("SELECT count(*) FROM work").fetchone() == (0,)
+
+
+def test_a_database_that_cannot_hold_every_name_is_refused(databases: Databases) -> None:
+    with psycopg.connect(databases.server.url_of("postgres"), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII'")
+        try:
+            with pytest.raises(Broken, match=r"SQL_ASCII.*ENCODING 'UTF8'"):
+                migrate(databases.server.url_of("ascii"))
+        finally:
+            connection.execute("DROP DATABASE ascii")
 
 
 def processes_of(folder: Path) -> list[int]:

@@ -53,7 +53,9 @@ def file_at(name: str) -> Callable[[Path], None]:
         (configured(""), ["--api", "0.0.0.0:{port}"], "0.0.0.0 is not loopback"),
         (configured('haproxy = "/nix"'), [], "the configured haproxy '/nix' is not there"),
         (configured(""), ["--database", "host=/nix"], "the database is not available"),
-        (configured(""), ["--database", "host=db.example.org"], "name a folder with the server's"),
+        (configured(""), ["--database", "host=127.0.0.1 port=1025"], "database is not available"),
+        (configured(""), ["--database", "host=127.0.0.1 port=1"], "is below 1024"),
+        (configured(""), ["--database", "postgresql://u:p%zz@h/db"], "as in postgresql://user@"),
         (configured('[api]\nauth = "nix"'), [], "`api` does not start: auth 'nix' is not known"),
         (
             configured('[api]\npolicy_file = "/nix"'), [],

@@ -13,7 +13,7 @@ import pytest
 import colonnade
 from colonnade.cli.backup import archive
 from colonnade.cli.backup.keys import IN_MEMORY_MAX, Keys, asked_for, identities_of
-from colonnade.cli.backup.restoring import restore
+from colonnade.cli.backup.restoring import Elsewhere, restore
 from colonnade.domain.errors import Conflict, Invalid, NotFound
 from colonnade.runtime.config import Config, write_config
 from colonnade.store.postgres import migrations
@@ -109,10 +109,10 @@ def test_nothing_is_restored_over_a_system(tmp_path: Path) -> None:
     key = Keys(names=[str(secret)])
     (tmp_path / "state/pki").mkdir(parents=True)
     with pytest.raises(Conflict, match=r"is not empty \(pki\)"):
-        restore(sealed, key, tmp_path / "state", "")
+        restore(sealed, key, tmp_path / "state", Elsewhere())
     (tmp_path / "state/pki").rmdir()
     with pytest.raises(Invalid, match="no backup"):
-        restore(sealed, key, tmp_path / "state", "")
+        restore(sealed, key, tmp_path / "state", Elsewhere())
     with pytest.raises(NotFound, match="there is no file"):
-        restore(tmp_path / "none", key, tmp_path / "state", "")
+        restore(tmp_path / "none", key, tmp_path / "state", Elsewhere())
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from configparser import RawConfigParser
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from colonnade.cli.installation.layout import Layout
@@ -21,9 +22,13 @@ CONFIG = Config(
 )
 
 
-def units(options: Options | None = None) -> Mapping[str, RawConfigParser]:
+FAR = msgspec.structs.replace(CONFIG, database_url="host=db1.example,db2.example port=6000")
+IN_LAB = ("colonnade-controller.service", "colonnade-health.service")
+
+
+def units(options: Options | None = None, config: Config = CONFIG) -> Mapping[str, RawConfigParser]:
     found = {}
-    for name, text in unit_files(LAYOUT, CONFIG, options or Options()).items():
+    for name, text in unit_files(LAYOUT, config, options or Options()).items():
         found[name] = RawConfigParser(strict=False, interpolation=None)
         found[name].optionxform = str  # type: ignore[assignment, method-assign]
         found[name].read_string(text)
@@ -38,7 +43,7 @@ def test_each_process_has_a_unit_and_each_office_an_account() -> None:
     users = {
         unit["Service"]["User"] for unit in found.values() if unit.has_option("Service", "User")
     }
-    assert users == {f"colonnade-{office}" for office in OFFICES}
+    assert users == {f"colonnade-{office}" for office in OFFICES if office != "relay"}
 
 
 def test_nothing_but_the_network_daemon_and_what_it_enters_has_rights_over_the_machine() -> None:
@@ -65,6 +70,19 @@ def test_no_other_unit_takes_the_lab_along_when_it_stops() -> None:
 def test_without_the_embedded_database_nothing_waits_for_it() -> None:
     texts = unit_files(LAYOUT, CONFIG, Options(has_database=False))
     assert not any("colonnade-database" in text for text in texts.values())
+
+
+def test_a_database_elsewhere_is_reached_from_the_lab_by_the_relay_alone() -> None:
+    """Which leads to its servers, and can read nothing that is anybody's."""
+    found = units(Options(has_database=False), FAR)
+    relay = found["colonnade-relay.service"]["Service"]
+    assert relay["ExecStart"].endswith(" relay db1.example:6000 db2.example:6000")
+    assert relay["User"] == "colonnade-relay"
+    assert "SupplementaryGroups" not in relay
+    place = found["colonnade.relay.socket"]["Socket"]["ListenSequentialPacket"]
+    texts = unit_files(LAYOUT, FAR, Options(has_database=False))
+    assert {name for name, text in texts.items() if f"COLONNADE_RELAY={place}" in text} == {*IN_LAB}
+    assert not any("relay" in text for text in unit_files(LAYOUT, CONFIG, Options()).values())
 
 
 @pytest.mark.parametrize("is_wanted", [True, False])

@@ -14,24 +14,35 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from colonnade.cli.backup import archive, dump
 from colonnade.cli.backup.keys import Keys
-from colonnade.cli.local import folders
+from colonnade.cli.local import far_database, folders
 from colonnade.cli.local.starting import exit_code
 from colonnade.domain.errors import Conflict, NotFound
 from colonnade.drivers.network.namespaces.lab import SOCKET
 from colonnade.runtime.config import read_config, write_config
 from colonnade.store.postgres.embedded import EmbeddedPostgres
+from colonnade.store.postgres.places import with_password
 
 LEFT: Final = ("lock", "logs")  # of a folder that a system has used, and that has nothing to lose
 
 
-def run_restore(file: Path, keys: Keys, state: Path | None, database_url: str) -> int:
-    return exit_code("restore", lambda: restore(file, keys, state, database_url))
+class Elsewhere(msgspec.Struct, frozen=True):
+    """A PostgreSQL of the operator's own; "": none."""
+
+    url: str = ""
+    password_file: Path | None = None
 
 
-def restore(file: Path, keys: Keys, wanted: Path | None, database_url: str) -> None:
+def run_restore(file: Path, keys: Keys, state: Path | None, elsewhere: Elsewhere) -> int:
+    return exit_code("restore", lambda: restore(file, keys, state, elsewhere))
+
+
+def restore(file: Path, keys: Keys, wanted: Path | None, elsewhere: Elsewhere) -> None:
     """Raises NotFound, Conflict, Invalid, Unavailable, Broken; then nothing has changed."""
+    far_database.check_database(elsewhere.url, elsewhere.password_file)
     state = folders.state_dir(wanted)
     if not file.exists():
         raise NotFound(f"there is no file {file}")
@@ -50,28 +61,28 @@ def restore(file: Path, keys: Keys, wanted: Path | None, database_url: str) -> N
         fresh = work / "state"
         fresh.mkdir(mode=0o700)
         archive.put_back(work / "found", fresh)
-        asyncio.run(_load(work / "found" / archive.DUMP, fresh, database_url))
-        _configure(work / "found" / archive.CONFIG, fresh, state, database_url)
+        _configure(work / "found" / archive.CONFIG, fresh, state, elsewhere)
+        asyncio.run(_load(work / "found" / archive.DUMP, fresh, elsewhere))
         shutil.rmtree(state, ignore_errors=True)
         fresh.rename(state)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     print(f"{state}: as it was at {about.made_at}, release {about.release}. Next, one of")
-    print(f"  colonnade up --state {state}" + (" --database ..." if database_url else ""))
-    print(f"  colonnade init --state {state}" + (" --database ..." if database_url else ""))
+    print(f"  colonnade up --state {state}" + (" --database ..." if elsewhere.url else ""))
+    print(f"  colonnade init --state {state}" + (" --database ..." if elsewhere.url else ""))
     print("The other system must not run any more: both would claim the same VIPs.")
 
 
-async def _load(file: Path, fresh: Path, database_url: str) -> None:
-    async with _database(fresh, database_url) as url:
+async def _load(file: Path, fresh: Path, elsewhere: Elsewhere) -> None:
+    async with _database(fresh, elsewhere) as url:
         await asyncio.to_thread(dump.load, url, file)
 
 
 @contextlib.asynccontextmanager
-async def _database(fresh: Path, database_url: str) -> AsyncIterator[str]:
+async def _database(fresh: Path, elsewhere: Elsewhere) -> AsyncIterator[str]:
     """Where to load it: the server that is named, else one that is made in the folder."""
-    if database_url:
-        yield database_url
+    if elsewhere.url:
+        yield with_password(elsewhere.url, elsewhere.password_file)
         return
     run_dir = folders.run_dir(fresh)
     server = EmbeddedPostgres(fresh, run_dir)
@@ -83,13 +94,15 @@ async def _database(fresh: Path, database_url: str) -> AsyncIterator[str]:
         folders.remove_run_dir(fresh)
 
 
-def _configure(file: Path, fresh: Path, state: Path, database_url: str) -> None:
+def _configure(file: Path, fresh: Path, state: Path, elsewhere: Elsewhere) -> None:
     """The same settings, for this place."""
+    kept = far_database.keep_password(elsewhere.password_file, fresh / archive.KEYS_FOLDER)
     run_dir = folders.run_dir_path(state)
     above = {
         "state_dir": str(state),
         "run_dir": str(run_dir),
-        "database_url": database_url or EmbeddedPostgres(state, run_dir).url,
+        "database_url": elsewhere.url or EmbeddedPostgres(state, run_dir).url,
+        "database_password_file": str(state / archive.KEYS_FOLDER / kept.name) if kept else None,
         "network_url": f"unix:{run_dir / SOCKET}",
     }
     write_config(folders.config_file(fresh), read_config(file, above))

@@ -18,6 +18,7 @@ from colonnade.cli.local import finding
 from colonnade.cli.local.starting import exit_code
 from colonnade.domain.errors import Conflict
 from colonnade.store.postgres import migrations
+from colonnade.store.postgres.places import login
 
 
 def run_backup(file: Path, keys: Keys, config: Path | None, state: Path | None) -> int:
@@ -28,15 +29,16 @@ def _backup(file: Path, keys: Keys, config: Path | None, state: Path | None) -> 
     if file.exists():
         raise Conflict(f"{file} is there already: name another file")
     settings = finding.settings_of(config, state)
+    url = login(settings)()
     about = archive.About(
         format=archive.FORMAT,
         release=colonnade.__version__,
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        schema=tuple(sorted(migrations.applied(settings.database_url))),
+        schema=tuple(sorted(migrations.applied(url))),
     )
     folder = Path(tempfile.mkdtemp(prefix=f".{file.name}-", dir=file.absolute().parent))
     try:
-        dump.save(settings.database_url, folder / archive.DUMP)
+        dump.save(url, folder / archive.DUMP)
         archive.write(folder, settings, about, folder / "tar")
         sealed = folder / "sealed"
         sealed.touch(mode=0o600)

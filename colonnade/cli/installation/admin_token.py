@@ -13,6 +13,7 @@ from colonnade.runtime.config import Config
 from colonnade.store.postgres.database import Database
 from colonnade.store.postgres.embedded import EmbeddedPostgres
 from colonnade.store.postgres.migrations import migrate
+from colonnade.store.postgres.places import login
 from colonnade.store.requests import tokens
 
 PROJECT: Final = "admin"
@@ -22,8 +23,9 @@ async def ensure_admin_token(config: Config, *, has_database: bool) -> str:
     """The secret of a fresh one; "" where a token of role admin is good. Raises Unavailable,
     Conflict, Broken."""
     async with _running(config, has_database=has_database):
-        migrate(config.database_url)
-        database = await Database.connect(config.database_url)
+        url = login(config)
+        migrate(url())
+        database = await Database.connect(url)
         try:
             async with database.transaction() as connection:
                 known = await tokens.find(connection)

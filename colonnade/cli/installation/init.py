@@ -21,10 +21,11 @@ from colonnade.cli.installation.layout import Layout, known_config, layout_of
 from colonnade.cli.installation.systemd import is_running, systemctl
 from colonnade.cli.installation.units import LAB, TARGET, Options, metrics_ports, unit_files
 from colonnade.cli.local import folders, own_networks
+from colonnade.cli.local.far_database import PASSWORD, check_database, keep_password
 from colonnade.cli.local.identities import ensure_identities
 from colonnade.cli.local.metrics_places import FILE, places_text
 from colonnade.cli.local.offices import hand_out
-from colonnade.cli.local.starting import check_database, exit_code, place
+from colonnade.cli.local.starting import exit_code, place
 from colonnade.domain.addresses import endpoint
 from colonnade.domain.errors import Broken, Invalid
 from colonnade.drivers.compute.namespaces import image
@@ -50,6 +51,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     metrics_port: int = METRICS_PORT
     spares: int | None = None
     database_url: str = ""
+    database_password_file: Path | None = None
     networks: tuple[str, ...] = ()  # as `own_networks.read` reads them
     host_route: bool = False
     dry_run: bool = False
@@ -76,12 +78,13 @@ def run_init(wish: Wish) -> int:
 
 
 def _init(wish: Wish) -> None:
-    check_database(wish.database_url)
+    check_database(wish.database_url, wish.database_password_file)
     layout = layout_of(wish.root, wish.state)
     ids = host_ids.of(layout.state)
     if ids is None:
         raise Invalid("this writes units and makes accounts, so it needs root")
     config = _config(layout, wish)
+    is_new = not layout.config.exists()
     find_haproxy(config.haproxy)
     own_networks.check(config)
     options = _options(layout, config, wish)
@@ -90,7 +93,8 @@ def _init(wish: Wish) -> None:
     if wish.dry_run:
         _print(layout, config, pieces)
         return
-    _make(layout, config, pieces, ids)
+    password = wish.database_password_file if is_new else None
+    _make(layout, config, pieces, ids, password)
     secret = asyncio.run(ensure_admin_token(config, has_database=options.has_database))
     layout.state.chmod(0o711)  # the way to what is somebody's own below
     print(f"admin token: {'made' if secret else 'is there'}")
@@ -113,6 +117,10 @@ def _config(layout: Layout, wish: Wish) -> Config:
         "api": {"auth": "token"} | (place(wish.api) if wish.api else {}),
         "metrics": {"port": wish.metrics_port},
     }
+    if wish.database_password_file is not None:
+        above["database_password_file"] = str(layout.state / "pki" / PASSWORD)
+    elif not wish.database_url:
+        above["database_password_file"] = None
     if wish.spares is not None:
         above["spares"] = wish.spares
     if wish.networks:
@@ -170,7 +178,10 @@ def _print(layout: Layout, config: Config, pieces: list[Piece]) -> None:
     print(f"# {kept} would lead to {layout.config}.")
 
 
-def _make(layout: Layout, config: Config, pieces: list[Piece], ids: HostIds) -> None:
+def _make(
+    layout: Layout, config: Config, pieces: list[Piece], ids: HostIds, password: Path | None
+) -> None:
+    """`password`: the file that has that of the database."""
     for folder in (layout.etc, layout.units, layout.accounts.parent):
         folder.mkdir(parents=True, exist_ok=True)
     config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
@@ -190,6 +201,7 @@ def _make(layout: Layout, config: Config, pieces: list[Piece], ids: HostIds) -> 
         make_accounts(str(layout.accounts), ids)
     there = config.pki_dir.exists()
     ensure_identities(config.pki_dir)
+    keep_password(password, config.pki_dir)
     hand_out(config, layout.config)
     print(f"{config.pki_dir}: {'is there' if there else 'made'}")
 

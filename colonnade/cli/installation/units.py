@@ -16,10 +16,17 @@ import msgspec
 
 from colonnade.cli.installation.layout import Layout
 from colonnade.cli.local.children import colonnade
+from colonnade.cli.local.far_database import RELAY_PATH, far_servers
 from colonnade.cli.local.offices import NETWORK_RIGHTS
 from colonnade.domain.addresses import endpoint
 from colonnade.runtime import host_ids, program
-from colonnade.runtime.config import METRICS_SOCKET, OFFICES_OF_METRICS, Config
+from colonnade.runtime.config import (
+    METRICS_SOCKET,
+    OFFICES_OF_METRICS,
+    RELAY,
+    RELAY_SOCKET,
+    Config,
+)
 from colonnade.store.postgres.embedded import SOCKET_FOLDER
 
 MADE: Final = "# Made by `colonnade init`"
@@ -27,6 +34,7 @@ TARGET: Final = "colonnade.target"
 LAB: Final = "colonnade.lab.service"  # the dot: `systemctl restart 'colonnade-*'` passes it over
 DATABASE: Final = "colonnade-database.service"
 NETWORK: Final = "colonnade-network.service"
+RELAY_UNIT: Final = "colonnade-relay.service"
 CONTROL_LINK: Final = "control"  # below the run folder: leads to the network namespace `control`
 PID_FILE: Final = "lab.pid"  # there too
 IN_CONTROL: Final = ("controller", "health")  # amphorae find them on the LB network
@@ -38,6 +46,7 @@ WHAT: Final[Mapping[str, str]] = {
     "controller": "the controller",
     "health": "the health process",
     "network": "the network daemon",
+    "relay": "the relay to the database",
 }
 
 Lines: TypeAlias = Sequence[tuple[str, str]]
@@ -94,8 +103,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 def unit_files(layout: Layout, config: Config, options: Options) -> Mapping[str, str]:
     """Every unit, by its name."""
-    found = dict(_offices(layout, options))
+    far = far_servers(config)
+    found = dict(_offices(layout, options, by_relay=bool(far)))
     found |= dict(_metrics_sockets(config))
+    if far:
+        found |= dict(_relay(layout, far))
     found[LAB] = _lab(layout, options)
     found[NETWORK] = _network(layout)
     found["colonnade-renew.service"] = _renewal(layout, config)
@@ -118,8 +130,11 @@ def metrics_ports(config: Config) -> Mapping[str, int]:
     return {name: config.metrics.port + place for place, name in enumerate(OFFICES_OF_METRICS)}
 
 
-def _offices(layout: Layout, options: Options) -> Iterator[tuple[str, str]]:
+def _offices(layout: Layout, options: Options, *, by_relay: bool) -> Iterator[tuple[str, str]]:
     after = [("After", DATABASE)] if options.has_database else []
+    to_relay = (
+        [("Environment", _word(f"{RELAY}={layout.run_dir / RELAY_PATH}"))] if by_relay else []
+    )
     for name in (one for one in OFFICES_OF_METRICS if one != "network"):
         inside = name in IN_CONTROL
         yield (
@@ -137,7 +152,7 @@ def _offices(layout: Layout, options: Options) -> Iterator[tuple[str, str]]:
                     ("TimeoutStopSec", "20"),
                     *KEPT_UP,
                     ("LimitNOFILE", str(FILES_MAX)),
-                    *(_inside(layout, name) if inside else ()),
+                    *((*_inside(layout, name), *to_relay) if inside else ()),
                     ("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6"),
                     *_homes(),
                     *HARDENED,
@@ -156,6 +171,43 @@ def _inside(layout: Layout, name: str) -> Iterator[tuple[str, str]]:
     # Opened outside, where who reads metrics is.
     yield ("Sockets", _socket(name))
     yield ("Environment", f"{METRICS_SOCKET}=3")
+
+
+def _relay(layout: Layout, servers: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """It is in no group that may read what the others may."""
+    argv = " ".join(_word(word).replace("$", "$$") for word in colonnade("relay", *servers))
+    yield (
+        RELAY_UNIT,
+        _text(
+            Unit=_about("relay"),
+            Service=[
+                ("Type", "notify"),
+                ("User", account_of("relay")),
+                ("ExecStart", argv),
+                ("Sockets", _socket("relay")),
+                ("Environment", f"{RELAY_SOCKET}=3"),
+                ("WatchdogSec", "30"),
+                ("TimeoutStopSec", "20"),
+                *KEPT_UP,
+                ("LimitNOFILE", str(FILES_MAX)),
+                ("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6"),
+                *_homes(),
+                *HARDENED,
+            ],
+        ),
+    )
+    yield (
+        _socket("relay"),
+        _text(
+            Unit=[("Description", "Colonnade: where the relay is found"), _PART],
+            Socket=[
+                ("ListenSequentialPacket", str(layout.run_dir / RELAY_PATH)),
+                ("SocketMode", "0660"),
+                ("SocketGroup", host_ids.ACCOUNT),
+                ("Service", RELAY_UNIT),
+            ],
+        ),
+    )
 
 
 def _metrics_sockets(config: Config) -> Iterator[tuple[str, str]]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from colonnade.domain.fleet import Amphora
     from colonnade.runtime.config import Config
     from colonnade.store.postgres.database import Database
+    from colonnade.store.postgres.places import login
 
 LOOK_S = 1.0
 TOLD_EVERY = 5  # looks; amphorae ask by themselves each minute, and at once when they are told
@@ -62,7 +63,7 @@ async def _rotate(config: "Config", within_s: float, *, one_step: bool) -> None:
     from colonnade.store.postgres.database import Database
 
     pki = config.pki_dir
-    database = await Database.connect(config.database_url)
+    database = await Database.connect(login(config))
     try:
         while True:
             match identities.exchange(pki):

@@ -38,6 +38,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     argv: tuple[str, ...]
     sockets: Mapping[str, int] = {}  # open files that it is given, by the variable that names them
+    told: Mapping[str, str] = {}  # further variables
 
 
 def colonnade(*words: str) -> tuple[str, ...]:
@@ -119,7 +120,11 @@ class Children:
                 stderr=output,
                 start_new_session=True,
                 pass_fds=tuple(command.sockets.values()),
-                env=os.environ | {name: str(file) for name, file in command.sockets.items()},
+                env={
+                    **os.environ,
+                    **{name: str(file) for name, file in command.sockets.items()},
+                    **command.told,
+                },
             )
 
     def _log(self, name: str) -> Path:

@@ -263,9 +263,10 @@ async def problems_of(config: Config, begins_s: float = BEGINS_S) -> Sequence[st
     from colonnade.store.fleet.failovers import Rules
     from colonnade.store.fleet.overview import overview
     from colonnade.store.postgres.database import Database
+    from colonnade.store.postgres.places import login
 
     rules = Rules(heartbeats=config.heartbeats, failovers=config.failovers)
-    database = await Database.connect(config.database_url)
+    database = await Database.connect(login(config))
     try:
         until = time.monotonic() + begins_s
         while True:

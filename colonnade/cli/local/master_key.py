@@ -85,10 +85,11 @@ async def _rotate(config: "Config", settled_s: float, *, keep_old: bool) -> int:
     from colonnade.domain.errors import Broken
     from colonnade.drivers.secrets.database import KEY_BYTES, Seal, read_ring, write_keys
     from colonnade.store.postgres.database import Database
+    from colonnade.store.postgres.places import login
     from colonnade.store.secrets import key_rotation
 
     file = config.pki_dir / "master.key"
-    database = await Database.connect(config.database_url)
+    database = await Database.connect(login(config))
     try:
         ring = read_ring(file)
         keys = ring.keys

@@ -40,6 +40,7 @@ from colonnade.runtime.config import Config, Kept, read_config, write_config
 from colonnade.store.postgres.database import Database
 from colonnade.store.postgres.embedded import EmbeddedPostgres
 from colonnade.store.postgres.migrations import migrate
+from colonnade.store.postgres.places import login
 from colonnade.store.queue import work
 
 READY_S_MAX = 60.0
@@ -86,10 +87,11 @@ async def _serve(
     """Raises Broken when the API ends by itself."""
     if postgres is not None:
         await stack.enter_async_context(started(postgres))
-    await asyncio.to_thread(migrate, config.database_url)
+    url = login(config)
+    await asyncio.to_thread(migrate, url())
     ensure_master_key(config.pki_dir)
     write_config(file, config)
-    await stack.enter_async_context(_sweeping(config.database_url, config.kept))
+    await stack.enter_async_context(_sweeping(url(), config.kept))
     argv: Sequence[str] = colonnade("api", "--config", str(file))
     if postgres is not None:  # a database of somebody else's knows us by the name that we have
         hand_out(config, file)

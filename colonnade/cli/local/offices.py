@@ -33,7 +33,7 @@ NETWORK_RIGHTS: Final = (
     "chown",  # its socket is the control plane's
     "setfcap",  # an ordinary user's lab: what is root there is root of an amphora as well
 )
-SHARED: Final = ("ca.pem", "master.key")
+SHARED: Final = ("ca.pem", "master.key", "database.password")
 
 
 def of_office(name: str, argv: Sequence[str], config: Config, file: Path) -> list[str]:
@@ -82,9 +82,19 @@ def _files(pki: Path, ids: HostIds) -> Iterator[tuple[Path, int]]:
 
 def _named(config: Config) -> list[Path]:
     """Files that the configuration names, wherever they lie."""
-    named = [config.templates_dir, config.api.policy_file]
+    named = [config.templates_dir, config.api.policy_file, *_of_tls(config.database_url)]
     haproxy = Path(config.haproxy) if config.haproxy.startswith("/") else None
     return [path for path in (*named, haproxy) if path is not None and path.exists()]
+
+
+def _of_tls(database_url: str) -> list[Path]:
+    """Certificates by which the database's servers are known."""
+    if "ssl" not in database_url:
+        return []
+    from psycopg.conninfo import conninfo_to_dict  # large
+
+    said = conninfo_to_dict(database_url)
+    return [Path(str(said[name])) for name in ("sslrootcert", "sslcert", "sslcrl") if name in said]
 
 
 def _give(path: Path, group: int, mode: int) -> None:

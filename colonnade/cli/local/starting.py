@@ -112,27 +112,6 @@ def place(text: str) -> dict[str, Any]:
     return {"host": host, "port": int(port) or _free_port(host)}
 
 
-def check_database(url: str) -> None:
-    """Raises Invalid for a server that only the host's own network leads to: the controller and
-    the health process live where amphorae are, and their network leads to these alone."""
-    import psycopg  # large
-    from psycopg.conninfo import conninfo_to_dict
-
-    try:
-        said = conninfo_to_dict(url)
-    except psycopg.ProgrammingError as error:
-        raise Invalid(f"--database takes a connection string of libpq: {error}") from error
-    hosts = [one for one in str(said.get("host") or "").split(",") if one]
-    far = [one for one in hosts if not one.startswith(("/", "@"))]
-    if far or said.get("hostaddr"):
-        raise Invalid(
-            f"--database: {', '.join(far) or said['hostaddr']} is reached over the network, and "
-            "the controller, which is on the amphorae's network, does not get there: name a folder "
-            "with the server's socket (host=/var/run/postgresql), or that of a pgbouncer on this "
-            "machine which leads to the server (pool_mode = session)"
-        )
-
-
 def _free_port(host: str) -> int:
     """Chosen here, for the API is another process, and we say where it is. 0: there is no such
     address, which is told when it is checked."""

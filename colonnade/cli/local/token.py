@@ -151,8 +151,9 @@ def _within(
 ) -> T:
     """Do it in the database of that configuration; else of the system with that state."""
     from colonnade.store.postgres.database import Database
+    from colonnade.store.postgres.places import login
 
-    url = finding.settings_of(config, state).database_url
+    url = login(finding.settings_of(config, state))
 
     async def done() -> T:
         database = await Database.connect(url)

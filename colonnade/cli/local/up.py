@@ -19,7 +19,7 @@ import msgspec
 import structlog
 
 from colonnade.api.server.binding import address_of, check_address
-from colonnade.cli.local import folders, own_networks
+from colonnade.cli.local import far_database, folders, own_networks
 from colonnade.cli.local.children import (
     PAUSE_MAX_S,
     PAUSE_MIN_S,
@@ -36,7 +36,6 @@ from colonnade.cli.local.offices import hand_out, of_network, of_office
 from colonnade.cli.local.starting import (
     Part,
     api_answers,
-    check_database,
     make_state,
     only_one,
     place,
@@ -65,6 +64,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     api: str = ""
     spares: int | None = None
     database_url: str = ""
+    database_password_file: Path | None = None
     host_route: bool = False
     keep: bool = False  # the lab, with amphorae and hosts, outlives this process
 
@@ -78,7 +78,7 @@ async def _up(wish: Wish) -> None:
         raise Invalid("--host-route changes this host's routes, so it needs root")
     if wish.host_route and wish.keep:
         raise Invalid("--host-route ends with this process, and --keep lets others go on: give one")
-    check_database(wish.database_url)
+    far_database.check_database(wish.database_url, wish.database_password_file)
     state = folders.state_dir(wish.state)
     make_state(state)
     with only_one(state):
@@ -143,7 +143,8 @@ async def _prepare(
     hand_out(config, folders.config_file(config.state_dir))
     lab = Lab(config, outlives=wish.keep)
     places = MetricsPlaces(config.metrics, config.state_dir)
-    parts: list[Part] = [lab, places] if postgres is None else [lab, places, postgres]
+    relay = far_database.RelayPlace(config, wanted=postgres is None)
+    parts: list[Part] = [lab, places, relay, *([postgres] if postgres is not None else [])]
     await asyncio.gather(*(stack.enter_async_context(started(part)) for part in parts))
     if postgres is not None:
         keeper = asyncio.create_task(_keep(postgres))
@@ -155,7 +156,7 @@ async def _prepare(
     renewing = asyncio.create_task(_renew_identities(config))
     stack.callback(renewing.cancel)
     stack.push_async_callback(children.stop)
-    await children.starting(_start_processes(children, lab, places, config))
+    await children.starting(_start_processes(children, lab, (places, relay), config))
     lab.leave()
     if wish.host_route:
         from colonnade.drivers.network.namespaces.host_route import host_route  # netlink is large
@@ -188,8 +189,12 @@ async def _keep(postgres: EmbeddedPostgres) -> None:
 
 
 async def _start_processes(
-    children: Children, lab: Lab, places: MetricsPlaces, config: Config
+    children: Children,
+    lab: Lab,
+    sockets: tuple[MetricsPlaces, far_database.RelayPlace],
+    config: Config,
 ) -> None:
+    places, relay = sockets
     file = str(folders.config_file(config.state_dir))
     network = lab.enter(of_network(colonnade("network", "--config", file)))
     given = {**places.of("network"), **own_networks.handed_over(config)}
@@ -201,11 +206,15 @@ async def _start_processes(
     notifier = tied(_office("notifier", "notifier", config))
     children.start(Command(name="notifier", argv=notifier, sockets=places.of("notifier")))
     await _until_network_answers(config)
+    if relay.of_relay():
+        argv = tied(far_database.of_relay(config))
+        children.start(Command(name="relay", argv=argv, sockets=relay.of_relay()))
     is_root = host_ids.of(config.state_dir) is not None
     for name in ("controller", "health"):
         # In the lab of an ordinary user everything is root; of root's, `_office` sees to it.
         inside = lab.enter(_office(name, name, config), netns="control", with_rights=is_root)
-        children.start(Command(name=name, argv=tied(inside), sockets=places.of(name)))
+        within = Command(name=name, argv=tied(inside), sockets=places.of(name))
+        children.start(msgspec.structs.replace(within, told=relay.of_others()))
     await _answers(config)
 
 
@@ -256,6 +265,9 @@ def _config(wish: Wish, state: Path, run_dir: Path, postgres: EmbeddedPostgres |
         "database_url": postgres.url if postgres else wish.database_url,
         "network_url": f"unix:{run_dir / SOCKET}",
     }
+    if wish.database_password_file is not None or postgres is not None:
+        kept = far_database.keep_password(wish.database_password_file, state / "pki")
+        above["database_password_file"] = str(kept) if kept else None
     if wish.spares is not None:
         above["spares"] = wish.spares
     if wish.api:

@@ -11,7 +11,7 @@ in the modules beside this one.
 import asyncio
 import select
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, Self, TypeAlias
 
@@ -30,6 +30,8 @@ from colonnade.domain.errors import Contended, Unavailable
 from colonnade.store.postgres.pool_metrics import Pool, pool_families
 
 Connection: TypeAlias = psycopg.AsyncConnection[Any]
+# A connection string, or what gives the one of now.
+Url: TypeAlias = str | Callable[[], str]
 
 BATCH_ROWS: Final = 1000  # that one statement removes, so that none holds locks for long
 ANSWER_S: Final = 3.0  # for each answer of a connection, locks waited for included
@@ -88,13 +90,13 @@ class BoundedConnection(psycopg.AsyncConnection[Any]):
 class Database:
     """A pool of connections. One for each process."""
 
-    def __init__(self, url: str, *, pool_min: int = 1, pool_max: int = 8) -> None:
-        self._url = url
+    def __init__(self, url: Url, *, pool_min: int = 1, pool_max: int = 8) -> None:
+        self._url: Callable[[], str] = (lambda: url) if isinstance(url, str) else url
         self._is_well = True
         self._failed_at = -KNOWN_GONE_S
         self._checking: asyncio.Task[None] | None = None
         self._pool: AsyncConnectionPool[BoundedConnection] = AsyncConnectionPool(
-            url,
+            self._url,
             min_size=pool_min,
             max_size=pool_max,
             open=False,
@@ -114,7 +116,7 @@ class Database:
         )
 
     @classmethod
-    async def connect(cls, url: str, *, pool_min: int = 1, pool_max: int = 8) -> Self:
+    async def connect(cls, url: Url, *, pool_min: int = 1, pool_max: int = 8) -> Self:
         """Raises Unavailable when the database does not answer now."""
         database = cls(url, pool_min=pool_min, pool_max=pool_max)
         try:
@@ -125,7 +127,7 @@ class Database:
         return database
 
     @classmethod
-    async def when_there(cls, url: str, *, pool_max: int = 8) -> Self:
+    async def when_there(cls, url: Url, *, pool_max: int = 8) -> Self:
         """Wait until the database answers, then connect: it may start after this process."""
         while True:
             try:
@@ -188,7 +190,7 @@ class Database:
         while True:
             try:
                 connection = await BoundedConnection.connect(
-                    self._url, autocommit=True, **SOCKET_BOUNDS
+                    self._url(), autocommit=True, **SOCKET_BOUNDS
                 )
                 async with connection:
                     await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))

@@ -21,15 +21,17 @@ from colonnade.domain.errors import Broken, Unavailable
 
 SCHEMA: Final = Path(__file__).parents[1] / "schema"
 LOCK: Final = 0x434F_4C4F_4E4E  # "COLONN": any number that nobody else locks
+ENCODING: Final = "UTF8"
 RETRY_S: Final = 0.5
 
 log = structlog.get_logger()
 
 
 def migrate(url: str) -> None:
-    """Blocks. Raises Unavailable when there is no database, Broken when a file does not apply, and
-    for a schema that is newer than this release."""
+    """Blocks. Raises Unavailable when there is no database, Broken when a file does not apply, for
+    a schema that is newer than this release, and for a database that cannot hold any text."""
     with _connected(url) as connection:
+        _refuse_other_encodings(connection)
         _refuse_newer(_applied(connection))
         if _missing(connection):
             connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
@@ -79,6 +81,15 @@ def _connected(url: str) -> Iterator[psycopg.Connection]:
 
 def _missing(connection: psycopg.Connection) -> set[str]:
     return ours() - _applied(connection)
+
+
+def _refuse_other_encodings(connection: psycopg.Connection) -> None:
+    found = connection.info.parameter_status("server_encoding")
+    if found != ENCODING:
+        raise Broken(
+            f"the database has the encoding {found}, and names of objects are {ENCODING}: make it "
+            f"by CREATE DATABASE ... TEMPLATE template0 ENCODING '{ENCODING}'"
+        )
 
 
 def _refuse_newer(found: set[str]) -> None:
