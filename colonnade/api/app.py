@@ -23,6 +23,7 @@ from colonnade.api.extras import (
     projects,
     secrets,
     statistics,
+    taking_over,
     tree_document,
     webhooks,
 )
@@ -63,6 +64,7 @@ ROUTES: Sequence[Route] = [
     *amphorae.ROUTES,
     *fleet_health.ROUTES,
     *upgrades.ROUTES,
+    *taking_over.ROUTES,
     *tree_document.ROUTES,
     *history.ROUTES,
     *events.ROUTES,
@@ -163,7 +165,8 @@ def _innermost(route: Route) -> Within:
             try:
                 return encoded(route, await in_time(_found(route, call)))
             except Unseen as unseen:
-                call = await copied_secrets.seen(call, unseen)
+                token = call.caller.token if not route.vouched else ""
+                call = await copied_secrets.seen(call, unseen, token)
         return encoded(route, await in_time(_found(route, call)))
 
     in_time = _read_in_time if route.method == "GET" else _written_in_time

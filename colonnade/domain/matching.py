@@ -4,9 +4,11 @@
 A wished object matches the existing one with the id that it gives; else the one with the same key
 of its noun, the surest key first (a name, a listener's port, a member's address and port, a rule's
 whole condition). No existing object is matched twice. A matched object keeps its id, and references
-to it are changed with it. Pure; this module knows no bodies and no rows.
+to it are changed with it. Where nothing is there yet, `adopted` takes given ids as they are. Pure;
+this module knows no bodies and no rows.
 """
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -44,6 +46,32 @@ def matched(tree: LoadBalancer, wished: Below, given: Ids) -> Below:
     meant = {new.id: PoolId(old.id) for new, old in pools if old is not None}
     listeners = tuple(_with_pools(one, meant) for one in wished[LISTENERS.field])
     return _below(LOAD_BALANCERS, {**wished, LISTENERS.field: listeners}, tree, given)
+
+
+def adopted(wished: Below, given: Ids) -> Below:
+    """What is wished for a new load balancer, each object with the id that is given for it. Raises
+    Invalid for an id that is given twice."""
+    if twice := [one for one, count in Counter(given.values()).items() if count > 1]:
+        raise Invalid(
+            f"{twice[0]} is given for {Counter(given.values())[twice[0]]} objects", field="id"
+        )
+    renamed = {
+        noun.field: held(
+            noun, [_renamed(noun, one, given) for one in _nodes(noun, wished[noun.field])]
+        )
+        for noun in LOAD_BALANCERS.below
+    }
+    meant = {one.id: PoolId(given.get(one.id, one.id)) for one in wished[POOLS.field]}
+    listeners = tuple(_with_pools(one, meant) for one in renamed[LISTENERS.field])
+    return {**renamed, LISTENERS.field: listeners}
+
+
+def _renamed(noun: Noun, node: Any, given: Ids) -> Any:
+    below = {
+        child.field: held(child, [_renamed(child, one, given) for one in child.of(node)])
+        for child in noun.below
+    }
+    return replace(node, id=given.get(node.id, node.id), **below)
 
 
 def _below(noun: Noun, wished: Below, old: Node | None, given: Ids) -> Below:

@@ -270,7 +270,9 @@ async def _users_port(network: NetworkDriver, wish: VipWish) -> Port:
     for field, asked, there in named:
         if asked is not None and asked != there:
             raise Invalid(f"{field} {asked} is not that of port {port.id} ({there})", field=field)
-    if port.plugged_into is not None or port.owner:
+    # A cloud's other service may have made it for this very load balancer, which is taken over.
+    of_other = port.owner and port.owner != vip_owner(wish.load_balancer_id)
+    if port.plugged_into is not None or of_other:
         raise Invalid(f"port {port.id} is already in use", field="vip_port_id")
     return port
 

@@ -150,6 +150,37 @@ async def test_a_callers_own_rights_decide_and_this_service_is_let_in(
     await https(store, 201, root, default_tls_container_ref=lent, protocol_port=445)
 
 
+async def test_an_operator_takes_over_what_this_service_may_read_itself(
+    store: BarbicanStore, fake: FakeBarbican
+) -> None:
+    private = await store.cloud.secret(p12(WEB), who="foreign")
+    kept = fake.kept[private.rpartition("/")[2]]
+    kept.project_access = False
+    subnet = (await store.api.load_balancer("amphora"))["vip_subnet_id"]
+    listener = {
+        "id": str(uuid4()), "protocol": "TERMINATED_HTTPS", "protocol_port": 443,
+        "default_tls_container_ref": private,
+    }  # fmt: skip
+    body = {
+        "id": str(uuid4()), "provider": "amphora", "vip_subnet_id": subnet,
+        "project_id": store.project,
+        "listeners": [listener], "pools": [],
+    }  # fmt: skip
+    token = fake.keystone.issue("admin", project="operators").secret
+    store.api.client.headers["X-Auth-Token"] = token
+
+    async def asked(status: int) -> Any:
+        return await store.api.ask(
+            "POST", "/v2/octavia/imports", status, json={"loadbalancer": body}
+        )
+
+    assert "this service may not read it" in (await asked(400))["faultstring"]
+    kept.users = [fake.keystone.own_id]  # as whoever served it before had to be let in
+    await asked(201)
+    assert await served(store, private)
+    assert kept.users == [fake.keystone.own_id]
+
+
 async def test_who_uses_a_secret_is_registered_there_until_it_does_not(
     store: BarbicanStore, fake: FakeBarbican
 ) -> None:

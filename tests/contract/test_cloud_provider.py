@@ -99,3 +99,22 @@ async def test_one_that_serves_alone_takes_an_address_beside_the_vip(
     with pytest.raises(OutOfCapacity, match="too few free addresses"):
         await provider.allocate_vip(wish(token, subnet_id=public.id))
     assert set(site.nova.neutron.ports) == before
+
+
+async def test_a_port_that_another_service_made_for_it_is_taken_over_and_stays(
+    site: CloudSite, provider: AmphoraProvider, token: str
+) -> None:
+    """As Octavia makes it: with its owner, for the load balancer of this very id."""
+    public = await subnet_of(site.networks, "public")
+    of_it = LoadBalancerId(new_id())
+    wished = PortWish(id=PortId(new_id()), owner=vip_owner(of_it), subnet_id=public.id)
+    port = await site.networks.create_port(wished)
+    shown = site.nova.neutron.ports[port.id]
+    shown["description"] = ""  # no mark of ours
+    asked = VipWish(load_balancer_id=of_it, port_id=port.id, address=port.address)
+    vip = await provider.allocate_vip(asked)
+    assert (vip.port_id, vip.address, vip.owned) == (port.id, port.address, False)
+    await provider.release_vip(vip)
+    assert port.id in site.nova.neutron.ports
+    with pytest.raises(Invalid, match="already in use"):
+        await provider.allocate_vip(wish("", port_id=port.id))

@@ -28,8 +28,9 @@ AWAY: Final = "the key manager cannot be asked now; try again"
 NOT_LENT: Final = "this service may not read it: its owner has to let it (openstack acl user add)"
 
 
-async def seen(call: Call, unseen: Unseen) -> Call:
-    """The same call, once its caller was seen to read what it names, and there is a copy of each.
+async def seen(call: Call, unseen: Unseen, token: str) -> Call:
+    """The same call, once whoever has the token was seen to read what it names, and there is a copy
+    of each. `token` "": an operator asks for others, so this service's own rights decide.
     Raises Invalid in the wire contract's words, Unavailable while the key manager does not
     answer."""
     key_manager = call.site.key_manager
@@ -38,7 +39,7 @@ async def seen(call: Call, unseen: Unseen) -> Call:
 
     async def copied(use: Use) -> tuple[Use, str, Material]:
         async with places:
-            return use, *await _copied(key_manager, use, call.caller.token)
+            return use, *await _copied(key_manager, use, token)
 
     # One that is used twice as the same is read once.
     asked = {(use.reference, use.type): use for use in unseen.uses}
@@ -77,7 +78,7 @@ async def _read(key_manager: KeyManager, place: str, token: str) -> Upload:
     try:
         await key_manager.read(place, token)
     except NotFound:
-        raise NotFound("") from None
+        raise NotFound("" if token else NOT_LENT) from None
     try:
         return await key_manager.read(place)
     except NotFound:

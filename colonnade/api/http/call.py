@@ -203,6 +203,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     rule: str = ""  # the policy rule that decides who may: "os_load-balancer_api:pool:post"
     # Rules that must hold too, each unless the flag of that name is in the query ("": always).
     more_rules: Mapping[str, str] = {}
+    vouched: bool = False  # whoever may ask need not see the secrets that are named
     guarded: tuple[str, ...] = ()  # attributes whose use has a rule of its own: "<rule>:<name>"
     media_type: str = "application/json"
     answers: Any = None  # the type of what success answers, for the OpenAPI document

@@ -74,6 +74,7 @@ DEFAULTS: Final[Mapping[str, Actions]] = {
         "get_status": READ,
         "put_failover": OPERATE,
         # Ours.
+        "post_import": OPERATE,
         "put_tree": WRITE,
         "put_tree:vip_sg_ids": WRITE,
         "get_history": READ,

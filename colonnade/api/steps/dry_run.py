@@ -23,7 +23,7 @@ from colonnade.store.rows import history
 
 WORD: Final = "dry_run"
 _NOUNS: Final = frozenset(table.kind for table in OF_TYPE.values())
-_ACTIONS: Final = frozenset({"post", "put", "delete", "put_tree", "rollback"})
+_ACTIONS: Final = frozenset({"post", "put", "delete", "put_tree", "rollback", "post_import"})
 
 
 async def dry_run(route: Route, call: Call, within: Within) -> Answer:

@@ -6,9 +6,10 @@ given back when the transaction fails; its port is named after the load balancer
 crash leaves can be found.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
-from msgspec import UnsetType
+from msgspec import Struct, UnsetType
 from msgspec.structs import replace
 
 from colonnade.api.http.call import JSON, Call, Route
@@ -26,7 +27,7 @@ from colonnade.api.resources.resource import wire
 from colonnade.api.resources.shown import show
 from colonnade.api.user.members import check_address
 from colonnade.api.user.nested import read_children
-from colonnade.api.user.placing import choose
+from colonnade.api.user.placing import Choice, choose
 from colonnade.api.user.reflavoring import check_said, reflavored
 from colonnade.api.user.tree_routes import TreeNoun, tree_routes
 from colonnade.domain.addresses import canonical
@@ -53,17 +54,26 @@ from colonnade.store.trees.written_records import record_of
 
 async def create_load_balancer(call: Call) -> JSON:
     body = call.body(bodies.create(LOAD_BALANCERS), "loadbalancer")
-    providers = call.site.providers
-    choice = await choose(call, body)
-    name = choice.provider
-    provider = providers.get(name)
-    root_id = LoadBalancerId(new_id())
-    owner = call.owner(body.said("project_id") or body.said("tenant_id") or None)
-    wished = read_vips(body, root_id)
     below, _ = read_children(body, named=True)
+    return await created(call, body, New(id=LoadBalancerId(new_id()), below=below))
+
+
+class New(Struct, frozen=True, kw_only=True):
+    """A load balancer that is to be. `given`: its ids and those below it are of elsewhere."""
+
+    id: LoadBalancerId
+    below: Mapping[str, Any]
+    given: bool = False
+
+
+async def created(call: Call, body: Body, new: New) -> JSON:
+    """The answer, once it is stored; on an exception its VIPs are given back."""
+    choice = await choose(call, body)
+    owner = call.owner(body.said("project_id") or body.said("tenant_id") or None)
+    provider = call.site.providers.get(choice.provider)
     vips: list[Vip] = []
     try:
-        for wish in wished:
+        for wish in read_vips(body, new.id):
             # The additional ones are where the first is.
             place = {"network_id": vips[0].network_id} if vips else {}
             asked = replace(
@@ -82,34 +92,37 @@ async def create_load_balancer(call: Call) -> JSON:
             vips.append(replace(vip, address=wish.address or vip.address))
             choice.check(vip)
         tree = LoadBalancer(
-            id=root_id,
+            id=new.id,
             project_id=owner,
             cluster_id=ClusterId(new_id()),
             vip=vips[0],
             additional_vips=tuple(vips[1:]),
-            provider=name,
+            provider=choice.provider,
             flavor_id=choice.flavor_id,
             availability_zone=choice.availability_zone,
-            **below,
+            **new.below,
             **_own(given(body, LoadBalancer)),
         )
-        await providers.check_members(
-            name,
-            tree.members,
-            {vip.front_subnet_id for vip in tree.vips},
-            token=call.caller.token,
-        )
-        check_free(None, tree, await providers.taken(name, tree.vips))
-        terms = wishes.Terms(size=choice.sizing, defaults=call.site.quotas, context=call.context)
-        stored = await wishes.create(call.site.database, tree, providers, terms=terms)
+        stored = await _stored(call, tree, choice, given=new.given)
     except BaseException:
         for vip in vips:
             await provider.release_vip(vip)
         raise
-    if not any(below.values()):
-        return {"loadbalancer": show(LOAD_BALANCERS, record_of(stored, LOAD_BALANCERS, root_id))}
+    if not any(new.below.values()):
+        return {"loadbalancer": show(LOAD_BALANCERS, record_of(stored, LOAD_BALANCERS, new.id))}
     async with call.site.database.read() as connection:
-        return {"loadbalancer": await full_tree(connection, root_id)}
+        return {"loadbalancer": await full_tree(connection, new.id)}
+
+
+async def _stored(call: Call, tree: LoadBalancer, choice: Choice, *, given: bool) -> wishes.Stored:
+    """Once its provider has nothing against its members and its ports."""
+    providers, beside = call.site.providers, {vip.front_subnet_id for vip in tree.vips}
+    await providers.check_members(choice.provider, tree.members, beside, token=call.caller.token)
+    check_free(None, tree, await providers.taken(choice.provider, tree.vips))
+    terms = wishes.Terms(
+        size=choice.sizing, defaults=call.site.quotas, context=call.context, given=given
+    )
+    return await wishes.create(call.site.database, tree, providers, terms=terms)
 
 
 async def update_load_balancer(call: Call) -> JSON:

@@ -14,7 +14,7 @@ import msgspec
 import psycopg.errors
 
 from colonnade.domain.catalogue import Sizing
-from colonnade.domain.errors import Invalid
+from colonnade.domain.errors import Conflict, Invalid
 from colonnade.domain.fleet import Cluster, Topology
 from colonnade.domain.ids import ClusterId
 from colonnade.domain.status import Applied
@@ -28,7 +28,7 @@ from colonnade.store.requests.dry_run import DryRunResult
 from colonnade.store.rows.difference import Place, difference
 from colonnade.store.rows.tables import load_trees, read_root
 from colonnade.store.secrets import copies, orders, references
-from colonnade.store.trees import changes, regrouping
+from colonnade.store.trees import changes, new_ids, regrouping
 from colonnade.store.trees.changes import Change
 from colonnade.store.trees.remembered import Issue, Known, remembered_by
 
@@ -66,6 +66,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     size: Sizing = Sizing()
     defaults: Quotas = quotas.UNLIMITED  # for a project that has no quota of its own
     context: RequestContext = RequestContext()
+    given: bool = False  # its ids are of elsewhere, so they may be somebody's here
 
 
 async def wanted(connection: Connection, cluster_id: ClusterId) -> Cluster | None:
@@ -111,8 +112,8 @@ async def create(
     *,
     terms: Terms = Terms(),  # noqa: B008 - frozen
 ) -> Stored:
-    """Store a new tree with a cluster of its own. Raises Incompatible, OverQuota, and Invalid for
-    a flavor or a zone that has gone meanwhile."""
+    """Store a new tree with a cluster of its own. Raises Incompatible, OverQuota, Invalid for
+    a flavor or a zone that has gone meanwhile, and Conflict for a given id that is in use."""
     issues = find_issues(review, tree)
     at_once = review.settles_at_once(tree.provider)
     found = difference(None, tree)
@@ -124,7 +125,7 @@ async def create(
             asked = await quotas.ask_row(connection, tree.project_id)
             limits = quotas.holding(terms.defaults, await quotas.read_row(asked))
             alone = not found.added and not terms.context.is_dry_run
-            alone = alone and tree.affinity_group_id is None
+            alone = alone and tree.affinity_group_id is None and not terms.given
             if alone and not quotas.bounds(added, limits):
                 # One statement is a transaction, and needs no round trips to begin and end it.
                 new = await changes.write_new(connection, tree, change, issues, terms.size)
@@ -132,6 +133,8 @@ async def create(
             async with database.pipeline() as connection:
                 issues += await references_of(connection, review, None, tree, terms.context)
                 new = await changes.write_new(connection, tree, change, issues, terms.size)
+                if terms.given:
+                    await new_ids.check(connection, tree)
                 await catalogue.check_flavor(connection, tree, found)
                 await regrouping.check(connection, tree)
                 await quotas.enforce(connection, tree.project_id, added, limits)
@@ -168,6 +171,8 @@ def refusal(error: psycopg.errors.IntegrityError) -> Exception:
     if isinstance(error, psycopg.errors.UniqueViolation):
         if constraint == "load_balancers_vip_port":
             return Invalid("The port is already in use.", field="vip_port_id")
+        if constraint == new_ids.OF_ROOT:
+            return Conflict(new_ids.IN_USE)
         return idempotency.Repeated() if constraint == idempotency.PRIMARY_KEY else error
     if "affinity_group" in constraint:
         return Invalid("The affinity group was not found.", field="affinity_group_id")
