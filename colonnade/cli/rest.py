@@ -54,6 +54,10 @@ class Rest:
         self._timeout = aiohttp.ClientTimeout(total=request_s_max)
         self._session: aiohttp.ClientSession | None = None
 
+    @property
+    def has_token(self) -> bool:
+        return "X-Auth-Token" in self._headers
+
     async def __aenter__(self) -> "Rest":
         self._session = aiohttp.ClientSession(timeout=self._timeout, headers=self._headers)
         return self
@@ -89,8 +93,7 @@ class Rest:
                 ),
             ) as answer:
                 if answer.status >= 400:
-                    words = _words(await answer.read())
-                    raise _refusal(answer.status, words, f"GET {path}")
+                    raise refusal(answer.status, words_of(await answer.read()), f"GET {path}")
                 async for line in answer.content:
                     yield line.decode(errors="replace").rstrip("\r\n")
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -110,7 +113,7 @@ class Rest:
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise await self._unreachable(error) from error
         if answer.status >= 400:
-            raise _refusal(answer.status, _words(text), f"{method} {path}")
+            raise refusal(answer.status, words_of(text), f"{method} {path}")
         try:
             return msgspec.json.decode(text) if text else None
         except msgspec.DecodeError as error:
@@ -188,7 +191,7 @@ def _pairs(query: Query | None) -> list[tuple[str, str]]:
     return pairs
 
 
-def _words(text: bytes) -> str:
+def words_of(text: bytes) -> str:
     try:
         body = msgspec.json.decode(text)
         if isinstance(body.get("error"), dict):  # as Keystone says it
@@ -208,7 +211,7 @@ _REFUSALS: Mapping[int, type[ColonnadeError]] = {
 }
 
 
-def _refusal(status: int, words: str, request: str) -> ColonnadeError:
+def refusal(status: int, words: str, request: str) -> ColonnadeError:
     kind = _REFUSALS.get(status, Refused)
     if status == 401:
         words = f"{words}: the endpoint needs a token (--token, COLONNADE_TOKEN)"

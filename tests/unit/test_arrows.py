@@ -78,6 +78,7 @@ ROOMS: Mapping[str, Mapping[str, set[str]]] = {
         "image": set(),
         "objects": {"documents", "nouns", "local"},
         "apply": {"documents", "objects"},
+        "octavia": {"nouns", "objects"},
         "demo": {"lab", "local"},
     },
     "drivers": {

@@ -52,6 +52,11 @@ ELSEWHERE: Final[Mapping[str, tuple[str, str, str]]] = {
         "colonnade.cli.image.image",
         "image",
     ),
+    "import": (
+        "Load balancers of another service, taken over with their ids and VIPs (operators).",
+        "colonnade.cli.octavia.import_commands",
+        "imports",
+    ),
     "lab": ("Test hosts and test networks.", "colonnade.cli.lab.lab", "lab"),
     "unit": ("What unit files start.", "colonnade.cli.installation.unit_commands", "unit"),
     "token": ("Tokens for the API's mode 'token'.", "colonnade.cli.local.token", "token"),
