@@ -40,7 +40,7 @@ folder, agent = Path(sys.argv[1]), json.loads(sys.argv[2])
 config = Config(state_dir=folder / "state", run_dir=folder / "run", database_url="")
 asyncio.run(run(config, agent))
 """
-START_S = 15.0
+START_S = 60.0  # a daemon takes a second of processor time
 
 
 class Site:

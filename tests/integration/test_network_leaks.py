@@ -2,7 +2,7 @@
 """Ports, amphorae and hosts come and go at random, machines lose their power and the network daemon
 is killed with calls under way: in the end nothing is left that was not there before.
 
-Longer: `CYCLES=200 SEED=1 .venv/bin/python -m pytest -s tests/integration/test_network_leaks.py`
+Longer: `CYCLES=2000 SEED=2 .venv/bin/python -m pytest -s tests/integration/test_network_leaks.py`
 """
 
 import asyncio
@@ -33,10 +33,11 @@ from colonnade.drivers.network.namespaces.wire import HostWish
 from colonnade.drivers.network.protocol import NextHop, PortWish, Route
 from tests.lab_site import Site, site, until, why_impossible
 
-CYCLES: Final = int(os.environ.get("CYCLES", "12"))
+CYCLES: Final = int(os.environ.get("CYCLES", "200"))
+POWER_CUTS: Final = 0.1
 SEED: Final = int(os.environ.get("SEED", "1"))
-AT_ONCE: Final = 6  # calls of a cycle
-KILLS: Final = 0.4  # of the cycles
+AT_ONCE: Final = (1, 1, 1, 1, 6)  # calls of a cycle, one of these; as a daemon is killed, the most
+KILLS: Final = 0.025  # of the cycles: a daemon takes a second to be back
 LB_SUBNET = subnet_id(LB_NETWORK.name, LB_NETWORK.cidrs[0])
 SUBNETS = (
     subnet_id(PUBLIC.name, PUBLIC.cidrs[0]),
@@ -192,14 +193,15 @@ async def come_and_go(lab: Site, dice: random.Random) -> dict[str, int]:
     """What was done, how often."""
     acts = Acts(lab, dice)
     for _ in range(CYCLES):
-        calls = [asyncio.ensure_future(acts.any()) for _ in range(AT_ONCE)]
         is_killed = dice.random() < KILLS
+        count = max(AT_ONCE) if is_killed else dice.choice(AT_ONCE)
+        calls = [asyncio.ensure_future(acts.any()) for _ in range(count)]
         await asyncio.wait(calls, timeout=dice.uniform(0, 0.4) if is_killed else None)
         if is_killed:
             lab.end_daemon(signal.SIGKILL)
             acts.tally["daemon killed"] += 1
             await asyncio.wait(calls)
-        if dice.random() < 0.3:
+        if dice.random() < POWER_CUTS:
             acts.cut_power()
         if is_killed:
             lab.start_daemon()
