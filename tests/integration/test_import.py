@@ -3,12 +3,23 @@
 contract shows of a load balancer is all that an import has. A real Octavia is asked in
 `tests/openstack/`."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from colonnade.cli.nouns.index import NOUNS
+from colonnade.cli.objects.names import Names
+from colonnade.cli.objects.printing import Printer
+from colonnade.cli.objects.session import Session
+from colonnade.cli.octavia.source import Source
+from colonnade.cli.octavia.steps import Move
+from colonnade.cli.octavia.translating import Mapped
+from colonnade.cli.rest import Query, Rest
+from colonnade.domain.errors import ColonnadeError, Unreachable
 from tests.contract.served import Colonnade, Said, served
 from tests.database import Databases
 
@@ -232,3 +243,77 @@ def test_of_the_words_that_are_wrong_each_is_told(pair: Pair, tmp_path: Path) ->
     (refused,) = pair.json("finish", "web", code=1)  # its port would go with it
     assert "openstack port set" in refused["findings"][0]["cause"]
     assert len(pair.there.json("lb", "list")) == 1
+
+
+class Faults:
+    """Of the calls to both endpoints, counted from 1: which fails, and whether it was carried out
+    and only its answer is lost."""
+
+    def __init__(self) -> None:
+        self.calls, self.at, self.is_lost = 0, 0, False
+
+    def arm(self, at: int, *, is_lost: bool) -> None:
+        self.calls, self.at, self.is_lost = 0, at, is_lost
+
+
+class Failing(Rest):
+    def __init__(self, endpoint: str, faults: Faults) -> None:
+        super().__init__(endpoint)
+        self._faults = faults
+
+    async def _call(
+        self, method: str, path: str, body: Any = None, query: Query | None = None
+    ) -> Any:
+        self._faults.calls += 1
+        fails = self._faults.calls == self._faults.at
+        if fails and not self._faults.is_lost:
+            raise Unreachable("not reached")
+        answer = await super()._call(method, path, body, query)
+        if fails:
+            raise Unreachable("the answer was lost")
+        return answer
+
+
+@asynccontextmanager
+async def moving(pair: Pair, faults: Faults) -> AsyncIterator[Move]:
+    async with Failing(pair.there.url, faults) as there, Failing(pair.here.url, faults) as here:
+        sessions = [Session(one, Names(one, NOUNS), Printer()) for one in (there, here)]
+        yield Move(Source(sessions[0], None), sessions[1], Mapped(providers={"noop": "noop"}))
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_whichever_call_fails_one_of_the_two_serves_and_the_next_run_heals(
+    pair: Pair, tmp_path: Path, is_lost: bool
+) -> None:
+    root_id = made(pair, tmp_path, "web")["web"]
+    assert asyncio.run(_fail_each(pair, root_id, is_lost=is_lost)) > 3
+
+
+async def _fail_each(pair: Pair, root_id: str, *, is_lost: bool) -> int:
+    """How often a call failed."""
+    faults, fell = Faults(), 0
+    async with moving(pair, faults) as move:
+        before = await move.source.find(root_id)
+        assert before is not None
+        for at in range(1, 100):
+            look = await move.look(root_id)
+            faults.arm(at, is_lost=is_lost)
+            try:
+                await move.take(look)
+            except ColonnadeError:
+                fell += 1
+            is_over = faults.calls < at
+            faults.arm(0, is_lost=False)
+            there = await move.source.find(root_id)
+            assert there is not None
+            is_here = (await move.look(root_id)).verdict == HERE
+            assert there["admin_state_up"] != is_here, at
+            await move.take(await move.look(root_id))
+            assert (await move.look(root_id)).verdict == HERE, at
+            await move.undo(await move.look(root_id), lose_changes=False)
+            assert await move.source.find(root_id) == before | {
+                "updated_at": (await move.source.find(root_id) or {})["updated_at"]
+            }
+            if is_over:
+                break
+    return fell

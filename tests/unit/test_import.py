@@ -142,6 +142,14 @@ def test_an_ordinary_one_has_nothing_that_blocks_and_keeps_every_id() -> None:
             "provisioning_status", "load balancer web", "wait",
         ),
         (
+            lambda x: x.update(provisioning_status="ERROR"),
+            "provisioning_status", "load balancer web", "openstack loadbalancer failover",
+        ),
+        (
+            lambda x: x["pools"][0].update(provisioning_status="PENDING_DELETE"),
+            "provisioning_status", "pool", "wait",
+        ),
+        (
             lambda x: x.update(additional_vips=[{"subnet_id": new_id(), "ip_address": "10.1.0.9",
                                                  "port_id": x["vip_port_id"]}]),
             "additional_vips", "load balancer web", "port with each",

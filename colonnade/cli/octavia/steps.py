@@ -126,12 +126,16 @@ class Move(msgspec.Struct, frozen=True):
                 f"{len(look.findings)} attributes were changed here since, and would be lost: "
                 "see `check`, or say --lose-changes"
             )
+        there = await self.source.find(look.id)
+        status = str((there or {}).get("provisioning_status"))
+        if status.startswith("PENDING"):
+            raise Refused(f"it is {status} there, and cannot be switched on: wait")
         done = ["deleted here"] if await self._delete(look.id) else []
         done += await self.source.give_back(look.id)
         return replace(look, verdict=UNDONE, done=tuple(done), findings=())
 
     async def finish(self, root_id: str) -> Look:
-        """Raises Refused for one that is not served here."""
+        """Raises Refused for one that is not served here, or still is there."""
         ours = await self._here(root_id)
         if ours is None:
             raise Refused("it is not here: take it over first")

@@ -32,7 +32,7 @@ _FACTS: Final = frozenset(
     }
 )  # fmt: skip
 _SRIOV: Final = "direct"
-_SETTLED: Final = frozenset({"ACTIVE", "ERROR", ""})
+_SETTLED: Final = frozenset({"ACTIVE", ""})
 _NOTHING: Final[tuple[Any, ...]] = (None, "", [], {})  # what is shown of an attribute that is unset
 
 
@@ -89,7 +89,7 @@ def _translated(noun: Noun, shown: Shown, found: list[Finding]) -> Document:
             found.append(differs(place, cause, attribute=name))
     if noun is MEMBERS and shown.get("vnic_type") == _SRIOV:
         document["request_sriov"] = True
-    found += _status(place, shown)
+    found += _status(noun, shown)
     for child in noun.below:
         below = shown.get(child.word)
         each = [one for one in ([below] if child.alone else below or ()) if one]
@@ -106,15 +106,19 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _status(place: str, shown: Shown) -> Iterator[Finding]:
-    status = str(shown.get("provisioning_status") or "")
-    if status not in _SETTLED:
+def _status(noun: Noun, shown: Shown) -> Iterator[Finding]:
+    status, place = str(shown.get("provisioning_status") or ""), title(noun, shown)
+    if status == "ERROR" and noun is LOAD_BALANCERS and not is_released(shown):
         yield blocks(
-            place, f"it is {status}", "wait until it is ACTIVE", attribute="provisioning_status"
-        )
+            place, "it is in ERROR, in which it cannot be switched off there",
+            f"openstack loadbalancer failover {shown.get('id')}", attribute="provisioning_status",
+        )  # fmt: skip
     elif status == "ERROR":
         cause = "it is in ERROR: what is taken over is what was asked for, not what is served"
         yield warns(place, cause, attribute="provisioning_status")
+    elif status not in _SETTLED:
+        cause, cure = f"it is {status}", "wait until it is ACTIVE"
+        yield blocks(place, cause, cure, attribute="provisioning_status")
 
 
 def _named(document: Document, mapped: Mapped, place: str) -> Iterator[Finding]:
