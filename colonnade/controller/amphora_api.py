@@ -20,7 +20,7 @@ from colonnade.controller.renewals import Certificates, is_expired
 from colonnade.domain.errors import Broken, Refused, Unavailable
 from colonnade.domain.fleet import Amphora, Cluster
 from colonnade.domain.ids import AmphoraId, read_id
-from colonnade.domain.lifecycle import State
+from colonnade.domain.lifecycle import ANSWERING, State
 from colonnade.domain.outdated import VERSION
 from colonnade.drivers.amphora import answers
 from colonnade.drivers.amphora.answers import Unbelievable
@@ -119,7 +119,7 @@ class _AmphoraApi:
         told = answers.decoded(await request.read(), Report)
         amphora = request[AMPHORA]
         log.warning("a bundle was refused", amphora_id=amphora.id, reason=told.reason)
-        if amphora.state is State.SERVING and amphora.cluster_id is not None:
+        if amphora.state in ANSWERING and amphora.cluster_id is not None:
             said = in_its_words(told.reason)
             await self._clusters.record_refusal(amphora.cluster_id, told.generation, said)
         return web.Response(status=204)

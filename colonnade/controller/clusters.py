@@ -44,6 +44,7 @@ from colonnade.controller.planning import (
     StandUp,
     Step,
     Withdraw,
+    may_ask,
     own_port_id,
 )
 from colonnade.controller.routed import is_announced
@@ -148,17 +149,13 @@ class Clusters:
 
     async def bundle_facts(self, amphora: Amphora) -> tuple[Cluster, Wires] | None:
         """What an amphora that asks for it should serve, None while that is not settled."""
-        if amphora.state is not State.SERVING or amphora.cluster_id is None:
+        if amphora.state not in ANSWERING or amphora.cluster_id is None:
             return None
         look = await self._look(amphora.cluster_id)
         if look is None:
             return None
         wanted, facts = look
-        steps = plan(wanted, facts)
-        ready = all(isinstance(step, Deploy | Lead | Settle) for step in steps)
-        # Of a pair, one may have to wait until the other was told.
-        told = [step.amphora.id for step in steps if isinstance(step, Deploy)]
-        if wanted.deleted or not ready or (told and amphora.id not in told):
+        if wanted.deleted or not may_ask(plan(wanted, facts), amphora):
             return None
         return wanted, await self._wires(wanted, amphora, facts)
 

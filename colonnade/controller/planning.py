@@ -180,6 +180,18 @@ def plan(wanted: Cluster, facts: Facts) -> Sequence[Step]:
     return [Fence(amphora) for amphora in leaving] or [Settle()]
 
 
+def may_ask(steps: Sequence[Step], amphora: Amphora) -> bool:
+    """Whether an amphora that asks is given what is wanted: what would be pushed to it now may be
+    asked for, also while a spare is waited for."""
+    now = [
+        one for step in steps for one in (step.otherwise if isinstance(step, Borrow) else [step])
+    ]
+    # Of a pair, one may have to wait until the other was told.
+    told = [step.amphora.id for step in now if isinstance(step, Deploy)]
+    is_ready = all(isinstance(step, Deploy | Lead | Settle) for step in now)
+    return is_ready and (not told or amphora.id in told)
+
+
 def by_state(facts: Facts) -> tuple[list[Amphora], list[Amphora], list[Amphora]]:
     """Those that failed, leave and serve."""
     failed, leaving, serving = (

@@ -35,6 +35,7 @@ from colonnade.store.fleet import daemons as registered
 from colonnade.store.fleet.failovers import Rules
 from colonnade.store.postgres.database import Database
 from colonnade.store.queue import work
+from tests.chaos.asking import Asking
 from tests.chaos.database import Line, Store, WorldDatabase
 from tests.chaos.history import History, Trouble
 from tests.chaos.links import Link, Weather
@@ -137,6 +138,7 @@ class Manner(msgspec.Struct, frozen=True):
     inbox: int  # datagrams for which a receiver's socket has room
     safe_mode: bool
     layouts: bool = False  # load balancers of several amphorae, and routed ones
+    asks: bool = False  # agents ask controllers for what they are to serve, too
 
     @property
     def limits(self) -> Failovers:
@@ -154,6 +156,7 @@ def by_chance(random: Random, seed: int) -> Manner:
         inbox=random.choice(INBOXES),
         safe_mode=random.random() < 0.75,
         layouts=seed % 4 >= 2,  # both kinds in a range of odd seeds, and of even ones
+        asks=seed % 3 == 0,
     )
 
 
@@ -250,6 +253,7 @@ class Controller(Daemon):
             "spares": Spares(database, SEAL, CONFIG.spares),
             "leaks": Leaks(database, network, compute, patience_s=LEAK_PATIENCE_S, rules=rules),
         }
+        self.clusters = Clusters(database, network, compute, agents, rules)  # for those who ask
         self._loop = Loop(database, reconcilers, holder=name)
         self.process.begin(self._run())
 
@@ -270,6 +274,7 @@ class World:
         self.random = Random(seed)
         by_seed = by_chance(self.random, seed)
         self.layouts = Random(f"layouts {seed}")  # of its own: what else happens stays the same
+        self.asking = Asking(seed)
         self.manner = manner or by_seed
         self.history = History(asyncio.get_running_loop().time)
         self.certificates = Certificates(lambda: AUTHORITY, SEAL, days=365)
@@ -340,6 +345,8 @@ class World:
 
     async def _beats(self, machine: Machine) -> None:
         self.history.name(machine.id, machine.process.name)
+        if self.manner.asks:
+            machine.process.begin(self.asking.go_on(self, machine))
         await asyncio.sleep(self.random.uniform(*BOOT_S))
         sequence = unheard = 0
         trouble: Trouble | None = None

@@ -16,9 +16,9 @@ from msgspec.structs import replace
 from colonnade.controller.amphora_api import application
 from colonnade.controller.clusters import Clusters
 from colonnade.controller.log_places import Places
-from colonnade.domain.fleet import Cluster
+from colonnade.domain.fleet import Amphora, Cluster
 from colonnade.domain.ids import ProjectId, new_id
-from colonnade.domain.lifecycle import State
+from colonnade.domain.lifecycle import Event, State
 from colonnade.domain.listeners import AccessLog
 from colonnade.domain.log_targets import LogTarget, TargetType
 from colonnade.protocol.bundle import Bundle, Interface, Pair
@@ -30,7 +30,7 @@ from colonnade.runtime.listener import Bounds, accepting, protocols_of
 from colonnade.runtime.mtls import client_context, contexts_for_late_clients
 from colonnade.runtime.sockets import tcp_listener
 from colonnade.store.extras.log_targets import LOG_TARGETS, shipping
-from colonnade.store.fleet import daemons
+from colonnade.store.fleet import amphora_rows, daemons
 from colonnade.store.postgres.database import Database
 from colonnade.store.rows import flat_rows
 from tests.world import AUTHORITY, SEAL, World
@@ -128,6 +128,40 @@ async def test_a_serving_amphora_is_given_what_it_lacks(site: Site) -> None:
     assert [wire.is_default for wire in bundle.interfaces] == [True, False]
     async with site.ask(serving, "/bundle?generation=1") as answer:
         assert answer.status == 204
+
+
+async def test_one_that_leaves_is_given_what_it_lacks_until_another_serves(
+    site: Site, database: Database
+) -> None:
+    """A push may not have reached it, and its agent may begin anew, also with an empty folder."""
+    leaving = await named(site, State.SERVING)
+    await ask_to_leave(database, await site.world.rows(), leaving)
+    assert await generation_given(site, leaving, 1) == 0
+    assert await generation_given(site, leaving, 0) == 1
+    await site.world.add_member()
+    assert await generation_given(site, leaving, 1) == 2
+    report = msgspec.json.encode(Report(generation=2, reason="unknown keyword"))
+    async with site.ask(leaving, "/report", report) as answer:
+        assert answer.status == 204
+    failure = await site.world.failure()
+    assert failure is not None and failure[:2] == (2, "Rejected")
+    await site.world.settle()
+    async with site.ask(leaving, "/bundle?generation=0") as answer:
+        assert answer.status in (204, 403), "another serves"
+
+
+async def ask_to_leave(database: Database, rows: Sequence[Amphora], amphora_id: str) -> None:
+    (amphora,) = (one for one in rows if one.id == amphora_id)
+    async with database.transaction() as connection:
+        await amphora_rows.advance(connection, amphora, Event.ASKED_TO_LEAVE)
+
+
+async def generation_given(site: Site, amphora_id: str, present: int) -> int:
+    """0: none."""
+    async with site.ask(amphora_id, f"/bundle?generation={present}") as answer:
+        assert answer.status in (200, 204)
+        body = await answer.read()
+    return msgspec.json.decode(body, type=Bundle).generation if body else 0
 
 
 async def test_a_spare_is_given_nothing(site: Site) -> None:
