@@ -23,6 +23,7 @@ from tests.chaos.runs import Outcome, run
 from tests.database import Databases
 
 TOLD_MAX: Final = 5  # stories
+TOLD_RUNS: Final = 500
 GARBAGE: Final = 100_000  # objects
 
 
@@ -91,6 +92,9 @@ def main() -> int:
         failed += bool(outcome.wrong)
         if outcome.wrong or len(seeds) == 1:
             _tell(outcome, is_whole=failed <= TOLD_MAX)
+        if len(found) % TOLD_RUNS == 0:
+            sys.stdout.write(f"{len(found)} runs, {failed} failed\n")
+            sys.stdout.flush()
     for worker in workers:
         worker.join()
     waits = sorted(outcome.converged_s for outcome in found)
