@@ -6,8 +6,11 @@ arguments. A result that is not as expected ends it with a traceback.
 """
 
 import sys
+import time
 import uuid
 from typing import Any
+
+WITHIN_S = 60.0
 
 
 class Used:
@@ -91,14 +94,12 @@ def use_statistics_and_deletes(lb: Any, made: Any) -> None:
     lb.wait_for_load_balancer(root.id)
     lb.failover_load_balancer(root.id)
     lb.wait_for_load_balancer(root.id)
-    amphorae = [x for x in lb.amphorae() if x.loadbalancer_id == root.id]
-    for amphora in amphorae:
+    for amphora in serving(lb, root):
         assert lb.get_amphora(amphora.id).status == "ALLOCATED"
         assert lb.find_amphora(amphora.id).id == amphora.id
         lb.configure_amphora(amphora.id)
         lb.failover_amphora(amphora.id)
         lb.wait_for_load_balancer(root.id)
-    assert amphorae
     nobody = str(uuid.uuid4())
     for call in (lb.get_amphora, lb.configure_amphora, lb.failover_amphora):
         refused(call, nobody)
@@ -110,6 +111,17 @@ def use_statistics_and_deletes(lb: Any, made: Any) -> None:
     lb.delete_load_balancer(root, cascade=True)
     lb.wait_for_delete(root)
     assert list(lb.load_balancers()) == []
+
+
+def serving(lb: Any, root: Any) -> list[Any]:
+    """The amphorae that serve it. One that was replaced is listed until it has ended."""
+    until = time.monotonic() + WITHIN_S
+    while True:
+        amphorae = [x for x in lb.amphorae() if x.loadbalancer_id == root.id]
+        if found := [x for x in amphorae if x.status == "ALLOCATED"]:
+            return found
+        assert time.monotonic() < until, amphorae
+        time.sleep(0.2)
 
 
 def refused(call: Any, key: str) -> None:

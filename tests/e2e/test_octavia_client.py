@@ -288,7 +288,7 @@ def test_all_of_the_sdks_proxy_does_its_work(
         subnet = subnets[0]["id"]
     done = subprocess.run(
         [openstack / "python", Path(__file__).with_name("sdk_calls.py"), endpoint, subnet],
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.split() == [], "these were not used"
