@@ -86,7 +86,8 @@ PARTS = {
         named_only=True,
     ),
     "takeover": Part(
-        "how long clients miss what befalls an amphora, EVENTS=50 times each; more than an hour",
+        "how long clients miss what befalls an amphora, EVENTS=50 times each; many hours, "
+        "or some of TOPOLOGIES, CAUSES and LOAD_BALANCERS",
         takeover.measure,
         takeover.GOALS,
         named_only=True,

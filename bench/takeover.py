@@ -1,44 +1,73 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long clients miss a load balancer when something befalls the amphora that serves it.
+"""How long clients miss load balancers when something befalls the amphora that serves them.
 
-A pair meets each cause EVENTS times, each time with two halves and spares there; a single amphora
-is killed as often. A client opens a connection every 5 ms, so a gap is as exact as that. `parted`:
-no packet goes from one half to the other, so both hold the VIP; measured is how long they still do
-when packets go again.
+Each topology meets each cause EVENTS times, each time with all amphorae and spares there, with one
+load balancer and with as many as fit on its amphorae. A client opens a connection every 5 ms, so a
+gap is as exact as that; in layer 2 a listener notes when the last VIP of all is announced.
+`parted`: no packet goes from one half to the other, so both hold the VIP; measured is how long they
+still do when packets go again. TOPOLOGIES, CAUSES and LOAD_BALANCERS, words with commas between
+them, choose among them.
 """
 
 import asyncio
 import os
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from bench.results import Figures, percentile
-from colonnade.cli.demo.scenario import Figures as Measured
-from colonnade.cli.demo.scenario import Scenario
-from colonnade.cli.lab.hosts import Hosts
-from colonnade.cli.local.system import running
-from colonnade.cli.rest import Rest
 from colonnade.cli.waiting import until
-from tests.pairs import CAUSES, RATE, Pair, gap_of, pair_site
+from tests.befallen import CAUSES, TOPOLOGIES, Missed, befallen_site
+from tests.pairs import Pair, pair_site
+
+
+def _chosen(name: str, usual: Sequence[str]) -> list[str]:
+    said = os.environ.get(name)
+    return said.split(",") if said else list(usual)
+
 
 EVENTS: Final = int(os.environ.get("EVENTS", "50"))
+PARTED: Final = "parted"
 CHANGES_S_MAX: Final = 30.0
+PAIRS: Final = [f"{topology}_{count}" for topology in ("pair", "routed_pair") for count in (1, 50)]
 GOALS: Final = {
-    **{f"pair_{cause.__name__}_gap_p95_s": "< 0.5" for cause in CAUSES},
-    "single_killed_gap_p95_s": "< 7",
+    **{f"{pair}_{cause}_gap_p95_s": "< 0.5" for pair in PAIRS for cause in CAUSES},
+    "single_1_killed_gap_p95_s": "< 7",
     "parted_two_hold_after_p95_s": "< 0.5",
 }
 
 
 async def measure() -> Figures:
     figures: Figures = {"events": EVENTS}
-    async with pair_site("--spares", "2") as pair:
-        for cause in CAUSES:
-            gaps = [await gap_of(pair, cause) for _ in range(EVENTS)]
-            figures |= _spread(f"pair_{cause.__name__}_gap", [gap for gap, _ in gaps])
-            figures[f"pair_{cause.__name__}_failed_requests"] = sum(failed for _, failed in gaps)
-        figures |= _spread("parted_two_hold_after", [await _parted(pair) for _ in range(EVENTS)])
-    return figures | _spread("single_killed_gap", await _single())
+    topologies = _chosen("TOPOLOGIES", [*TOPOLOGIES, PARTED])
+    for count in map(int, _chosen("LOAD_BALANCERS", ("1", "50"))):
+        for name in topologies:
+            if name != PARTED:
+                figures |= await _befallen(name, count)
+    if PARTED in topologies:
+        async with pair_site("--spares", "2") as pair:
+            after = [await _parted(pair) for _ in range(EVENTS)]
+        figures |= _spread("parted_two_hold_after", after)
+    return figures
+
+
+async def _befallen(topology: str, count: int) -> Figures:
+    figures: Figures = {}
+    async with befallen_site(topology, count) as site:
+        await site.gather()
+        for cause in _chosen("CAUSES", list(CAUSES)):
+            missed = [await site.missed(cause) for _ in range(EVENTS)]
+            figures |= _figures(f"{topology}_{count}_{cause}", missed)
+    return figures
+
+
+def _figures(name: str, missed: Sequence[Missed]) -> Figures:
+    figures = _spread(f"{name}_gap", [one.gap_s for one in missed])
+    figures |= _spread(f"{name}_failing", [one.failing_s for one in missed])
+    figures[f"{name}_failed_requests"] = sum(one.failed for one in missed)
+    figures[f"{name}_moved_min"] = min(one.moved for one in missed)
+    announced = [one.announced_s for one in missed if one.announced_s is not None]
+    return figures | (_spread(f"{name}_all_announced", announced) if announced else {})
 
 
 async def _parted(pair: Pair) -> float:
@@ -56,25 +85,6 @@ async def _parted(pair: Pair) -> float:
         lambda: hold(1), within_s=CHANGES_S_MAX, what="one that holds the VIP", pause_s=0.01
     )
     return time.monotonic() - mended
-
-
-async def _single() -> list[float]:
-    gaps = []
-    async with running("--spares", "2") as system:
-        async with Rest(system.endpoint) as rest, Hosts(system.state) as hosts:
-            scenario = Scenario(rest, hosts, Measured())
-            for step in (scenario.hosts, scenario.spare, scenario.create):
-                await step()
-            for _ in range(EVENTS):
-                await scenario.spare()
-                async with scenario.visits(RATE) as visits:
-                    await visits.first_ok(since=0.0)
-                    began = time.time()
-                    await hosts.kill_amphora(await scenario.serving())
-                    await visits.first_ok(since=began + 0.5, what="traffic after the failover")
-                    over = time.time()
-                gaps.append(visits.longest_gap(began, over))
-    return gaps
 
 
 def _spread(name: str, seconds: list[float]) -> Figures:

@@ -31,10 +31,11 @@ class Shared:
         self.member = ""
         self.roots: list[dict[str, Any]] = []
 
-    async def begin(self, per_amphora: int, **flavor: Any) -> None:
+    async def begin(self, per_amphora: int | None, **flavor: Any) -> None:
+        """None: each has amphorae of its own."""
         self.member = await self.hosts.web_server("web1")
         await self.hosts.add(CLIENT, "public", argv=[])
-        data = {"max_load_balancers": per_amphora, **flavor}
+        data = {**({} if per_amphora is None else {"max_load_balancers": per_amphora}), **flavor}
         self.flavor = await make_flavor(self.rest, "packed", data)
 
     async def add(self, name: str, **own: Any) -> dict[str, Any]:
@@ -139,5 +140,5 @@ class Shared:
             ]
             await asyncio.gather(*(one.first_ok(since=0.0) for one in clients))
             yield clients
-            now = max(visit.ended for one in clients for visit in one.all)
+            now = max((visit.ended for one in clients for visit in one.all), default=0.0)
             await asyncio.gather(*(one.first_ok(since=now) for one in clients))
