@@ -148,6 +148,7 @@ class Agent:
 
     async def end(self) -> None:
         """What went on when `run` was cancelled ends too."""
+        await self._speaker.end()
         await self._haproxy.stop()
         await self._keepalived.stop()
 

@@ -202,10 +202,6 @@ class AmphoraProvider:
                 and self._network.cloud is not None,
                 "max_load_balancers: in a cloud each load balancer has its own amphorae",
             ),
-            (
-                facts.is_routed and facts.max_load_balancers > 1,
-                "max_load_balancers: with a routed front_end amphorae are not shared yet",
-            ),
             (facts.sriov_vip, "sriov_vip: the network has no SR-IOV ports"),
             (facts.allow_member_sriov, "allow_member_sriov: the network has no SR-IOV ports"),
             (facts.amphora_driver != "haproxy", "amphora_driver: only haproxy is there"),

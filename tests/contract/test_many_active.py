@@ -250,10 +250,6 @@ REFUSED: Final = (
     ('{"loadbalancer_topology": "ACTIVE_ACTIVE", "amphorae": 1}', "Expected 'int' >= 2"),
     ('{"loadbalancer_topology": "ACTIVE_ACTIVE", "amphorae": 17}', "Expected 'int' <= 16"),
     ('{"amphorae": 3}', "amphorae: how many serve in SINGLE is no choice"),
-    (
-        '{"loadbalancer_topology": "ACTIVE_ACTIVE", "max_load_balancers": 2}',
-        "with a routed front_end amphorae are not shared",
-    ),
 )
 
 

@@ -82,6 +82,10 @@ class Speaker:
         elif not adopted:
             self._start()
 
+    async def end(self) -> None:
+        """Nobody announces any more. `run` was cancelled."""
+        await self._bird.stop()
+
     async def run(self) -> None:
         """Look for ever. Ends only when cancelled."""
         while True:
