@@ -8,8 +8,11 @@ the first reader comes. Neither the password nor the URL is told to anybody.
 
 import asyncio
 import contextlib
+import errno
+import logging
+import os
 import ssl
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
@@ -27,6 +30,7 @@ PRIORITY: Final = "info"  # of all that is told: part of the queue's name
 PORT, TLS_PORT = 5672, 5671
 SCHEMES: Final = ("rabbit", "amqp", "amqps")
 CLOSE_S: Final = 2.0
+SAID_MAX: Final = 200
 
 
 class Bus(Protocol):
@@ -126,18 +130,31 @@ class RabbitMQ:
             priority=0,
             message_id=message_id,
         )
+        async with self._trying():
+            channel = await self._opened()
+            for queue in self._queues:
+                await channel.basic_publish(
+                    body,
+                    exchange=self._settings.exchange,
+                    routing_key=queue,
+                    properties=properties,
+                    mandatory=True,
+                )
+
+    async def reached(self) -> str:
+        """The broker that lets us in, in words. Makes nothing there. Raises as `publish` does."""
+        place = self._places[0]
+        async with self._trying():
+            await self._connected()
+        await self.close()
+        return f"{place.name} lets {place.user} in"
+
+    @contextlib.asynccontextmanager
+    async def _trying(self) -> AsyncIterator[None]:
         place = self._places[0]
         try:
             async with asyncio.timeout(self._settings.timeout_s):
-                channel = await self._opened()
-                for queue in self._queues:
-                    await channel.basic_publish(
-                        body,
-                        exchange=self._settings.exchange,
-                        routing_key=queue,
-                        properties=properties,
-                        mandatory=True,
-                    )
+                yield
         except Exception as error:
             await self.close()
             # The next attempt begins with another broker, where there is one.
@@ -161,14 +178,20 @@ class RabbitMQ:
     async def _opened(self) -> "aiormq.abc.AbstractChannel":
         if self._channel is not None and not self._channel.is_closed:
             return self._channel
-        await self.close()
-        place = self._places[0]
-        made = self._client.Connection(place.url, context=self._trust if place.tls else None)
-        self._connection = made
-        await made.connect({"connection_name": "colonnade notifier"})
+        made = await self._connected()
         await self._prepare(made)
         self._channel = await made.channel(publisher_confirms=True)
         return self._channel
+
+    async def _connected(self) -> "aiormq.abc.AbstractConnection":
+        await self.close()
+        place = self._places[0]
+        made: aiormq.Connection = self._client.Connection(
+            place.url, context=self._trust if place.tls else None
+        )
+        self._connection = made
+        await made.connect({"connection_name": "colonnade notifier"})
+        return made
 
     async def _prepare(self, connection: "aiormq.abc.AbstractConnection") -> None:
         """What is there stays as its owner made it; what is not is made as oslo.messaging does."""
@@ -200,7 +223,7 @@ class RabbitMQ:
                 return Broken(
                     f"{where} gives its user no rights on virtual host {place.virtual_host},"
                     f" exchange {self._settings.exchange} and queues {', '.join(self._queues)}:"
-                    " configure, write and read are needed"
+                    f" configure, write and read are needed ({_said(error)})"
                 )
             case client.ChannelPreconditionFailed():
                 return Broken(
@@ -211,13 +234,22 @@ class RabbitMQ:
                 return Broken(f"{where}: its certificate is not trusted: {error.verify_message}")
             case TimeoutError():
                 return Unreachable(f"{where} took nothing within {self._settings.timeout_s:g} s")
-            case OSError() if error.strerror:
-                return Unreachable(f"{where}: {error.strerror}")
+            case OSError() if error.errno in errno.errorcode:
+                return Unreachable(f"{where}: {os.strerror(error.errno or 0)}")
+            case client.AMQPError():
+                return Unreachable(f"{where}: {_said(error)}")
         return Unreachable(f"{where}: {type(error).__name__}")
+
+
+def _said(error: Exception) -> str:
+    """By the broker, in its words."""
+    words = ", ".join(one for one in error.args if isinstance(one, str))
+    return words[:SAID_MAX] or type(error).__name__
 
 
 def _library() -> Any:
     """Raises Broken where it is not installed."""
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # what goes wrong is raised, too
     try:
         return import_module("aiormq")
     except ImportError as error:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `colonnade doctor` finds of the cloud's services that the configuration names."""
 
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from colonnade.cli.local.cloud_checks import Check, checks_of
-from colonnade.runtime.config import Api, Config
+from colonnade.runtime.config import Api, Config, Notifications
 from tests.fakes.barbican import FakeBarbican
 from tests.fakes.clock import Time
 from tests.fakes.keystone import PASSWORD, USER, FakeKeystone
@@ -64,3 +65,18 @@ async def test_what_is_wrong_is_told_with_what_to_do(fake: FakeBarbican, config:
     assert "answered 418" in (await wrong()).found
     internal = replace(config.barbican, interface="internal")
     assert "no internal endpoint" in (await wrong(barbican=internal)).found
+
+
+async def test_a_message_bus_that_does_not_answer_is_told_without_its_password(
+    config: Config, tmp_path: Path
+) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and nobody listens
+        place = f"127.0.0.1:{nobody.getsockname()[1]}"
+        file = tmp_path / "transport"
+        file.write_text(f"rabbit://colonnade:{PASSWORD}@{place}/")
+        file.chmod(0o600)
+        alone = replace(config, secrets_driver="database", api=Api())
+        (one,) = await asked(replace(alone, notifications=Notifications(transport_url_file=file)))
+    assert one.what == "message bus" and one.cure == "see [notifications]"
+    assert one.found == f"the message bus at {place}: Connection refused"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `colonnade doctor` asks of a cloud whose services the configuration names: who this service
-is there, Barbican, and where amphorae are to be its servers the LB network, the image and the
-flavor. Each answer: what was found, what to do."""
+"""What `colonnade doctor` asks of a cloud whose services the configuration names: the message bus,
+who this service is there, Barbican, and where amphorae are to be its servers the LB network, the
+image and the flavor. Each answer: what was found, what to do."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from ipaddress import ip_address, ip_network
@@ -17,6 +17,7 @@ from colonnade.drivers.openstack.credentials import of_service
 from colonnade.drivers.openstack.servers import Servers
 from colonnade.drivers.openstack.session import Session
 from colonnade.drivers.secrets.barbican import TYPE, WORD, key_manager_of
+from colonnade.notifier.bus import bus_of
 from colonnade.runtime.config import Config
 
 KEYSTONE: Final = "keystone"
@@ -31,6 +32,8 @@ class Check(msgspec.Struct, frozen=True):
 
 async def checks_of(config: Config) -> AsyncIterator[Check]:
     """None where the configuration names no cloud."""
+    if config.notifications.transport_url_file is not None:
+        yield await _check("message bus", lambda: _message_bus(config), "see [notifications]")
     try:
         if not (
             is_in_cloud(config) or config.api.auth == KEYSTONE or config.secrets_driver == WORD
@@ -69,6 +72,12 @@ async def _check(what: str, ask: Callable[[], Awaitable[str | Check]], cure: str
     except ColonnadeError as error:
         return Check(what, str(error), cure)
     return found if isinstance(found, Check) else Check(what, found)
+
+
+async def _message_bus(config: Config) -> str:
+    bus = bus_of(config.notifications)
+    assert bus is not None, "one is configured"
+    return await bus.reached()
 
 
 async def _keystone(session: Session) -> str:
