@@ -107,12 +107,14 @@ class Clusters:
         self._subnets = KnownSubnets(network)
 
     async def reconcile(self, name: str) -> float | None:
+        first = generation = 0
         for _ in range(ROUNDS_MAX):
             look = await self._look(ClusterId(name))
             if look is None:
                 return None
             wanted, facts = look
-            self._tried[name] = wanted.generation
+            self._tried[name] = generation = wanted.generation
+            first = first or generation
             steps = plan(wanted, facts)
             account.looked(*account.in_words(wanted, facts))
             account.planned(*(type(step).__name__.lower() for step in steps))
@@ -120,6 +122,8 @@ class Clusters:
             if not steps or any(isinstance(step, Settle) for step in steps):
                 self._tried.pop(name, None)
                 return None  # an amphora that is gone marks its cluster
+        if generation > first:
+            return 0.0  # somebody goes on changing it: what is served follows, and nothing failed
         raise Contended(f"cluster {name} is not as wanted after {ROUNDS_MAX} looks")
 
     async def record(self, name: str, error: ColonnadeError, retry_in_s: float) -> None:

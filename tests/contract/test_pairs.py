@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from colonnade.controller.clusters import ROUNDS_MAX
 from colonnade.domain.catalogue import Sizing
 from colonnade.domain.errors import OutOfCapacity
 from colonnade.domain.fleet import Amphora, Role, Topology
@@ -274,3 +275,26 @@ async def test_where_no_flavor_says_another_topology_may_be_usual(database: Data
     async with database.read() as connection:
         cursor = await connection.execute("SELECT topology, advert_ms FROM clusters")
         assert await cursor.fetchall() == [("ACTIVE_STANDBY", 100)]
+
+
+async def test_who_goes_on_changing_a_pair_is_followed_without_a_pause(world: World) -> None:
+    """A pass sees so many wishes and no more; that it leaves one behind then is no failure."""
+    left = ROUNDS_MAX + 2
+
+    async def change() -> None:
+        nonlocal left
+        if left:
+            left -= 1
+            await world.add_member()
+
+    world.amphorae.meanwhile = change
+    await world.add_member()
+    await world.pass_once("cluster:%")
+    async with world.database.read() as connection:
+        cursor = await connection.execute(
+            "SELECT attempts, due_at <= clock_timestamp() FROM work WHERE key LIKE 'cluster:%'"
+        )
+        assert await cursor.fetchall() == [(0, True)]
+    await world.settle()
+    assert left == 0
+    await halves(world)

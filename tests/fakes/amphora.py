@@ -7,7 +7,7 @@ call and may raise.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -30,7 +30,7 @@ class FakeAmphorae:
     """`network` knows which amphorae run. `cut_off` run, and serve, but do not answer us; `frozen`
     never end a call. A wish with a listener on a port of `hated_ports` is rejected, as by a
     haproxy. No router hears what those in `unheard` announce. `notified` got a notice, `drained`
-    let nobody in for a moment."""
+    let nobody in for a moment. `meanwhile`: what others do as a wish has been taken."""
 
     name = "fake"
 
@@ -46,6 +46,7 @@ class FakeAmphorae:
         self.serving: dict[AmphoraId, Cluster] = {}
         self.seats: dict[AmphoraId, AmphoraId] = {}  # those open, and on which amphora each is
         self.interfaces: dict[AmphoraId, Sequence[Interface]] = {}
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
         self.vrrp = Vrrp()
         self._network = network
         self._looks: dict[AmphoraId, int] = {}
@@ -78,7 +79,10 @@ class FakeAmphorae:
             if pair is not None:
                 self.vrrp.tell(amphora.id, wanted.id, pair)
                 self.roles()
-        return self.serving[amphora.id].generation
+        applied = self.serving[amphora.id].generation
+        if self.meanwhile is not None:
+            await self.meanwhile()
+        return applied
 
     async def observe(self, amphora: Amphora) -> StatusReport:
         self.before("amphora.observe")
