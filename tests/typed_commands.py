@@ -20,10 +20,11 @@ SCRIPT: Final = (
 
 
 def blocks(page: str, heading: str) -> Sequence[str]:
-    """Those of commands below that heading of the page."""
+    """Those of commands below that heading of the page. They are of no language."""
     text = (ROOT / page).read_text()
     part = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    found = re.findall(r"```\n(.*?)```", part, re.DOTALL)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", part, re.DOTALL | re.MULTILINE)
+    found = [lines for language, lines in fenced if not language]
     assert found, heading
     return found
 

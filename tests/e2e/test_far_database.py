@@ -84,3 +84,54 @@ async def test_load_balancers_are_made_with_a_database_elsewhere(server: Machine
     assert server.run("stat", "-c", "%a %G", "/var/lib/colonnade/pki/database.password") == (
         "640 colonnade\n"
     )
+
+
+CLOUD = """
+state_dir = "/var/lib/colonnade"
+run_dir = "/run/colonnade"
+database_url = "postgresql://colonnade@db2.example.org,db1.example.org/colonnade"
+database_password_file = "/var/lib/colonnade/pki/database.password"
+network_driver = "neutron"
+compute_driver = "nova"
+[api]
+auth = "token"
+[keystone]
+auth_url = "http://127.0.0.7:5000"
+username = "lbaas"
+secret_file = "/etc/colonnade/keystone-password"
+[neutron]
+lb_subnet = "5b9d4c0e-38f5-4a0e-8f67-1d1f5d9b6a11"
+[nova]
+flavor = "m1.amphora"
+[lb_network]
+address = "127.0.0.8"
+[metrics]
+port = 9877
+"""
+PROCESSES = ("api", "controller", "health", "notifier")
+
+
+async def test_a_host_of_a_clouds_control_plane_has_no_lab(server: Machine) -> None:
+    """Also while the cloud does not answer."""
+    put = """
+    mkdir /etc/colonnade && printf "%s" "$1" >/etc/colonnade/colonnade.toml
+    umask 077 && echo secret >/etc/colonnade/keystone-password
+    """
+    server.run("sh", "-c", put, "sh", CLOUD)
+    said = typed(server, "".join(blocks("docs/fleet.md", "A control plane on several hosts")))
+    (token,) = re.findall(r"COLONNADE_TOKEN=(col_\S+)", said)
+    units = [f"colonnade-{name}" for name in PROCESSES]
+
+    async def are_up() -> bool:
+        return server.show("ActiveState", *units) == ["active"] * len(units)
+
+    await until(are_up, within_s=60, what="all processes to be up", pause_s=0.3)
+    program = f"{sys.prefix}/bin/colonnade"
+    assert (
+        server.run(program, "lb", "list", "--json", env={"COLONNADE_TOKEN": token}).strip() == "[]"
+    )
+    read = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:%d/metrics').read())"
+    for port in (9877, 9878, 9879, 9881):
+        assert "process_start_time" in server.run(sys.executable, "-c", read % port)
+    made = server.run("sh", "-c", "ls /etc/systemd/system")
+    assert not {"lab", "network", "relay"} & set(re.findall(r"colonnade[-.](\w+)", made))

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from colonnade.cli.installation.layout import Layout
-from colonnade.cli.installation.units import LAB, Options, unit_files
+from colonnade.cli.installation.units import IN_CONTROL, LAB, Options, metrics_ports, unit_files
 from colonnade.cli.local.offices import NETWORK_RIGHTS
-from colonnade.runtime.config import OFFICES_OF_METRICS, Config, Metrics
+from colonnade.runtime.config import OFFICES_OF_METRICS, Config, Metrics, Neutron
 from colonnade.runtime.host_ids import OFFICES
 
 STATE = Path("/srv/100% of it/colonnade")
@@ -83,6 +83,21 @@ def test_a_database_elsewhere_is_reached_from_the_lab_by_the_relay_alone() -> No
     texts = unit_files(LAYOUT, FAR, Options(has_database=False))
     assert {name for name, text in texts.items() if f"COLONNADE_RELAY={place}" in text} == {*IN_LAB}
     assert not any("relay" in text for text in unit_files(LAYOUT, CONFIG, Options()).values())
+
+
+def test_with_amphorae_of_a_cloud_nothing_has_rights_and_there_is_no_lab() -> None:
+    cloud = msgspec.structs.replace(
+        FAR, network_driver="neutron", compute_driver="nova", neutron=Neutron(lb_subnet="one")
+    )
+    found = units(Options(has_database=False), cloud)
+    processes = {f"colonnade-{name}.service" for name in ("api", "notifier", *IN_CONTROL)}
+    renewal = {"colonnade-renew.service", "colonnade-renew.timer"}
+    assert set(found) == processes | renewal | {"colonnade.target"}
+    for name in processes:
+        assert not {"NetworkNamespacePath", "Sockets"} & set(found[name]["Service"])
+        assert not {"Requires", "BindsTo"} & set(found[name]["Unit"])
+        assert found[name]["Service"]["CapabilityBoundingSet"] == ""
+    assert set(metrics_ports(cloud)) == {"api", "controller", "health", "notifier"}
 
 
 @pytest.mark.parametrize("is_wanted", [True, False])

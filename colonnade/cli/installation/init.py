@@ -28,6 +28,7 @@ from colonnade.cli.local.offices import hand_out
 from colonnade.cli.local.starting import exit_code, place
 from colonnade.domain.addresses import endpoint
 from colonnade.domain.errors import Broken, Invalid
+from colonnade.drivers.chosen import is_in_cloud
 from colonnade.drivers.compute.namespaces import image
 from colonnade.drivers.network.namespaces import groups
 from colonnade.drivers.network.namespaces.lab import SOCKET
@@ -78,23 +79,24 @@ def run_init(wish: Wish) -> int:
 
 
 def _init(wish: Wish) -> None:
-    check_database(wish.database_url, wish.database_password_file)
     layout = layout_of(wish.root, wish.state)
     ids = host_ids.of(layout.state)
     if ids is None:
         raise Invalid("this writes units and makes accounts, so it needs root")
     config = _config(layout, wish)
-    is_new = not layout.config.exists()
-    find_haproxy(config.haproxy)
-    own_networks.check(config)
+    has_lab = not is_in_cloud(config)
+    if has_lab:
+        find_haproxy(config.haproxy)
+        own_networks.check(config)
     options = _options(layout, config, wish)
-    _check(layout, options)
+    url = "" if options.has_database else config.database_url
+    check_database(url, wish.database_password_file)
+    _check(layout, options, has_lab=has_lab)
     pieces = list(_pieces(layout, config, options, ids))
     if wish.dry_run:
         _print(layout, config, pieces)
         return
-    password = wish.database_password_file if is_new else None
-    _make(layout, config, pieces, ids, password)
+    _make(layout, config, pieces, ids, wish.database_password_file)
     secret = asyncio.run(ensure_admin_token(config, has_database=options.has_database))
     layout.state.chmod(0o711)  # the way to what is somebody's own below
     print(f"admin token: {'made' if secret else 'is there'}")
@@ -138,11 +140,12 @@ def _options(layout: Layout, config: Config, wish: Wish) -> Options:
     )
 
 
-def _check(layout: Layout, options: Options) -> None:
+def _check(layout: Layout, options: Options, *, has_lab: bool) -> None:
     """Raises Broken for what would keep the units from starting."""
     if options.has_database:
         binaries()
-    image.check_readable_by_all()
+    if has_lab:
+        image.check_readable_by_all()
     for path in program.places():
         lid = closed_folder(path)
         if lid is not None and not any(h == lid or h in lid.parents for h in HOMES_TOO):
@@ -150,7 +153,7 @@ def _check(layout: Layout, options: Options) -> None:
                 f"{path} lies in {lid}, which others may not enter, and the processes are not "
                 f"root: install Colonnade elsewhere, as in /opt/colonnade, or `chmod o+x {lid}`"
             )
-    if layout.is_machine and not (groups.ROOT / "cgroup.controllers").exists():
+    if has_lab and layout.is_machine and not (groups.ROOT / "cgroup.controllers").exists():
         raise Broken(
             f"{groups.ROOT} has no control groups of version 2, which amphorae that outlive their "
             "daemon need: boot with systemd.unified_cgroup_hierarchy=1"
@@ -201,7 +204,8 @@ def _make(
         make_accounts(str(layout.accounts), ids)
     there = config.pki_dir.exists()
     ensure_identities(config.pki_dir)
-    keep_password(password, config.pki_dir)
+    if not (config.pki_dir / PASSWORD).exists():
+        keep_password(password, config.pki_dir)
     hand_out(config, layout.config)
     print(f"{config.pki_dir}: {'is there' if there else 'made'}")
 

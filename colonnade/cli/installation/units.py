@@ -4,7 +4,8 @@
 Each office is an account of its own without any right, and sees the machine read only; a process
 is restarted when it ends, and when it hangs. All may start in any order: who lacks another one
 waits for it. The lab, in which amphorae serve, is a unit of its own that no restart of the others
-touches: no other unit stops it, and `colonnade-*` does not mean it.
+touches: no other unit stops it, and `colonnade-*` does not mean it. Where amphorae are a cloud's
+there is no lab, and every process is in the machine's own network.
 """
 
 import sys
@@ -19,6 +20,7 @@ from colonnade.cli.local.children import colonnade
 from colonnade.cli.local.far_database import RELAY_PATH, far_servers
 from colonnade.cli.local.offices import NETWORK_RIGHTS
 from colonnade.domain.addresses import endpoint
+from colonnade.drivers.chosen import is_in_cloud
 from colonnade.runtime import host_ids, program
 from colonnade.runtime.config import (
     METRICS_SOCKET,
@@ -103,13 +105,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 def unit_files(layout: Layout, config: Config, options: Options) -> Mapping[str, str]:
     """Every unit, by its name."""
-    far = far_servers(config)
-    found = dict(_offices(layout, options, by_relay=bool(far)))
-    found |= dict(_metrics_sockets(config))
+    has_lab = not is_in_cloud(config)
+    far = far_servers(config) if has_lab else []
+    found = dict(_offices(layout, options, _places(layout, has_lab=has_lab, by_relay=bool(far))))
     if far:
         found |= dict(_relay(layout, far))
-    found[LAB] = _lab(layout, options)
-    found[NETWORK] = _network(layout)
+    if has_lab:
+        found |= dict(_metrics_sockets(config))
+        found[LAB] = _lab(layout, options)
+        found[NETWORK] = _network(layout)
     found["colonnade-renew.service"] = _renewal(layout, config)
     found["colonnade-renew.timer"] = _renewal_timer()
     if options.has_database:
@@ -127,20 +131,38 @@ def account_of(office: str) -> str:
 
 
 def metrics_ports(config: Config) -> Mapping[str, int]:
-    return {name: config.metrics.port + place for place, name in enumerate(OFFICES_OF_METRICS)}
+    """Of the processes that there are."""
+    ports = {name: config.metrics.port + place for place, name in enumerate(OFFICES_OF_METRICS)}
+    if is_in_cloud(config):
+        del ports["network"]
+    return ports
 
 
-def _offices(layout: Layout, options: Options, *, by_relay: bool) -> Iterator[tuple[str, str]]:
+class Place(msgspec.Struct, frozen=True):
+    """Where a process is: what its unit says of it, in either section."""
+
+    unit: Lines = ()
+    service: Lines = ()
+
+
+def _places(layout: Layout, *, has_lab: bool, by_relay: bool) -> Mapping[str, Place]:
+    """Of those that are not simply in the machine's own network."""
+    if not has_lab:
+        return {}
+    way = [("Environment", _word(f"{RELAY}={layout.run_dir / RELAY_PATH}"))] if by_relay else []
+    return {name: Place(_OF_AMPHORAE, [*_inside(layout, name), *way]) for name in IN_CONTROL}
+
+
+def _offices(
+    layout: Layout, options: Options, places: Mapping[str, Place]
+) -> Iterator[tuple[str, str]]:
     after = [("After", DATABASE)] if options.has_database else []
-    to_relay = (
-        [("Environment", _word(f"{RELAY}={layout.run_dir / RELAY_PATH}"))] if by_relay else []
-    )
     for name in (one for one in OFFICES_OF_METRICS if one != "network"):
-        inside = name in IN_CONTROL
+        place = places.get(name, Place())
         yield (
             f"colonnade-{name}.service",
             _text(
-                Unit=[*_about(name), *after, *(_OF_AMPHORAE if inside else ())],
+                Unit=[*_about(name), *after, *place.unit],
                 Service=[
                     ("Type", "notify"),
                     ("User", account_of(name)),
@@ -152,7 +174,7 @@ def _offices(layout: Layout, options: Options, *, by_relay: bool) -> Iterator[tu
                     ("TimeoutStopSec", "20"),
                     *KEPT_UP,
                     ("LimitNOFILE", str(FILES_MAX)),
-                    *((*_inside(layout, name), *to_relay) if inside else ()),
+                    *place.service,
                     ("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6"),
                     *_homes(),
                     *HARDENED,
