@@ -73,7 +73,7 @@ class Source(msgspec.Struct, frozen=True):
             tags = [*(shown.get("tags") or ()), RELEASED]
             await self._put(shown["id"], admin_state_up=False, tags=tags)
             done.append("switched off there")
-        closed = await self._doors(shown["id"], is_open=False)
+        closed = await self._doors(shown, is_open=False)
         return [*done, f"{closed} ports of its amphorae closed"] if closed else done
 
     async def give_back(self, root_id: str) -> list[str]:
@@ -81,7 +81,7 @@ class Source(msgspec.Struct, frozen=True):
         shown = await self.find(root_id)
         if shown is None:
             raise NotFound(f"load balancer {root_id} is no longer there: nothing can be given back")
-        opened = await self._doors(root_id, is_open=True)
+        opened = await self._doors(shown, is_open=True)
         done = [f"{opened} ports of its amphorae opened"] if opened else []
         if is_released(shown):
             tags = [tag for tag in shown["tags"] if tag != RELEASED]
@@ -118,11 +118,12 @@ class Source(msgspec.Struct, frozen=True):
         await self.session.rest.put(f"lbaas/loadbalancers/{root_id}", {"loadbalancer": said})
         await settled(self.session, self.session.names.noun("lb"), {"id": root_id})
 
-    async def _doors(self, root_id: str, *, is_open: bool) -> int:
-        """How many ports of its amphorae were changed."""
+    async def _doors(self, shown: Shown, *, is_open: bool) -> int:
+        """How many ports of its amphorae were changed; the VIP's own stays as it is."""
         if self.ports is None:
             return 0
-        answer = await self.session.rest.get("octavia/amphorae", {"loadbalancer_id": root_id})
-        ports = [one.get("vrrp_port_id") for one in answer.get("amphorae") or ()]
-        found = [await self.ports.change(p, admin_state_up=is_open) for p in ports if p]
+        answer = await self.session.rest.get("octavia/amphorae", {"loadbalancer_id": shown["id"]})
+        ports = {one.get("vrrp_port_id") for one in answer.get("amphorae") or ()}
+        ports -= {None, shown.get("vip_port_id")}
+        found = [await self.ports.change(one, admin_state_up=is_open) for one in sorted(ports)]
         return found.count(True)

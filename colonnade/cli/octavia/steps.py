@@ -27,10 +27,13 @@ from colonnade.cli.octavia.translating import (
     title,
     translated,
 )
-from colonnade.domain.errors import ColonnadeError, Conflict, NotFound, Refused
+from colonnade.cli.waiting import until
+from colonnade.domain.errors import ColonnadeError, Conflict, NotFound, Refused, Unavailable
 from colonnade.domain.shape import LOAD_BALANCERS
 
 IMPORTS = "octavia/imports"
+IMPORT_S_MAX = 30.0  # that the endpoint may be too busy, while neither serves
+PAUSE_S = 0.5
 CAN, BLOCKED = "can be taken over", "blocked"
 HERE, CHANGED = "is here", "is here, and differs"
 TAKEN, UNDONE, FINISHED, FAILED = "taken over", "given back", "finished", "failed"
@@ -96,16 +99,26 @@ class Move(msgspec.Struct, frozen=True):
         begun = time.monotonic()
         try:
             done = await self.source.release(whole)
-            await self.here.rest.post(IMPORTS, {"loadbalancer": look.document})
+            await until(
+                lambda: self._imported(look), within_s=IMPORT_S_MAX, pause_s=PAUSE_S,
+                what=f"load balancer {look.id} imported",
+            )  # fmt: skip
             await settled(self.here, self.here.names.noun("lb"), {"id": look.id})
-        except Conflict as error:
-            if await self._here(look.id) is None:
-                raise await self._given_back(look.id, error) from error
-            raise  # somebody else has taken it over meanwhile
         except ColonnadeError as error:
             raise await self._given_back(look.id, error) from error
         gap_s = round(time.monotonic() - begun, 1)
         return replace(look, verdict=TAKEN, done=tuple(done), gap_s=gap_s)
+
+    async def _imported(self, look: Look) -> bool:
+        """False: the endpoint was too busy, or its answer was lost; it is asked again."""
+        try:
+            await self.here.rest.post(IMPORTS, {"loadbalancer": look.document})
+        except Conflict:
+            if await self._here(look.id) is None:
+                raise
+        except Unavailable:
+            return False
+        return True
 
     async def _given_back(self, root_id: str, error: ColonnadeError) -> ColonnadeError:
         """What to tell of the error, once that one serves again."""
