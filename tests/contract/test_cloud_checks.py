@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from colonnade.cli.local.cloud_checks import Check, checks_of
+from colonnade.cli.local.cloud_checks import checks_of
+from colonnade.cli.local.lb_reach import Check
 from colonnade.runtime.config import Api, Config, Notifications
 from tests.fakes.barbican import FakeBarbican
 from tests.fakes.clock import Time

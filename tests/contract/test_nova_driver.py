@@ -272,21 +272,25 @@ async def test_doctor_says_what_the_cloud_lacks(
         nova=Nova(flavor=FLAVOR),
     )  # fmt: skip
     found = {one.what: one async for one in checks_of(config)}
-    assert [one.what for one in found.values() if one.cure] == []
+    here = {"LB network, from here", "LB network, to here"}  # this machine is not on it
+    assert {one.what for one in found.values() if one.cure} == here
     assert "198.18.0.0/16" in found["LB network"].found
+    assert found["Nova"].found == f"{len(nova.hosts)} of {len(nova.hosts)} hosts are up"
     nova.images.clear()
+    for one in nova.hosts.values():
+        one["state"] = "down"
     lacking = msgspec.structs.replace(
         config, nova=Nova(flavor="none"), neutron=Neutron(lb_subnet=new_id())
     )
     found = {one.what: one async for one in checks_of(lacking)}
     assert {one.what for one in found.values() if one.cure} == {
-        "LB network", "amphora image", "amphora flavor",
+        "Nova", "LB network", "amphora image", "amphora flavor",
     }  # fmt: skip
     alone = msgspec.structs.replace(config, compute_driver="namespaces")
     (check,) = [one async for one in checks_of(alone)]
     assert "go together" in check.found
-    here = msgspec.structs.replace(alone, network_driver="namespaces")
-    assert [one async for one in checks_of(here)] == []
+    one_server = msgspec.structs.replace(alone, network_driver="namespaces")
+    assert [one async for one in checks_of(one_server)] == []
 
 
 # Ports in servers.

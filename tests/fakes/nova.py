@@ -198,8 +198,9 @@ class FakeNova:
         return None
 
     async def _services(self, request: web.Request) -> Any:
-        found = self.hosts.get(request.query["host"])
-        return {"services": [found] if found else []}
+        wanted = request.query.get("host")
+        known = self.hosts.items()
+        return {"services": [one for name, one in known if wanted in (None, name)]}
 
     async def _flavors(self, request: web.Request) -> Any:
         return {"flavors": [{"id": "7", "name": FLAVOR}]}

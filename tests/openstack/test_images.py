@@ -33,7 +33,7 @@ async def test_a_real_glance_has_it_once_whole_and_tagged(
     session: Session, image_url: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "amphora.raw"
-    file.write_bytes(_disk())
+    file.write_bytes(disk())
     wish = Publication(file=file, name="of a test", tag="of-a-test")
     image, *_ = await publish(session, wish)
     shown = (await session.ask("GET", f"{image_url}/v2/images/{image}")).read(dict[str, Any])
@@ -49,7 +49,7 @@ async def test_a_real_glance_has_it_once_whole_and_tagged(
     assert [one["id"] for one in listed.within("images", list[dict[str, Any]])] == [image]
 
 
-def _disk() -> bytes:
+def disk() -> bytes:
     """A small one of the same make: Glance looks into what it is given."""
     entry = b"\x80\xfe\xff\xff\x83\xfe\xff\xff" + (2048).to_bytes(4, "little") + b"\0\x08\0\0"
     return bytes(440) + b"sign\0\0" + entry + bytes(48) + b"\x55\xaa" + bytes(2 * 1024 * 1024 - 512)

@@ -7,12 +7,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from ipaddress import ip_address, ip_network
 from typing import Final
 
-import msgspec
-
-from colonnade.domain.errors import ColonnadeError
+from colonnade.cli.local.lb_reach import Check, reach
+from colonnade.domain.errors import ColonnadeError, NotFound
 from colonnade.drivers.chosen import is_in_cloud
 from colonnade.drivers.compute.nova.images import Images, flavor_of
-from colonnade.drivers.network.neutron.driver import neutron_networks
+from colonnade.drivers.network.neutron.driver import neutron_client, neutron_networks
 from colonnade.drivers.openstack.credentials import of_service
 from colonnade.drivers.openstack.servers import Servers
 from colonnade.drivers.openstack.session import Session
@@ -22,12 +21,6 @@ from colonnade.runtime.config import Config
 
 KEYSTONE: Final = "keystone"
 ROOM_WANTED: Final = 10  # addresses on the LB network
-
-
-class Check(msgspec.Struct, frozen=True):
-    what: str
-    found: str
-    cure: str = ""
 
 
 async def checks_of(config: Config) -> AsyncIterator[Check]:
@@ -58,12 +51,30 @@ async def _asked(config: Config, session: Session) -> AsyncIterator[Check]:
         yield await _check("Barbican", lambda: _barbican(config, session), "see [barbican]")
     if not is_in_cloud(config):
         return
+    servers = Servers(session, interface=nova.interface)
     for what, ask, cure in (
+        ("Nova", servers.counted, "see the table [nova], and the roles of this user"),
         ("LB network", lambda: _lb_network(config, session), "see the table [neutron]"),
-        ("amphora image", lambda: Images(session, nova).of(""), "upload one with the tag"),
+        ("amphora image", lambda: Images(session, nova).of(""), "see `colonnade image publish`"),
         ("amphora flavor", lambda: _flavor(config, session), "see `flavor` of [nova]"),
     ):
         yield await _check(what, ask, cure)
+    try:
+        async for check in _reach(config, session):
+            yield check
+    except NotFound:
+        return  # told of already
+    except ColonnadeError as error:
+        yield Check("LB network, both ways", str(error), "see the table [neutron]")
+
+
+async def _reach(config: Config, session: Session) -> AsyncIterator[Check]:
+    neutron = config.neutron
+    networks = neutron_networks(session, neutron.lb_subnet, interface=neutron.interface)
+    subnet, ports = await networks.lb_subnet(), await networks.ports()
+    asked = neutron_client(session, interface=neutron.interface)
+    async for check in reach(asked, subnet, config.lb_network.address, ports):
+        yield check
 
 
 async def _check(what: str, ask: Callable[[], Awaitable[str | Check]], cure: str) -> Check:

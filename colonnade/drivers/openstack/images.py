@@ -57,7 +57,7 @@ class _Image(msgspec.Struct, frozen=True):
 
 async def publish(session: Session, wish: Publication) -> list[str]:
     """Its id, and what was done, in words. Raises Refused, Forbidden, Broken, Unavailable."""
-    root = (await session.endpoint(TYPE)).removesuffix("/v2") + "/v2/images"
+    root = await _root(session)
     digest = _digest_of(wish.file, "sha256")
     done = []
     image = await _known(session, root, wish, digest)
@@ -77,6 +77,16 @@ async def publish(session: Session, wish: Publication) -> list[str]:
         _checked(await session.ask("PUT", url), (204,))
         done.append(f"tagged it {wish.tag}")
     return [image.id, *(done or [f"there already is image {image.id} with tag {wish.tag}"])]
+
+
+async def is_published(session: Session, wish: Publication) -> bool:
+    """Whether publishing it would change nothing."""
+    image = await _known(session, await _root(session), wish, _digest_of(wish.file, "sha256"))
+    return image is not None and image.status == "active" and wish.tag in image.tags
+
+
+async def _root(session: Session) -> str:
+    return (await session.endpoint(TYPE)).removesuffix("/v2") + "/v2/images"
 
 
 async def _known(session: Session, root: str, wish: Publication, digest: str) -> _Image | None:

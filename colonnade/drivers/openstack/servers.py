@@ -14,6 +14,7 @@ from urllib.parse import quote
 import msgspec
 
 from colonnade.domain.errors import (
+    Broken,
     ColonnadeError,
     Forbidden,
     Invalid,
@@ -164,6 +165,15 @@ class Servers:
         if answer.status in (400, 403):
             return None
         return next(iter(checked(answer).within("services", list[Host])), None)
+
+    async def counted(self) -> str:
+        """How many hosts Nova hears, in words. Raises Broken where there is none."""
+        answer = checked(await self.nova.ask("GET", "os-services?binary=nova-compute"))
+        hosts = answer.within("services", list[Host])
+        up = [one for one in hosts if one.state == "up"]
+        if not up:
+            raise Broken(f"Nova hears none of its {len(hosts)} hosts")
+        return f"{len(up)} of {len(hosts)} hosts are up"
 
     async def attach(self, server_id: str, port_id: str) -> None:
         """Raises NotFound, and Unavailable for a server that takes no interface just now."""

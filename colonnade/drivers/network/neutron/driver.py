@@ -50,11 +50,15 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
 
 
+def neutron_client(session: Session, *, interface: str = "public") -> Client:
+    return Client(session, Api(kind=TYPE, version="/v2.0", checked=checked, interface=interface))
+
+
 def neutron_networks(
     session: Session, lb_subnet: str, *, interface: str = "public", clock: Clock | None = None
 ) -> "NeutronNetworks":
     """As this service itself sees them. The session is its maker's to close."""
-    neutron = Client(session, Api(kind=TYPE, version="/v2.0", checked=checked, interface=interface))
+    neutron = neutron_client(session, interface=interface)
     parts = Parts(
         session=session, neutron=neutron, eyes=neutron, lb_subnet=SubnetId(lb_subnet),
         servers=Servers(session, interface=interface), clock=clock or SystemClock(),

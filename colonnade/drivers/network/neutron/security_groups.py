@@ -6,6 +6,7 @@ group keeps it from packets that would only be dropped there. Whatever an amphor
 """
 
 from collections.abc import Iterator, Sequence
+from ipaddress import ip_network
 from typing import Final
 
 import msgspec
@@ -14,9 +15,17 @@ from colonnade.domain.ids import AmphoraId
 from colonnade.drivers.network.neutron.wire import NeutronPort, checked
 from colonnade.drivers.network.protocol import Door
 from colonnade.drivers.openstack.client import Client
-from colonnade.protocol.messages import PORT_AGENT, PORT_TASKS
+from colonnade.protocol.messages import (
+    PORT_AGENT,
+    PORT_CONTROLLER,
+    PORT_HEALTH,
+    PORT_RECEIVERS,
+    PORT_TASKS,
+)
 
 LB_NETWORK: Final = "octavia-lb-network"
+CONTROL_PLANE: Final = "octavia-control-plane"
+RECEIVERS_OF_A_HOST: Final = 8  # that are let in, where there are several
 _OF_AMPHORA: Final = "octavia-amphora-"
 _NUMBERS: Final = {"vrrp": "112"}
 _ANYWHERE: Final = ("0.0.0.0/0", "::/0")
@@ -30,6 +39,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     port_range_min: int | None = None
     port_range_max: int | None = None
     remote_ip_prefix: str | None = None
+    remote_group_id: str | None = None
 
     @property
     def wish(self) -> "Rule":
@@ -50,11 +60,16 @@ class SecurityGroups:
 
     async def of_lb_network(self, cidr: str) -> str:
         """The id of the one that lets the control plane in."""
-        doors = [
-            Door(protocol="tcp", port=PORT_AGENT, sources=(cidr,)),
-            Door(protocol="udp", port=PORT_TASKS, sources=(cidr,)),
-        ]
-        return await self._with(LB_NETWORK, doors)
+        return await self._with(LB_NETWORK, doors_of_amphorae(cidr))
+
+    async def of_control_plane(self, cidr: str) -> str:
+        """The id of the one that lets amphorae in, to a machine of the control plane."""
+        return await self._with(CONTROL_PLANE, doors_of_control_plane(cidr))
+
+    async def is_so(self, name: str, doors: Sequence[Door]) -> bool | None:
+        """Whether exactly these doors of the group are open; None: there is no such group."""
+        found = await self._named(name)
+        return not any(_differences(found[0], doors)) if found else None
 
     async def of(self, amphora_id: AmphoraId) -> str:
         """The id of the amphora's. A new one lets nobody in."""
@@ -80,19 +95,17 @@ class SecurityGroups:
     async def _with(self, name: str, doors: Sequence[Door]) -> str:
         """Exactly these doors are open. Those that are new open before others close."""
         group = await self._group(name)
-        wanted = {rule for door in doors for rule in _rules(door)}
-        there = [rule for rule in group.security_group_rules if rule.direction == "ingress"]
-        for rule in sorted(wanted - {one.wish for one in there}, key=repr):
+        lacking, superfluous = _differences(group, doors)
+        for rule in lacking:
             about = {**_said(rule), "security_group_id": group.id}
             body = {"security_group_rule": about}
             answer = await self._neutron.ask("POST", "security-group-rules", body=body)
             if answer.status != 409:  # another controller was first
                 checked(answer)
-        for rule in there:
-            if rule.wish not in wanted:
-                answer = await self._neutron.ask("DELETE", f"security-group-rules/{rule.id}")
-                if answer.status != 404:
-                    checked(answer)
+        for rule in superfluous:
+            answer = await self._neutron.ask("DELETE", f"security-group-rules/{rule.id}")
+            if answer.status != 404:
+                checked(answer)
         return group.id
 
     async def _group(self, name: str) -> Group:
@@ -110,6 +123,56 @@ class SecurityGroups:
             "security-groups", Group, name=name, description="colonnade"
         )
         return sorted(found, key=lambda one: one.id)
+
+
+def doors_of_amphorae(cidr: str) -> list[Door]:
+    """On the LB network."""
+    return [
+        Door(protocol="tcp", port=PORT_AGENT, sources=(cidr,)),
+        Door(protocol="udp", port=PORT_TASKS, sources=(cidr,)),
+    ]
+
+
+def doors_of_control_plane(cidr: str) -> list[Door]:
+    """Of each of its machines there: controller and receivers of heartbeats."""
+    heard = (PORT_HEALTH, *range(PORT_RECEIVERS, PORT_RECEIVERS + RECEIVERS_OF_A_HOST))
+    beats = [Door(protocol="udp", port=port, sources=(cidr,)) for port in heard]
+    return [Door(protocol="tcp", port=PORT_CONTROLLER, sources=(cidr,)), *beats]
+
+
+def lets_amphorae_in(groups: Sequence[Group], cidr: str) -> bool:
+    """Whether these groups together open the doors of a machine of the control plane, at least
+    with one receiver of heartbeats. Wider rules count."""
+    there = [one for group in groups for one in group.security_group_rules]
+    return all(
+        any(_covers(rule, door, cidr) for rule in there if rule.direction == "ingress")
+        for door in doors_of_control_plane(cidr)[:2]
+    )
+
+
+def _covers(rule: Rule, door: Door, cidr: str) -> bool:
+    if rule.protocol not in (None, door.protocol):
+        return False
+    least, most = rule.port_range_min or 0, rule.port_range_max or 65535
+    if rule.ethertype != ("IPv6" if ":" in cidr else "IPv4") or not least <= door.port <= most:
+        return False
+    within = rule.remote_ip_prefix
+    if rule.remote_group_id is not None:
+        return False  # its members are not looked at
+    return within is None or _is_within(cidr, within)
+
+
+def _is_within(cidr: str, other: str) -> bool:
+    inner, outer = ip_network(cidr), ip_network(other, strict=False)
+    return inner.version == outer.version and outer.supernet_of(inner)  # type: ignore[arg-type]
+
+
+def _differences(group: Group, doors: Sequence[Door]) -> tuple[list[Rule], list[Rule]]:
+    """The rules that it lacks, and those of its own that are none of these doors'."""
+    wanted = {rule for door in doors for rule in _rules(door)}
+    there = [rule for rule in group.security_group_rules if rule.direction == "ingress"]
+    lacking = sorted(wanted - {one.wish for one in there}, key=repr)
+    return lacking, [rule for rule in there if rule.wish not in wanted]
 
 
 def _rules(door: Door) -> Iterator[Rule]:
