@@ -22,6 +22,8 @@ from tests.replicated_postgres import alone, password, url_to
 from tests.second_host import second_host
 from tests.untouched import bystander, settled, untouched
 
+# A process that is frozen may hold rows until the server ends its transaction, after 10 s; its
+# leases end after 15 s; and who found them taken asks again within 10 s.
 WITHIN_S = 60.0
 
 

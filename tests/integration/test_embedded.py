@@ -17,7 +17,7 @@ import psycopg
 import pytest
 import pytest_asyncio
 
-from colonnade.controller.loop import Loop
+from colonnade.controller.loop import LEASE_S, Loop
 from colonnade.domain.errors import Broken, ColonnadeError, Unavailable
 from colonnade.runtime import host_ids
 from colonnade.store.postgres.database import ANSWER_S, ASK_LISTENER_S, WAIT_S, Database
@@ -226,6 +226,39 @@ async def test_listening_survives_a_restart(server: EmbeddedPostgres) -> None:
     await asyncio.gather(listening, return_exceptions=True)
     await database.close()
     assert heard == ["", "first", "", "second"]
+
+
+@pytest.mark.timed
+async def test_rows_of_a_process_that_stands_still_are_free_before_its_leases_end(
+    databases: Databases,
+) -> None:
+    with databases.fresh() as url:
+        frozen, other = await Database.connect(url), await Database.connect(url)
+        holds = asyncio.Event()
+
+        async def hold() -> None:
+            async with frozen.transaction() as connection:
+                await work.mark(connection, "leaks:all")
+                holds.set()
+                await asyncio.Event().wait()
+
+        async def is_free() -> bool:
+            with contextlib.suppress(Unavailable):
+                async with other.transaction() as connection:
+                    await work.mark(connection, "leaks:all")
+                return True
+            return False
+
+        holding = asyncio.create_task(hold())
+        await holds.wait()
+        assert not await is_free()
+        async with asyncio.timeout(LEASE_S):
+            while not await is_free():  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        holding.cancel()
+        await asyncio.wait([holding])
+        await frozen.close()
+        await other.close()
 
 
 def test_many_processes_may_migrate_at_once_and_again(databases: Databases) -> None:

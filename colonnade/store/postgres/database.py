@@ -36,8 +36,10 @@ Url: TypeAlias = str | Callable[[], str]
 BATCH_ROWS: Final = 1000  # that one statement removes, so that none holds locks for long
 ANSWER_S: Final = 3.0  # for each answer of a connection, locks waited for included
 PATIENT_S: Final = 60.0  # for each answer where nobody waits: sweeping
-# What the server itself ends when our process is gone.
-SERVER_BOUNDS: Final = "-c statement_timeout=90s -c idle_in_transaction_session_timeout=30s"
+# What the server itself ends when our process is gone, or stands still while it holds rows that all
+# others wait for: half of the times that one is frozen. Nothing is awaited in a transaction but
+# answers, so one that is alive never idles for so long.
+SERVER_BOUNDS: Final = "-c statement_timeout=90s -c idle_in_transaction_session_timeout=10s"
 SOCKET_BOUNDS: Final[Mapping[str, Any]] = {
     "connect_timeout": 2,
     "tcp_user_timeout": 5000,
