@@ -16,6 +16,7 @@ from rich.console import Console
 
 from bench import (
     api,
+    away,
     chaos,
     cycles,
     dataplane,
@@ -83,6 +84,12 @@ PARTS = {
         "half an hour (MINUTES=30 SEED=1) of everything killed and stopped",
         chaos.measure,
         chaos.GOALS,
+        named_only=True,
+    ),
+    "away": Part(
+        "an hour (MINUTES=60) without any control plane",
+        away.measure,
+        away.GOALS,
         named_only=True,
     ),
     "takeover": Part(

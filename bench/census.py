@@ -108,6 +108,13 @@ def database_url(system: System) -> str:
     return f"postgresql:///{embedded.DATABASE}?host={socket}&user={embedded.USER}"
 
 
+def failovers_of(system: System) -> int:
+    """All that were begun, for whatever reason."""
+    with psycopg.connect(database_url(system)) as connection:
+        row = connection.execute("SELECT count(*) FROM failovers").fetchone()
+    return int(row[0]) if row else 0
+
+
 def _links(place: Path) -> int:
     return len((place / "net/dev").read_text().splitlines()) - 2
 

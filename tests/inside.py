@@ -5,6 +5,7 @@ They are looked for among the descendants of the system only, never by name in a
 """
 
 import contextlib
+import json
 from pathlib import Path
 
 from colonnade.cli.local import leftovers
@@ -12,7 +13,7 @@ from colonnade.cli.local.system import System
 from colonnade.protocol import paths
 from colonnade.protocol.messages import PORT_AGENT
 
-AGENT, HAPROXY = "colonnade.agent", "haproxy.cfg"
+AGENT, HAPROXY, KEEPALIVED = "colonnade.agent", "haproxy.cfg", "keepalived.conf"
 LISTENS = "0A"  # in /proc/net/tcp
 
 
@@ -24,6 +25,18 @@ def serving(system: System, words: str) -> list[int]:
         with contextlib.suppress(OSError):
             if words in _command(pid) and _root(pid).joinpath("master.sock").exists():
                 found.append(pid)
+    return found
+
+
+def of(system: System, amphora_id: str, words: str) -> list[int]:
+    """Processes with these words in their command line, of this amphora; the oldest first."""
+    found = []
+    for pid in sorted(leftovers.family(system.mark)):
+        with contextlib.suppress(OSError, ValueError):
+            if words in _command(pid):
+                config = json.loads((_root(pid) / "config/agent.json").read_bytes())
+                if config["amphora_id"] == amphora_id:
+                    found.append(pid)
     return found
 
 

@@ -40,10 +40,15 @@ class Pair:
         self.system, self.rest, self.hosts = system, rest, hosts
         self.scenario = Scenario(rest, hosts, Figures())
 
-    async def begin(self, *, further: int = 0, **flavor: Any) -> None:
+    async def begin(
+        self, *, further: int = 0, beside: Scenario | None = None, **flavor: Any
+    ) -> None:
         """`flavor`: what its data says beside the topology. `further`: VIPs beside two, where a
-        router leads them."""
-        await self.scenario.hosts()
+        router leads them. `beside`: with its members and its client."""
+        if beside is None:
+            await self.scenario.hosts()
+        else:
+            self.scenario.addresses = beside.addresses
         self.scenario.wishes["flavor_id"] = await make_flavor(
             self.rest, "pairs", {"loadbalancer_topology": "ACTIVE_STANDBY", **flavor}
         )
@@ -77,20 +82,23 @@ class Pair:
         halves = await allocated(self.rest, self.scenario.load_balancer["id"])
         return sorted(halves, key=lambda half: str(half["role"]), reverse=True)
 
-    async def whole(self) -> tuple[str, str]:
-        """Wait for two halves that both serve what is wanted; the active one and the other."""
+    async def whole(
+        self, within_s: float = WHOLE_S_MAX, *, settled: bool = True
+    ) -> tuple[str, str]:
+        """Wait for two halves that both serve what is wanted; the active one and the other. Not
+        `settled`: while somebody writes all the time, they serve what was wanted just before."""
 
         async def both() -> Any:
             halves = await self.halves()
             roles = [half["role"] for half in halves]
             root = self.scenario.load_balancer["id"]
             found: Any = await self.rest.get(f"lbaas/loadbalancers/{root}")
-            settled = found["loadbalancer"]["provisioning_status"] == "ACTIVE"
-            if roles == ["MASTER", "BACKUP"] and settled and self._speak(halves):
+            is_settled = found["loadbalancer"]["provisioning_status"] == "ACTIVE" or not settled
+            if roles == ["MASTER", "BACKUP"] and is_settled and self._speak(halves):
                 return halves[0]["id"], halves[1]["id"]
             return None
 
-        found: tuple[str, str] = await until(both, within_s=WHOLE_S_MAX, what="a pair")
+        found: tuple[str, str] = await until(both, within_s=within_s, what="a pair")
         return found
 
     def _speak(self, halves: Sequence[dict[str, Any]]) -> bool:

@@ -23,10 +23,10 @@ async def test_whatever_is_killed_nothing_is_lost_stuck_or_replaced_without_need
         for step in (scenario.hosts, scenario.spare, scenario.create):
             await step()
         other = await bystander(rest, await hosts.subnet(PUBLIC))
-        writer, chaos = Writer(scenario, random), Chaos(system, scenario, random)
+        writer, chaos = Writer(scenario, random), Chaos(system, scenario)
         async with untouched(rest, other):
             writing = asyncio.create_task(writer.write())
-            await chaos.round()
+            await chaos.round(random)
             writing.cancel()
             await asyncio.wait([writing])
             await settled(rest, str(scenario.load_balancer["id"]))
