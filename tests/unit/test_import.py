@@ -278,3 +278,17 @@ def test_each_difference_of_two_is_named_by_its_object() -> None:
         ("pool other", "", "it is not here"), ("pool third", "", "it is here alone"),
         ("L7 policy REDIRECT_TO_URL", "", "it is not here"),
     }  # fmt: skip
+
+
+def test_what_only_one_of_two_knows_is_a_difference_when_it_is_not_as_by_default() -> None:
+    whole = root()
+    there, here = [translated(deepcopy(whole), Mapped()).document for _ in range(2)]
+    here["pools"][0] |= {"slow_start": 0, "drain_seconds": 0, "http2": False, "retries": 3}
+    here["listeners"][0] |= {"compression": False, "insert_headers": {}}
+    del there["listeners"][0]["connection_limit"]
+    assert differences(there, here) == []
+    here["pools"][0]["drain_seconds"] = 30
+    here["flavor_id"] = GOLD
+    assert {(one.attribute, one.cause) for one in differences(there, here)} == {
+        ("drain_seconds", "0 there, 30 here"), ("flavor_id", f"None there, '{GOLD}' here"),
+    }  # fmt: skip

@@ -184,8 +184,8 @@ def _differences(noun: Noun, there: Document, here: Document) -> Iterator[Findin
     place = title(noun, there)
     words = {child.word for child in noun.below}
     for name in sorted((there.keys() | here.keys()) - words):
-        was, now = _compared(there.get(name)), _compared(here.get(name))
-        if was != now:
+        was, now = _compared(noun, name, there), _compared(noun, name, here)
+        if was != now and not (name not in there and _is_chosen_below(noun, name)):
             yield differs(place, f"{was!r} there, {now!r} here", attribute=name)
     for child in noun.below:
         before, after = _by_id(child, there), _by_id(child, here)
@@ -202,12 +202,21 @@ def _by_id(noun: Noun, document: Document) -> dict[str, Document]:
     return {str(one["id"]): one for one in ([below] if noun.alone and below else below)}
 
 
-def _compared(value: Any) -> Any:
+def _compared(noun: Noun, name: str, document: Document) -> Any:
+    """What is not shown has its default: an endpoint knows nothing of what we have besides."""
+    value = document.get(name)
+    if value in _NOTHING:
+        one = described(noun.type).get(name)
+        value = None if one is None or one.required else msgspec.to_builtins(one.default)
     if value in _NOTHING:
         return None
-    if isinstance(value, list):
-        return sorted(value, key=str)
-    return value
+    return sorted(value, key=str) if isinstance(value, list) else value
+
+
+def _is_chosen_below(noun: Noun, name: str) -> bool:
+    """By the endpoint, where it was not said; of a load balancer itself that is its place."""
+    one = described(noun.type).get(name)
+    return noun is not LOAD_BALANCERS and one is not None and one.about.chosen
 
 
 def count(document: Document) -> int:
