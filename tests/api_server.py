@@ -20,7 +20,7 @@ from colonnade.cli.local.identities import ensure_master_key
 from colonnade.cli.local.starting import api_answers
 from colonnade.runtime.config import Api
 
-START_S_MAX = 40.0
+START_S_MAX = 90.0
 STOP_S_MAX = 20.0
 
 
@@ -57,14 +57,18 @@ def write_config(
     *,
     metrics_port: int = 0,
     keystone: Mapping[str, Any] | None = None,
+    cloud: Mapping[str, Mapping[str, Any]] | None = None,
     **api: Any,
 ) -> Path:
     file = folder / "api.toml"
     lines = [f'state_dir = "{folder}"', f'run_dir = "{folder}"']
+    lines += ['network_driver = "neutron"', 'compute_driver = "nova"'] if cloud else []
     lines += [f"database_url = {json.dumps(database_url)}", "[api]"]
     lines += [f"{name} = {json.dumps(value)}" for name, value in api.items()]
     lines += ["[metrics]", f"port = {metrics_port}", "[keystone]"]
     lines += [f"{name} = {json.dumps(value)}" for name, value in (keystone or {}).items()]
+    for table, said in (cloud or {}).items():
+        lines += [f"[{table}]", *(f"{name} = {json.dumps(one)}" for name, one in said.items())]
     file.write_text("\n".join(lines) + "\n")
     return file
 
@@ -72,7 +76,7 @@ def write_config(
 @contextlib.asynccontextmanager
 async def serving(folder: Path, database_url: str, **api: Any) -> AsyncIterator[Server]:
     """`api`: what stands in the table [api]; by default the noop provider under every name.
-    `keystone` in it: what stands in that table."""
+    `keystone` in it: what stands in that table. `cloud`: the tables of Neutron and Nova."""
     port = free_port()
     config = write_config(folder, database_url, **({"port": port, "noop": True} | api))
     ensure_master_key(folder / "pki")

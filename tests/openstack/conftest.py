@@ -13,6 +13,9 @@ from tests.openstack.keystone import SERVICE_PASSWORD, Administrator, Cloud, key
 from tests.openstack.neutron import USER as NEUTRON
 from tests.openstack.neutron import neutron as real_neutron
 from tests.openstack.nova import USERS, Urls, glance, nova, placement
+from tests.openstack.octavia import USER as OCTAVIA
+from tests.openstack.octavia import Octavia
+from tests.openstack.octavia import octavia as real_octavia
 from tests.openstack.operator import Networks
 from tests.openstack.stores import skip_without
 
@@ -59,6 +62,19 @@ def compute(
         yield Urls(places, image_url, url)
 
 
+@pytest.fixture(scope="session")
+def octavia(
+    cloud: Cloud, neutron_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Octavia]:
+    """With its ports in the real Neutron."""
+    skip_without(messages=False)
+    installed("octavia")
+    asyncio.run(_user(cloud, OCTAVIA))
+    with real_octavia(tmp_path_factory.mktemp("octavia") / "octavia", cloud) as made:
+        asyncio.run(_endpoint(cloud, "load-balancer", made.url))
+        yield made
+
+
 async def _user(cloud: Cloud, name: str) -> None:
     """A service's own."""
     async with _administering(cloud) as made:
@@ -73,7 +89,7 @@ async def _endpoint(cloud: Cloud, kind: str, url: str) -> None:
 
 @contextlib.asynccontextmanager
 async def _administering(cloud: Cloud) -> AsyncIterator[Administrator]:
-    session = Session(cloud.admin())
+    session = Session(cloud.admin(), timeout_s=60.0)
     try:
         yield Administrator(session)
     finally:

@@ -19,6 +19,7 @@ SERVICES: dict[str, Sequence[str]] = {
     "glance": ("glance", "gunicorn"),
     "nova": ("nova", "gunicorn", "pymysql"),
     "barbican": ("barbican", "gunicorn"),
+    "octavia": ("octavia", "gunicorn", "pymysql"),
     "swift": ("swift", "keystonemiddleware"),
     "messaging": ("oslo.messaging",),
 }
