@@ -7,6 +7,8 @@ The looks are made at rows, ports, routes and what amphorae were told, never at 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from colonnade.domain.catalogue import Sizing
 from colonnade.domain.fleet import Amphora, Cluster, FrontEnd, Role, Topology
 from colonnade.domain.ids import AmphoraId, PortId, SubnetId, derived_id
@@ -28,9 +30,13 @@ SHARED: Final = Sizing(flavor=PACKED, per_amphora=PER_AMPHORA)
 SHARED_PAIR: Final = Sizing(
     topology=Topology.ACTIVE_STANDBY, flavor=PACKED, per_amphora=PER_AMPHORA
 )
+ROUTED_SHARED, ROUTED_SHARED_PAIR, SHARED_TWO = (
+    replace(size, flavor=PACKED, per_amphora=PER_AMPHORA)
+    for size in (ROUTED_ALONE, ROUTED_PAIR, TWO)
+)
 KINDS: Final = (
     (ALONE, PAIR, SHARED, SHARED_PAIR),
-    (ROUTED_ALONE, ROUTED_PAIR, TWO, THREE),
+    (ROUTED_ALONE, ROUTED_PAIR, TWO, THREE, ROUTED_SHARED, ROUTED_SHARED_PAIR, SHARED_TWO),
 )  # which of them may take another's place
 
 
