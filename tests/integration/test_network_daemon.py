@@ -588,6 +588,27 @@ async def test_nobody_is_on_a_network_that_is_led_elsewhere(lab: Site) -> None:
             await networks.delete_port(port.id)
 
 
+ONE_THAT_LOOKS = """
+import socket, sys
+from colonnade.drivers.network.namespaces.next_hops import Hop, Table
+class Looking(Table):
+    def _forget_unused(self, candidates):
+        pass
+table = Looking()
+if sys.argv[1] == "make":
+    table._single(Hop("203.0.113.77", socket.if_nametoindex("public"), 1))
+print(len(table._singles))
+"""
+
+
+async def test_next_hops_that_a_killed_daemon_left_are_forgotten(lab: Site) -> None:
+    """It makes them before the group that uses them."""
+    assert lab.run(*python(ONE_THAT_LOOKS, "make"), inside="router").strip() == "1"
+    lab.end_daemon(signal.SIGKILL)
+    lab.start_daemon()
+    assert lab.run(*python(ONE_THAT_LOOKS, "look"), inside="router").strip() == "0"
+
+
 async def test_the_bench_refuses_what_cannot_be(lab: Site) -> None:
     async with open_client(lab.bench()) as bench:
         await bench.add_host(HostWish(name="one", network="private", address="10.0.0.99"))

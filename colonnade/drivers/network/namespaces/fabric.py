@@ -91,6 +91,11 @@ class Fabric:
                 await self._links.run(self._links.configure, traffic)
             await self._links.run(self._move, port, network, traffic, again)
 
+    async def tidy_routes(self) -> None:
+        """Of the router: what a daemon that was killed has made half."""
+        with opened(self._folder / "netns" / "router") as namespace:
+            await self._links.run(self._links.tidy_routes, namespace)
+
     async def set_route(self, number: int, route: Route, network: str) -> None:
         """Of the router, by its leg on that network. The number is the route's own."""
         with opened(self._folder / "netns" / "router") as namespace:

@@ -72,6 +72,7 @@ class Table:
                 self._singles[found[_GATEWAY], _number(found[_LINK])] = number
             else:
                 self._groups[number] = _members(found[_GROUP])
+        self._forget_unused(self._singles.values())  # whoever made them was killed before the group
 
     def set(self, destination: str, number: int, hops: Sequence[Hop]) -> None:
         """Raises OSError when the kernel would not."""

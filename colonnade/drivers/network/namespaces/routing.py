@@ -9,6 +9,9 @@ the next one's `furnish`. It knows no load balancer.
 import asyncio
 from collections.abc import Sequence
 
+import structlog
+
+from colonnade.domain.errors import Unavailable
 from colonnade.drivers.network.namespaces.address_book import AddressBook, NetworkRecord
 from colonnade.drivers.network.namespaces.fabric import Fabric
 from colonnade.drivers.network.namespaces.route_book import (
@@ -17,6 +20,8 @@ from colonnade.drivers.network.namespaces.route_book import (
     read_destination,
 )
 from colonnade.drivers.network.protocol import Port, Route
+
+log = structlog.get_logger()
 
 
 class Routing:
@@ -27,7 +32,11 @@ class Routing:
         self._turn = asyncio.Lock()  # book and kernel change together, one route at a time
 
     async def furnish(self) -> None:
-        """All routes of the book, once the router has its links."""
+        """All routes of the book and nothing else, once the router has its links."""
+        try:
+            await self._fabric.tidy_routes()
+        except Unavailable as error:  # as of a kernel that knows no next hops, and so has none
+            log.warning("next hops that nobody uses may be there", reason=error.detail)
         for record in list(self._book.records.values()):
             await self._set(record)
 
