@@ -138,6 +138,8 @@ async def test_where_the_load_balancer_is_cannot_be_changed(api: Api) -> None:
         assert await put(api, root, TREE) == root
     told = {n: root[n] for n in ("vip_address", "vip_port_id", "vip_subnet_id", "provider")}
     assert await put(api, root, TREE | told) == root
+    unsaid = dict.fromkeys((*told, "vip_network_id", "vip_qos_policy_id"))
+    assert await put(api, root, TREE | unsaid) == root
 
 
 async def test_whatever_can_be_made_can_be_put_back(api: Api) -> None:

@@ -172,12 +172,14 @@ def _changed(body: Body) -> dict[str, Any]:
 
 
 def vip_changes(body: Body) -> dict[str, Any]:
-    """What is said of the VIP, null as its default; where it is cannot be changed."""
+    """What is said of the VIP, null as its default; where it is cannot be changed, and null says
+    nothing of it."""
     said = set_fields(body)
+    own = {n: one for n, one in described(LoadBalancer).items() if one.within == "vip"}
     return {
         one.field: plain(said[name]) if said[name] is not None else one.default
-        for name, one in described(LoadBalancer).items()
-        if one.within == "vip" and name in said
+        for name, one in own.items()
+        if name in said and not (said[name] is None and one.required)
     }
 
 
