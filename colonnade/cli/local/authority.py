@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from colonnade.domain.fleet import Amphora
     from colonnade.runtime.config import Config
     from colonnade.store.postgres.database import Database
-    from colonnade.store.postgres.places import login
 
 LOOK_S = 1.0
 TOLD_EVERY = 5  # looks; amphorae ask by themselves each minute, and at once when they are told
@@ -61,6 +60,7 @@ async def _rotate(config: "Config", within_s: float, *, one_step: bool) -> None:
     from colonnade.cli.local import identities
     from colonnade.cli.local.identities import Exchange
     from colonnade.store.postgres.database import Database
+    from colonnade.store.postgres.places import login
 
     pki = config.pki_dir
     database = await Database.connect(login(config))
