@@ -16,8 +16,15 @@ from pathlib import Path
 from colonnade.domain.ids import PortId, derived_id
 from colonnade.drivers.network.namespaces.address_book import NetworkRecord, mac_of
 from colonnade.drivers.network.namespaces.inside import held
-from colonnade.drivers.network.namespaces.links import Leg, Links, bridge_name, link_name
+from colonnade.drivers.network.namespaces.links import (
+    Leg,
+    Links,
+    bridge_name,
+    link_name,
+    visiting,
+)
 from colonnade.drivers.network.namespaces.machines import SEAT, TRAFFIC, Machine
+from colonnade.drivers.network.namespaces.next_hops import Table
 from colonnade.drivers.network.protocol import Port, Route
 from colonnade.runtime.network_options import OPEN_TO_ALL, SETTLED
 
@@ -94,7 +101,7 @@ class Fabric:
     async def tidy_routes(self) -> None:
         """Of the router: what a daemon that was killed has made half."""
         with opened(self._folder / "netns" / "router") as namespace:
-            await self._links.run(self._links.tidy_routes, namespace)
+            await self._links.run(_tidy_next_hops, namespace, self._links.home)
 
     async def set_route(self, number: int, route: Route, network: str) -> None:
         """Of the router, by its leg on that network. The number is the route's own."""
@@ -148,6 +155,11 @@ def host_link(machine_id: str) -> str:
 def opened(path: Path) -> Iterator[int]:
     with held(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as descriptor:
         yield descriptor
+
+
+def _tidy_next_hops(namespace: int, home: int) -> None:
+    with visiting(namespace, home):
+        Table().close()  # those that no route uses are forgotten as it is read
 
 
 def _gateway(cidr: str) -> str:

@@ -143,11 +143,6 @@ class Links:
         with visiting(namespace, self.home), self._routes() as table:
             table.delete(destination, number)
 
-    def tidy_routes(self, namespace: int) -> None:
-        """Forget next hops that no route uses."""
-        with visiting(namespace, self.home), self._routes():
-            pass  # reading them does it
-
     @contextmanager
     def _routes(self) -> Iterator[Table]:
         """Those of the one namespace that has any; read anew after an error."""
