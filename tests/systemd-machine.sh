@@ -13,8 +13,10 @@ copy() { # $1: a folder. $2: where its copy is to be. $3: a word for what is kep
     mkdir -p "$2" "$place/$3" "$place/$3.work"
     mount -t overlay -o "lowerdir=$1,upperdir=$place/$3,workdir=$place/$3.work" machine "$2"
 }
+begins=$([ -e "$place/changes" ] || echo yes)
 copy / "$place/root" changes
 cd "$place/root"
+[ -z "$begins" ] || rm -rf var/lib/colonnade etc/colonnade # of this machine's own, which stay there
 mount -t proc -o nosuid,nodev,noexec proc proc
 mount --bind proc/sys proc/sys
 mount -o remount,bind,ro proc/sys # the kernel's settings are this machine's, too

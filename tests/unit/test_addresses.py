@@ -70,6 +70,14 @@ def test_a_book_is_the_same_after_it_was_put_on_the_shelf(tmp_path: Path) -> Non
     assert again.create_port(wish()).address == ports[1].address
 
 
+def test_networks_may_be_read_in_whatever_order() -> None:
+    """One that is reached by way of another may come before it."""
+    first = NetworkRecord(name="before", cidrs=("198.51.100.0/24",), via="public")
+    book = AddressBook()
+    book.load([first, *FIRST_NETWORKS], [])
+    assert first in book.records.values()
+
+
 def test_a_torn_file_loses_its_port_only(tmp_path: Path) -> None:
     storage = AddressFiles(tmp_path)
     book = AddressBook(storage)

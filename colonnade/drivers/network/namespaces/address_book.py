@@ -146,8 +146,8 @@ class AddressBook:
         self._pools: dict[SubnetId, SubnetPool] = {}
 
     def load(self, records: Sequence[NetworkRecord], ports: Sequence[Port]) -> None:
-        """What a storage kept, put back without being written again."""
-        for record in records:
+        """What a storage kept, in whatever order; put back without being written again."""
+        for record in sorted(records, key=lambda one: bool(one.via)):  # by way of one of the others
             self._index(record)
         for port in ports:
             self._keep(port)
