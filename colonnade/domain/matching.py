@@ -51,10 +51,9 @@ def matched(tree: LoadBalancer, wished: Below, given: Ids) -> Below:
 def adopted(wished: Below, given: Ids) -> Below:
     """What is wished for a new load balancer, each object with the id that is given for it. Raises
     Invalid for an id that is given twice."""
-    if twice := [one for one, count in Counter(given.values()).items() if count > 1]:
-        raise Invalid(
-            f"{twice[0]} is given for {Counter(given.values())[twice[0]]} objects", field="id"
-        )
+    for one, count in Counter(given.values()).items():
+        if count > 1:
+            raise Invalid(f"{one} is given for {count} objects", field="id")
     renamed = {
         noun.field: held(
             noun, [_renamed(noun, one, given) for one in _nodes(noun, wished[noun.field])]

@@ -7,11 +7,14 @@ worker's own socket may for a moment still be answered by the one that is leavin
 """
 
 import asyncio
+import contextlib
 import re
 import select
 import socket
 from pathlib import Path
 from typing import Final
+
+from colonnade.runtime.readiness import readable
 
 ANSWER_BYTES_MAX: Final = 32 * 1024 * 1024
 ANSWER_S_MAX: Final = 5.0
@@ -53,16 +56,9 @@ class Question:
 
     async def wait(self, within_s: float) -> None:
         """Until it is over, but no longer."""
-        loop = asyncio.get_running_loop()
-        over = asyncio.Event()
-        loop.add_reader(self, over.set)
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
-                await over.wait()
-        except TimeoutError:
-            return
-        finally:
-            loop.remove_reader(self)
+                await readable(self.fileno())
 
     @property
     def is_over(self) -> bool:

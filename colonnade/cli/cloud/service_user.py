@@ -12,7 +12,7 @@ import msgspec
 
 from colonnade.domain.errors import Broken, ColonnadeError, Refused
 from colonnade.drivers.openstack.acts import Acts
-from colonnade.drivers.openstack.credentials import Credentials
+from colonnade.drivers.openstack.credentials import Credentials, secret_in
 from colonnade.drivers.openstack.keystone import listed, made, written
 from colonnade.drivers.openstack.session import Session
 from colonnade.runtime.files import replace_file
@@ -31,15 +31,11 @@ class ServiceUser(msgspec.Struct, frozen=True, kw_only=True):
     region: str = ""
 
     def credentials(self, auth_url: str) -> Credentials:
-        """Raises Broken while the file cannot be read."""
-        try:
-            secret = self.secret_file.read_text().strip()
-        except OSError as error:
-            raise Broken(f"{self.secret_file} cannot be read: {error.strerror}") from error
+        """Raises Broken while the file cannot be read, and for one that anybody may read."""
         domain = {"name": DOMAIN}
         return Credentials(
-            auth_url=auth_url, secret=secret, username=self.name, user_domain=domain,
-            project=self.project, project_domain=domain, region=self.region,
+            auth_url=auth_url, secret=secret_in(self.secret_file), username=self.name,
+            user_domain=domain, project=self.project, project_domain=domain, region=self.region,
         )  # fmt: skip
 
 
@@ -96,11 +92,8 @@ def _check_secret(user: ServiceUser, *, is_new: bool) -> None:
             f"there is a user {user.name} already, and no file {file} with its password: write it "
             f"there, name the right file with --secret-file, or another user with --user"
         )
-    if file.exists():
-        if file.stat().st_mode & 0o007:
-            raise Broken(f"{file} holds a secret, and anybody may read it: chmod 600 {file}")
-        if not user.credentials("").secret:
-            raise Broken(f"{file} is empty: remove it, or write the password of {user.name} to it")
+    if file.exists() and not secret_in(file):
+        raise Broken(f"{file} is empty: remove it, or write the password of {user.name} to it")
 
 
 async def _check_login(session: Session, user: ServiceUser) -> None:

@@ -163,24 +163,32 @@ def _offices(
             f"colonnade-{name}.service",
             _text(
                 Unit=[*_about(name), *after, *place.unit],
-                Service=[
-                    ("Type", "notify"),
-                    ("User", account_of(name)),
+                Service=_without_rights(
+                    name,
                     ("SupplementaryGroups", host_ids.ACCOUNT),
                     ("ExecStartPre", _command(layout, "migrate", more=("--wait",))),
                     ("ExecStart", _command(layout, name)),
-                    ("WatchdogSec", "30"),
                     ("TimeoutStartSec", "infinity"),  # it waits for the database
-                    ("TimeoutStopSec", "20"),
-                    *KEPT_UP,
-                    ("LimitNOFILE", str(FILES_MAX)),
                     *place.service,
-                    ("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6"),
-                    *_homes(),
-                    *HARDENED,
-                ],
+                ),
             ),
         )
+
+
+def _without_rights(name: str, *own: tuple[str, str]) -> Lines:
+    """Of a process that tells when it is there and that it lives, and may do nothing."""
+    return (
+        ("Type", "notify"),
+        ("User", account_of(name)),
+        *own,
+        ("WatchdogSec", "30"),
+        ("TimeoutStopSec", "20"),
+        *KEPT_UP,
+        ("LimitNOFILE", str(FILES_MAX)),
+        ("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6"),
+        *_homes(),
+        *HARDENED,
+    )
 
 
 _OF_LAB: Final[Lines] = (("Requires", LAB), ("After", LAB), ("PartOf", LAB))
@@ -197,25 +205,16 @@ def _inside(layout: Layout, name: str) -> Iterator[tuple[str, str]]:
 
 def _relay(layout: Layout, servers: Sequence[str]) -> Iterator[tuple[str, str]]:
     """It is in no group that may read what the others may."""
-    argv = " ".join(_word(word).replace("$", "$$") for word in colonnade("relay", *servers))
     yield (
         RELAY_UNIT,
         _text(
             Unit=_about("relay"),
-            Service=[
-                ("Type", "notify"),
-                ("User", account_of("relay")),
-                ("ExecStart", argv),
+            Service=_without_rights(
+                "relay",
+                ("ExecStart", _line(colonnade("relay", *servers))),
                 ("Sockets", _socket("relay")),
                 ("Environment", f"{RELAY_SOCKET}=3"),
-                ("WatchdogSec", "30"),
-                ("TimeoutStopSec", "20"),
-                *KEPT_UP,
-                ("LimitNOFILE", str(FILES_MAX)),
-                ("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6"),
-                *_homes(),
-                *HARDENED,
-            ],
+            ),
         ),
     )
     yield (
@@ -374,6 +373,10 @@ def _program() -> Lines:
 def _command(layout: Layout, *words: str, more: Sequence[str] = ()) -> str:
     argv = colonnade(*words, "--config", str(layout.config), *more)
     assert argv[0] == sys.executable
+    return _line(argv)
+
+
+def _line(argv: Sequence[str]) -> str:
     return " ".join(_word(word).replace("$", "$$") for word in argv)
 
 

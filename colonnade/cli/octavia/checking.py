@@ -6,8 +6,7 @@ The rules are the API's and the provider's own. Pure; what only the endpoint kno
 secrets, quotas) it says when the import is tried there.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import msgspec
 from msgspec.structs import replace
@@ -16,7 +15,7 @@ from colonnade.api.http.decoding import Body, read_body
 from colonnade.api.resources import bodies
 from colonnade.api.user.nested import NestedObjects, read_children
 from colonnade.cli.octavia.findings import Finding, blocks, warns
-from colonnade.cli.octavia.translating import Document, title
+from colonnade.cli.octavia.translating import Document, below, title
 from colonnade.domain.errors import Refused
 from colonnade.domain.ids import (
     ClusterId,
@@ -75,7 +74,7 @@ def _each(noun: Noun, document: Document) -> Iterator[Finding]:
         field = getattr(error, "field", "") or ""
         yield blocks(title(noun, document), error.public, _CURE, attribute=field)
     for child in noun.below:
-        for one in _below(child, document):
+        for one in below(child, document):
             yield from _each(child, one)
 
 
@@ -84,7 +83,7 @@ def _tree(document: Document) -> LoadBalancer:
     body = read_body(
         _encoded(LOAD_BALANCERS, document), bodies.wished(LOAD_BALANCERS), "loadbalancer"
     )
-    below, given = read_children(body, named=False)
+    children, given = read_children(body, named=False)
     vip = Vip(
         address=str(document.get("vip_address")),
         port_id=PortId(str(document.get("vip_port_id"))),
@@ -103,7 +102,7 @@ def _tree(document: Document) -> LoadBalancer:
             for one in more
         ),
         provider=str(document.get("provider")),
-        **adopted(below, given),
+        **adopted(children, given),
     )
 
 
@@ -111,16 +110,11 @@ def _encoded(noun: Noun, document: Document) -> bytes:
     return msgspec.json.encode({noun.wrapper: document})
 
 
-def _below(noun: Noun, document: Mapping[str, Any]) -> list[Document]:
-    found: Any = document.get(noun.word) or []
-    return [found] if noun.alone and found else list(found)
-
-
 def _places(noun: Noun, document: Document) -> Iterator[tuple[str, str]]:
     """Each object's title by its id, and a pool's monitor by its pool's."""
     yield str(document["id"]), title(noun, document)
     for child in noun.below:
-        for one in _below(child, document):
+        for one in below(child, document):
             yield from _places(child, one)
             if child.alone:
                 yield f"{document['id']}/{child.word}", title(child, one)

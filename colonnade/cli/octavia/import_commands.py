@@ -7,7 +7,7 @@ same credentials where no --token is given.
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -77,15 +77,13 @@ async def _check(
     providers: Providers = None,
 ) -> None:  # fmt: skip
     """Say what could be taken over, and what would differ. Changes nothing."""
-    from colonnade.cli.octavia.steps import BLOCKED, CHANGED, FAILED, each
+    from colonnade.cli.octavia.steps import CAN, HERE, each
 
     words = {"flavors": flavors, "zones": zones, "providers": providers}
     async with _moving(session, there, there_token, cloud) as move:
         looking = await _mapped(move, words)
         found = await each(await move.source.roots(load_balancers or []), looking.look)
-    _show(session, found)
-    if {one.verdict for one in found} & {BLOCKED, CHANGED, FAILED}:
-        raise typer.Exit(1)
+    _show(session, found, {CAN, HERE})
 
 
 async def _take(
@@ -104,9 +102,7 @@ async def _take(
             return await moving.take(await moving.look(root_id))
 
         found = await each(await _wanted(move, load_balancers, everything), taken)
-    _show(session, found)
-    if {one.verdict for one in found} - {TAKEN, HERE}:
-        raise typer.Exit(1)
+    _show(session, found, {TAKEN, HERE})
 
 
 async def _undo(
@@ -125,9 +121,7 @@ async def _undo(
             return await moving.undo(await moving.look(root_id), lose_changes=lose_changes)
 
         found = await each(await _wanted(move, load_balancers, everything), undone)
-    _show(session, found)
-    if {one.verdict for one in found} - {UNDONE}:
-        raise typer.Exit(1)
+    _show(session, found, {UNDONE})
 
 
 async def _finish(
@@ -142,9 +136,7 @@ async def _finish(
             raise Invalid("say which load balancers, by their ids")
         ids = [await session.id("lb", one) for one in load_balancers]
         found = await each(ids, move.finish)
-    _show(session, found)
-    if {one.verdict for one in found} - {FINISHED}:
-        raise typer.Exit(1)
+    _show(session, found, {FINISHED})
 
 
 for _act in (_check, _take, _undo, _finish):
@@ -235,7 +227,8 @@ def _pairs(words: Sequence[str] | None) -> dict[str, str]:
     return found
 
 
-def _show(session: Session, looks: "Sequence[Look]") -> None:
+def _show(session: Session, looks: "Sequence[Look]", fine: Set[str]) -> None:
+    """And end with an error where one's verdict is another than these."""
     import msgspec
 
     rows: list[dict[str, Any]] = [msgspec.to_builtins(one) for one in looks]
@@ -243,7 +236,13 @@ def _show(session: Session, looks: "Sequence[Look]") -> None:
         del row["document"]
     if session.as_json:
         session.printer.json(rows)
-        return
+    else:
+        _tell(session, looks, rows)
+    if any(one.verdict not in fine for one in looks):
+        raise typer.Exit(1)
+
+
+def _tell(session: Session, looks: "Sequence[Look]", rows: list[dict[str, Any]]) -> None:
     session.printer.list(rows, COLUMNS)
     for one, row in zip(looks, rows, strict=True):
         if one.done:

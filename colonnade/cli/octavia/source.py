@@ -6,7 +6,7 @@ finds it. With Keystone's credentials the ports of its amphorae are closed too, 
 nothing there answers for a VIP any more. Each step may be repeated.
 """
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -15,11 +15,10 @@ from colonnade.cli.objects.session import Session
 from colonnade.cli.objects.settling import gone, settled
 from colonnade.cli.octavia.translating import RELEASED, is_released
 from colonnade.domain.errors import Broken, NotFound, Refused
-from colonnade.drivers.network.neutron.wire import OWNER, NeutronPort, checked
-from colonnade.drivers.openstack.client import Api, Client
+from colonnade.drivers.network.neutron.driver import neutron_client
+from colonnade.drivers.network.neutron.wire import OWNER, VIP_DEVICE, NeutronPort, checked
 from colonnade.drivers.openstack.session import Session as CloudSession
 
-_DEVICE: Final = "lb-"
 Shown = dict[str, Any]
 
 
@@ -27,7 +26,7 @@ class Ports:
     """Neutron's, as an operator sees them."""
 
     def __init__(self, cloud: CloudSession) -> None:
-        self._neutron = Client(cloud, Api(kind="network", version="/v2.0", checked=checked))
+        self._neutron = neutron_client(cloud)
 
     async def find(self, port_id: str) -> NeutronPort | None:
         answer = await self._neutron.ask("GET", f"ports/{port_id}")
@@ -91,18 +90,19 @@ class Source(msgspec.Struct, frozen=True):
 
     async def forget(self, root_id: str, port_id: str) -> list[str]:
         """Deleted there, and its VIP's port kept: it has another owner meanwhile."""
+        device = f"{VIP_DEVICE}{root_id}"
         if self.ports is None:
             raise Refused(
                 "its VIP's port would be deleted with it: give Keystone's credentials (--cloud, or "
                 f"OS_*), or do it yourself: openstack port set --device-owner none {port_id}; "
                 f"openstack loadbalancer delete --cascade {root_id}; once it is gone, "
-                f"openstack port set --device-owner {OWNER} --device {_DEVICE}{root_id} {port_id}"
+                f"openstack port set --device-owner {OWNER} --device {device} {port_id}"
             )
         port = await self.ports.find(port_id)
         if port is None:
             raise Broken(f"there is no port {port_id} in Neutron")
         done = []
-        is_theirs = port.device_owner == OWNER or port.device_id == f"{_DEVICE}{root_id}"
+        is_theirs = port.device_owner == OWNER or port.device_id == device
         if await self.find(root_id) is not None:
             if is_theirs:
                 await self.ports.change(port_id, device_owner="")
@@ -110,7 +110,7 @@ class Source(msgspec.Struct, frozen=True):
             await gone(self.session, self.session.names.noun("lb"), root_id, "", ())
             done.append("deleted there")
         if is_theirs:
-            await self.ports.change(port_id, device_owner=OWNER, device_id=f"{_DEVICE}{root_id}")
+            await self.ports.change(port_id, device_owner=OWNER, device_id=device)
             done.append(f"port {port_id} kept")
         return done
 

@@ -12,7 +12,7 @@ import msgspec
 
 from colonnade.cli.octavia.findings import Finding, blocks, differs, warns
 from colonnade.domain.attributes import described
-from colonnade.domain.shape import LISTENERS, LOAD_BALANCERS, MEMBERS, NOUNS, Noun
+from colonnade.domain.shape import BELOW, LISTENERS, LOAD_BALANCERS, MEMBERS, Noun
 
 Shown = Mapping[str, Any]
 Document = dict[str, Any]
@@ -62,6 +62,12 @@ def translated(whole: Shown, mapped: Mapped) -> Translated:
     return Translated(document=document, findings=tuple(found))
 
 
+def below(noun: Noun, shown: Shown) -> list[Document]:
+    """The objects of that noun that are right below this one."""
+    found: Any = shown.get(noun.word) or []
+    return [found] if noun.alone and found else [one for one in found if one]
+
+
 def is_released(whole: Shown) -> bool:
     return RELEASED in (whole.get("tags") or ())
 
@@ -91,9 +97,7 @@ def _translated(noun: Noun, shown: Shown, found: list[Finding]) -> Document:
         document["request_sriov"] = True
     found += _status(noun, shown)
     for child in noun.below:
-        below = shown.get(child.word)
-        each = [one for one in ([below] if child.alone else below or ()) if one]
-        documents = [_translated(child, one, found) for one in each]
+        documents = [_translated(child, one, found) for one in below(child, shown)]
         if documents:
             document[child.word] = documents[0] if child.alone else documents
     return document
@@ -198,8 +202,7 @@ def _differences(noun: Noun, there: Document, here: Document) -> Iterator[Findin
 
 
 def _by_id(noun: Noun, document: Document) -> dict[str, Document]:
-    below: Any = document.get(noun.word) or []
-    return {str(one["id"]): one for one in ([below] if noun.alone and below else below)}
+    return {str(one["id"]): one for one in below(noun, document)}
 
 
 def _compared(noun: Noun, name: str, document: Document) -> Any:
@@ -221,9 +224,4 @@ def _is_chosen_below(noun: Noun, name: str) -> bool:
 
 def count(document: Document) -> int:
     """Of objects."""
-    return 1 + sum(
-        count(one)
-        for noun in NOUNS
-        if (below := document.get(noun.word)) and noun.word
-        for one in ([below] if noun.alone else below)
-    )
+    return 1 + sum(count(one) for noun in BELOW for one in below(noun, document))

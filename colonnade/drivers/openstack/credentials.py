@@ -136,12 +136,18 @@ def _of_version(url: str) -> str:
 def _secret(file: Path | None) -> str:
     if file is None:
         raise Broken("the table [keystone] needs secret_file: a file with this service's password")
-    try:
-        if file.stat().st_mode & 0o007:
-            raise Broken(f"{file} holds a secret, and anybody may read it: chmod 600 {file}")
-        found = file.read_text().strip()
-    except OSError as error:
-        raise Broken(f"{file} cannot be read: {error.strerror}") from error
+    found = secret_in(file)
     if not found:
         raise Broken(f"{file} is empty: it must hold this service's password")
     return found
+
+
+def secret_in(file: Path) -> str:
+    """Without blanks around it; "" of an empty file. Raises Broken for a file that anybody may
+    read, or that cannot be read."""
+    try:
+        if file.stat().st_mode & 0o007:
+            raise Broken(f"{file} holds a secret, and anybody may read it: chmod 600 {file}")
+        return file.read_text().strip()
+    except OSError as error:
+        raise Broken(f"{file} cannot be read: {error.strerror}") from error

@@ -12,8 +12,8 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -22,6 +22,7 @@ from colonnade.domain.errors import Broken
 from colonnade.runtime import sd_notify
 from colonnade.runtime.config import RELAY_SOCKET
 from colonnade.runtime.logging import configure
+from colonnade.runtime.readiness import readable
 from colonnade.runtime.termination import until_told
 
 LENT_MAX: Final = 16  # listening sockets of one process: servers of a connection string
@@ -91,22 +92,13 @@ class Relay:
                 log.error("an offer is refused", reason=str(refusal))
                 lender.send(str(refusal).encode())
                 return
-            passing = asyncio.create_task(self._pass_all_on(lent))
-            ended = asyncio.create_task(_until_ended(lender))
-            try:
-                await asyncio.wait({passing, ended}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                passing.cancel()
-                ended.cancel()
-                await asyncio.wait({passing, ended})
-            if not passing.cancelled():
-                passing.result()  # raises: only a fault ends it
+            await _until_one_ends(self._pass_all_on(lent), _until_ended(lender))
 
     async def _offer(
         self, lender: socket.socket, stack: contextlib.ExitStack
     ) -> list[tuple[socket.socket, str]]:
         """Each socket with its server. All that was sent is closed with the stack."""
-        await _readable(lender)
+        await readable(lender.fileno())
         words, files, _, _ = socket.recv_fds(lender, WORDS_MAX, LENT_MAX)
         for file in files:
             stack.callback(os.close, file)
@@ -153,16 +145,7 @@ class Relay:
                 inner.setblocking(False)
                 for one in (inner, outer):
                     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                both = {
-                    asyncio.create_task(_copy(inner, outer)),
-                    asyncio.create_task(_copy(outer, inner)),
-                }
-                try:
-                    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    for one_way in both:
-                        one_way.cancel()
-                    await asyncio.wait(both)
+                await _until_one_ends(_copy(inner, outer), _copy(outer, inner))
 
     def _is_away(self, server: str, reason: str) -> None:
         if server not in self._away:
@@ -207,6 +190,20 @@ async def _connected(server: str) -> socket.socket:
     raise failure
 
 
+async def _until_one_ends(*works: Coroutine[Any, Any, None]) -> None:
+    """All at once; when one ends the others are cancelled. Raises what any has raised."""
+    tasks = {asyncio.create_task(work) for work in works}
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.result()
+
+
 async def _copy(source: socket.socket, sink: socket.socket) -> None:
     """Until the source ends, or either breaks."""
     loop = asyncio.get_running_loop()
@@ -219,13 +216,3 @@ async def _until_ended(lender: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while await asyncio.get_running_loop().sock_recv(lender, CHUNK):
             pass  # it has nothing more to say
-
-
-async def _readable(one: socket.socket) -> None:
-    loop = asyncio.get_running_loop()
-    is_ready = asyncio.Event()
-    loop.add_reader(one, is_ready.set)
-    try:
-        await is_ready.wait()
-    finally:
-        loop.remove_reader(one)

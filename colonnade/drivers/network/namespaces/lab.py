@@ -27,9 +27,9 @@ from colonnade.drivers.network.namespaces.processes import (
     gone,
     kill,
     name_of,
-    readable,
 )
 from colonnade.runtime.config import Config
+from colonnade.runtime.readiness import readable
 
 END_S_MAX = 5.0
 RECORD = "lab.json"

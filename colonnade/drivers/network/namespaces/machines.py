@@ -25,8 +25,8 @@ from colonnade.drivers.network.namespaces.processes import (
     gone,
     kill,
     name_of,
-    readable,
 )
+from colonnade.runtime.readiness import readable
 
 log = structlog.get_logger()
 READY = b"ready\n"

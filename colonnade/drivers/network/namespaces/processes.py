@@ -5,13 +5,13 @@ Invariant: nothing is signalled unless its start time is the remembered one. It 
 namespace and no amphora.
 """
 
-import asyncio
 import os
-import select
 import signal
 from pathlib import Path
 
 import msgspec
+
+from colonnade.runtime.readiness import readable
 
 
 class ProcessName(msgspec.Struct, frozen=True):
@@ -71,24 +71,6 @@ async def gone(process: ProcessName) -> None:
             await readable(handle)
     finally:
         os.close(handle)
-
-
-async def readable(descriptor: int) -> None:
-    """Wait until a read of the descriptor would not wait."""
-    if select.select([descriptor], [], [], 0)[0]:
-        return
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-
-    def tell() -> None:
-        if not ready.done():
-            ready.set_result(None)
-
-    loop.add_reader(descriptor, tell)
-    try:
-        await ready
-    finally:
-        loop.remove_reader(descriptor)
 
 
 def _stat(pid: int) -> tuple[int, int] | tuple[()]:

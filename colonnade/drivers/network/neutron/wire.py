@@ -32,7 +32,7 @@ from colonnade.drivers.network.protocol import (
 from colonnade.drivers.openstack.session import Answer
 
 OWNER: Final = "Octavia"  # device_owner of our ports, which the wire contract names
-_VIP_DEVICE: Final = "lb-"
+VIP_DEVICE: Final = "lb-"  # begins the device_id of a VIP's port; its load balancer follows
 _NAME: Final = "octavia-"
 _CARRIER: Final = "octavia-lb-vrrp-"
 _AMPHORA: Final = "amphora"
@@ -118,9 +118,9 @@ class NeutronPort(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def owner(self) -> str:
-        if self.device_owner == OWNER and self.device_id.startswith(_VIP_DEVICE):
+        if self.device_owner == OWNER and self.device_id.startswith(VIP_DEVICE):
             # Users may rename the port of their VIP.
-            return vip_owner(self.device_id.removeprefix(_VIP_DEVICE))
+            return vip_owner(self.device_id.removeprefix(VIP_DEVICE))
         if self.is_carrier:
             return f"{_AMPHORA}:{self.name.removeprefix(_CARRIER)}"
         if self.is_marked:
@@ -167,7 +167,7 @@ def body_of(wish: PortWish, subnet: NeutronSubnet, groups: Sequence[str] = ()) -
         "network_id": subnet.network_id,
         "fixed_ips": [{"subnet_id": subnet.id, **address}],
         "device_owner": OWNER,
-        "device_id": f"{_VIP_DEVICE}{balancer}" if balancer else "",
+        "device_id": f"{VIP_DEVICE}{balancer}" if balancer else "",
         # A VIP's port is a reservation: what serves has ports of its own, which may use it.
         "admin_state_up": not balancer,
     }
