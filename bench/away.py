@@ -15,8 +15,7 @@ from typing import Any, Final
 
 from bench.census import failovers_of
 from bench.results import Figures
-from colonnade.cli.demo.scenario import PUBLIC, Scenario
-from colonnade.cli.demo.scenario import Figures as Measured
+from colonnade.cli.demo.scenario import PUBLIC
 from colonnade.cli.lab.hosts import Hosts
 from colonnade.cli.local.system import running
 from colonnade.cli.rest import Rest
@@ -25,7 +24,7 @@ from colonnade.domain.errors import ColonnadeError
 from tests import untouched
 from tests.frozen import frozen
 from tests.live_chaos import control_plane
-from tests.pairs import Pair
+from tests.pairs import alone_and_pair
 
 MINUTES: Final = float(os.environ.get("MINUTES", "60"))
 RATE: Final = 20.0
@@ -38,10 +37,7 @@ GOALS: Final = {"failovers": "0", "failed_requests": "0", "replaced": "0", "left
 async def measure() -> Figures:
     async with running("--spares", "1") as system:
         async with Rest(system.endpoint) as rest, Hosts(system.state) as hosts:
-            scenario, pair = Scenario(rest, hosts, Measured()), Pair(system, rest, hosts)
-            for step in (scenario.hosts, scenario.spare, scenario.create):
-                await step()
-            await pair.begin(beside=scenario)
+            scenario, pair = await alone_and_pair(system, rest, hosts)
             other = await untouched.bystander(rest, await hosts.subnet(PUBLIC))
             scenarios = (scenario, pair.scenario)
             roots = [str(one.load_balancer["id"]) for one in scenarios] + [other]
@@ -69,7 +65,7 @@ async def measure() -> Figures:
         "failed_requests": sum(len(one.failed()) for one in clients),
         "longest_gap_s": round(max(one.longest_gap(began) for one in clients), 2),
         "failovers": failovers,
-        "replaced": sum(len(was.keys() - now) for was, now in zip(before, after, strict=True)),
+        "replaced": untouched.replaced(before, after),
         "load_average": round(os.getloadavg()[0], 1),
         "leftovers": len(system.left),
     }

@@ -17,14 +17,13 @@ from bench.census import failovers_of, quiet
 from bench.results import Figures, percentile
 from colonnade.cli.demo.operator_calls import make_flavor
 from colonnade.cli.demo.scenario import PUBLIC, Scenario
-from colonnade.cli.demo.scenario import Figures as Measured
 from colonnade.cli.lab.hosts import Hosts
 from colonnade.cli.local.system import running
 from colonnade.cli.rest import Rest
 from colonnade.domain.errors import ColonnadeError
 from tests import untouched
 from tests.live_chaos import Act, Chaos, Writer, may_replace
-from tests.pairs import Pair
+from tests.pairs import alone_and_pair
 from tests.shared import Shared
 
 MINUTES = float(os.environ.get("MINUTES", "30"))
@@ -46,10 +45,7 @@ async def measure() -> Figures:
     random = Random(SEED)
     async with running("--spares", "2") as system:
         async with Rest(system.endpoint) as rest, Hosts(system.state) as hosts:
-            scenario, pair = Scenario(rest, hosts, Measured()), Pair(system, rest, hosts)
-            for step in (scenario.hosts, scenario.spare, scenario.create):
-                await step()
-            await pair.begin(beside=scenario)
+            scenario, pair = await alone_and_pair(system, rest, hosts)
             others = await _bystanders(rest, hosts, scenario)
             mine = [str(one.load_balancer["id"]) for one in (scenario, pair.scenario)]
             await untouched.settled(rest, *mine, *others)
@@ -83,9 +79,7 @@ async def measure() -> Figures:
             await scenario.spare()
             after = await quiet(system)
             now = [await untouched.serving(rest, one) for one in others]
-            replaced = sum(
-                len(was.keys() - is_.keys()) for was, is_ in zip(beside, now, strict=True)
-            )
+            replaced = untouched.replaced(beside, now)
             failovers = failovers_of(system)
     return {
         "writes": acknowledged,

@@ -194,6 +194,15 @@ class Pair:
                     yield pid, folder
 
 
+async def alone_and_pair(system: System, rest: Rest, hosts: Hosts) -> tuple[Scenario, Pair]:
+    """One load balancer on an amphora alone, and one on a pair, with the same members."""
+    scenario, pair = Scenario(rest, hosts, Figures()), Pair(system, rest, hosts)
+    for step in (scenario.hosts, scenario.spare, scenario.create):
+        await step()
+    await pair.begin(beside=scenario)
+    return scenario, pair
+
+
 async def killed(pair: Pair, active: str) -> None:
     await pair.hosts.kill_amphora(active)
 

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from colonnade.drivers.network.namespaces.processes import child_of
 
@@ -60,7 +61,7 @@ class Machine:
         return self.run("systemctl", "show", "--value", f"--property={attribute}", *units).split()
 
 
-def why_no_systemd() -> str:
+def _why_no_systemd() -> str:
     """The reason to skip; empty where a machine can be made."""
     if os.geteuid() != 0:
         return "needs root"
@@ -80,6 +81,9 @@ class Disk(msgspec.Struct, frozen=True):
 
 @contextmanager
 def disk() -> Iterator[Disk]:
+    """The test is skipped where no machine can be made."""
+    if reason := _why_no_systemd():
+        pytest.skip(reason)
     place = Path(tempfile.mkdtemp(prefix="machine-"))
     argv = ["unshare", "--mount", "--kill-child", "sh", "-c", HOLD, str(place)]
     holder = subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True)

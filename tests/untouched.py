@@ -6,7 +6,7 @@ served by the amphora that served it at the beginning, and no failover was recor
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from colonnade.cli.rest import Rest
@@ -49,6 +49,11 @@ async def serving(rest: Rest, load_balancer: str) -> Mapping[str, str]:
     """Ids and states of all amphorae that the load balancer has or had and that are there."""
     answer: Any = await rest.get(f"octavia/amphorae?loadbalancer_id={load_balancer}")
     return {one["id"]: one["status"] for one in answer["amphorae"]}
+
+
+def replaced(before: Sequence[Mapping[str, str]], now: Sequence[Mapping[str, str]]) -> int:
+    """How many amphorae are gone, of those that served these load balancers before."""
+    return sum(len(was.keys() - are.keys()) for was, are in zip(before, now, strict=True))
 
 
 async def failures(rest: Rest, load_balancer: str) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.systemd_machine import Machine, machine, why_no_systemd
+from tests.systemd_machine import Machine, machine
 
 (FILE, *_) = [*(Path(__file__).parents[2] / "dist").glob("colonnade_*.deb"), None]
 VIP = ("lb", "create", "web", "--subnet", "public-subnet", "--wait", "--json")
@@ -26,8 +26,8 @@ true
 
 @pytest.fixture
 def server() -> Iterator[Machine]:
-    if reason := why_no_systemd() or ("" if FILE else "needs a package: make deb"):
-        pytest.skip(reason)
+    if not FILE:
+        pytest.skip("needs a package: make deb")
     with machine() as made:
         yield made
 

@@ -2,7 +2,6 @@
 """Two of each, with one database: APIs, controllers, receivers. One of the two hosts dies, comes
 back, and then the other one freezes: each time the one that is left does all the work."""
 
-import asyncio
 import contextlib
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,6 +15,7 @@ from colonnade.cli.local.system import System, running
 from colonnade.cli.rest import Rest
 from colonnade.cli.waiting import until
 from colonnade.domain.errors import ColonnadeError
+from tests.beside import beside
 from tests.frozen import frozen
 from tests.live_chaos import Writer
 from tests.replicated_postgres import alone, password, url_to
@@ -39,16 +39,16 @@ async def test_no_process_of_the_control_plane_is_special() -> None:
             writers = Writer(scenario, Random(1)), Writer(by_way_of(other, scenario), Random(2))
             async with untouched(rest, str(scenario.load_balancer["id"])), scenario.visits(30) as v:
                 await v.first_ok(since=0.0)
-                async with writing(writers[0]), writing(writers[1]):
+                async with beside(writers[0].write()), beside(writers[1].write()):
                     await until(more(writers), within_s=WITHIN_S, what="writes by both APIs")
-                async with writing(writers[0]):
+                async with beside(writers[0].write()):
                     await second.die()
                     made = await bystander(rest, subnet, "after-a-death")
                     await settled(rest, made, within_s=WITHIN_S)
                     await until(more(writers[:1]), within_s=WITHIN_S, what="writes by one API")
                 await second.start()
                 with frozen(second.of_first()):
-                    async with writing(writers[1]):
+                    async with beside(writers[1].write()):
                         await until(more(writers[1:]), within_s=WITHIN_S, what="writes")
                         made = await bystander(other, subnet, "while-one-is-frozen")
                         await settled(other, made, within_s=WITHIN_S)
@@ -91,13 +91,3 @@ def more(writers: tuple[Writer, ...]) -> Callable[[], Awaitable[bool]]:
         return all(writer.acknowledged > known + 5 for writer, known in pairs)
 
     return are_more
-
-
-@contextlib.asynccontextmanager
-async def writing(writer: Writer) -> AsyncIterator[None]:
-    task = asyncio.create_task(writer.write())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])

@@ -16,7 +16,7 @@ import pytest
 from colonnade.cli.lab.visits import Visits
 from colonnade.cli.waiting import until
 from colonnade.store.postgres.embedded import binaries
-from tests.systemd_machine import Machine, machine, why_no_systemd
+from tests.systemd_machine import Machine, machine
 from tests.typed_commands import blocks, typed
 
 PASSWORD = "s3cret'@:/"
@@ -47,8 +47,6 @@ PONG = "http://203.0.113.3/ping"
 
 @pytest.fixture
 def server() -> Iterator[Machine]:
-    if reason := why_no_systemd():
-        pytest.skip(reason)
     with machine() as made:
         made.run("sh", "-c", SERVER, str(binaries()), PASSWORD)
         yield made

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.outer_world import Place, give
-from tests.systemd_machine import Machine, machine, why_no_systemd
+from tests.systemd_machine import Machine, machine
 from tests.typed_commands import blocks, typed
 
 PAGE = "docs/networks.md"
@@ -23,8 +23,6 @@ ADDRESS = "192.0.2.5"
 
 @pytest.fixture
 def server() -> Iterator[Machine]:
-    if reason := why_no_systemd():
-        pytest.skip(reason)
     with machine() as made:
         yield made
 

@@ -19,6 +19,7 @@ from colonnade.cli.local.system import running
 from colonnade.cli.rest import Rest
 from colonnade.cli.waiting import until
 from colonnade.domain.errors import ColonnadeError
+from tests.beside import beside
 from tests.live_chaos import Writer
 from tests.replicated_postgres import couple, password
 
@@ -43,8 +44,7 @@ async def test_a_promoted_standby_knows_all_that_was_answered() -> None:
                 await step()
             served_by = await scenario.serving()
             writer = Writer(scenario, Random(1))
-            writing = asyncio.create_task(writer.write())
-            async with scenario.visits(50) as visits:
+            async with beside(writer.write()), scenario.visits(50) as visits:
                 await visits.first_ok(since=0.0)
                 await until(_more(writer, 0), within_s=30, what="writes")
                 await servers.primary.kill()
@@ -54,9 +54,6 @@ async def test_a_promoted_standby_knows_all_that_was_answered() -> None:
                 await until(_more(writer, before), within_s=BACK_S_MAX, what="writes again")
                 print(f"writes again after {time.monotonic() - promoted:.1f} s")  # noqa: T201
                 await until(_told_anew(rest), within_s=TOLD_S_MAX, what="the amphora to be told")
-                writing.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await writing
             assert await writer.lost() == 0
             assert visits.failed() == []
             assert await scenario.serving() == served_by

@@ -5,7 +5,6 @@ import asyncio
 import signal
 import socket
 import ssl
-from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID
 
@@ -26,16 +25,6 @@ from tests.agent_bench import CHECKED, Bench, bundle, server, until, until_heard
 from tests.agent_site import AMPHORA_IP, VIP6
 
 AGENT, HAPROXY = "colonnade.agent", "haproxy.cfg"
-
-
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    made = Bench(tmp_path)
-    try:
-        await made.start()
-        yield made
-    finally:
-        await made.end()
 
 
 async def all_up(bench: Bench, *names: str) -> None:

@@ -3,12 +3,8 @@
 
 import json
 import uuid
-from collections.abc import AsyncIterator
 from functools import partial
-from pathlib import Path
 from typing import Final
-
-import pytest
 
 from colonnade.protocol.datagram import Datagram
 from colonnade.protocol.messages import NewSeat
@@ -17,16 +13,6 @@ from tests.agent_bench import Bench, until_heard
 from tests.agent_site import AMPHORA_IP, CONTROL_IP, LB_LENGTH
 
 SEAT_IP: Final = "198.18.0.20"
-
-
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    made = Bench(tmp_path)
-    try:
-        await made.start()
-        yield made
-    finally:
-        await made.end()
 
 
 def seat(bench: Bench) -> NewSeat:

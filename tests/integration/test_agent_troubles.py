@@ -1,23 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """An agent tells what it cannot mend, as it happens and as it passes."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
-
 from tests.agent_bench import Bench, bundle, server, until
 from tests.agent_site import AMPHORA_IP
-
-
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    made = Bench(tmp_path)
-    try:
-        await made.start()
-        yield made
-    finally:
-        await made.end()
 
 
 async def told(bench: Bench, *kinds: str) -> None:

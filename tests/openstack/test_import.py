@@ -20,6 +20,7 @@ from colonnade.drivers.openstack.session import Session
 from colonnade.store.fleet import clusters
 from colonnade.store.postgres.database import Database
 from tests.api_server import serving
+from tests.beside import beside
 from tests.identity_worlds import settings_of
 from tests.openstack.keystone import ADMIN_PASSWORD, SERVICE_PASSWORD, Administrator, Cloud, unique
 from tests.openstack.octavia import Octavia
@@ -119,13 +120,8 @@ async def settling(database: Database) -> AsyncIterator[None]:
                     await clusters.settle(connection, ClusterId(cluster_id), generation)
             await asyncio.sleep(LOOK_S)
 
-    task = asyncio.create_task(settle())
-    try:
+    async with beside(settle()):
         yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 @contextlib.asynccontextmanager
@@ -138,13 +134,8 @@ async def deleting(octavia: Octavia) -> AsyncIterator[None]:
                 await asyncio.to_thread(octavia.delete, root_id)
             await asyncio.sleep(LOOK_S)
 
-    task = asyncio.create_task(delete())
-    try:
+    async with beside(delete()):
         yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 class Clouds(msgspec.Struct, frozen=True):
